@@ -1,0 +1,53 @@
+/// Makes functions the entry points of this plug-in. Once per crate.
+///
+/// With one function, a job may call it by any name:
+///
+/// ```
+/// # use backroom_sdk::prelude::*;
+/// fn greet(name: String) -> Result<String> {
+///     Ok(format!("Hello, {name}"))
+/// }
+///
+/// backroom_sdk::export!(greet);
+/// # fn main() {}
+/// ```
+///
+/// With several, the job's `handler` names the one it wants; an unknown name is a fatal failure that lists those there are:
+///
+/// ```
+/// # use backroom_sdk::prelude::*;
+/// # fn clean_row(row: String) -> Result<String> { Ok(row) }
+/// # fn summarise(rows: Vec<String>) -> Result<usize> { Ok(rows.len()) }
+/// backroom_sdk::export! {
+///     "clean-row" => clean_row,
+///     "summarise" => summarise,
+/// }
+/// # fn main() {}
+/// ```
+///
+/// It adds the type `Exports` to the crate, which native tests can give to `TestHost::dispatch`.
+#[macro_export]
+macro_rules! export {
+    ($handler:path) => {
+        $crate::export!(@plugin job, input => $crate::run($handler, &job, input));
+    };
+    ($($name:literal => $handler:path),+ $(,)?) => {
+        $crate::export!(@plugin job, input => match job.handler.as_str() {
+            $($name => $crate::run($handler, &job, input),)+
+            unknown => $crate::unknown_handler(unknown, &[$($name),+]),
+        });
+    };
+    (@plugin $job:ident, $input:ident => $run:expr) => {
+        /// All handlers of this plug-in.
+        pub struct Exports;
+
+        impl $crate::Plugin for Exports {
+            fn handle($job: $crate::Job, $input: ::std::vec::Vec<u8>) -> $crate::Result<$crate::Outcome> {
+                $run
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::component::export_component!(Exports with_types_in $crate::component::bindings);
+    };
+}
