@@ -1,0 +1,68 @@
+//! What a decision wants written: one commit takes a list of changes, all or nothing.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{HostId, JobKey, PluginName, TenantId};
+use super::job::{JobState, Run, Submission};
+use super::plugin::Plugin;
+use super::service::ServiceState;
+use super::time::Timestamp;
+
+/// One thing to write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// A new job. Refused when its key exists.
+    Submit(Arc<Submission>, JobState),
+    /// The next state of a job. Refused unless the stored revision is `expected`.
+    Advance {
+        /// Which job.
+        job: JobKey,
+        /// The revision that this write follows; `next.revision` is one more.
+        expected: u32,
+        /// What it becomes.
+        next: JobState,
+        /// A run that is no longer the last one and becomes a row of its own.
+        earlier_run: Option<Run>,
+    },
+    /// The end of a job and of all that belongs to it. Refused unless the stored revision is `expected`.
+    Delete {
+        /// Which job.
+        job: JobKey,
+        /// The revision that the decision was made on.
+        expected: u32,
+    },
+    /// A submit's `Idempotency-Key`. Refused while the key is kept.
+    Remember(RememberedSubmit),
+    /// A plug-in and all its versions. Refused unless the stored revision is one less (or there is none, for 1).
+    PutPlugin(Plugin),
+    /// The removal of a plug-in. Refused unless the stored revision is `expected`.
+    RemovePlugin {
+        /// The owner.
+        tenant: TenantId,
+        /// Which.
+        name: PluginName,
+        /// The revision that the decision was made on.
+        expected: u32,
+    },
+    /// Whether the service runs, drains or pauses.
+    PutService(ServiceState),
+    /// A host has started; from now on every lease of an earlier host of this store is dead.
+    StartHost(HostId),
+}
+
+/// A submit that must not be taken twice (promise 6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedSubmit {
+    /// The owner.
+    pub tenant: TenantId,
+    /// The caller's `Idempotency-Key`.
+    pub key: String,
+    /// A hash of the request, so that another request under the same key is told apart.
+    pub fingerprint: u64,
+    /// The job that the first request made.
+    pub job: JobKey,
+    /// When the key is forgotten.
+    pub until: Timestamp,
+}

@@ -1,0 +1,218 @@
+//! The catalogue of the host's own errors: stable codes, each with its cause and what to do next.
+
+use std::fmt;
+
+/// One entry of the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// `BR` and four digits; never reused for another error.
+    pub name: &'static str,
+    /// What happened, in a few words.
+    pub title: &'static str,
+    /// Why it happens.
+    pub cause: &'static str,
+    /// What to do next.
+    pub remedy: &'static str,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Finds an entry by its name; letter case does not count.
+pub fn find(name: &str) -> Option<Code> {
+    CATALOGUE.iter().copied().find(|code| code.name.eq_ignore_ascii_case(name))
+}
+
+macro_rules! catalogue {
+    ($($constant:ident = $name:literal, $title:literal, $cause:literal, $remedy:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub const $constant: Code = Code { name: $name, title: $title, cause: $cause, remedy: $remedy };
+        )*
+
+        /// Every code there is, in order.
+        pub const CATALOGUE: &[Code] = &[$($constant),*];
+    };
+}
+
+catalogue! {
+    // Requests.
+    BAD_JSON = "BR0101", "the request body is not valid JSON",
+        "The body is cut off, is not UTF-8, or breaks the syntax of JSON at the place that the message names.",
+        "Send a complete JSON document with `Content-Type: application/json`.";
+    BAD_FIELD = "BR0102", "a field of the request is unknown or has a wrong value",
+        "Unknown fields are refused so that a typo does not pass for a default.",
+        "Compare the request with `/openapi.json`; the message names the field and what it may be.";
+    UNKNOWN_PLUGIN = "BR0103", "there is no such plug-in",
+        "No plug-in of that name has been uploaded, or it was removed.",
+        "See `backroom plugin list`; upload with `backroom plugin upload FILE.wasm`.";
+    UNKNOWN_HANDLER = "BR0104", "the plug-in has no such handler",
+        "The name is not among the handlers that the plug-in's manifest names.",
+        "See `backroom plugin show NAME` for the handlers there are.";
+    INPUT_TOO_LARGE = "BR0105", "the input is larger than the plug-in's limit",
+        "Inputs are bounded so that a backlog stays predictable.",
+        "Send less, or raise `input` under `[limits]` of the plug-in in backroom.toml.";
+    BODY_TOO_LARGE = "BR0106", "the request body is too large",
+        "Every body has a bound: uploads 64 MiB, bulk submits 64 MiB, all else 2 MiB.",
+        "Split the request.";
+    BULK_LINE = "BR0107", "a line of the bulk submit is not acceptable",
+        "A bulk submit is taken whole or not at all; the message names the line and what is wrong with it.",
+        "Mend the line and send the whole body again.";
+    IDEMPOTENCY_MISMATCH = "BR0108", "this Idempotency-Key belongs to another request",
+        "The key was used within the last 24 hours with another body.",
+        "Use a new key for a new request.";
+    UNKNOWN_JOB = "BR0109", "there is no such job",
+        "It never existed, or it was deleted.",
+        "See `backroom job list`.";
+    WRONG_STATE = "BR0110", "the job's state does not allow this",
+        "The transition table has no row for that command in the job's present status; nothing was changed.",
+        "See `backroom job show ID` for its status and what can be done with it.";
+    FOREIGN_ORIGIN = "BR0111", "the request comes from another site",
+        "Its Host or Origin header names neither this host's address nor an allowed one: a web page must not steer this host.",
+        "Add the name to `allowed_hosts` under `[server]` in backroom.toml if it is yours.";
+    UNKNOWN_PATH = "BR0112", "there is nothing at this address",
+        "The path or the method is not one of the API's.",
+        "See `/openapi.json`.";
+    BODY_CUT_OFF = "BR0113", "the request body ended early",
+        "The connection closed, or fewer bytes came than Content-Length said. Nothing was taken.",
+        "Send it again, with the same Idempotency-Key if it has one.";
+    UNAUTHORIZED = "BR0114", "the request carries no valid token",
+        "This host listens beyond loopback or has tokens set, so every request must carry one.",
+        "Send `Authorization: Bearer TOKEN`, or give `--token` to the command.";
+    BUSY = "BR0115", "the host has more requests than it takes at once",
+        "The bound keeps memory predictable.",
+        "Send it again after the time in Retry-After.";
+    WAIT_TOO_LONG = "BR0116", "the job has not ended within the time that you waited",
+        "It goes on; only the waiting has ended.",
+        "See `backroom job show ID`, or wait again.";
+    // Uploads.
+    NOT_WASM = "BR0201", "the file is not WebAssembly",
+        "It does not start with the four bytes of a Wasm binary.",
+        "Build with `cargo build --target wasm32-wasip2 --release` and upload the `.wasm` file under `target/wasm32-wasip2/release`.";
+    NATIVE_BINARY = "BR0202", "the file is a native program, not WebAssembly",
+        "It was built for this machine's processor.",
+        "Build with `cargo build --target wasm32-wasip2 --release`.";
+    CORE_MODULE = "BR0203", "the file is a core module that is neither a component nor a command",
+        "It was built for `wasm32-unknown-unknown` or another target without the component model.",
+        "Build with `cargo build --target wasm32-wasip2 --release` (`rustup target add wasm32-wasip2` once).";
+    WRONG_WORLD = "BR0204", "the component exports nothing that the host can call",
+        "It exports neither `backroom:plugin/handler` nor `wasi:cli/run`.",
+        "Start from `backroom plugin new NAME`, or export one of the two.";
+    WRONG_WIT_VERSION = "BR0205", "the component was built for another version of the contract",
+        "It speaks a version of `backroom:plugin` that this host does not.",
+        "Build it again with the `wit/` folder of this release, or use a host of that version.";
+    WASI_03 = "BR0206", "the component was built for WASI 0.3",
+        "This host speaks WASI 0.2.",
+        "Build with `--target wasm32-wasip2`.";
+    UNKNOWN_IMPORT = "BR0207", "the component imports something that the host does not offer",
+        "The message names the import.",
+        "Remove the dependency that needs it, or ask for it in an issue.";
+    MISSING_GRANT = "BR0208", "the plug-in asks for a capability that is not granted",
+        "What a plug-in may do is the operator's decision. The version is kept and runs nothing until then.",
+        "Add the line that the message shows to backroom.toml, restart the host, and activate the version.";
+    VERSION_EXISTS = "BR0209", "this version exists with other bytes",
+        "A version is pinned by its digest and never changes.",
+        "Raise the version in plugin.toml and upload again.";
+    BROKEN_WASM = "BR0210", "the file is damaged or not valid WebAssembly",
+        "It is cut off or does not pass validation at the place that the message names.",
+        "Build and upload it again.";
+    COMPILE_LIMIT = "BR0211", "compiling the component takes more time or memory than allowed",
+        "Compilation runs in a child process with 2 GiB of memory and 60 seconds.",
+        "Make it smaller: `opt-level = \"s\"`, `lto = true`, fewer dependencies.";
+    BAD_MANIFEST = "BR0212", "plugin.toml is not acceptable",
+        "The message names the line and what is wrong with it.",
+        "Mend the manifest and upload again.";
+    UNKNOWN_VERSION = "BR0213", "the plug-in has no such version",
+        "It was never uploaded, or was removed.",
+        "See `backroom plugin show NAME` for the versions there are.";
+    PLUGIN_IN_USE = "BR0214", "the plug-in has jobs that have not ended",
+        "Removing it would leave them without anything to run.",
+        "Cancel them, or remove with `--force`: they wait until it is uploaded again.";
+    // Runs.
+    OUT_OF_FUEL = "BR0301", "the handler used up its fuel",
+        "It ran more instructions than `fuel` allows. The same input would do so again, so the job is not tried again.",
+        "Do less per job, or raise `fuel` of the plug-in in backroom.toml.";
+    OUT_OF_MEMORY = "BR0302", "the handler used up its memory",
+        "It asked for more linear memory than `memory` allows.",
+        "Do less per job, or raise `memory` of the plug-in in backroom.toml.";
+    TIMED_OUT = "BR0303", "the handler ran longer than its wall-clock limit",
+        "It was stopped; nothing that it wrote was kept.",
+        "Work in slices with checkpoints, or raise `wall` of the plug-in in backroom.toml.";
+    GUEST_PANIC = "BR0304", "the handler panicked",
+        "The message names the file and line.",
+        "Mend the handler; the job's log holds what it printed.";
+    GUEST_TRAP = "BR0305", "the handler trapped",
+        "It executed something that WebAssembly forbids; the message names it.",
+        "Look at the job's detail for the stack.";
+    STACK_OVERFLOW = "BR0306", "the handler's stack overflowed",
+        "It recursed deeper than the stack allows.",
+        "Bound the recursion.";
+    OUTPUT_TOO_LARGE = "BR0307", "the handler's output is larger than allowed",
+        "The output was not kept.",
+        "Return less, or raise `output` of the plug-in in backroom.toml.";
+    HOST_CALL_LIMIT = "BR0308", "the handler called the host too often or with too much",
+        "Host calls and the bytes that they copy are bounded per attempt.",
+        "Call less, or raise `host_calls` or `host_copy` of the plug-in in backroom.toml.";
+    TABLE_LIMIT = "BR0309", "the handler's tables or handles grew past their limit",
+        "Elements of tables and resource handles are bounded.",
+        "Hold fewer, or raise `table_elements` or `handles` of the plug-in in backroom.toml.";
+    EXIT_CODE = "BR0310", "the command ended with an exit code other than 0",
+        "The program says that it failed; the job's log holds what it printed.",
+        "Look at the log.";
+    CRASH_BUDGET = "BR0311", "the host died repeatedly while it ran this job",
+        "After as many lost leases as the policy allows the job is finalised, so that it cannot take the host down again.",
+        "Look at the plug-in and at the host's log, then retry the job.";
+    EXPIRED = "BR0312", "the job was not started before it expired",
+        "Its `expires_on` passed while it waited.",
+        "Submit it again with a later time, or find out why it waited.";
+    PLUGIN_DISABLED = "BR0313", "the plug-in was disabled after the job was submitted",
+        "Disabling a plug-in cancels its queued jobs when they are claimed.",
+        "Enable the plug-in and submit again.";
+    HOST_FAULT = "BR0314", "the host could not run the handler",
+        "The fault is the host's, not the handler's; the message says which.",
+        "The job is tried again by itself. If that goes on, see the host's log.";
+    DEPTH_LIMIT = "BR0315", "the chain of jobs grew too deep",
+        "A job that makes jobs that make jobs looks like a loop (0x80044182).",
+        "Break the loop, or raise `max_depth`.";
+    INCOMPATIBLE_START = "BR0316", "the component could not be started",
+        "Its start needs something that the sandbox refuses or does not have.",
+        "See the message; build it again with the current SDK.";
+    // Store.
+    STORE_IN_USE = "BR0401", "the data directory is in use by another host",
+        "Two hosts on one embedded store would destroy it, so the second one does not start.",
+        "Stop the other host, or give this one a directory of its own with `--data`.";
+    STORE_DAMAGED = "BR0402", "the store holds something that it cannot read",
+        "A file was changed or lost outside the host.",
+        "Run `backroom store verify`; restore from a backup with `backroom store restore`.";
+    DISK_FULL = "BR0403", "the disk is full",
+        "New jobs are refused before the store would have to lose anything; running jobs may end.",
+        "Make room; the host takes jobs again by itself.";
+    STORE_FAILED = "BR0404", "the store cannot write",
+        "Writing or syncing failed, so nothing is taken that could be lost.",
+        "See the host's log for the cause, mend it, and restart the host.";
+    STORE_FORMAT = "BR0405", "the store was written by another release",
+        "Its format version is not one that this release reads.",
+        "Use the release that wrote it, or restore a logical backup.";
+    // Config and command line.
+    BAD_CONFIG = "BR0501", "backroom.toml is not acceptable",
+        "Unknown keys and wrong values are refused, so that a typo does not pass for a default.",
+        "Run `backroom config check`: it names every problem with its line.";
+    NO_HOST = "BR0502", "no host answers",
+        "Nothing listens at the address, or something else does.",
+        "Start one with `backroom serve`, or give its address with `--server`.";
+    TOKEN_NEEDED = "BR0503", "listening beyond loopback needs a token",
+        "Without one, everybody on the network could run code here.",
+        "Set `token` under `[server]`, or listen on 127.0.0.1.";
+    PORT_IN_USE = "BR0504", "the address is in use",
+        "Another program, perhaps another host, listens there.",
+        "Stop it, or give another address with `--listen`.";
+    NO_TARGET = "BR0505", "the compiler has no wasm32-wasip2 target",
+        "The target is added once per toolchain.",
+        "Run `rustup target add wasm32-wasip2`.";
+    BUILD_FAILED = "BR0506", "building the plug-in failed",
+        "The compiler's message says why.",
+        "Mend the plug-in and build again.";
+}

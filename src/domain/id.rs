@@ -1,0 +1,241 @@
+//! Typed identities and names, and what makes a name acceptable.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::time::Timestamp;
+
+/// The owner of plug-ins, records and jobs. Every stored key carries it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TenantId(pub u32);
+
+impl TenantId {
+    /// The tenant of everybody who names none.
+    pub const DEFAULT: Self = Self(0);
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::DEFAULT => f.write_str("default"),
+            Self(number) => write!(f, "tenant-{number}"),
+        }
+    }
+}
+
+/// The order of submission: later jobs have greater numbers. At most 48 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sequence(pub u64);
+
+/// Where a job is kept: short, ordered, and contained in its [`JobId`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobKey {
+    /// The owner.
+    pub tenant: TenantId,
+    /// The order of submission.
+    pub sequence: Sequence,
+}
+
+/// The public identity of a job: a UUID of version 7 (RFC 9562 section 5.7) whose last 48 bits are the job's
+/// [`Sequence`], so that finding a job needs no index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobId(pub Uuid);
+
+impl JobId {
+    /// The identity of the job number `sequence`, created at `created_on`. The low 14 bits of `salt` make it hard to
+    /// guess a neighbour's identity from one's own.
+    pub fn new(created_on: Timestamp, sequence: Sequence, salt: u16) -> Self {
+        let millis = u128::try_from(created_on.as_millis()).unwrap_or(0) & 0xffff_ffff_ffff;
+        let micros = u128::try_from(created_on.as_micros().rem_euclid(1_000)).unwrap_or(0);
+        let salt = u128::from(salt & 0x3fff);
+        let sequence = u128::from(sequence.0 & 0xffff_ffff_ffff);
+        Self(Uuid::from_u128(millis << 80 | 0x7 << 76 | micros << 64 | 0b10 << 62 | salt << 48 | sequence))
+    }
+
+    /// The job's place in the order of submission.
+    pub fn sequence(self) -> Sequence {
+        Sequence(u64::try_from(self.0.as_u128() & 0xffff_ffff_ffff).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+/// One run of one host process: a new number at every start, so that a restarted host never passes for the old one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HostId(pub u64);
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "host-{}", self.0)
+    }
+}
+
+/// The SHA-256 of some bytes; pins a plug-in version and names a blob.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Why a name is not acceptable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{text}` is not acceptable: {why}")]
+pub struct InvalidName {
+    /// What was to be named.
+    pub what: &'static str,
+    /// What was given, cut to 80 characters.
+    pub text: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl InvalidName {
+    fn new(what: &'static str, text: &str, why: &'static str) -> Self {
+        Self { what, text: text.chars().take(80).collect(), why }
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Checks and takes a name.
+            pub fn new(text: &str) -> Result<Self, InvalidName> {
+                let check: fn(&str) -> Result<(), &'static str> = $check;
+                check(text).map_err(|why| InvalidName::new($what, text, why))?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::new(text)
+            }
+        }
+
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Self::new(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name! {
+    /// The name of a plug-in: 1 to 64 lower-case letters, digits and `-`, starting with a letter.
+    PluginName, "the plug-in name", check_slug
+}
+
+name! {
+    /// The name of a handler: 1 to 64 letters, digits, `-`, `_`, `.`, `/`, `:`, `#` and `@`.
+    HandlerName, "the handler name", |text| {
+        check_length(text)?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:#@".contains(c);
+        if text.chars().all(allowed) { Ok(()) } else { Err("use letters, digits and - _ . / : # @") }
+    }
+}
+
+name! {
+    /// The name of a queue: like that of a plug-in.
+    QueueName, "the queue name", check_slug
+}
+
+name! {
+    /// A version of a plug-in, in the form of semantic versioning: `1.2.3`, `1.2.3-beta.1`, `1.2.3+build`.
+    VersionName, "the version", check_version
+}
+
+impl HandlerName {
+    /// The entry point that a job gets when it names none.
+    pub fn default_handle() -> Self {
+        Self(Arc::from("handle"))
+    }
+}
+
+impl QueueName {
+    /// The queue of every job that names none.
+    pub fn default_queue() -> Self {
+        Self(Arc::from("default"))
+    }
+}
+
+fn check_length(text: &str) -> Result<(), &'static str> {
+    match text.len() {
+        0 => Err("it is empty"),
+        1..=64 => Ok(()),
+        _ => Err("it is longer than 64 characters"),
+    }
+}
+
+fn check_slug(text: &str) -> Result<(), &'static str> {
+    check_length(text)?;
+    if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Err("it must start with a lower-case letter");
+    }
+    if !text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-') {
+        return Err("use lower-case letters, digits and -");
+    }
+    Ok(())
+}
+
+fn check_version(text: &str) -> Result<(), &'static str> {
+    check_length(text)?;
+    let core = text.split(['-', '+']).next().unwrap_or_default();
+    let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
+    if core.split('.').count() != 3 || !core.split('.').all(number) {
+        return Err("it must look like 1.2.3");
+    }
+    if !text.chars().all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c)) {
+        return Err("use digits, letters, and . - +");
+    }
+    Ok(())
+}

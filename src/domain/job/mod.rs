@@ -1,0 +1,25 @@
+//! A job: what was asked for, what has become of it, and the one function that changes that.
+
+mod event;
+mod run;
+mod state;
+mod status;
+mod submission;
+pub mod transition;
+
+use std::sync::Arc;
+
+pub use event::{Event, Outcome, RunReport, Wake};
+pub use run::{Run, RunEnd};
+pub use state::{JobState, Lease, Progress};
+pub use status::{StateCode, Status, WaitReason};
+pub use submission::{JobType, Payload, Submission};
+
+/// A job as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// What was asked for; never changes.
+    pub submission: Arc<Submission>,
+    /// What has become of it.
+    pub state: JobState,
+}

@@ -1,0 +1,130 @@
+//! What was asked for: the part of a job that never changes.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::{Digest, HandlerName, JobId, JobKey, PluginName, QueueName, TenantId};
+use crate::domain::time::Timestamp;
+
+/// Bytes of a job: small ones travel with the record, large ones lie in the blob store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    /// The bytes themselves.
+    Inline(Bytes),
+    /// The digest and length of a blob.
+    Blob {
+        /// The SHA-256 of the bytes.
+        digest: Digest,
+        /// How many they are.
+        bytes: u64,
+    },
+}
+
+impl Payload {
+    /// Larger payloads become blobs: an index of small values stays fast (design section 6).
+    pub const INLINE_BYTES_MAX: usize = 1024;
+
+    /// The number of bytes.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Blob { bytes, .. } => *bytes,
+        }
+    }
+
+    /// Whether there are no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The blob that this payload names, if it does.
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Blob { digest, .. } => Some(*digest),
+        }
+    }
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::Inline(Bytes::new())
+    }
+}
+
+/// The kind of work, by the numeric codes of domain.md 2.3; ours and those of plug-in packages start at 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct JobType(pub u32);
+
+impl JobType {
+    /// A handler of a plug-in, asked for by a caller (54, "execute any request asynchronously").
+    pub const HANDLER: Self = Self(54);
+
+    /// The label of the code.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            1 => "event",
+            10 => "workflow",
+            54 => "handler",
+            _ => "other",
+        }
+    }
+}
+
+/// What a caller asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The public identity; contains the sequence.
+    pub id: JobId,
+    /// The owner.
+    pub tenant: TenantId,
+    /// The kind of work.
+    pub job_type: JobType,
+    /// The display name, when the caller gave one.
+    pub name: Option<String>,
+    /// The plug-in to run.
+    pub plugin: PluginName,
+    /// The entry point to run.
+    pub handler: HandlerName,
+    /// What the handler is given.
+    pub input: Payload,
+    /// Command-line arguments, for the command shape.
+    pub args: Vec<String>,
+    /// Environment variables, for the command shape.
+    pub env: Vec<(String, String)>,
+    /// The pool that it runs in.
+    pub queue: QueueName,
+    /// Greater runs first; -100 to 100.
+    pub priority: i8,
+    /// When the submit was taken.
+    pub created_on: Timestamp,
+    /// Who submitted it.
+    pub created_by: Option<String>,
+    /// Not to start before.
+    pub not_before: Option<Timestamp>,
+    /// To be called off unless started by then (T06, T41, T58).
+    pub expires_on: Option<Timestamp>,
+    /// Ties the requests and jobs of one causal chain; none when this job starts one.
+    pub correlation_id: Option<JobId>,
+    /// Calls since the first of the chain.
+    pub depth: u32,
+    /// Free words to find it by.
+    pub tags: Vec<String>,
+    /// Attempts in all, when the caller set another number than the plug-in's policy.
+    pub max_attempts: Option<u32>,
+}
+
+impl Submission {
+    /// Where the job is kept.
+    pub fn key(&self) -> JobKey {
+        JobKey { tenant: self.tenant, sequence: self.id.sequence() }
+    }
+
+    /// The name that people see.
+    pub fn display_name(&self) -> String {
+        match &self.name {
+            Some(name) => name.clone(),
+            None => format!("{}/{}", self.plugin, self.handler),
+        }
+    }
+}

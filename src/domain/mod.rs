@@ -1,0 +1,14 @@
+//! The rules: pure functions of facts and `now`. No IO, no async, no clock, no randomness.
+
+pub mod change;
+pub mod code;
+pub mod failure;
+pub mod host_call;
+pub mod id;
+pub mod job;
+pub mod limits;
+pub mod plugin;
+pub mod query;
+pub mod retry;
+pub mod service;
+pub mod time;

@@ -1,0 +1,143 @@
+//! Plug-ins, their versions, what they ask for and what they are granted.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
+use super::limits::Limits;
+use super::retry::RetryPolicy;
+use super::time::Timestamp;
+
+/// How a job calls a component; told apart by reading its type at upload (design section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Exports `backroom:plugin/handler`.
+    Handler,
+    /// Exports `wasi:cli/run`: input on stdin, output on stdout, the exit code decides.
+    Command,
+}
+
+/// What a component says of itself, read from its type: nothing of it is run for this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// How it is called.
+    pub shape: Shape,
+    /// The interfaces that it imports, with versions.
+    pub imports: Vec<String>,
+    /// The interfaces that it exports, with versions.
+    pub exports: Vec<String>,
+    /// The digest of the component as it is stored (after lifting, for a core module).
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// A capability that an operator may grant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// Outbound HTTP to an origin pattern such as `https://api.example.com` or `https://*.example.com`.
+    Http(String),
+    /// A key of the plug-in's configuration.
+    Config(String),
+}
+
+impl Grant {
+    /// The kind, as it stands in `grants = { kind = [...] }`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Config(_) => "config",
+        }
+    }
+
+    /// What of that kind is granted.
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Http(value) | Self::Config(value) => value,
+        }
+    }
+}
+
+/// What a plug-in's author wishes, from the `plugin.toml` beside the component.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wishes {
+    /// One line about what it does.
+    pub description: Option<String>,
+    /// Its entry points; `handle` when it names none.
+    pub handlers: Vec<HandlerName>,
+    /// The capabilities that it needs.
+    pub wants: BTreeSet<Grant>,
+    /// Limits that it wishes; never above what the operator allows.
+    pub fuel: Option<u64>,
+    /// Likewise, wall-clock time of a run in milliseconds.
+    pub wall_ms: Option<u64>,
+    /// Likewise, bytes of memory.
+    pub memory_bytes: Option<u64>,
+}
+
+/// One uploaded version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginVersion {
+    /// Its name.
+    pub version: VersionName,
+    /// What the component says of itself; pins the bytes.
+    pub inspection: Inspection,
+    /// What its author wishes.
+    pub wishes: Wishes,
+    /// When it was uploaded.
+    pub uploaded_on: Timestamp,
+}
+
+/// A named plug-in with its versions, newest last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plugin {
+    /// The owner.
+    pub tenant: TenantId,
+    /// Its name.
+    pub name: PluginName,
+    /// Counts the writes of this record.
+    pub revision: u32,
+    /// Uploaded versions, newest last. Never empty.
+    pub versions: Vec<PluginVersion>,
+    /// The version that jobs run.
+    pub active: Option<VersionName>,
+    /// What a rollback goes back to.
+    pub previous: Option<VersionName>,
+    /// A disabled plug-in's queued jobs are canceled when they are claimed (T04).
+    pub disabled: bool,
+}
+
+impl Plugin {
+    /// A version by its name.
+    pub fn version(&self, name: &VersionName) -> Option<&PluginVersion> {
+        self.versions.iter().find(|version| version.version == *name)
+    }
+
+    /// The version that jobs run now.
+    pub fn active_version(&self) -> Option<&PluginVersion> {
+        self.version(self.active.as_ref()?)
+    }
+}
+
+/// What the operator sets for a plug-in, with the host's defaults filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What a slice may use.
+    pub limits: Limits,
+    /// When a failed attempt is tried again.
+    pub retry: RetryPolicy,
+    /// What the plug-in may do.
+    pub grants: BTreeSet<Grant>,
+    /// What `wasi:config/store` answers, of the keys that are granted.
+    pub config: Vec<(String, String)>,
+}
+
+impl Policy {
+    /// The capabilities that `wishes` asks for and this policy does not allow.
+    pub fn missing_grants(&self, wishes: &Wishes) -> Vec<Grant> {
+        wishes.wants.difference(&self.grants).cloned().collect()
+    }
+}

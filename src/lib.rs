@@ -1,0 +1,18 @@
+//! Backroom: an asynchronous service for WebAssembly plug-ins.
+//!
+//! ```text
+//! 4  edges      main  cli  api  ui             speak a protocol; hold no rules
+//! 3  assembly   app  config  telemetry         read settings, wire, shut down in order
+//! 2  runtime    jobs  scheduler  worker  registry    loops and commands: tick(now) -> next wake
+//! 1  adapters   store  sandbox                 hold no rules
+//! 0  domain                                    pure: no IO, no async, no clock, no randomness
+//! ```
+//!
+//! Imports point down only; `tests/architecture.rs` reads the `use` lines and says which edge is wrong.
+
+pub mod domain;
+
+pub mod clock;
+
+pub mod sandbox;
+pub mod store;

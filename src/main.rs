@@ -1,0 +1,2 @@
+//! Backroom.
+fn main() {}

@@ -1,0 +1,196 @@
+//! The only door to guest code: one slice of one attempt goes in, its outcome comes out.
+
+pub mod scripted;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use bytes::Bytes;
+
+use crate::domain::code::Code;
+use crate::domain::failure::Failure;
+use crate::domain::host_call::{HostAnswer, HostCall};
+use crate::domain::id::{HandlerName, JobId, PluginName};
+use crate::domain::job::Wake;
+use crate::domain::limits::{Limits, Usage};
+use crate::domain::plugin::{Grant, Inspection, PluginVersion};
+use crate::domain::time::Timestamp;
+
+/// A future on the heap, as traits that are used through `dyn` return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why a component is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Rejection {
+    /// Which entry of the catalogue.
+    pub code: Code,
+    /// What is wrong with this component, and where.
+    pub message: String,
+    /// The exact next command, where it differs from the catalogue's.
+    pub next: Option<String>,
+}
+
+impl Rejection {
+    /// A rejection with the catalogue's remedy.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), next: None }
+    }
+}
+
+/// A component as the host keeps it: the bytes that were uploaded, or the component that a core module was lifted to.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    /// What it says of itself.
+    pub inspection: Inspection,
+    /// The bytes to keep.
+    pub component: Bytes,
+}
+
+/// What the host would like of a running handler.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Signal {
+    /// Go on.
+    #[default]
+    None = 0,
+    /// Stop at the next safe point; the job goes on later.
+    Pause = 1,
+    /// Stop at the next safe point; the job is called off.
+    Cancel = 2,
+    /// Stop at the next safe point; the host goes down.
+    Shutdown = 3,
+    /// Stop at once, at any point.
+    Kill = 4,
+}
+
+/// The line from the host to one running handler. Signals only grow more urgent.
+#[derive(Clone, Debug, Default)]
+pub struct SignalLine(Arc<AtomicU8>);
+
+impl SignalLine {
+    /// Raises the signal; a less urgent one than the present is without effect.
+    pub fn raise(&self, signal: Signal) {
+        self.0.fetch_max(signal as u8, Ordering::Relaxed);
+    }
+
+    /// The present signal.
+    pub fn signal(&self) -> Signal {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Signal::None,
+            1 => Signal::Pause,
+            2 => Signal::Cancel,
+            3 => Signal::Shutdown,
+            _ => Signal::Kill,
+        }
+    }
+}
+
+/// One slice of an attempt: everything that a sandbox needs to run it.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// The job.
+    pub job: JobId,
+    /// The name that people see.
+    pub name: String,
+    /// The tenant's name.
+    pub tenant: String,
+    /// The plug-in.
+    pub plugin: PluginName,
+    /// The version to run.
+    pub version: Arc<PluginVersion>,
+    /// The entry point.
+    pub handler: HandlerName,
+    /// The job's input.
+    pub input: Bytes,
+    /// Command-line arguments, for the command shape.
+    pub args: Vec<String>,
+    /// Environment variables, for the command shape.
+    pub env: Vec<(String, String)>,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// Attempts in all.
+    pub max_attempts: u32,
+    /// 1 for the first run.
+    pub run: u32,
+    /// When the job was submitted.
+    pub created_on: Timestamp,
+    /// The wall-clock limit as a time, for the guest's eyes; the sandbox itself measures [`Limits::wall`].
+    pub deadline: Timestamp,
+    /// The chain that the job belongs to.
+    pub correlation_id: JobId,
+    /// Its depth in the chain.
+    pub depth: u32,
+    /// The job's tags.
+    pub tags: Vec<String>,
+    /// What it may use.
+    pub limits: Arc<Limits>,
+    /// What it may do.
+    pub grants: Arc<std::collections::BTreeSet<Grant>>,
+    /// What `wasi:config/store` answers.
+    pub config: Arc<Vec<(String, String)>>,
+    /// What the host would like of it.
+    pub signals: SignalLine,
+}
+
+/// How a slice ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SliceEnd {
+    /// The handler returned an output.
+    Succeeded(Bytes),
+    /// The handler called itself off, with the reason.
+    Canceled(String),
+    /// The handler asks to be tried again.
+    Retry(Option<std::time::Duration>, Failure),
+    /// The handler waits.
+    Suspended(Wake),
+    /// The handler gave its slot back with a checkpoint.
+    Yielded,
+    /// The handler returned an error, broke, or hit a limit other than the wall clock.
+    Failed(Failure),
+    /// The wall-clock limit stopped it.
+    TimedOut(Failure),
+    /// [`Signal::Kill`] stopped it.
+    Killed,
+}
+
+/// What a slice leaves behind.
+#[derive(Clone, Debug)]
+pub struct SliceReport {
+    /// How it ended.
+    pub end: SliceEnd,
+    /// What it used.
+    pub usage: Usage,
+    /// The log, head and tail, as UTF-8 lines; empty when there is none.
+    pub log: Bytes,
+}
+
+impl SliceReport {
+    /// A report without usage or log.
+    pub fn of(end: SliceEnd) -> Self {
+        Self { end, usage: Usage::default(), log: Bytes::new() }
+    }
+}
+
+/// Answers what a guest asks of durable state. The worker implements it; recording and replaying are decorators.
+pub trait HostPort: Send {
+    /// Answers one call.
+    fn call(&mut self, call: HostCall) -> BoxFuture<'_, HostAnswer>;
+}
+
+/// Runs guest code. Each slice gets a fresh instance; nothing that it does can slow, stop or read another.
+pub trait Sandbox: Send + Sync {
+    /// Reads, validates and compiles an upload, in a place where neither can harm the host.
+    fn admit(&self, upload: Bytes) -> BoxFuture<'_, Result<Admitted, Rejection>>;
+
+    /// Makes a version ready to run from its stored bytes. Called before the first slice of a version and cheap after that.
+    fn prepare<'a>(&'a self, version: &'a PluginVersion, component: Bytes) -> BoxFuture<'a, Result<(), Rejection>>;
+
+    /// Whether [`Sandbox::prepare`] has been done for a version and still holds.
+    fn is_ready(&self, version: &PluginVersion) -> bool;
+
+    /// Runs one slice to its end. Never panics; a fault of the sandbox itself is a failure of class transient.
+    fn run(&self, slice: Slice, port: Box<dyn HostPort>) -> BoxFuture<'_, SliceReport>;
+}

@@ -1,0 +1,1 @@
+//! A sandbox that follows a script; for the simulation and for tests.

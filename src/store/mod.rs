@@ -1,0 +1,191 @@
+//! The only door to durable state. A store compares revisions, writes batches and finds records; it holds no rules.
+
+pub mod memory;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::id::{Digest, HostId, JobKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::job::{Job, Payload, Run};
+use crate::domain::plugin::Plugin;
+use crate::domain::query::{Counts, JobQuery, Page};
+use crate::domain::service::ServiceState;
+use crate::domain::time::Timestamp;
+
+/// Why a commit wrote nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody else was first: read again, decide again.
+    #[error("change {index} of the commit does not follow the stored revision")]
+    Conflict {
+        /// Which of the changes.
+        index: usize,
+    },
+    /// There is no room for new jobs.
+    #[error("the disk is full")]
+    Full,
+    /// The store has failed and takes nothing more; what it acknowledged is safe.
+    #[error("the store cannot write: {0}")]
+    Failed(Arc<str>),
+}
+
+/// Why a read gave nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Something stored is not what was written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The store could not be read.
+    #[error("the store cannot be read: {0}")]
+    Failed(String),
+}
+
+/// A commit under way. It has its place in the order of commits from the moment that it exists; awaiting it tells
+/// when it is durable. Dropping it does not undo it.
+#[derive(Debug)]
+pub struct Pending(oneshot::Receiver<Result<(), CommitError>>);
+
+impl Pending {
+    /// A commit and the end through which the store answers.
+    pub fn new() -> (oneshot::Sender<Result<(), CommitError>>, Self) {
+        let (answer, pending) = oneshot::channel();
+        (answer, Self(pending))
+    }
+
+    /// A commit that is decided already.
+    pub fn decided(result: Result<(), CommitError>) -> Self {
+        let (answer, pending) = Self::new();
+        // The receiver is in our hands, so sending cannot fail.
+        let _sent = answer.send(result);
+        pending
+    }
+
+    /// Blocks the calling thread until the commit is durable. Not for async code.
+    pub fn wait(self) -> Result<(), CommitError> {
+        self.0.blocking_recv().unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// The result, if it is there already.
+    pub fn now(mut self) -> Option<Result<(), CommitError>> {
+        match self.0.try_recv() {
+            Ok(result) => Some(result),
+            Err(oneshot::error::TryRecvError::Empty) => None,
+            Err(oneshot::error::TryRecvError::Closed) => Some(Err(gone())),
+        }
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<(), CommitError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or_else(|_| Err(gone())))
+    }
+}
+
+fn gone() -> CommitError {
+    CommitError::Failed(Arc::from("it is closed"))
+}
+
+/// What hears of every commit, in order, after it is durable and visible to reads. Called on the store's own thread: it must
+/// be quick and must not call the store.
+pub type Feed = Arc<dyn Fn(&[Change]) + Send + Sync>;
+
+/// How a store is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// What a submit call that returned survives: `power`, `process` or `none`.
+    pub durability: &'static str,
+    /// Commits that were durable since the start.
+    pub commits: u64,
+    /// Syncs to disk since the start.
+    pub fsyncs: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Why it takes no new jobs, if so.
+    pub refusing: Option<String>,
+}
+
+/// A store of jobs, plug-ins and what belongs to them. Every implementation passes the conformance suite.
+pub trait Store: Send + Sync {
+    /// Writes all changes or none. The order of calls is the order of commits.
+    fn commit(&self, changes: Vec<Change>) -> Pending;
+
+    /// Sets what hears of every commit. Called once, before the first commit of the runtime.
+    fn feed(&self, feed: Feed);
+
+    /// Takes `count` consecutive sequence numbers and returns the first. They are never given out again.
+    fn reserve(&self, count: u64) -> Sequence;
+
+    /// The number for this start of the host; greater than every one before.
+    fn next_host(&self) -> HostId;
+
+    /// One job.
+    fn job(&self, key: JobKey) -> Result<Option<Job>, ReadError>;
+
+    /// The closed runs of a job, oldest first.
+    fn runs(&self, key: JobKey) -> Result<Vec<Run>, ReadError>;
+
+    /// A page of jobs, newest first.
+    fn jobs(&self, query: &JobQuery) -> Result<Page, ReadError>;
+
+    /// Jobs of status 0 in a queue, in the order in which they should start: greater priority, then smaller sequence.
+    fn ready(&self, queue: &QueueName, limit: usize) -> Result<Vec<Job>, ReadError>;
+
+    /// Locked jobs, of whatever host.
+    fn locked(&self) -> Result<Vec<Job>, ReadError>;
+
+    /// Suspended jobs whose `postpone_until` has come by `now`, earliest first.
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, ReadError>;
+
+    /// The earliest `postpone_until` of a suspended job.
+    fn next_due(&self) -> Result<Option<Timestamp>, ReadError>;
+
+    /// How many jobs stand where, by plug-in. Maintained, never counted.
+    fn counts(&self, tenant: TenantId) -> Result<Vec<(PluginName, Counts)>, ReadError>;
+
+    /// The submit that was remembered under an `Idempotency-Key`.
+    fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError>;
+
+    /// Every plug-in, by tenant and name.
+    fn plugins(&self) -> Result<Vec<Plugin>, ReadError>;
+
+    /// The state of the service as it was last set.
+    fn service(&self) -> Result<ServiceState, ReadError>;
+
+    /// Keeps bytes under their digest. Durable when it returns; a commit may name them from then on.
+    fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError>;
+
+    /// The bytes of a digest.
+    fn blob(&self, digest: Digest) -> Result<Option<Bytes>, ReadError>;
+
+    /// How it is doing.
+    fn stats(&self) -> StoreStats;
+
+    /// Ends all writing; what was acknowledged is safe. Later commits fail.
+    fn close(&self);
+}
+
+/// Makes a payload of bytes: inline when small, a blob otherwise.
+pub fn put_payload(store: &dyn Store, bytes: Bytes) -> Result<Payload, CommitError> {
+    if bytes.len() <= Payload::INLINE_BYTES_MAX {
+        return Ok(Payload::Inline(bytes));
+    }
+    let length = bytes.len() as u64;
+    Ok(Payload::Blob { digest: store.put_blob(bytes)?, bytes: length })
+}
+
+/// The bytes of a payload.
+pub fn payload_bytes(store: &dyn Store, payload: &Payload) -> Result<Bytes, ReadError> {
+    match payload {
+        Payload::Inline(bytes) => Ok(bytes.clone()),
+        Payload::Blob { digest, .. } => {
+            store.blob(*digest)?.ok_or_else(|| ReadError::Damaged(format!("blob {digest} is missing")))
+        }
+    }
+}
