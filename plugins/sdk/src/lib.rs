@@ -74,5 +74,7 @@ pub use payload::{Bytes, Input, Output};
 
 /// Everything that most handlers need: `use backroom_sdk::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Bytes, Classify, Failure, Job, Outcome, Result, Wake, config, control, debug, error, info, trace, warn};
+    pub use crate::{
+        Bytes, Classify, Failure, Job, Outcome, Result, Wake, config, control, debug, error, info, trace, warn,
+    };
 }

@@ -67,7 +67,8 @@ impl<T: Serialize> Output for T {
         match serde_json::to_vec(&self) {
             Ok(json) => Ok(Outcome::Succeeded(Bytes(json))),
             Err(error) => {
-                Err(Failure::fatal(format_args!("the output cannot be written as JSON: {error}")).code("invalid-output"))
+                Err(Failure::fatal(format_args!("the output cannot be written as JSON: {error}"))
+                    .code("invalid-output"))
             }
         }
     }
