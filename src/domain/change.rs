@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{HostId, JobKey, PluginName, TenantId};
+use super::id::{HostId, JobId, JobKey, PluginName, TenantId};
 use super::job::{JobState, Run, Submission};
 use super::plugin::Plugin;
 use super::service::ServiceState;
@@ -33,7 +33,7 @@ pub enum Change {
         /// The revision that the decision was made on.
         expected: u32,
     },
-    /// A submit's `Idempotency-Key`. Refused while the key is kept.
+    /// A submit's `Idempotency-Key`. Refused while the key is kept: unless the stored `until` is not after the new `on`.
     Remember(RememberedSubmit),
     /// A plug-in and all its versions. Refused unless the stored revision is one less (or there is none, for 1).
     PutPlugin(Plugin),
@@ -62,7 +62,9 @@ pub struct RememberedSubmit {
     /// A hash of the request, so that another request under the same key is told apart.
     pub fingerprint: u64,
     /// The job that the first request made.
-    pub job: JobKey,
+    pub job: JobId,
+    /// When it was made; an older remembrance that has ended by then gives way.
+    pub on: Timestamp,
     /// When the key is forgotten.
     pub until: Timestamp,
 }
