@@ -180,6 +180,9 @@ catalogue! {
     INCOMPATIBLE_START = "BR0316", "the component could not be started",
         "Its start needs something that the sandbox refuses or does not have.",
         "See the message; build it again with the current SDK.";
+    EMPTY_YIELD = "BR0317", "the handler yielded without a checkpoint",
+        "A handler that yields goes on from its checkpoint; without one it would start over for ever.",
+        "Call `control.checkpoint` before the handler yields, or let it suspend until a time.";
     // Store.
     STORE_IN_USE = "BR0401", "the data directory is in use by another host",
         "Two hosts on one embedded store would destroy it, so the second one does not start.",

@@ -13,7 +13,7 @@ pub use event::{Event, Outcome, RunReport, Wake};
 pub use run::{Run, RunEnd};
 pub use state::{JobState, Lease, Progress};
 pub use status::{StateCode, Status, WaitReason};
-pub use submission::{JobType, Payload, Submission};
+pub use submission::{JobType, Payload, Steering, Submission};
 
 /// A job as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -69,6 +69,34 @@ impl JobType {
             _ => "other",
         }
     }
+
+    /// What people may do with jobs of this type: everything, except that those that the host makes for its own upkeep
+    /// can only be postponed and, once they have ended, deleted (domain.md 2.3).
+    pub const fn steering(self) -> Steering {
+        let by_people = !matches!(self.0, 9 | 16 | 18 | 19 | 20 | 22 | 24 | 25 | 27 | 31);
+        Steering {
+            cancelable: by_people,
+            pausable: by_people,
+            resumable: by_people,
+            postponable: true,
+            deletable: true,
+        }
+    }
+}
+
+/// What people may do with a job by its type, beside what its status allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steering {
+    /// Call it off.
+    pub cancelable: bool,
+    /// Stop it for now.
+    pub pausable: bool,
+    /// Set it going again.
+    pub resumable: bool,
+    /// Put it off.
+    pub postponable: bool,
+    /// Remove it once it has ended.
+    pub deletable: bool,
 }
 
 /// What a caller asked for.
