@@ -13,6 +13,12 @@
 pub mod domain;
 
 pub mod clock;
-
 pub mod sandbox;
 pub mod store;
+
+pub mod jobs;
+pub mod registry;
+pub mod scheduler;
+pub mod worker;
+
+pub mod app;

@@ -1,0 +1,188 @@
+//! Joins the parts of a host, starts its loops and ends them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::domain::change::Change;
+use crate::domain::id::HostId;
+use crate::domain::service::ServiceState;
+use crate::domain::time::Timestamp;
+use crate::jobs::{Jobs, Watchers};
+use crate::registry::{Policies, Registry};
+use crate::sandbox::Sandbox;
+use crate::scheduler::{Lanes, Scheduler, Window};
+use crate::store::{CommitError, ReadError, Store, StoreStats};
+use crate::worker::{Pool, PoolSettings, Running, Worker};
+
+/// What a host is made of.
+pub struct Parts {
+    /// Where everything durable is kept.
+    pub store: Arc<dyn Store>,
+    /// Where guest code runs.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What the operator has set for plug-ins.
+    pub policies: Policies,
+    /// How many attempts run at a time.
+    pub pool: PoolSettings,
+    /// The runtime that guests run on, apart from everything else.
+    pub guests: Handle,
+    /// Any number; makes job identities hard to guess.
+    pub salt: u64,
+}
+
+/// Why a host could not start.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The store could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// A running host.
+pub struct Host {
+    /// Commands and questions about jobs.
+    pub jobs: Jobs,
+    /// The plug-ins.
+    pub registry: Arc<Registry>,
+    /// The attempts that run now.
+    pub running: Arc<Running>,
+    /// This start of the host.
+    pub id: HostId,
+    /// When it started.
+    pub started_on: Timestamp,
+    /// How many jobs of an interrupted host it rescued when it started.
+    pub rescued: usize,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    state: watch::Sender<ServiceState>,
+    accepting: watch::Sender<bool>,
+    drain: parking_lot::Mutex<Option<crate::worker::Drain>>,
+    loops: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Host {
+    /// Starts a host: takes over the store, rescues what an earlier host left, and begins to run jobs. Must be called
+    /// within a Tokio runtime, which the loops run on.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let Parts { store, sandbox, clock, policies, pool, guests, salt } = parts;
+        let id = store.next_host();
+        let window = Arc::new(Window::new(Lanes::default()));
+        let watchers = Arc::<Watchers>::default();
+        feed(&store, &window, &watchers);
+        store.commit(vec![Change::StartHost(id)]).await?;
+        let running = Arc::<Running>::default();
+        let registry = Registry::open(Arc::clone(&store), Arc::clone(&sandbox), Arc::clone(&clock), policies)?;
+        let registry = Arc::new(registry);
+        let scheduler =
+            Scheduler::new(Arc::clone(&store), Arc::clone(&registry), Arc::clone(&running), Arc::clone(&window), id);
+        let started_on = clock.now();
+        let rescued = scheduler.recover(started_on)?;
+        let worker = Worker::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&registry),
+            sandbox,
+            Arc::clone(&running),
+            id,
+        );
+        let kept_state = store.service()?;
+        let state = watch::Sender::new(kept_state);
+        let accepting = watch::Sender::new(kept_state == ServiceState::Running);
+        let pool = Pool::new(Arc::new(worker), Arc::clone(&window), guests, pool, accepting.subscribe());
+        let drain = parking_lot::Mutex::new(Some(pool.drain()));
+        let ticking = tick_for_ever(scheduler, Arc::clone(&window), Arc::clone(&running), Arc::clone(&clock));
+        let loops = parking_lot::Mutex::new(vec![tokio::spawn(ticking), tokio::spawn(pool.run())]);
+        let jobs = Jobs::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&registry),
+            Arc::clone(&running),
+            watchers,
+            salt,
+        );
+        Ok(Self { jobs, registry, running, id, started_on, rescued, store, clock, state, accepting, drain, loops })
+    }
+
+    /// Whether background work goes on.
+    pub fn service(&self) -> ServiceState {
+        *self.state.borrow()
+    }
+
+    /// Pauses or resumes background work. Nothing is failed or canceled; the setting outlives a restart.
+    pub async fn set_service(&self, state: ServiceState) -> Result<(), CommitError> {
+        self.store.commit(vec![Change::PutService(state)]).await?;
+        self.state.send_replace(state);
+        self.accepting.send_replace(state == ServiceState::Running);
+        Ok(())
+    }
+
+    /// How the store is doing.
+    pub fn store_stats(&self) -> StoreStats {
+        self.store.stats()
+    }
+
+    /// The present time, as the host sees it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Stops claiming, lets what runs end within `grace` or releases it, writes everything, and closes the store.
+    pub async fn shut_down(&self, grace: Duration) {
+        self.accepting.send_replace(false);
+        self.state.send_replace(ServiceState::Draining);
+        let drain = self.drain.lock().take();
+        if let Some(drain) = drain {
+            drain.finish(grace).await;
+        }
+        let loops = std::mem::take(&mut *self.loops.lock());
+        loops.iter().for_each(JoinHandle::abort);
+        let store = Arc::clone(&self.store);
+        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+            tracing::error!(%error, "the store did not close in order");
+        }
+    }
+}
+
+fn feed(store: &Arc<dyn Store>, window: &Arc<Window>, watchers: &Arc<Watchers>) {
+    let (window, watchers) = (Arc::clone(window), Arc::clone(watchers));
+    store.feed(Arc::new(move |changes: &[Change]| {
+        window.committed(changes);
+        watchers.committed(changes);
+    }));
+}
+
+/// The scheduler's loop: tick, then wait for the next deadline or a nudge. A failing tick is tried again, for ever.
+async fn tick_for_ever(scheduler: Scheduler, window: Arc<Window>, running: Arc<Running>, clock: Arc<dyn Clock>) {
+    const AFTER_ERROR: Duration = Duration::from_secs(1);
+    let scheduler = Arc::new(scheduler);
+    loop {
+        let now = clock.now();
+        let ticking = Arc::clone(&scheduler);
+        let wait = match tokio::task::spawn_blocking(move || ticking.tick(now)).await {
+            Ok(Ok(tick)) => tick.next.since(now),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the scheduler could not read");
+                AFTER_ERROR
+            }
+            Err(error) => {
+                tracing::error!(%error, "the scheduler stumbled");
+                AFTER_ERROR
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = window.short() => {}
+            () = running.signaled() => {}
+        }
+    }
+}

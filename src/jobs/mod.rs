@@ -1,0 +1,87 @@
+//! What callers do with jobs: submit, look, wait, cancel, delete. Decisions come from the domain, this reads and commits.
+
+mod steer;
+mod submit;
+mod watch;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::domain::id::{JobId, JobKey, PluginName, TenantId};
+use crate::domain::job::{Job, Payload, Progress, Run};
+use crate::domain::query::{Counts, JobQuery, Page};
+use crate::registry::Registry;
+use crate::store::{ReadError, Store, payload_bytes};
+use crate::worker::Running;
+
+pub use steer::SteerError;
+pub use submit::{BulkError, NewJob, SubmitError, Submitted};
+pub use watch::{JobChange, Watch, Watchers};
+
+/// The commands and questions about jobs, as every edge uses them.
+pub struct Jobs {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    registry: Arc<Registry>,
+    running: Arc<Running>,
+    watchers: Arc<Watchers>,
+    salt: u64,
+}
+
+impl Jobs {
+    /// Joins the parts. `salt` makes job identities hard to guess; any number will do.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        registry: Arc<Registry>,
+        running: Arc<Running>,
+        watchers: Arc<Watchers>,
+        salt: u64,
+    ) -> Self {
+        Self { store, clock, registry, running, watchers, salt }
+    }
+
+    /// One job of a tenant, by its public identity.
+    pub fn get(&self, tenant: TenantId, id: JobId) -> Result<Option<Job>, ReadError> {
+        let key = JobKey { tenant, sequence: id.sequence() };
+        let found = self.store.job(key)?;
+        Ok(found.filter(|job| job.submission.id == id))
+    }
+
+    /// The closed runs of a job, oldest first.
+    pub fn runs(&self, job: &Job) -> Result<Vec<Run>, ReadError> {
+        self.store.runs(job.submission.key())
+    }
+
+    /// A page of jobs, newest first.
+    pub fn list(&self, query: &JobQuery) -> Result<Page, ReadError> {
+        self.store.jobs(query)
+    }
+
+    /// How many jobs stand where, by plug-in.
+    pub fn counts(&self, tenant: TenantId) -> Result<Vec<(PluginName, Counts)>, ReadError> {
+        self.store.counts(tenant)
+    }
+
+    /// The bytes of an input, output or log.
+    pub fn payload(&self, payload: &Payload) -> Result<Bytes, ReadError> {
+        payload_bytes(&*self.store, payload)
+    }
+
+    /// How far a job has come: what it says while it runs, or what it said last.
+    pub fn progress(&self, job: &Job) -> Option<Progress> {
+        self.running.progress(job.submission.key()).or_else(|| job.state.progress.clone())
+    }
+
+    /// Tells of every later change of one job.
+    pub fn watch(&self, job: JobKey) -> Watch {
+        self.watchers.watch(job)
+    }
+
+    /// Tells of every later change of every job. A receiver that falls behind misses the oldest.
+    pub fn watch_all(&self) -> tokio::sync::broadcast::Receiver<JobChange> {
+        self.watchers.watch_all()
+    }
+}

@@ -1,0 +1,294 @@
+//! How versions come and go: upload, activate, roll back, enable, disable, remove.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Registry, Unfit};
+use crate::domain::change::Change;
+use crate::domain::id::{PluginName, TenantId, VersionName};
+use crate::domain::job::transition::{self, Next};
+use crate::domain::job::{Event, Job, Status, WaitReason};
+use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
+use crate::domain::query::{JobFilter, JobQuery};
+use crate::sandbox::Rejection;
+use crate::store::{CommitError, ReadError};
+
+/// How many held jobs one commit releases.
+const RELEASE_BATCH: usize = 256;
+
+/// A component on its way in.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// The owner.
+    pub tenant: TenantId,
+    /// The plug-in.
+    pub name: PluginName,
+    /// The version.
+    pub version: VersionName,
+    /// The component, or a core module that is a command.
+    pub bytes: Bytes,
+    /// What its manifest says.
+    pub wishes: Wishes,
+}
+
+/// What became of an upload.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    /// The plug-in as it is now.
+    pub plugin: Arc<Plugin>,
+    /// The version.
+    pub version: PluginVersion,
+    /// What must be granted before it can be activated; empty when it is active.
+    pub missing: Vec<Grant>,
+    /// Whether the same bytes were there under this version already.
+    pub repeated: bool,
+}
+
+/// Why a plug-in did not change.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The component is not acceptable.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// There is no such plug-in.
+    #[error(transparent)]
+    Unknown(#[from] Unfit),
+    /// There is no such version.
+    #[error("plug-in `{plugin}` has no version `{version}`; it has {}", there.join(", "))]
+    UnknownVersion {
+        /// The plug-in.
+        plugin: PluginName,
+        /// The version that was asked for.
+        version: String,
+        /// The versions there are.
+        there: Vec<String>,
+    },
+    /// The version exists with other bytes.
+    #[error("version {version} of `{plugin}` exists with other bytes (digest {stored}, this file has {given})")]
+    VersionExists {
+        /// The plug-in.
+        plugin: PluginName,
+        /// The version.
+        version: VersionName,
+        /// The digest that it is pinned to.
+        stored: String,
+        /// The digest of the upload.
+        given: String,
+    },
+    /// The version asks for what is not granted.
+    #[error("version {version} of `{plugin}` asks for what is not granted: {}", listed(missing))]
+    NotGranted {
+        /// The plug-in.
+        plugin: PluginName,
+        /// The version.
+        version: VersionName,
+        /// What must be granted.
+        missing: Vec<Grant>,
+    },
+    /// Jobs that have not ended need it.
+    #[error("plug-in `{plugin}` has {unfinished} jobs that have not ended")]
+    InUse {
+        /// The plug-in.
+        plugin: PluginName,
+        /// How many.
+        unfinished: u64,
+    },
+    /// The store did not take it.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+fn listed(grants: &[Grant]) -> String {
+    let words: Vec<_> = grants.iter().map(|grant| format!("{} \"{}\"", grant.kind(), grant.value())).collect();
+    words.join(", ")
+}
+
+/// Whether jobs that have not ended keep a plug-in from being removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// They do.
+    Unused,
+    /// They do not: they wait until it is uploaded again.
+    Forced,
+}
+
+impl Registry {
+    /// Takes a component. It becomes the active version unless it asks for what is not granted.
+    pub async fn upload(&self, upload: Upload) -> Result<Uploaded, InstallError> {
+        let admitted = self.sandbox.admit(upload.bytes).await?;
+        let _turn = self.changing.lock().await;
+        let stored = self.get(upload.tenant, &upload.name).ok();
+        let missing = self.policy(upload.tenant, &upload.name).missing_grants(&upload.wishes);
+        let version = PluginVersion {
+            version: upload.version,
+            inspection: admitted.inspection,
+            wishes: upload.wishes,
+            uploaded_on: self.clock.now(),
+        };
+        if let Some(there) = stored.as_ref().and_then(|plugin| plugin.version(&version.version)) {
+            return self.repeated_upload(stored.as_ref(), there, &version, missing);
+        }
+        let store = Arc::clone(&self.store);
+        let kept = tokio::task::spawn_blocking(move || store.put_blob(admitted.component)).await;
+        kept.map_err(|error| CommitError::Failed(error.to_string().into()))??;
+        let mut plugin = stored.map_or_else(|| new_plugin(upload.tenant, upload.name), |plugin| (*plugin).clone());
+        plugin.versions.push(version.clone());
+        if missing.is_empty() {
+            activate_in(&mut plugin, &version.version);
+        }
+        let plugin = self.write(plugin).await?;
+        Ok(Uploaded { plugin, version, missing, repeated: false })
+    }
+
+    /// Makes a version the one that jobs run.
+    pub async fn activate(
+        &self,
+        tenant: TenantId,
+        name: &PluginName,
+        version: &VersionName,
+    ) -> Result<Arc<Plugin>, InstallError> {
+        let _turn = self.changing.lock().await;
+        let mut plugin = (*self.get(tenant, name)?).clone();
+        let Some(chosen) = plugin.version(version) else { return Err(unknown_version(&plugin, version.as_str())) };
+        let missing = self.policy(tenant, name).missing_grants(&chosen.wishes);
+        if !missing.is_empty() {
+            return Err(InstallError::NotGranted { plugin: name.clone(), version: version.clone(), missing });
+        }
+        activate_in(&mut plugin, version);
+        self.write(plugin).await
+    }
+
+    /// Goes back to the version that was active before.
+    pub async fn rollback(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
+        let plugin = self.get(tenant, name)?;
+        let Some(previous) = plugin.previous.clone() else { return Err(unknown_version(&plugin, "(the one before)")) };
+        self.activate(tenant, name, &previous).await
+    }
+
+    /// Lets the plug-in's jobs run again.
+    pub async fn enable(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
+        let _turn = self.changing.lock().await;
+        let mut plugin = (*self.get(tenant, name)?).clone();
+        plugin.disabled = false;
+        self.write(plugin).await
+    }
+
+    /// Cancels the plug-in's queued jobs when they are claimed (T04).
+    pub async fn disable(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
+        let _turn = self.changing.lock().await;
+        let mut plugin = (*self.get(tenant, name)?).clone();
+        plugin.disabled = true;
+        self.write(plugin).await
+    }
+
+    /// Removes a plug-in with all its versions.
+    pub async fn remove(&self, tenant: TenantId, name: &PluginName, removal: Removal) -> Result<(), InstallError> {
+        let _turn = self.changing.lock().await;
+        let plugin = self.get(tenant, name)?;
+        let unfinished = self.unfinished(tenant, name)?;
+        if unfinished > 0 && removal == Removal::Unused {
+            return Err(InstallError::InUse { plugin: name.clone(), unfinished });
+        }
+        let change = Change::RemovePlugin { tenant, name: name.clone(), expected: plugin.revision };
+        self.store.commit(vec![change]).await?;
+        self.entries.write().remove(&(tenant, name.clone()));
+        Ok(())
+    }
+
+    fn repeated_upload(
+        &self,
+        stored: Option<&Arc<Plugin>>,
+        there: &PluginVersion,
+        given: &PluginVersion,
+        missing: Vec<Grant>,
+    ) -> Result<Uploaded, InstallError> {
+        let plugin = stored.expect("the version was found in it");
+        if there.inspection.digest != given.inspection.digest {
+            return Err(InstallError::VersionExists {
+                plugin: plugin.name.clone(),
+                version: given.version.clone(),
+                stored: there.inspection.digest.to_string(),
+                given: given.inspection.digest.to_string(),
+            });
+        }
+        Ok(Uploaded { plugin: Arc::clone(plugin), version: there.clone(), missing, repeated: true })
+    }
+
+    fn unfinished(&self, tenant: TenantId, name: &PluginName) -> Result<u64, ReadError> {
+        let counts = self.store.counts(tenant)?;
+        let of_plugin = counts.iter().find(|(plugin, _)| plugin == name);
+        let count = |counts: &crate::domain::query::Counts| -> u64 {
+            Status::ALL.into_iter().filter(|status| !status.is_final()).map(|status| counts.of(status)).sum()
+        };
+        Ok(of_plugin.map_or(0, |(_, counts)| count(counts)))
+    }
+
+    async fn write(&self, mut plugin: Plugin) -> Result<Arc<Plugin>, InstallError> {
+        plugin.revision += 1;
+        self.store.commit(vec![Change::PutPlugin(plugin.clone())]).await?;
+        let (tenant, name) = (plugin.tenant, plugin.name.clone());
+        let can_run = plugin.active.is_some() && !plugin.disabled;
+        self.remember(plugin);
+        if can_run {
+            self.release_held(tenant, &name).await?;
+        }
+        Ok(self.get(tenant, &name)?)
+    }
+
+    /// Jobs that waited for the plug-in may run now (T62).
+    async fn release_held(&self, tenant: TenantId, name: &PluginName) -> Result<(), InstallError> {
+        let filter = JobFilter { statuses: vec![Status::Waiting], plugin: Some(name.clone()), ..JobFilter::default() };
+        let mut query = JobQuery { tenant, filter, before: None, limit: RELEASE_BATCH };
+        loop {
+            let page = self.store.jobs(&query)?;
+            let held = page.jobs.iter().filter(|job| job.state.wait_reason == Some(WaitReason::MissingComponent));
+            for change in held.filter_map(|job| self.release(job)) {
+                match self.store.commit(vec![change]).await {
+                    // Somebody steered the job in between: it is no longer held.
+                    Ok(()) | Err(CommitError::Conflict { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn release(&self, job: &Job) -> Option<Change> {
+        let policy = self.policy(job.submission.tenant, &job.submission.plugin);
+        let (event, now) = (Event::ComponentAvailable, self.clock.now());
+        match transition::apply(&job.submission, &job.state, &policy.retry, event, now) {
+            Ok(Next::Changed { state, earlier_run, .. }) => Some(Change::Advance {
+                job: job.submission.key(),
+                expected: job.state.revision,
+                next: *state,
+                earlier_run,
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn new_plugin(tenant: TenantId, name: PluginName) -> Plugin {
+    Plugin { tenant, name, revision: 0, versions: Vec::new(), active: None, previous: None, disabled: false }
+}
+
+fn activate_in(plugin: &mut Plugin, version: &VersionName) {
+    if plugin.active.as_ref() != Some(version) {
+        plugin.previous = plugin.active.replace(version.clone());
+    }
+}
+
+fn unknown_version(plugin: &Plugin, version: &str) -> InstallError {
+    InstallError::UnknownVersion {
+        plugin: plugin.name.clone(),
+        version: version.to_owned(),
+        there: plugin.versions.iter().map(|there| there.version.to_string()).collect(),
+    }
+}

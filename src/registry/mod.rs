@@ -1,0 +1,296 @@
+//! Installed plug-ins: which version serves which job, what its policy is, and how versions come and go.
+
+mod install;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::clock::Clock;
+use crate::domain::id::{HandlerName, PluginName, TenantId};
+use crate::domain::limits::Limits;
+use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
+use crate::sandbox::{Rejection, Sandbox};
+use crate::store::{ReadError, Store};
+
+pub use install::{InstallError, Removal, Upload, Uploaded};
+
+/// What the operator has set, for all plug-ins and for single ones.
+#[derive(Clone, Debug, Default)]
+pub struct Policies {
+    /// For plug-ins that have none of their own.
+    pub default: Policy,
+    /// For single plug-ins, by name.
+    pub by_plugin: BTreeMap<String, Policy>,
+}
+
+impl Policies {
+    fn of(&self, plugin: &PluginName) -> &Policy {
+        self.by_plugin.get(plugin.as_str()).unwrap_or(&self.default)
+    }
+}
+
+/// Why a job does not fit the plug-ins there are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// There is no such plug-in.
+    #[error("there is no plug-in `{name}`{}", did_you_mean(nearest))]
+    UnknownPlugin {
+        /// The name that was given.
+        name: PluginName,
+        /// The nearest name there is.
+        nearest: Option<String>,
+    },
+    /// The plug-in has no such handler.
+    #[error("plug-in `{plugin}` has no handler `{name}`; it has {}", there.join(", "))]
+    UnknownHandler {
+        /// The plug-in.
+        plugin: PluginName,
+        /// The name that was given.
+        name: HandlerName,
+        /// The handlers there are.
+        there: Vec<String>,
+    },
+    /// The input is larger than the plug-in's limit.
+    #[error("the input has {bytes} bytes; plug-in `{plugin}` takes at most {limit}")]
+    InputTooLarge {
+        /// The plug-in.
+        plugin: PluginName,
+        /// Bytes given.
+        bytes: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// What a claimed job finds.
+#[derive(Clone, Debug)]
+pub enum Resolution {
+    /// A version to run, and under what policy.
+    Run(Arc<Runnable>),
+    /// The plug-in is disabled (T04).
+    Disabled,
+    /// The plug-in, or an active version of it, is missing (T05).
+    Missing,
+}
+
+/// A version with everything that a run of it shares with the next.
+#[derive(Clone, Debug)]
+pub struct Runnable {
+    /// The version.
+    pub version: Arc<PluginVersion>,
+    /// The operator's policy.
+    pub policy: Arc<Policy>,
+    /// The limits: the operator's, lowered where the author wishes less.
+    pub limits: Arc<Limits>,
+    /// What it may do.
+    pub grants: Arc<std::collections::BTreeSet<Grant>>,
+    /// What `wasi:config/store` answers.
+    pub config: Arc<Vec<(String, String)>>,
+}
+
+struct Entry {
+    plugin: Arc<Plugin>,
+    runnable: Option<Arc<Runnable>>,
+}
+
+/// The plug-ins of this host, in memory, and the way to change them.
+pub struct Registry {
+    store: Arc<dyn Store>,
+    sandbox: Arc<dyn Sandbox>,
+    clock: Arc<dyn Clock>,
+    policies: Policies,
+    entries: RwLock<HashMap<(TenantId, PluginName), Entry>>,
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Registry {
+    /// Loads what the store knows.
+    pub fn open(
+        store: Arc<dyn Store>,
+        sandbox: Arc<dyn Sandbox>,
+        clock: Arc<dyn Clock>,
+        policies: Policies,
+    ) -> Result<Self, ReadError> {
+        let plugins = store.plugins()?;
+        let registry = Self {
+            store,
+            sandbox,
+            clock,
+            policies,
+            entries: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+        };
+        plugins.into_iter().for_each(|plugin| registry.remember(plugin));
+        Ok(registry)
+    }
+
+    /// Every plug-in of a tenant, by name.
+    pub fn list(&self, tenant: TenantId) -> Vec<Arc<Plugin>> {
+        let entries = self.entries.read();
+        let of_tenant = entries.iter().filter(|((owner, _), _)| *owner == tenant);
+        let mut plugins: Vec<_> = of_tenant.map(|(_, entry)| Arc::clone(&entry.plugin)).collect();
+        plugins.sort_by(|a, b| a.name.cmp(&b.name));
+        plugins
+    }
+
+    /// One plug-in.
+    pub fn get(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, Unfit> {
+        let found = self.entries.read().get(&(tenant, name.clone())).map(|entry| Arc::clone(&entry.plugin));
+        found.ok_or_else(|| Unfit::UnknownPlugin { name: name.clone(), nearest: self.nearest(tenant, name) })
+    }
+
+    /// The operator's policy for a plug-in, installed or not.
+    pub fn policy(&self, tenant: TenantId, name: &PluginName) -> Arc<Policy> {
+        let runnable = self.runnable(tenant, name);
+        runnable.map_or_else(|| Arc::new(self.policies.of(name).clone()), |runnable| Arc::clone(&runnable.policy))
+    }
+
+    /// Checks that a job can be meant for a plug-in, and returns the handler that it will run.
+    pub fn check_fit(
+        &self,
+        tenant: TenantId,
+        name: &PluginName,
+        handler: Option<&HandlerName>,
+        input_bytes: u64,
+    ) -> Result<HandlerName, Unfit> {
+        let entries = self.entries.read();
+        let Some(entry) = entries.get(&(tenant, name.clone())) else {
+            drop(entries);
+            return Err(Unfit::UnknownPlugin { name: name.clone(), nearest: self.nearest(tenant, name) });
+        };
+        let limit = match &entry.runnable {
+            Some(runnable) => runnable.limits.input_bytes,
+            None => self.policies.of(name).limits.input_bytes,
+        };
+        if input_bytes > limit {
+            return Err(Unfit::InputTooLarge { plugin: name.clone(), bytes: input_bytes, limit });
+        }
+        let version = entry.plugin.active_version().or_else(|| entry.plugin.versions.last());
+        choose_handler(name, handler, version)
+    }
+
+    /// What a claimed job of this plug-in finds now.
+    pub fn resolve(&self, tenant: TenantId, name: &PluginName) -> Resolution {
+        match self.entries.read().get(&(tenant, name.clone())) {
+            Some(entry) if entry.plugin.disabled => Resolution::Disabled,
+            Some(Entry { runnable: Some(runnable), .. }) => Resolution::Run(Arc::clone(runnable)),
+            _ => Resolution::Missing,
+        }
+    }
+
+    /// Makes a version ready to run; cheap when it is.
+    pub async fn prepare(&self, version: &PluginVersion) -> Result<(), PrepareError> {
+        if self.sandbox.is_ready(version) {
+            return Ok(());
+        }
+        let store = Arc::clone(&self.store);
+        let digest = version.inspection.digest;
+        let read = tokio::task::spawn_blocking(move || store.blob(digest)).await;
+        let component = read.map_err(|error| PrepareError::Host(error.to_string()))??;
+        let component = component.ok_or_else(|| ReadError::Damaged(format!("component {digest} is missing")))?;
+        Ok(self.sandbox.prepare(version, component).await?)
+    }
+
+    fn runnable(&self, tenant: TenantId, name: &PluginName) -> Option<Arc<Runnable>> {
+        self.entries.read().get(&(tenant, name.clone()))?.runnable.clone()
+    }
+
+    fn remember(&self, plugin: Plugin) {
+        let runnable = plugin.active_version().map(|version| Arc::new(self.make_runnable(&plugin.name, version)));
+        let key = (plugin.tenant, plugin.name.clone());
+        self.entries.write().insert(key, Entry { plugin: Arc::new(plugin), runnable });
+    }
+
+    fn make_runnable(&self, name: &PluginName, version: &PluginVersion) -> Runnable {
+        let policy = Arc::new(self.policies.of(name).clone());
+        let granted = policy.config.iter().filter(|(key, _)| policy.grants.contains(&Grant::Config(key.clone())));
+        Runnable {
+            version: Arc::new(version.clone()),
+            limits: Arc::new(lowered(&policy.limits, version)),
+            grants: Arc::new(policy.grants.clone()),
+            config: Arc::new(granted.cloned().collect()),
+            policy,
+        }
+    }
+
+    fn nearest(&self, tenant: TenantId, name: &PluginName) -> Option<String> {
+        let entries = self.entries.read();
+        let names = entries.keys().filter(|(owner, _)| *owner == tenant).map(|(_, name)| name.as_str());
+        nearest_name(name.as_str(), names).map(str::to_owned)
+    }
+}
+
+/// Why a version cannot be made ready.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Its bytes cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The sandbox does not take it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The host itself is in trouble.
+    #[error("the host could not read the component: {0}")]
+    Host(String),
+}
+
+fn choose_handler(
+    plugin: &PluginName,
+    asked: Option<&HandlerName>,
+    version: Option<&PluginVersion>,
+) -> Result<HandlerName, Unfit> {
+    let there = version.map(|version| version.wishes.handlers.as_slice()).unwrap_or_default();
+    let asked = match (asked, there.first()) {
+        (None, Some(first)) => return Ok(first.clone()),
+        (None, None) => return Ok(HandlerName::default_handle()),
+        (Some(asked), _) => asked,
+    };
+    let is_command = version.is_some_and(|version| version.inspection.shape == Shape::Command);
+    let is_default = there.is_empty() && (is_command || *asked == HandlerName::default_handle());
+    if is_default || there.contains(asked) {
+        return Ok(asked.clone());
+    }
+    let there = match there {
+        [] => vec!["handle".to_owned()],
+        names => names.iter().map(ToString::to_string).collect(),
+    };
+    Err(Unfit::UnknownHandler { plugin: plugin.clone(), name: asked.clone(), there })
+}
+
+fn lowered(limits: &Limits, version: &PluginVersion) -> Limits {
+    let wishes = &version.wishes;
+    let mut limits = limits.clone();
+    limits.fuel = wishes.fuel.map_or(limits.fuel, |fuel| fuel.min(limits.fuel));
+    limits.memory_bytes = wishes.memory_bytes.map_or(limits.memory_bytes, |bytes| bytes.min(limits.memory_bytes));
+    let wall = wishes.wall_ms.map(std::time::Duration::from_millis);
+    limits.wall = wall.map_or(limits.wall, |wall| wall.min(limits.wall));
+    limits
+}
+
+/// The name that a typing mistake most likely meant: within a third of its length, by edits.
+fn nearest_name<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = names.map(|name| (edits(given, name), name));
+    let (distance, name) = near.min()?;
+    (distance <= given.len().max(name.len()).div_ceil(3)).then_some(name)
+}
+
+/// The Levenshtein distance of two short names.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, to) in b.iter().enumerate() {
+            let substituted = row[j] + usize::from(from != *to);
+            next.push(substituted.min(row[j + 1] + 1).min(next[j] + 1));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}

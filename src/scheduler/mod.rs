@@ -1,0 +1,155 @@
+//! Makes time pass for jobs: wakes those whose time has come, rescues those whose host died, keeps the window filled.
+//! It never runs a job.
+
+mod window;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::change::Change;
+use crate::domain::id::HostId;
+use crate::domain::job::transition::{self, Next};
+use crate::domain::job::{Event, Job};
+use crate::domain::time::Timestamp;
+use crate::registry::Registry;
+use crate::store::{CommitError, Pending, ReadError, Store};
+use crate::worker::Running;
+
+pub use window::{Lanes, Window};
+
+/// How many due jobs one tick wakes; more follow in the next tick at once.
+const DUE_BATCH: usize = 512;
+
+/// How often leases are looked at. A lease outlives the wall-clock limit of its run, so this is a safety net.
+const RESCUE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a handler that was asked to cancel may go on before it is stopped.
+pub const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// What a tick did and when the next is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// How many jobs changed.
+    pub changed: usize,
+    /// When to tick again at the latest.
+    pub next: Timestamp,
+}
+
+/// The loop's body, without the loop: whoever drives it waits until [`Tick::next`].
+pub struct Scheduler {
+    store: Arc<dyn Store>,
+    registry: Arc<Registry>,
+    running: Arc<Running>,
+    window: Arc<Window>,
+    host: HostId,
+    next_rescue: parking_lot::Mutex<Timestamp>,
+}
+
+impl Scheduler {
+    /// Joins the parts. `host` is this start of the host.
+    pub fn new(
+        store: Arc<dyn Store>,
+        registry: Arc<Registry>,
+        running: Arc<Running>,
+        window: Arc<Window>,
+        host: HostId,
+    ) -> Self {
+        Self { store, registry, running, window, host, next_rescue: parking_lot::Mutex::default() }
+    }
+
+    /// What a host does before anything else: whoever held a lease before this start is dead, because the store is ours
+    /// alone (promise 7). Returns how many jobs were rescued.
+    pub fn recover(&self, now: Timestamp) -> Result<usize, ReadError> {
+        let locked = self.store.locked()?;
+        let orphans = locked.into_iter().filter(|job| job.state.lease.is_none_or(|lease| lease.host != self.host));
+        let rescued = self.advance_all(orphans, &Event::LeaseLost, now);
+        self.refill()?;
+        Ok(rescued)
+    }
+
+    /// Does everything that is due at `now`.
+    pub fn tick(&self, now: Timestamp) -> Result<Tick, ReadError> {
+        // A job that becomes due while this tick looks must wake the next one.
+        self.window.set_next_wake(Timestamp(i64::MAX));
+        let due = self.store.due(now, DUE_BATCH)?;
+        let more_are_due = due.len() == DUE_BATCH;
+        let mut changed = self.wake(due, now);
+        changed += self.rescue(now)?;
+        self.refill()?;
+        let pressed = self.running.press(now, CANCEL_GRACE);
+        let next = if more_are_due { now } else { self.next_wake(now, pressed)? };
+        self.window.set_next_wake(next);
+        Ok(Tick { changed, next })
+    }
+
+    fn next_wake(&self, now: Timestamp, pressed: Option<Timestamp>) -> Result<Timestamp, ReadError> {
+        let rescue = now.after(RESCUE_INTERVAL);
+        let wakes = [self.store.next_due()?, pressed].into_iter().flatten();
+        Ok(wakes.fold(rescue, Timestamp::min))
+    }
+
+    fn wake(&self, due: Vec<Job>, now: Timestamp) -> usize {
+        let (expired, timely): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|job| job.submission.expires_on.is_some_and(|expires_on| expires_on <= now));
+        self.advance_all(expired, &Event::Expire, now) + self.advance_all(timely, &Event::Timer, now)
+    }
+
+    /// Jobs whose lease has run out. Their guest is stopped before the lease is given away.
+    fn rescue(&self, now: Timestamp) -> Result<usize, ReadError> {
+        let mut next = self.next_rescue.lock();
+        if now < *next {
+            return Ok(0);
+        }
+        *next = now.after(RESCUE_INTERVAL);
+        let lost = |job: &Job| job.state.lease.is_none_or(|lease| lease.until <= now);
+        let lost: Vec<_> = self.store.locked()?.into_iter().filter(lost).collect();
+        lost.iter().for_each(|job| self.running.stop(job.submission.key()));
+        Ok(self.advance_all(lost, &Event::LeaseLost, now))
+    }
+
+    /// Each job in a commit of its own, so that one that somebody else changed does not hold up the others.
+    fn advance_all(&self, jobs: impl IntoIterator<Item = Job>, event: &Event, now: Timestamp) -> usize {
+        let pending: Vec<_> = jobs.into_iter().filter_map(|job| self.advance(&job, event, now)).collect();
+        let settled = pending.into_iter().map(|pending| match pending.now() {
+            // Under way in order behind those before it, or written.
+            None | Some(Ok(())) => 1,
+            // Somebody else was first: what they made of the job will be seen in the next tick.
+            Some(Err(CommitError::Conflict { .. })) => 0,
+            Some(Err(error)) => {
+                tracing::error!(%error, "the scheduler could not write");
+                0
+            }
+        });
+        settled.sum()
+    }
+
+    fn advance(&self, job: &Job, event: &Event, now: Timestamp) -> Option<Pending> {
+        let policy = self.registry.policy(job.submission.tenant, &job.submission.plugin);
+        match transition::apply(&job.submission, &job.state, &policy.retry, event.clone(), now) {
+            Ok(Next::Changed { state, earlier_run, .. }) => Some(self.store.commit(vec![Change::Advance {
+                job: job.submission.key(),
+                expected: job.state.revision,
+                next: *state,
+                earlier_run,
+            }])),
+            Ok(Next::Unchanged | Next::Gone) => None,
+            Err(refused) => {
+                tracing::error!(job.id = %job.submission.id, %refused, "the scheduler met a job in an unexpected state");
+                None
+            }
+        }
+    }
+
+    fn refill(&self) -> Result<(), ReadError> {
+        for (queue, room) in self.window.wanted() {
+            let ready = self.store.ready(&queue, room)?;
+            self.window.refill(&queue, ready, room);
+        }
+        for key in self.window.take_unloaded() {
+            if let Some(job) = self.store.job(key)? {
+                self.window.offer(job);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! One run of one attempt, from its input to the commit of what came of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::port::{AttemptPort, Written};
+use super::{Claimed, Worker};
+use crate::domain::change::Change;
+use crate::domain::code;
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::job::transition::{self, Next};
+use crate::domain::job::{Event, Job, Outcome, Payload, RunReport, Status};
+use crate::sandbox::{SignalLine, Slice, SliceEnd, SliceReport};
+use crate::store::{CommitError, Pending, ReadError, payload_bytes, put_payload};
+
+/// How often the end of a run is decided again when somebody steered the job meanwhile.
+const ATTEMPTS: usize = 16;
+
+/// A run that has ended, and the commit of its end under way.
+pub struct Finished {
+    claimed: Claimed,
+    event: Event,
+    pending: Option<Pending>,
+}
+
+/// A fault of the host while it served a run; the job is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Prepare(#[from] crate::registry::PrepareError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error("a task of the host ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl Worker {
+    /// Runs a claimed job to the end of its slice and commits what came of it. The commit is under way when this returns:
+    /// [`Worker::settle`] waits for it.
+    pub async fn run(&self, claimed: Claimed) -> Finished {
+        let signals = SignalLine::default();
+        let key = claimed.job.submission.key();
+        self.running.enter(key, signals.clone());
+        let event = match self.slice(&claimed, signals).await {
+            Ok(event) => event,
+            Err(fault) => Event::Returned(Outcome::Failed(host_fault(&fault)), RunReport::default()),
+        };
+        self.running.leave(key);
+        let pending = self.finish(&claimed.job, &event);
+        Finished { claimed, event, pending }
+    }
+
+    /// Waits until the end of a run is durable. When somebody steered the job meanwhile, the end is decided again on what
+    /// they made of it; when another host was given the job, this run's end is void (promise 5).
+    pub async fn settle(&self, finished: Finished) -> Result<(), CommitError> {
+        let Finished { claimed, event, mut pending } = finished;
+        let key = claimed.job.submission.key();
+        for _ in 0..ATTEMPTS {
+            let Some(commit) = pending else { return Ok(()) };
+            match commit.await {
+                Ok(()) => return Ok(()),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let present = self.store.job(key).map_err(|error| CommitError::Failed(error.to_string().into()))?;
+            let is_ours = |job: &Job| job.state.status.is_locked() && job.state.fence == claimed.job.state.fence;
+            let still_ours = present.filter(is_ours);
+            let Some(present) = still_ours else { return Ok(()) };
+            pending = self.finish(&present, &event);
+        }
+        Err(CommitError::Conflict { index: 0 })
+    }
+
+    async fn slice(&self, claimed: &Claimed, signals: SignalLine) -> Result<Event, Fault> {
+        let input = self.read(&claimed.job.submission.input).await?;
+        self.registry.prepare(&claimed.runnable.version).await?;
+        let (port, written) = AttemptPort::new(
+            claimed.job.submission.key(),
+            Arc::clone(&self.store),
+            Arc::clone(&self.running),
+            claimed.job.state.checkpoint.clone(),
+            claimed.runnable.limits.output_bytes,
+        );
+        let slice = make_slice(claimed, input, signals);
+        let SliceReport { end, usage, log } = self.sandbox.run(slice, Box::new(port)).await;
+        let Written { progress, checkpoint } = std::mem::take(&mut *written.lock());
+        let log = if log.is_empty() { None } else { Some(self.keep(log).await?) };
+        let checkpoint = match checkpoint {
+            Some(state) => Some(self.keep(state).await?),
+            None => None,
+        };
+        let report = RunReport { usage, log, progress, checkpoint };
+        Ok(match end {
+            SliceEnd::Succeeded(output) => Event::Returned(Outcome::Succeeded(self.keep(output).await?), report),
+            SliceEnd::Canceled(reason) => Event::Returned(Outcome::Canceled(reason), report),
+            SliceEnd::Retry(after, failure) => Event::Returned(Outcome::Retry(after, failure), report),
+            SliceEnd::Suspended(wake) => Event::Returned(Outcome::Suspended(wake), report),
+            SliceEnd::Yielded => Event::Returned(Outcome::Yielded, report),
+            SliceEnd::Failed(failure) => Event::Returned(Outcome::Failed(failure), report),
+            SliceEnd::TimedOut(failure) => Event::Deadline(failure, report),
+            SliceEnd::Killed => Event::GracefulStop { safe_point: false, report },
+        })
+    }
+
+    /// Decides what the end of a run makes of the job as `present`, and commits it. None when there is nothing to write.
+    fn finish(&self, present: &Job, event: &Event) -> Option<Pending> {
+        let Job { submission, state } = present;
+        let policy = self.registry.policy(submission.tenant, &submission.plugin);
+        let event = as_of(state.status, event.clone());
+        match transition::apply(submission, state, &policy.retry, event, self.clock.now()) {
+            Ok(Next::Changed { state: next, earlier_run, .. }) => Some(self.store.commit(vec![Change::Advance {
+                job: submission.key(),
+                expected: state.revision,
+                next: *next,
+                earlier_run,
+            }])),
+            Ok(Next::Unchanged | Next::Gone) => None,
+            Err(refused) => {
+                tracing::error!(job.id = %submission.id, %refused, "the end of a run does not fit the job");
+                None
+            }
+        }
+    }
+
+    async fn read(&self, payload: &Payload) -> Result<Bytes, Fault> {
+        if let Payload::Inline(bytes) = payload {
+            return Ok(bytes.clone());
+        }
+        let (store, payload) = (Arc::clone(&self.store), payload.clone());
+        Ok(tokio::task::spawn_blocking(move || payload_bytes(&*store, &payload)).await??)
+    }
+
+    async fn keep(&self, bytes: Bytes) -> Result<Payload, Fault> {
+        if bytes.len() <= Payload::INLINE_BYTES_MAX {
+            return Ok(Payload::Inline(bytes));
+        }
+        let store = Arc::clone(&self.store);
+        Ok(tokio::task::spawn_blocking(move || put_payload(&*store, bytes)).await??)
+    }
+}
+
+fn make_slice(claimed: &Claimed, input: Bytes, signals: SignalLine) -> Slice {
+    let Claimed { job: Job { submission, state }, runnable } = claimed;
+    Slice {
+        job: submission.id,
+        name: submission.display_name(),
+        tenant: submission.tenant.to_string(),
+        plugin: submission.plugin.clone(),
+        version: Arc::clone(&runnable.version),
+        handler: submission.handler.clone(),
+        input,
+        args: submission.args.clone(),
+        env: submission.env.clone(),
+        attempt: state.attempt,
+        max_attempts: submission.max_attempts.unwrap_or(runnable.policy.retry.max_attempts),
+        run: state.runs,
+        created_on: submission.created_on,
+        deadline: state.run_started_on.unwrap_or_default().after(runnable.limits.wall),
+        correlation_id: submission.correlation_id.unwrap_or(submission.id),
+        depth: submission.depth,
+        tags: submission.tags.clone(),
+        limits: Arc::clone(&runnable.limits),
+        grants: Arc::clone(&runnable.grants),
+        config: Arc::clone(&runnable.config),
+        signals,
+    }
+}
+
+/// A stopped guest means another thing once a cancel was asked for: then the grace is over (T33).
+fn as_of(status: Status, event: Event) -> Event {
+    match event {
+        Event::GracefulStop { report, .. } | Event::Deadline(_, report) if status == Status::Canceling => {
+            Event::GraceElapsed(report)
+        }
+        event => event,
+    }
+}
+
+fn host_fault(fault: &Fault) -> Failure {
+    Failure::host(ErrorClass::Transient, code::HOST_FAULT, fault.to_string())
+}

@@ -1,0 +1,90 @@
+//! Taking a ready job: what it finds is decided by the domain, and nobody starts it before the claim is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Worker;
+use crate::domain::change::Change;
+use crate::domain::job::transition::{self, Next};
+use crate::domain::job::{Event, Job};
+use crate::domain::limits::Limits;
+use crate::domain::time::Timestamp;
+use crate::registry::{Resolution, Runnable};
+use crate::store::{CommitError, Pending};
+
+/// A lease lasts at least this long (domain.md 4.6).
+const LEASE_MIN: Duration = Duration::from_secs(60);
+
+/// A lease outlives the wall-clock limit of its run by this much, so that it need not be renewed: the sandbox stops the
+/// guest long before the lease can be given away.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// A claim on its way to the store.
+pub struct Claim {
+    next: Job,
+    runnable: Option<Arc<Runnable>>,
+    pending: Pending,
+}
+
+/// A job that this host holds.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The job, as the claim left it.
+    pub job: Job,
+    /// What runs it.
+    pub runnable: Arc<Runnable>,
+}
+
+impl Worker {
+    /// Decides what a ready job meets and commits that. None when the job is no longer ready.
+    pub fn claim(&self, job: Job, now: Timestamp) -> Option<Claim> {
+        let submission = &job.submission;
+        let resolution = self.registry.resolve(submission.tenant, &submission.plugin);
+        let has_expired = submission.expires_on.is_some_and(|expires_on| expires_on <= now);
+        let (event, runnable) = match resolution {
+            _ if has_expired => (Event::Expire, None),
+            Resolution::Disabled => (Event::ClaimDisabled, None),
+            Resolution::Missing => (Event::ClaimMissing, None),
+            Resolution::Run(runnable) => (self.claim_event(&runnable, now), Some(runnable)),
+        };
+        let policy = self.registry.policy(submission.tenant, &submission.plugin);
+        let Ok(Next::Changed { state, earlier_run, .. }) =
+            transition::apply(submission, &job.state, &policy.retry, event, now)
+        else {
+            return None;
+        };
+        let next = Job { submission: Arc::clone(submission), state: *state };
+        let pending = self.store.commit(vec![Change::Advance {
+            job: submission.key(),
+            expected: job.state.revision,
+            next: next.state.clone(),
+            earlier_run,
+        }]);
+        Some(Claim { next, runnable, pending })
+    }
+
+    fn claim_event(&self, runnable: &Runnable, now: Timestamp) -> Event {
+        Event::Claim {
+            host: self.host,
+            lease_until: now.after(lease(&runnable.limits)),
+            version: runnable.version.version.clone(),
+        }
+    }
+
+    /// Waits for a claim to be written. None when it met something that keeps it from running, or when somebody else
+    /// changed the job first: if they left it ready, the feed has put its new form into the window.
+    pub async fn claimed(&self, claim: Claim) -> Result<Option<Claimed>, CommitError> {
+        match claim.pending.await {
+            Ok(()) => Ok(claim.runnable.map(|runnable| Claimed { job: claim.next, runnable })),
+            Err(CommitError::Conflict { .. }) => {
+                tracing::debug!(job.id = %claim.next.submission.id, "somebody changed the job before its claim");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn lease(limits: &Limits) -> Duration {
+    LEASE_MIN.max(limits.wall + LEASE_MARGIN)
+}

@@ -1,0 +1,45 @@
+//! Runs jobs: claims what may start, gives each attempt to the sandbox, and writes what came of it.
+
+mod attempt;
+mod claim;
+mod pool;
+mod port;
+mod running;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::domain::id::HostId;
+use crate::registry::Registry;
+use crate::sandbox::Sandbox;
+use crate::store::Store;
+
+pub use attempt::Finished;
+pub use claim::{Claim, Claimed};
+pub(crate) use pool::Drain;
+pub use pool::{Pool, PoolSettings};
+pub use running::Running;
+
+/// The steps of an attempt, without the loop around them: claim, run, finish.
+pub struct Worker {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    registry: Arc<Registry>,
+    sandbox: Arc<dyn Sandbox>,
+    running: Arc<Running>,
+    host: HostId,
+}
+
+impl Worker {
+    /// Joins the parts. `host` is this start of the host.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        registry: Arc<Registry>,
+        sandbox: Arc<dyn Sandbox>,
+        running: Arc<Running>,
+        host: HostId,
+    ) -> Self {
+        Self { store, clock, registry, sandbox, running, host }
+    }
+}

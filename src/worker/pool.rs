@@ -1,0 +1,162 @@
+//! Keeps the slots of this host busy: claims ahead of them, runs on a runtime of the guests' own, settles behind them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::{Claim, Claimed, Worker};
+use crate::sandbox::Signal;
+use crate::scheduler::Window;
+
+/// How many jobs are claimed in one go at most; the store writes them as one group.
+const CLAIM_BATCH: usize = 64;
+
+/// How many ended runs may wait for their commit. It bounds memory while the disk is slow.
+const UNSETTLED_MAX: usize = 4_096;
+
+/// How a pool is cut.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// Slots: attempts that run at a time.
+    pub concurrency: usize,
+    /// Jobs that are claimed ahead of a free slot (domain.md 8.1 allows twice the concurrency in all).
+    pub ahead: usize,
+}
+
+impl PoolSettings {
+    /// As many slots as given and as many jobs claimed ahead.
+    pub fn new(concurrency: usize) -> Self {
+        Self { concurrency: concurrency.max(1), ahead: concurrency.max(1) }
+    }
+}
+
+/// The slots and what fills them.
+pub struct Pool {
+    worker: Arc<Worker>,
+    window: Arc<Window>,
+    guests: Handle,
+    settings: PoolSettings,
+    claims: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    unsettled: Arc<Semaphore>,
+    accepting: watch::Receiver<bool>,
+}
+
+impl Pool {
+    /// A pool that runs guests on `guests` while `accepting` holds true.
+    pub fn new(
+        worker: Arc<Worker>,
+        window: Arc<Window>,
+        guests: Handle,
+        settings: PoolSettings,
+        accepting: watch::Receiver<bool>,
+    ) -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self {
+            worker,
+            window,
+            guests,
+            claims: semaphore(settings.concurrency + settings.ahead),
+            slots: semaphore(settings.concurrency),
+            unsettled: semaphore(UNSETTLED_MAX),
+            settings,
+            accepting,
+        }
+    }
+
+    /// Claims and starts jobs for ever. Dropping it stops claiming and leaves what runs alone.
+    pub async fn run(mut self) {
+        loop {
+            if self.accepting.wait_for(|accepting| *accepting).await.is_err() {
+                return;
+            }
+            let Ok(permit) = Arc::clone(&self.claims).acquire_owned().await else { return };
+            if !*self.accepting.borrow() {
+                continue;
+            }
+            if !self.claim_some(permit).await {
+                self.window.filled().await;
+            }
+        }
+    }
+
+    /// Claims as many jobs as there is room for. False when none was ready.
+    async fn claim_some(&self, first: OwnedSemaphorePermit) -> bool {
+        let mut permits = vec![first];
+        while permits.len() < CLAIM_BATCH
+            && let Ok(permit) = Arc::clone(&self.claims).try_acquire_owned()
+        {
+            permits.push(permit);
+        }
+        let ready = self.window.take(permits.len());
+        let some_were_ready = !ready.is_empty();
+        let now = self.worker.clock.now();
+        let claims: Vec<_> = ready.into_iter().filter_map(|job| self.worker.claim(job, now)).collect();
+        for (claim, permit) in claims.into_iter().zip(permits) {
+            self.start(claim, permit).await;
+        }
+        some_were_ready
+    }
+
+    async fn start(&self, claim: Claim, permit: OwnedSemaphorePermit) {
+        match self.worker.claimed(claim).await {
+            Ok(Some(claimed)) => self.spawn(claimed, permit).await,
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "a claim could not be written"),
+        }
+    }
+
+    async fn spawn(&self, claimed: Claimed, claim_permit: OwnedSemaphorePermit) {
+        let Ok(unsettled_permit) = Arc::clone(&self.unsettled).acquire_owned().await else { return };
+        let (worker, slots) = (Arc::clone(&self.worker), Arc::clone(&self.slots));
+        self.guests.spawn(async move {
+            let Ok(slot) = slots.acquire_owned().await else { return };
+            let finished = worker.run(claimed).await;
+            drop((slot, claim_permit));
+            if let Err(error) = worker.settle(finished).await {
+                tracing::error!(%error, "the end of a run could not be written; the job will be rescued");
+            }
+            drop(unsettled_permit);
+        });
+    }
+}
+
+/// The way to end a pool's work in order.
+pub(crate) struct Drain {
+    worker: Arc<Worker>,
+    claims: Arc<Semaphore>,
+    unsettled: Arc<Semaphore>,
+    claims_max: u32,
+}
+
+impl Pool {
+    /// What ends the work of this pool once nothing accepts any more.
+    pub(crate) fn drain(&self) -> Drain {
+        Drain {
+            worker: Arc::clone(&self.worker),
+            claims: Arc::clone(&self.claims),
+            unsettled: Arc::clone(&self.unsettled),
+            claims_max: u32::try_from(self.settings.concurrency + self.settings.ahead).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl Drain {
+    /// Asks the running handlers to stop, waits `grace`, stops those that did not listen (T63), and waits until every end
+    /// is written.
+    pub(crate) async fn finish(self, grace: Duration) {
+        self.worker.running.raise_all(Signal::Shutdown);
+        let idle = self.claims.acquire_many(self.claims_max);
+        if tokio::time::timeout(grace, idle).await.is_err() {
+            self.worker.running.raise_all(Signal::Kill);
+        }
+        let settled = self.unsettled.acquire_many(u32::try_from(UNSETTLED_MAX).unwrap_or(u32::MAX));
+        // Stopped guests end at their next epoch tick and commits take milliseconds; what is not settled by then is rescued
+        // by the next start.
+        if tokio::time::timeout(grace.max(Duration::from_secs(5)), settled).await.is_err() {
+            tracing::warn!("some runs had not ended when the host went down; the next start rescues their jobs");
+        }
+    }
+}
