@@ -1,5 +1,6 @@
 //! The only door to durable state. A store compares revisions, writes batches and finds records; it holds no rules.
 
+mod guard;
 pub mod memory;
 
 use std::pin::Pin;
@@ -128,7 +129,7 @@ pub trait Store: Send + Sync {
     /// One job.
     fn job(&self, key: JobKey) -> Result<Option<Job>, ReadError>;
 
-    /// The closed runs of a job, oldest first.
+    /// The closed runs of a job, oldest first; the last one is `last_run` of its state.
     fn runs(&self, key: JobKey) -> Result<Vec<Run>, ReadError>;
 
     /// A page of jobs, newest first.
@@ -149,7 +150,8 @@ pub trait Store: Send + Sync {
     /// How many jobs stand where, by plug-in. Maintained, never counted.
     fn counts(&self, tenant: TenantId) -> Result<Vec<(PluginName, Counts)>, ReadError>;
 
-    /// The submit that was remembered under an `Idempotency-Key`.
+    /// The submit that was remembered under an `Idempotency-Key`. It may be past its `until`, which counts as forgotten:
+    /// a store has no clock.
     fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError>;
 
     /// Every plug-in, by tenant and name.

@@ -1,0 +1,128 @@
+//! The guards of [`Change`], in one place for every store: what a commit may not overwrite.
+
+use std::collections::HashMap;
+
+use crate::domain::change::Change;
+use crate::domain::id::{JobKey, PluginName, TenantId};
+use crate::domain::time::Timestamp;
+
+/// What the guards ask of a store.
+pub(crate) trait Facts {
+    /// Why a fact could not be had.
+    type Error;
+
+    /// The stored revision of a job.
+    fn job_revision(&mut self, job: JobKey) -> Result<Option<u32>, Self::Error>;
+
+    /// Until when an `Idempotency-Key` is kept.
+    fn remembered_until(&mut self, tenant: TenantId, key: &str) -> Result<Option<Timestamp>, Self::Error>;
+
+    /// The stored revision of a plug-in.
+    fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, Self::Error>;
+}
+
+/// What a look at the guards found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Every change may be written.
+    Accepted,
+    /// The change of this index may not, so none may.
+    Conflict(usize),
+}
+
+/// Checks every change of a commit against the store and against the changes before it.
+pub(crate) fn check<F: Facts>(changes: &[Change], facts: &mut F) -> Result<Verdict, F::Error> {
+    if let [change] = changes {
+        return Ok(match accepts(change, &Ahead::default(), facts)? {
+            true => Verdict::Accepted,
+            false => Verdict::Conflict(0),
+        });
+    }
+    let mut ahead = Ahead::default();
+    for (index, change) in changes.iter().enumerate() {
+        if !accepts(change, &ahead, facts)? {
+            return Ok(Verdict::Conflict(index));
+        }
+        ahead.note(change);
+    }
+    Ok(Verdict::Accepted)
+}
+
+/// What the changes before the present one make of the store.
+#[derive(Default)]
+struct Ahead<'a> {
+    jobs: HashMap<JobKey, Option<u32>>,
+    plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
+    keys: HashMap<(TenantId, &'a str), Timestamp>,
+}
+
+impl<'a> Ahead<'a> {
+    fn note(&mut self, change: &'a Change) {
+        match change {
+            Change::Submit(submission, state) => {
+                self.jobs.insert(submission.key(), Some(state.revision));
+            }
+            Change::Advance { job, next, .. } => {
+                self.jobs.insert(*job, Some(next.revision));
+            }
+            Change::Delete { job, .. } => {
+                self.jobs.insert(*job, None);
+            }
+            Change::Remember(submit) => {
+                self.keys.insert((submit.tenant, &submit.key), submit.until);
+            }
+            Change::PutPlugin(plugin) => {
+                self.plugins.insert((plugin.tenant, &plugin.name), Some(plugin.revision));
+            }
+            Change::RemovePlugin { tenant, name, .. } => {
+                self.plugins.insert((*tenant, name), None);
+            }
+            Change::PutService(_) | Change::StartHost(_) => {}
+        }
+    }
+
+    fn job_revision<F: Facts>(&self, job: JobKey, facts: &mut F) -> Result<Option<u32>, F::Error> {
+        match self.jobs.get(&job) {
+            Some(revision) => Ok(*revision),
+            None => facts.job_revision(job),
+        }
+    }
+
+    fn plugin_revision<F: Facts>(
+        &self,
+        tenant: TenantId,
+        name: &PluginName,
+        facts: &mut F,
+    ) -> Result<Option<u32>, F::Error> {
+        match self.plugins.get(&(tenant, name)) {
+            Some(revision) => Ok(*revision),
+            None => facts.plugin_revision(tenant, name),
+        }
+    }
+}
+
+fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Result<bool, F::Error> {
+    Ok(match change {
+        Change::Submit(submission, _) => ahead.job_revision(submission.key(), facts)?.is_none(),
+        Change::Advance { job, expected, next, .. } => {
+            ahead.job_revision(*job, facts)? == Some(*expected) && expected.checked_add(1) == Some(next.revision)
+        }
+        Change::Delete { job, expected } => ahead.job_revision(*job, facts)? == Some(*expected),
+        Change::Remember(submit) => {
+            let kept_until = match ahead.keys.get(&(submit.tenant, submit.key.as_str())) {
+                Some(until) => Some(*until),
+                None => facts.remembered_until(submit.tenant, &submit.key)?,
+            };
+            // A store has no clock: the submit that asks to be remembered says what time it is.
+            kept_until.is_none_or(|until| until <= submit.on)
+        }
+        Change::PutPlugin(plugin) => {
+            let stored = ahead.plugin_revision(plugin.tenant, &plugin.name, facts)?.unwrap_or(0);
+            stored.checked_add(1) == Some(plugin.revision)
+        }
+        Change::RemovePlugin { tenant, name, expected } => {
+            ahead.plugin_revision(*tenant, name, facts)? == Some(*expected)
+        }
+        Change::PutService(_) | Change::StartHost(_) => true,
+    })
+}

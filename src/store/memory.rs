@@ -1,1 +1,0 @@
-//! The reference store: everything in memory, gone with the process.

@@ -1,0 +1,295 @@
+//! The reference store: everything in memory, gone with the process, and the same at every run of a simulation.
+//!
+//! [`MemoryStore::new`] decides each commit at once. [`MemoryStore::with_lazy_sync`] behaves like a store on a disk: a
+//! commit waits until [`MemoryStore::sync`] takes all waiting ones as a group, and what nobody synced is lost in a
+//! [`MemoryStore::crash`].
+
+mod tables;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::oneshot;
+
+use self::tables::{Tables, is_claim};
+use super::guard::{self, Verdict};
+use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
+use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::id::{Digest, HostId, JobKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::job::{Job, Run};
+use crate::domain::plugin::Plugin;
+use crate::domain::query::{Counts, JobQuery, Page};
+use crate::domain::service::ServiceState;
+use crate::domain::time::Timestamp;
+
+/// When a commit is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// In the call.
+    AtOnce,
+    /// In the next [`MemoryStore::sync`].
+    Lazy,
+}
+
+/// A store in memory.
+pub struct MemoryStore {
+    mode: Mode,
+    /// What reads see.
+    tables: RwLock<Tables>,
+    /// Held for a whole commit, so that the feed hears of commits in order. Taken before `tables`.
+    writer: Mutex<Writer>,
+    blobs: RwLock<BTreeMap<Digest, Bytes>>,
+    /// The last numbers given out.
+    numbers: Mutex<Numbers>,
+}
+
+#[derive(Default)]
+struct Writer {
+    feed: Option<Feed>,
+    waiting: Vec<Waiting>,
+    /// What a power cut leaves; kept apart only in [`Mode::Lazy`].
+    durable: Tables,
+    /// Visible commits that `durable` does not have yet: claims that nobody waits for.
+    tail: Vec<Vec<Change>>,
+    commits: u64,
+    syncs: u64,
+    closed: bool,
+}
+
+struct Waiting {
+    changes: Vec<Change>,
+    answer: oneshot::Sender<Result<(), CommitError>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Numbers {
+    sequence: u64,
+    host: u64,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// A store that decides every commit in the call.
+    pub fn new() -> Self {
+        Self::of(Mode::AtOnce, Tables::default())
+    }
+
+    /// A store whose commits wait for [`MemoryStore::sync`]. Until then reads do not see them and nobody is answered.
+    pub fn with_lazy_sync() -> Self {
+        Self::of(Mode::Lazy, Tables::default())
+    }
+
+    fn of(mode: Mode, tables: Tables) -> Self {
+        let durable = match mode {
+            Mode::AtOnce => Tables::default(),
+            Mode::Lazy => tables.clone(),
+        };
+        Self {
+            mode,
+            tables: RwLock::new(tables),
+            writer: Mutex::new(Writer { durable, ..Writer::default() }),
+            blobs: RwLock::default(),
+            numbers: Mutex::default(),
+        }
+    }
+
+    /// Another store with these tables and all that is durable as soon as it is given out or put.
+    fn restarted(&self, tables: Tables) -> Self {
+        Self {
+            blobs: RwLock::new(self.blobs.read().clone()),
+            numbers: Mutex::new(*self.numbers.lock()),
+            ..Self::of(self.mode, tables)
+        }
+    }
+
+    /// Takes the waiting commits as one group: decides them in order, makes them visible, tells the feed, answers.
+    /// They are durable from then on, except for a group of nothing but claims. Returns how many there were.
+    pub fn sync(&self) -> usize {
+        let mut writer = self.writer.lock();
+        let group = std::mem::take(&mut writer.waiting);
+        self.decide(&mut writer, group)
+    }
+
+    /// How many commits wait for [`MemoryStore::sync`].
+    pub fn waiting(&self) -> usize {
+        self.writer.lock().waiting.len()
+    }
+
+    /// The store as it is after a power cut at this moment: waiting commits and unsynced claims are lost. It syncs
+    /// as this one does, and has no feed yet. This one goes on as if nothing had happened.
+    pub fn crash(&self) -> Self {
+        let writer = self.writer.lock();
+        let tables = match self.mode {
+            Mode::AtOnce => self.tables.read().clone(),
+            Mode::Lazy => writer.durable.clone(),
+        };
+        self.restarted(tables)
+    }
+
+    /// The store as it is after the process was killed at this moment: waiting commits are lost, claims are not.
+    pub fn kill(&self) -> Self {
+        let _writer = self.writer.lock();
+        self.restarted(self.tables.read().clone())
+    }
+
+    fn decide(&self, writer: &mut Writer, group: Vec<Waiting>) -> usize {
+        let is_waited_for = group.iter().any(|waiting| !is_claim(&waiting.changes));
+        let results: Vec<_> = group.iter().map(|waiting| self.write(&waiting.changes)).collect();
+        let taken = group.len();
+        let mut answers = Vec::with_capacity(taken);
+        for (waiting, result) in group.into_iter().zip(results) {
+            if result.is_ok() {
+                writer.accepted(waiting.changes, self.mode);
+            }
+            answers.push((waiting.answer, result));
+        }
+        if is_waited_for {
+            writer.sync_tail();
+        }
+        for (answer, result) in answers {
+            // Whoever does not wait any more does not need the answer.
+            let _sent = answer.send(result);
+        }
+        taken
+    }
+
+    fn write(&self, changes: &[Change]) -> Result<(), CommitError> {
+        let mut tables = self.tables.write();
+        let Ok(verdict) = guard::check(changes, &mut *tables);
+        match verdict {
+            Verdict::Conflict(index) => Err(CommitError::Conflict { index }),
+            Verdict::Accepted => {
+                tables.apply(changes);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Writer {
+    fn accepted(&mut self, changes: Vec<Change>, mode: Mode) {
+        self.commits += 1;
+        if let Some(feed) = &self.feed {
+            feed(&changes);
+        }
+        if mode == Mode::Lazy {
+            self.tail.push(changes);
+        }
+    }
+
+    fn sync_tail(&mut self) {
+        for changes in std::mem::take(&mut self.tail) {
+            self.durable.apply(&changes);
+        }
+        self.syncs += 1;
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, changes: Vec<Change>) -> Pending {
+        let mut writer = self.writer.lock();
+        if writer.closed {
+            return Pending::decided(Err(CommitError::Failed(Arc::from("it is closed"))));
+        }
+        let (answer, pending) = Pending::new();
+        let waiting = Waiting { changes, answer };
+        match self.mode {
+            Mode::Lazy => writer.waiting.push(waiting),
+            Mode::AtOnce => {
+                self.decide(&mut writer, vec![waiting]);
+            }
+        }
+        pending
+    }
+
+    fn feed(&self, feed: Feed) {
+        self.writer.lock().feed = Some(feed);
+    }
+
+    fn reserve(&self, count: u64) -> Sequence {
+        let mut numbers = self.numbers.lock();
+        let first = numbers.sequence + 1;
+        numbers.sequence += count;
+        Sequence(first)
+    }
+
+    fn next_host(&self) -> HostId {
+        let started = self.tables.read().host().0;
+        let mut numbers = self.numbers.lock();
+        numbers.host = numbers.host.max(started) + 1;
+        HostId(numbers.host)
+    }
+
+    fn job(&self, key: JobKey) -> Result<Option<Job>, ReadError> {
+        Ok(self.tables.read().job(key))
+    }
+
+    fn runs(&self, key: JobKey) -> Result<Vec<Run>, ReadError> {
+        Ok(self.tables.read().runs(key))
+    }
+
+    fn jobs(&self, query: &JobQuery) -> Result<Page, ReadError> {
+        Ok(self.tables.read().page(query))
+    }
+
+    fn ready(&self, queue: &QueueName, limit: usize) -> Result<Vec<Job>, ReadError> {
+        Ok(self.tables.read().ready(queue, limit))
+    }
+
+    fn locked(&self) -> Result<Vec<Job>, ReadError> {
+        Ok(self.tables.read().locked())
+    }
+
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, ReadError> {
+        Ok(self.tables.read().due(now, limit))
+    }
+
+    fn next_due(&self) -> Result<Option<Timestamp>, ReadError> {
+        Ok(self.tables.read().next_due())
+    }
+
+    fn counts(&self, tenant: TenantId) -> Result<Vec<(PluginName, Counts)>, ReadError> {
+        Ok(self.tables.read().counts(tenant))
+    }
+
+    fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError> {
+        Ok(self.tables.read().remembered(tenant, key))
+    }
+
+    fn plugins(&self) -> Result<Vec<Plugin>, ReadError> {
+        Ok(self.tables.read().plugins())
+    }
+
+    fn service(&self) -> Result<ServiceState, ReadError> {
+        Ok(self.tables.read().service())
+    }
+
+    fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError> {
+        let digest = Digest(Sha256::digest(&bytes).into());
+        self.blobs.write().insert(digest, bytes);
+        Ok(digest)
+    }
+
+    fn blob(&self, digest: Digest) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.blobs.read().get(&digest).cloned())
+    }
+
+    fn stats(&self) -> StoreStats {
+        let writer = self.writer.lock();
+        StoreStats { durability: "none", commits: writer.commits, fsyncs: writer.syncs, ..StoreStats::default() }
+    }
+
+    /// Waiting commits are decided before the end.
+    fn close(&self) {
+        self.sync();
+        self.writer.lock().closed = true;
+    }
+}
