@@ -11,3 +11,21 @@ fn echo(input: Bytes) -> Result<Bytes> {
     }
     Ok(input)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backroom_sdk::testing::TestHost;
+
+    #[test]
+    fn the_input_comes_back() {
+        let run = TestHost::new().run_bytes(echo, [0, 159, 255]);
+        assert_eq!(run.output_bytes(), [0, 159, 255]);
+        assert!(run.logs.is_empty());
+    }
+
+    #[test]
+    fn an_input_that_asks_for_it_is_logged() {
+        assert_eq!(TestHost::new().run_bytes(echo, "log: hello").logs[0].message, "log: hello");
+    }
+}
