@@ -54,7 +54,7 @@ impl Jobs {
             let key = job.submission.key();
             let change = match next {
                 Next::Unchanged => return Ok(job),
-                Next::Gone => Change::Delete { job: key, expected },
+                Next::Gone { .. } => Change::Delete { job: key, expected },
                 Next::Changed { state, earlier_run, .. } => {
                     job.state = *state;
                     Change::Advance { job: key, expected, next: job.state.clone(), earlier_run }

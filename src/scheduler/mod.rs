@@ -132,7 +132,7 @@ impl Scheduler {
                 next: *state,
                 earlier_run,
             }])),
-            Ok(Next::Unchanged | Next::Gone) => None,
+            Ok(Next::Unchanged | Next::Gone { .. }) => None,
             Err(refused) => {
                 tracing::error!(job.id = %job.submission.id, %refused, "the scheduler met a job in an unexpected state");
                 None

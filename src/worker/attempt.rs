@@ -117,7 +117,7 @@ impl Worker {
                 next: *next,
                 earlier_run,
             }])),
-            Ok(Next::Unchanged | Next::Gone) => None,
+            Ok(Next::Unchanged | Next::Gone { .. }) => None,
             Err(refused) => {
                 tracing::error!(job.id = %submission.id, %refused, "the end of a run does not fit the job");
                 None
