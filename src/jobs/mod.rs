@@ -5,12 +5,13 @@ mod submit;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::domain::id::{JobId, JobKey, PluginName, TenantId};
-use crate::domain::job::{Job, Payload, Progress, Run};
+use crate::domain::job::{Job, Payload, Progress, Run, Status};
 use crate::domain::query::{Counts, JobQuery, Page};
 use crate::registry::Registry;
 use crate::store::{ReadError, Store, payload_bytes};
@@ -73,6 +74,22 @@ impl Jobs {
     /// How far a job has come: what it says while it runs, or what it said last.
     pub fn progress(&self, job: &Job) -> Option<Progress> {
         self.running.progress(job.submission.key()).or_else(|| job.state.progress.clone())
+    }
+
+    /// Waits until a job has ended, at most for `patience`, and returns its present form; that of a deleted job is the one
+    /// given.
+    pub async fn wait(&self, job: Job, patience: Duration) -> Result<Job, ReadError> {
+        let key = job.submission.key();
+        let mut watch = self.watch(key);
+        // Read only after the watch stands, so that no end goes by in between.
+        let present = self.store.job(key)?;
+        if present.as_ref().is_none_or(|present| present.state.status.is_final()) {
+            return Ok(present.unwrap_or(job));
+        }
+        let ended = async { while !watch.changed().await.status.is_none_or(Status::is_final) {} };
+        // Whether it ended or the patience did, the store knows.
+        let _ended = tokio::time::timeout(patience, ended).await;
+        Ok(self.store.job(key)?.unwrap_or(job))
     }
 
     /// Tells of every later change of one job.
