@@ -52,7 +52,8 @@ fn why_no_row(status: Status, event: &str) -> &'static str {
         (StateCode::Suspended, _, CLAIM) => "it waits; only a queued job can be claimed",
         (_, _, END_RUN) => "no run is under way that could end like this",
         (StateCode::Locked, _, EXPIRE) => "it was started in time",
+        (_, Status::Paused, EXPIRE) => "a person has paused it; it expires when it goes on",
         (_, _, TIMER) => "it waits for no time",
-        _ => "the transition table has no such row",
+        _ => "it waits for nothing of the kind",
     }
 }

@@ -1,0 +1,8 @@
+//! Tests of the rules: the transition table, its side effects and invariants, and when a failed attempt is tried again.
+
+mod diagram;
+mod effects;
+mod fixtures;
+mod properties;
+mod retry;
+mod table;

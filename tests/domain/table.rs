@@ -1,0 +1,350 @@
+//! The transition function against the table of domain.md 3.2, cell by cell. `transitions.csv` is that table, verbatim.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backroom::domain::failure::ErrorClass;
+use backroom::domain::job::transition::{self, Next};
+use backroom::domain::job::{Event, JobType, Outcome, Status, Wake};
+use backroom::domain::retry::RetryPolicy;
+
+use crate::fixtures::{
+    CREATED, Situation, after, at, changed, claim, events, failed, failure, me, report, seconds, situations,
+    submission, table_name, with_checkpoint,
+};
+
+/// One row of the table.
+pub(crate) struct Row {
+    pub(crate) id: &'static str,
+    pub(crate) from: &'static str,
+    pub(crate) event: &'static str,
+    pub(crate) guard: &'static str,
+    pub(crate) to: &'static str,
+}
+
+pub(crate) fn rows() -> Vec<Row> {
+    include_str!("transitions.csv")
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let [id, from, event, guard, to, _actor, _origin] = fields[..] else { panic!("not seven fields: {line}") };
+            Row { id, from, event, guard, to }
+        })
+        .collect()
+}
+
+/// The kinds of event that a row's `event` column stands for.
+fn kinds(event: &str) -> BTreeSet<String> {
+    let without_details = match event.split_once('(') {
+        Some((before, _)) => before,
+        None => event,
+    };
+    let returned = ["ok", "canceled", "err", "retryable err", "user-fixable err", "retry", "suspended", "yielded"];
+    without_details
+        .split(" or ")
+        .map(|kind| kind.trim_start_matches("return "))
+        .map(|kind| match kind {
+            "retryable err" | "user-fixable err" => "return err".to_owned(),
+            kind if returned.contains(&kind) => format!("return {kind}"),
+            kind => kind.to_owned(),
+        })
+        .collect()
+}
+
+fn row_of(rule: &str) -> Row {
+    rows().into_iter().find(|row| row.id == rule).unwrap_or_else(|| panic!("the table has no row {rule}"))
+}
+
+/// What every situation and every event make of each other.
+pub(crate) struct Observed {
+    pub(crate) situation: Situation,
+    pub(crate) event: Event,
+    pub(crate) next: Result<Next, transition::Refused>,
+}
+
+pub(crate) fn observe_everything() -> Vec<Observed> {
+    let mut all = Vec::new();
+    for situation in situations() {
+        for event in events(situation.now) {
+            let Situation { submission, policy, state, now, .. } = &situation;
+            let next = transition::apply(submission, state, policy, event.clone(), *now);
+            all.push(Observed { situation: situation.clone(), event, next });
+        }
+    }
+    all
+}
+
+fn outcome_of(next: &Next, from: Status) -> Option<(&'static str, String)> {
+    match next {
+        Next::Changed { rule, state, .. } => Some((rule, state.status.code().to_string())),
+        Next::Gone { rule } => Some((rule, "gone".to_owned())),
+        Next::Unchanged => {
+            assert!(matches!(from, Status::Pausing | Status::Canceling), "only repeated wishes change nothing");
+            None
+        }
+    }
+}
+
+#[test]
+fn every_change_is_the_row_that_it_names() {
+    for Observed { situation, event, next } in observe_everything() {
+        let status = situation.state.status;
+        let Some((rule, to)) = next.as_ref().ok().and_then(|next| outcome_of(next, status)) else { continue };
+        let row = row_of(rule);
+        let context = format!("{rule}: {} + {event:?}", situation.name);
+        assert_eq!(row.from, status.code().to_string(), "from, {context}");
+        assert_eq!(row.to, to, "to, {context}");
+        assert!(kinds(row.event).contains(table_name(status, &event)), "event {}, {context}", row.event);
+    }
+}
+
+#[test]
+fn every_row_is_produced() {
+    let observed: BTreeSet<&str> = observe_everything()
+        .iter()
+        .filter_map(|seen| outcome_of(seen.next.as_ref().ok()?, seen.situation.state.status))
+        .map(|(rule, _)| rule)
+        .collect();
+    let at_submit = ["T00", "T01", "T02"];
+    let missing: Vec<_> =
+        rows().into_iter().map(|row| row.id).filter(|id| !at_submit.contains(id) && !observed.contains(id)).collect();
+    assert!(missing.is_empty(), "no situation and event produce {missing:?}");
+}
+
+#[test]
+fn what_the_table_does_not_list_is_refused() {
+    let listed: BTreeSet<(String, String)> = rows()
+        .into_iter()
+        .flat_map(|row| kinds(row.event).into_iter().map(move |kind| (row.from.to_owned(), kind)))
+        .collect();
+    let mut refused_cells = BTreeSet::new();
+    for Observed { situation, event, next } in observe_everything() {
+        let status = situation.state.status;
+        let name = table_name(status, &event);
+        let context = format!("{} + {event:?} -> {next:?}", situation.name);
+        let is_repeated = matches!((status, name), (Status::Pausing, "pause") | (Status::Canceling, "cancel"));
+        if is_repeated {
+            assert_eq!(next, Ok(Next::Unchanged), "{context}");
+        } else if listed.contains(&(status.code().to_string(), name.to_owned())) {
+            let guarded = ["expire", "timer", "event matched", "children done", "component available"];
+            assert!(next.is_ok() || guarded.contains(&name), "refused without a guard: {context}");
+        } else {
+            refused_cells.insert((status, name));
+            let refused = next.expect_err(&context);
+            assert_eq!(refused.status, status);
+            assert!(!refused.why.is_empty() && !refused.event.is_empty(), "not explained: {context}");
+        }
+    }
+    assert!(refused_cells.len() > 120, "only {} cells were tried", refused_cells.len());
+}
+
+#[test]
+fn a_submit_starts_a_job() {
+    let plain = submission();
+    let (t00, t01, t02) = (row_of("T00"), row_of("T01"), row_of("T02"));
+
+    let mut early = submission();
+    early.not_before = Some(at(0));
+    for submission in [&plain, &early] {
+        let state = transition::submitted(submission, at(1));
+        assert_eq!(state.status.code().to_string(), t00.to);
+        assert_eq!(state, backroom::domain::job::JobState::default(), "the store derives it");
+    }
+
+    let mut later = submission();
+    later.not_before = Some(at(2));
+    let state = transition::submitted(&later, at(1));
+    assert_eq!(state.status.code().to_string(), t01.to);
+    assert_eq!(state.postpone_until, Some(at(2)));
+    assert_eq!(transition::submitted(&later, at(2)).status, Status::Queued, "its time has come");
+
+    let mut deep = submission();
+    deep.depth = 9;
+    let state = transition::refused_by_depth(&deep, 8, at(1));
+    assert_eq!(state.status.code().to_string(), t02.to);
+    assert_eq!(state.completed_on, Some(at(1)));
+    let failure = state.failure().expect("it says why");
+    assert_eq!(failure.code.as_deref(), Some("BR0315"));
+    assert!(failure.message.contains("9 deep") && failure.message.contains('8'), "{}", failure.message);
+}
+
+/// The guards, row by row where several rows share a cell.
+#[test]
+fn guards_choose_the_row() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    let running = after(&plain, &policy, vec![claim(at(1))]);
+    let pausing = after(&plain, &policy, vec![claim(at(1)), Event::Pause { by: me() }]);
+    let postponing = after(&plain, &policy, vec![claim(at(1)), Event::Postpone { until: at(99), by: me() }]);
+    let last = |state: &backroom::domain::job::JobState| {
+        let mut state = state.clone();
+        state.attempt = policy.max_attempts;
+        state
+    };
+    let retry = Event::Returned(Outcome::Retry(None, failure(ErrorClass::Business)), report());
+    let deadline = Event::Deadline(failure(ErrorClass::Transient), report());
+    let suspended = |wake| Event::Returned(Outcome::Suspended(wake), report());
+    let hold = RetryPolicy { hold_user_fixable: true, ..policy.clone() };
+    let strict = RetryPolicy { retry_timeouts: false, ..policy.clone() };
+    let cases = [
+        ("T09", &running, &policy, failed(ErrorClass::Business)),
+        ("T09", &running, &policy, failed(ErrorClass::Fatal)),
+        ("T09", &running, &policy, failed(ErrorClass::UserFixable)),
+        ("T12", &running, &hold, failed(ErrorClass::UserFixable)),
+        ("T12", &last(&running), &hold, failed(ErrorClass::UserFixable)),
+        ("T10", &running, &policy, failed(ErrorClass::Transient)),
+        ("T10", &running, &policy, failed(ErrorClass::Throttled)),
+        ("T10", &last(&running), &policy, failed(ErrorClass::Throttled)),
+        ("T10", &running, &policy, retry.clone()),
+        ("T11", &last(&running), &policy, failed(ErrorClass::Transient)),
+        ("T11", &last(&running), &policy, retry.clone()),
+        ("T13", &running, &policy, suspended(Wake::Event("x".to_owned()))),
+        ("T13", &running, &policy, suspended(Wake::Children)),
+        ("T13", &running, &policy, suspended(Wake::Manual)),
+        ("T14", &running, &policy, suspended(Wake::At(at(50)))),
+        ("T15", &running, &policy, Event::Returned(Outcome::Yielded, with_checkpoint(b"x"))),
+        ("T09", &running, &policy, Event::Returned(Outcome::Yielded, report())),
+        ("T16", &running, &policy, Event::GracefulStop { safe_point: true, report: report() }),
+        ("T63", &running, &policy, Event::GracefulStop { safe_point: false, report: report() }),
+        ("T17", &running, &policy, deadline.clone()),
+        ("T18", &last(&running), &policy, deadline.clone()),
+        ("T18", &running, &strict, deadline.clone()),
+        ("T24", &pausing, &policy, Event::SafePoint(report())),
+        ("T25", &postponing, &policy, Event::SafePoint(report())),
+        ("T27", &pausing, &policy, failed(ErrorClass::Business)),
+        ("T27", &last(&postponing), &policy, retry.clone()),
+        ("T28", &pausing, &policy, retry.clone()),
+        ("T28", &pausing, &hold, failed(ErrorClass::UserFixable)),
+        ("T28", &pausing, &policy, suspended(Wake::Manual)),
+        ("T56", &postponing, &policy, retry),
+        ("T56", &postponing, &policy, suspended(Wake::Children)),
+        ("T59", &pausing, &policy, deadline.clone()),
+        ("T60", &postponing, &policy, deadline.clone()),
+        ("T61", &last(&pausing), &policy, deadline.clone()),
+        ("T61", &postponing, &strict, deadline),
+        ("T64", &postponing, &policy, Event::GracefulStop { safe_point: true, report: report() }),
+    ];
+    for (rule, state, policy, event) in cases {
+        let context = format!("{:?} + {event:?}", state.status);
+        let (actual, _) = changed(transition::apply(&plain, state, policy, event, at(10)));
+        assert_eq!(actual, rule, "{context} (guard of {rule}: {})", row_of(rule).guard);
+    }
+}
+
+#[test]
+fn the_callers_number_of_attempts_comes_before_the_policys() {
+    let mut once = submission();
+    once.max_attempts = Some(1);
+    let policy = RetryPolicy::default();
+    let running = after(&once, &policy, vec![claim(at(1))]);
+    let (rule, _) = changed(transition::apply(&once, &running, &policy, failed(ErrorClass::Transient), at(2)));
+    assert_eq!(rule, "T11");
+}
+
+#[test]
+fn repeated_wishes_change_nothing() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    for wish in [Event::Pause { by: me() }, Event::Cancel { by: me() }] {
+        let state = after(&plain, &policy, vec![claim(at(1)), wish.clone()]);
+        assert_eq!(transition::apply(&plain, &state, &policy, wish, at(9)), Ok(Next::Unchanged));
+    }
+}
+
+#[test]
+fn the_hosts_own_jobs_are_not_steered_by_people() {
+    let mut upkeep = submission();
+    upkeep.job_type = JobType(16);
+    let policy = RetryPolicy::default();
+    let queued = transition::submitted(&upkeep, CREATED);
+    let running = after(&upkeep, &policy, vec![claim(at(1))]);
+    let paused = after(&submission(), &policy, vec![Event::Pause { by: me() }]);
+    let refused = [
+        (&queued, Event::Pause { by: me() }),
+        (&queued, Event::Cancel { by: me() }),
+        (&running, Event::Cancel { by: me() }),
+        (&running, Event::Postpone { until: at(50), by: me() }),
+        (&paused, Event::Resume { by: me() }),
+    ];
+    for (state, event) in refused {
+        let refused = transition::apply(&upkeep, state, &policy, event, at(5)).expect_err("not for people");
+        assert!(refused.why.contains("upkeep"), "{refused}");
+    }
+    let later = Event::Postpone { until: at(50), by: me() };
+    let (rule, _) = changed(transition::apply(&upkeep, &queued, &policy, later, at(5)));
+    assert_eq!(rule, "T51", "upkeep can be put off");
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    let running = after(&plain, &policy, vec![claim(at(1))]);
+    let text = |state, event| {
+        transition::apply(&plain, state, &policy, event, at(5)).expect_err("not in the table").to_string()
+    };
+    assert_eq!(
+        text(&running, Event::Delete),
+        "a job that is running cannot be deleted: a host runs it; cancel it and wait until it has ended"
+    );
+    let canceled = after(&plain, &policy, vec![Event::Cancel { by: me() }]);
+    assert_eq!(
+        text(&canceled, Event::Resume { by: me() }),
+        "a job that is canceled cannot be resumed: it has ended, and nothing but deletion follows; retry it as a new job"
+    );
+}
+
+/// The edges that really occur, from code to code.
+pub(crate) fn edges() -> BTreeMap<(Status, Status), BTreeSet<&'static str>> {
+    let mut edges: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for seen in observe_everything() {
+        if let Ok(Next::Changed { rule, state, .. }) = seen.next {
+            edges.entry((seen.situation.state.status, state.status)).or_default().insert(rule);
+        }
+    }
+    edges
+}
+
+fn reachable(start: Status) -> BTreeSet<Status> {
+    let edges = edges();
+    let mut seen = BTreeSet::from([start]);
+    let mut frontier = vec![start];
+    while let Some(from) = frontier.pop() {
+        let next = edges.keys().filter(|edge| edge.0 == from).map(|edge| edge.1);
+        frontier.extend(next.filter(|to| seen.insert(*to)).collect::<Vec<_>>());
+    }
+    seen
+}
+
+#[test]
+fn the_graph_has_the_shape_that_the_table_promises() {
+    let edges = edges();
+    assert_eq!(reachable(Status::Queued), BTreeSet::from(Status::ALL), "every status is reachable");
+    for status in Status::ALL {
+        let leaves = edges.keys().any(|(from, _)| *from == status);
+        assert_eq!(leaves, !status.is_final(), "{status}: nothing leaves a final status but deletion");
+        assert!(reachable(status).into_iter().any(Status::is_final), "{status} reaches a final status");
+    }
+    let into_running: Vec<_> = edges.keys().filter(|(_, to)| *to == Status::Running).map(|(from, _)| *from).collect();
+    assert_eq!(into_running, [Status::Queued], "the only way into a run is from the queue");
+}
+
+#[test]
+fn every_unfinished_status_but_canceling_can_be_canceled() {
+    for status in Status::ALL.into_iter().filter(|status| !status.is_final()) {
+        let has_row = rows().iter().any(|row| row.from == status.code().to_string() && row.event == "cancel");
+        assert_eq!(has_row, status != Status::Canceling, "{status}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_turn_the_times_of_a_job_around() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    let running = after(&plain, &policy, vec![claim(at(1))]);
+    let done = Event::Returned(Outcome::succeeded("out"), report());
+    let before = backroom::domain::time::Timestamp(CREATED.0 - 5_000_000);
+    let (_, state) = changed(transition::apply(&plain, &running, &policy, done, before));
+    assert_eq!(state.completed_on, state.started_on);
+    assert!(state.completed_on >= Some(CREATED.after(seconds(1))));
+}
