@@ -88,6 +88,9 @@ catalogue! {
     WAIT_TOO_LONG = "BR0116", "the job has not ended within the time that you waited",
         "It goes on; only the waiting has ended.",
         "See `backroom job show ID`, or wait again.";
+    INTERNAL = "BR0117", "the host stumbled over a fault of its own",
+        "The request hit a defect of the host; it was contained, and other requests go on.",
+        "See the host's log for the place, and report it.";
     // Uploads.
     NOT_WASM = "BR0201", "the file is not WebAssembly",
         "It does not start with the four bytes of a Wasm binary.",

@@ -51,6 +51,11 @@ impl Jobs {
         Ok(found.filter(|job| job.submission.id == id))
     }
 
+    /// One job, by its place: what a [`JobChange`] names.
+    pub fn find(&self, key: JobKey) -> Result<Option<Job>, ReadError> {
+        self.store.job(key)
+    }
+
     /// The closed runs of a job, oldest first.
     pub fn runs(&self, job: &Job) -> Result<Vec<Run>, ReadError> {
         self.store.runs(job.submission.key())
