@@ -64,6 +64,7 @@ pub struct Host {
     pub rescued: usize,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    window: Arc<Window>,
     state: watch::Sender<ServiceState>,
     accepting: watch::Sender<bool>,
     drain: parking_lot::Mutex<Option<crate::worker::Drain>>,
@@ -110,7 +111,21 @@ impl Host {
             watchers,
             salt,
         );
-        Ok(Self { jobs, registry, running, id, started_on, rescued, store, clock, state, accepting, drain, loops })
+        Ok(Self {
+            jobs,
+            registry,
+            running,
+            id,
+            started_on,
+            rescued,
+            store,
+            clock,
+            window,
+            state,
+            accepting,
+            drain,
+            loops,
+        })
     }
 
     /// Whether background work goes on.
@@ -129,6 +144,11 @@ impl Host {
     /// How the store is doing.
     pub fn store_stats(&self) -> StoreStats {
         self.store.stats()
+    }
+
+    /// When the longest-waiting of the jobs that may start next was submitted.
+    pub fn oldest_ready(&self) -> Option<Timestamp> {
+        self.window.oldest()
     }
 
     /// The present time, as the host sees it.

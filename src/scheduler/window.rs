@@ -157,6 +157,14 @@ impl Window {
         std::mem::take(&mut self.inner.lock().unloaded)
     }
 
+    /// When the longest-waiting of the jobs that it holds was submitted. Jobs of low priority that are only on disk may be
+    /// older still.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let inner = self.inner.lock();
+        let jobs = inner.lanes.iter().flat_map(|lane| lane.ready.values());
+        jobs.map(|job| job.submission.created_on).min()
+    }
+
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
         self.inner.lock().lanes.iter().map(|lane| lane.ready.len()).sum()

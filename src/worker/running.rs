@@ -46,6 +46,14 @@ impl Running {
         self.len() == 0
     }
 
+    /// Some of the jobs, earliest submission first.
+    pub fn some(&self, limit: usize) -> Vec<JobKey> {
+        let mut keys: Vec<_> = self.entries.lock().keys().copied().collect();
+        keys.sort_unstable();
+        keys.truncate(limit);
+        keys
+    }
+
     /// Asks one handler for something.
     pub fn raise(&self, job: JobKey, signal: Signal) {
         if let Some(entry) = self.entries.lock().get(&job) {
