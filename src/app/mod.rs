@@ -15,9 +15,9 @@ use crate::domain::time::Timestamp;
 use crate::jobs::{Jobs, Watchers};
 use crate::registry::{Policies, Registry};
 use crate::sandbox::Sandbox;
-use crate::scheduler::{Lanes, Scheduler, Window};
+use crate::scheduler::Scheduler;
 use crate::store::{CommitError, ReadError, Store, StoreStats};
-use crate::worker::{Pool, PoolSettings, Running, Worker};
+use crate::worker::{Lanes, Pool, PoolSettings, Running, Window, Worker};
 
 /// What a host is made of.
 pub struct Parts {

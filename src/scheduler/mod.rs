@@ -1,8 +1,6 @@
 //! Makes time pass for jobs: wakes those whose time has come, rescues those whose host died, keeps the window filled.
 //! It never runs a job.
 
-mod window;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +11,7 @@ use crate::domain::job::{Event, Job};
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
 use crate::store::{CommitError, Pending, ReadError, Store};
-use crate::worker::Running;
-
-pub use window::{Lanes, Window};
+use crate::worker::{Running, Window};
 
 /// How many due jobs one tick wakes; more follow in the next tick at once.
 const DUE_BATCH: usize = 512;

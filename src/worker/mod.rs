@@ -5,6 +5,7 @@ mod claim;
 mod pool;
 mod port;
 mod running;
+mod window;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub use claim::{Claim, Claimed};
 pub(crate) use pool::Drain;
 pub use pool::{Pool, PoolSettings};
 pub use running::Running;
+pub use window::{Lanes, Window};
 
 /// The steps of an attempt, without the loop around them: claim, run, finish.
 pub struct Worker {

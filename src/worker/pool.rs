@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Claim, Claimed, Worker};
+use super::{Claim, Claimed, Window, Worker};
 use crate::sandbox::Signal;
-use crate::scheduler::Window;
 
 /// How many jobs are claimed in one go at most; the store writes them as one group.
 const CLAIM_BATCH: usize = 64;
