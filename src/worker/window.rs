@@ -41,6 +41,8 @@ struct Lane {
     ready: BTreeMap<Place, Job>,
     /// Whether the store holds ready jobs of this queue that sort behind the last one here.
     more_on_disk: bool,
+    /// Whether a job was left to the store since the last look at it: that look may be too old to know the job.
+    left_since_look: bool,
 }
 
 struct Inner {
@@ -60,7 +62,14 @@ pub struct Window {
 impl Window {
     /// An empty window that expects the store to hold ready jobs already.
     pub fn new(lanes: Lanes) -> Self {
-        let lane = |(queue, weight)| Lane { queue, weight, credit: 0, ready: BTreeMap::new(), more_on_disk: true };
+        let lane = |(queue, weight)| Lane {
+            queue,
+            weight,
+            credit: 0,
+            ready: BTreeMap::new(),
+            more_on_disk: true,
+            left_since_look: false,
+        };
         let lanes = lanes.0.into_iter().map(lane).collect();
         Self {
             inner: Mutex::new(Inner { lanes, unloaded: Vec::new() }),
@@ -133,22 +142,32 @@ impl Window {
         self.short.notified().await;
     }
 
-    /// The queues that should be filled up, and to how many jobs.
+    /// The queues that should be filled up, and to how many jobs. Called right before the store is read.
     pub fn wanted(&self) -> Vec<(QueueName, usize)> {
-        let inner = self.inner.lock();
-        inner.lanes.iter().filter(|lane| lane.is_short()).map(|lane| (lane.queue.clone(), HIGH_WATERMARK)).collect()
+        let mut inner = self.inner.lock();
+        let short = inner.lanes.iter_mut().filter(|lane| lane.is_short());
+        short
+            .map(|lane| {
+                lane.left_since_look = false;
+                (lane.queue.clone(), HIGH_WATERMARK)
+            })
+            .collect()
     }
 
     /// Puts in what the store knows to be ready, read with `limit`.
     pub fn refill(&self, queue: &QueueName, ready: Vec<Job>, limit: usize) {
         let mut inner = self.inner.lock();
         let Some(lane) = inner.lanes.iter_mut().find(|lane| lane.queue == *queue) else { return };
-        lane.more_on_disk = ready.len() >= limit;
+        lane.more_on_disk = ready.len() >= limit || lane.left_since_look;
+        let look_again = lane.left_since_look;
         let some = !ready.is_empty();
         ready.into_iter().for_each(|job| lane.insert(job));
         drop(inner);
         if some {
             self.filled.notify_one();
+        }
+        if look_again {
+            self.short.notify_one();
         }
     }
 
@@ -198,6 +217,7 @@ impl Lane {
     fn offer(&mut self, job: Job) {
         let sorts_last = self.ready.last_key_value().is_none_or(|(last, _)| place(&job) > *last);
         if self.more_on_disk && sorts_last {
+            self.left_since_look = true;
             return;
         }
         self.insert(job);
@@ -208,6 +228,7 @@ impl Lane {
         if self.ready.len() > HIGH_WATERMARK {
             self.ready.pop_last();
             self.more_on_disk = true;
+            self.left_since_look = true;
         }
     }
 }
