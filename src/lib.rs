@@ -22,3 +22,5 @@ pub mod scheduler;
 pub mod worker;
 
 pub mod app;
+#[cfg(feature = "host")]
+pub mod config;

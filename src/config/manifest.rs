@@ -1,0 +1,117 @@
+//! Reads `plugin.toml`, what a plug-in's author says of it.
+
+use super::file::{self, Document};
+use super::problem::{Place, Position, Problem};
+use super::read::{fuel, gather, memory, plugin_name, read_grants, wall};
+use super::section::{Report, Section};
+use super::value::{list, parsed, text};
+use crate::domain::code;
+use crate::domain::id::{HandlerName, PluginName, VersionName};
+use crate::domain::plugin::Wishes;
+
+/// What messages call a manifest.
+const NAME: &str = "plugin.toml";
+
+/// What a `plugin.toml` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The plug-in.
+    pub name: PluginName,
+    /// Its version.
+    pub version: VersionName,
+    /// What it wishes of its host.
+    pub wishes: Wishes,
+}
+
+/// Reads a manifest. Every problem is reported at once, with its line.
+pub fn parse_manifest(text: &str) -> Result<Manifest, Vec<Problem>> {
+    let (entries, syntax) = file::read(Document { name: NAME, text });
+    let mut report = Report::default();
+    let mut root = Section::new("", entries, &mut report);
+    let manifest = read_manifest(&mut root);
+    root.finish();
+    let problems = gather(syntax, report.problems);
+    match manifest {
+        Some(manifest) if problems.is_empty() => Ok(manifest),
+        _ => Err(problems.into_iter().map(|problem| Problem { code: code::BAD_MANIFEST, ..problem }).collect()),
+    }
+}
+
+fn read_manifest(root: &mut Section<'_>) -> Option<Manifest> {
+    for (key, example) in [("name", "my-plugin"), ("version", "0.1.0")] {
+        if !root.has(key) {
+            let place = Place { source: NAME.into(), position: Some(Position { line: 1, column: 1 }) };
+            root.problem(place, format!("`{key}` is missing"), format!("add the line {key} = \"{example}\""));
+        }
+    }
+    let name = root.read("name", plugin_name);
+    let version = root.read("version", |given| {
+        let check = |text: &str| VersionName::new(text).map_err(|error| error.why.to_owned());
+        parsed(check, "write it as in semantic versioning, such as \"1.2.3\"")(given)
+    });
+    let mut wishes = Wishes { description: root.read("description", text), ..Wishes::default() };
+    let handler = |text: &str| HandlerName::new(text).map_err(|error| error.why.to_owned());
+    root.set("handlers", &mut wishes.handlers, list(parsed(handler, "see the names of the handlers it exports")));
+    if let Some(mut limits) = root.table("limits") {
+        wishes.fuel = limits.read("fuel", fuel());
+        wishes.wall_ms = limits.read("wall", wall()).map(|wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
+        wishes.memory_bytes = limits.read("memory", memory());
+        limits.finish();
+    }
+    if let Some(mut wants) = root.table("wants") {
+        wishes.wants = read_grants(&mut wants).into_iter().collect();
+        wants.finish();
+    }
+    Some(Manifest { name: name?, version: version?, wishes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::plugin::Grant;
+
+    #[test]
+    fn a_full_manifest() {
+        let manifest = parse_manifest(
+            r#"
+            name = "mailer"
+            version = "1.2.3"
+            description = "Sends mail"
+            handlers = ["send", "bounce"]
+            [limits]
+            fuel = 1_000
+            wall = "2s"
+            memory = "16MiB"
+            [wants]
+            http = ["https://API.example.com"]
+            config = ["sender"]
+            "#,
+        )
+        .expect("the manifest is right");
+        assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("mailer", "1.2.3"));
+        let wishes = manifest.wishes;
+        assert_eq!(wishes.handlers.iter().map(HandlerName::as_str).collect::<Vec<_>>(), ["send", "bounce"]);
+        assert_eq!((wishes.fuel, wishes.wall_ms, wishes.memory_bytes), (Some(1_000), Some(2_000), Some(16 << 20)));
+        let wants = [Grant::Http("https://api.example.com".into()), Grant::Config("sender".into())];
+        assert_eq!(wishes.wants, wants.into());
+    }
+
+    #[test]
+    fn every_problem_of_a_manifest_at_once() {
+        let text =
+            "name = \"Mailer\"\nhandler = [\"send\"]\n[limits]\nfuel = 0\n[wants]\nhttp = [\"api.example.com\"]\n";
+        let problems = parse_manifest(text).expect_err("five mistakes");
+        let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                r#"plugin.toml:1:1: `version` is missing; add the line version = "0.1.0""#,
+                r#"plugin.toml:1:8: `name` is "Mailer", which is not acceptable: it must start with a lower-case letter; use 1 to 64 lower-case letters, digits and -, starting with a letter"#,
+                "plugin.toml:2:1: `handler` is not known here; did you mean `handlers`?",
+                "plugin.toml:4:8: `limits.fuel` is 0, which is out of bounds; write a whole number from 1 to 1000000000000000",
+                r#"plugin.toml:6:9: `wants.http` is "api.example.com", which is not acceptable: it has no scheme; write an origin such as "https://api.example.com", "https://*.example.com" or "http://10.0.0.7:8080""#,
+            ]
+        );
+        assert!(problems.iter().all(|problem| problem.code == code::BAD_MANIFEST));
+    }
+}

@@ -1,0 +1,191 @@
+//! The host's settings: defaults < `backroom.toml` < environment variables < flags.
+
+mod environment;
+mod file;
+mod manifest;
+mod pattern;
+mod policies;
+mod problem;
+mod read;
+mod schema;
+mod section;
+mod show;
+#[cfg(test)]
+mod tests;
+pub mod units;
+mod value;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::id::PluginName;
+use crate::domain::limits::Limits;
+use crate::domain::plugin::Grant;
+use crate::domain::retry::RetryPolicy;
+
+pub use environment::Flag;
+pub use manifest::{Manifest, parse_manifest};
+pub use problem::{Place, Position, Problem, Problems};
+pub use read::{Loaded, Sources, read};
+pub use schema::EXAMPLE;
+pub use show::show;
+
+/// The file that is read when none is named and it exists.
+pub const DEFAULT_FILE: &str = "backroom.toml";
+
+/// Everything that an operator can set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `[server]`.
+    pub server: Server,
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// `[worker]`.
+    pub worker: WorkerSettings,
+    /// `[limits]`: for every plug-in that sets none of its own.
+    pub limits: Limits,
+    /// `[retry]`: likewise.
+    pub retry: RetryPolicy,
+    /// `[[plugin]]`.
+    pub plugins: Vec<PluginSettings>,
+}
+
+/// `[server]`: who may talk to the host, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The address that the host listens on; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// What every request must carry. Listening beyond loopback needs one.
+    pub token: Option<Token>,
+    /// Names, besides the address itself, that requests may give as Host or Origin.
+    pub allowed_hosts: Vec<String>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7171), token: None, allowed_hosts: Vec::new() }
+    }
+}
+
+/// A secret that does not show itself in logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// Takes a secret.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self(secret.into())
+    }
+
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// `[store]`: where everything durable is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// The data directory.
+    pub path: PathBuf,
+    /// What an acknowledged submit survives.
+    pub durability: Durability,
+    /// Free bytes on the disk below which new jobs are refused.
+    pub min_free_bytes: u64,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { path: PathBuf::from("backroom-data"), durability: Durability::Power, min_free_bytes: 256 << 20 }
+    }
+}
+
+/// What an acknowledged submit survives (design section 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Loss of power: synced to the disk before it is acknowledged.
+    #[default]
+    Power,
+    /// The death of the process, but not of the machine.
+    Process,
+}
+
+/// `[worker]`: how many jobs run at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerSettings {
+    /// Attempts that run at a time.
+    pub concurrency: usize,
+    /// Jobs claimed ahead of a free slot; as many as `concurrency` unless set.
+    pub ahead: usize,
+    /// How long a stopping host lets jobs end before it releases them.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self { concurrency: 16, ahead: 16, shutdown_grace: Duration::from_secs(30) }
+    }
+}
+
+/// One `[[plugin]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginSettings {
+    /// The plug-in.
+    pub name: PluginName,
+    /// A component that the host uploads when it starts; `plugin.toml` beside it names the version.
+    pub path: Option<PathBuf>,
+    /// What it may do. A key under `config` is granted by being set.
+    pub grants: Vec<Grant>,
+    /// Its limits: the host's where it sets none.
+    pub limits: Limits,
+    /// Its retries: the host's where it sets none.
+    pub retry: RetryPolicy,
+    /// What `wasi:config/store` answers.
+    pub config: Vec<(String, String)>,
+    /// Whether its jobs run.
+    pub enabled: bool,
+}
+
+/// Why no settings could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file that was named cannot be read.
+    #[error("{} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The settings are not acceptable.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+}
+
+/// Reads the settings of this process. Without `file`, [`DEFAULT_FILE`] is read where it exists.
+pub fn load(file: Option<&Path>, flags: Vec<Flag>) -> Result<Loaded, LoadError> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let text = match std::fs::read(path) {
+        Ok(bytes) => Some(String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?),
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(LoadError::Unreadable { path: path.to_owned(), error }),
+    };
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let sources = Sources { file: text.as_deref().map(|text| (path, text)), environment: environment.collect(), flags };
+    Ok(read(&sources)?)
+}
+
+fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Problems {
+    let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+    let place = Place { source: path.display().to_string().into(), position: Some(Position::of(&valid, valid.len())) };
+    Problems(vec![Problem::new(place, "the file is not UTF-8 from here on", "save it as UTF-8")])
+}

@@ -1,0 +1,338 @@
+//! Makes settings of what the file, the environment and the flags give, and finds every mistake in them at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::file::{self, Document};
+use super::problem::{Place, Problem, Problems};
+use super::section::{Report, Section};
+use super::value::{self, Entry, Given, Reading, Value, choice, duration, list, number, parsed, size, small_number};
+use super::{
+    Durability, Flag, PluginSettings, Server, Settings, StoreSettings, Token, WorkerSettings, environment, pattern,
+};
+use crate::domain::code;
+use crate::domain::id::PluginName;
+use crate::domain::limits::Limits;
+use crate::domain::plugin::Grant;
+use crate::domain::retry::RetryPolicy;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const MILLISECOND: Duration = Duration::from_millis(1);
+const GIB: u64 = 1 << 30;
+
+/// Where settings come from; what comes later wins.
+#[derive(Clone, Debug, Default)]
+pub struct Sources<'a> {
+    /// The file's path and text.
+    pub file: Option<(&'a Path, &'a str)>,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// Flags of the command line.
+    pub flags: Vec<Flag>,
+}
+
+/// Settings, and where each was given; one that is missing there has its default.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// By path, such as `server.listen`.
+    pub places: BTreeMap<String, Place>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+}
+
+/// Reads settings. Every problem is reported at once, sorted by place.
+pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
+    let mut report = Report::default();
+    let mut settings = Settings::default();
+    let mut tables = Tables::default();
+    let mut syntax = Vec::new();
+    if let Some((path, text)) = sources.file {
+        let name = path.display().to_string();
+        let (entries, problems) = file::read(Document { name: &name, text });
+        tables = Tables::split(entries, &mut report);
+        syntax = problems;
+    }
+    read_layer(&mut tables.sections, &mut settings, &mut report);
+    settings.store.path = beside(sources.file, &settings.store.path, report.places.contains_key("store.path"));
+    for mut layer in [variables(&sources.environment), flags(&sources.flags)] {
+        read_layer(&mut layer, &mut settings, &mut report);
+    }
+    if !report.places.contains_key("worker.ahead") {
+        settings.worker.ahead = settings.worker.concurrency;
+    }
+    settings.plugins = read_plugins(tables.plugins, &settings, sources.file, &mut report);
+    check_together(&settings, &mut report);
+    let problems = gather(syntax, report.problems);
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    Ok(Loaded { settings, places: report.places, file: sources.file.map(|(path, _)| path.to_owned()) })
+}
+
+/// The tables of one layer by name, each with the variables' prefix where it consists of those.
+type Layer = BTreeMap<&'static str, (Vec<Entry>, Option<String>)>;
+
+const SECTIONS: [&str; 5] = ["server", "store", "worker", "limits", "retry"];
+
+/// A file's tables.
+#[derive(Default)]
+struct Tables {
+    sections: Layer,
+    plugins: Vec<(Place, Vec<Entry>)>,
+}
+
+impl Tables {
+    fn split(entries: Vec<Entry>, report: &mut Report) -> Self {
+        let mut root = Section::new("", entries, report);
+        let mut sections = Layer::new();
+        for name in SECTIONS {
+            if let Some(entries) = root.entries_of(name) {
+                sections.insert(name, (entries, None));
+            }
+        }
+        let plugins = root.tables("plugin");
+        root.finish();
+        Self { sections, plugins }
+    }
+}
+
+fn variables(environment: &[(String, String)]) -> Layer {
+    let table = |name| (name, (environment::variables(name, environment), Some(environment::prefix(name))));
+    SECTIONS.into_iter().map(table).collect()
+}
+
+fn flags(flags: &[Flag]) -> Layer {
+    SECTIONS.into_iter().map(|name| (name, (environment::flags(name, flags), None))).collect()
+}
+
+fn read_layer(layer: &mut Layer, settings: &mut Settings, report: &mut Report) {
+    read_section(layer, "server", report, |section| read_server(section, &mut settings.server));
+    read_section(layer, "store", report, |section| read_store(section, &mut settings.store));
+    read_section(layer, "worker", report, |section| read_worker(section, &mut settings.worker));
+    read_section(layer, "limits", report, |section| read_limits(section, &mut settings.limits));
+    read_section(layer, "retry", report, |section| read_retry(section, &mut settings.retry));
+}
+
+fn read_section(layer: &mut Layer, name: &'static str, report: &mut Report, read: impl FnOnce(&mut Section<'_>)) {
+    let Some((entries, prefix)) = layer.remove(name) else { return };
+    let mut section = match prefix {
+        Some(prefix) => Section::of_variables(name, prefix, entries, report),
+        None => Section::new(name, entries, report),
+    };
+    read(&mut section);
+    section.finish();
+}
+
+fn read_server(section: &mut Section<'_>, server: &mut Server) {
+    section.set("listen", &mut server.listen, value::address);
+    section.set("token", &mut server.token, |given| {
+        parsed(check_token, "take 16 or more letters and digits from a random source")(given).map(Some)
+    });
+    section.set(
+        "allowed_hosts",
+        &mut server.allowed_hosts,
+        list(parsed(check_host, "write a name such as \"jobs.example.com\"")),
+    );
+}
+
+fn check_token(text: &str) -> Result<Token, String> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Token::new(text));
+    }
+    Err("a header cannot carry blanks or other than ASCII".to_owned())
+}
+
+fn check_host(text: &str) -> Result<String, String> {
+    match text.find(|c: char| !c.is_ascii_alphanumeric() && !".-_:[]".contains(c)) {
+        None => Ok(text.to_ascii_lowercase()),
+        Some(at) => Err(format!("a host name ends before {:?}", &text[at..])),
+    }
+}
+
+fn read_store(section: &mut Section<'_>, store: &mut StoreSettings) {
+    section.set("path", &mut store.path, value::path);
+    section.set("durability", &mut store.durability, choice(DURABILITIES));
+    section.set("min_free", &mut store.min_free_bytes, size(0..=u64::MAX));
+}
+
+pub(crate) const DURABILITIES: &[(&str, Durability)] =
+    &[("power", Durability::Power), ("process", Durability::Process)];
+
+fn read_worker(section: &mut Section<'_>, worker: &mut WorkerSettings) {
+    let count = |range: RangeInclusive<u32>| {
+        let read = small_number(range);
+        move |given: &Given| read(given).map(|number| number as usize)
+    };
+    section.set("concurrency", &mut worker.concurrency, count(1..=4_096));
+    section.set("ahead", &mut worker.ahead, count(0..=65_536));
+    section.set("shutdown_grace", &mut worker.shutdown_grace, duration(Duration::ZERO..=DAY));
+}
+
+pub(crate) fn read_limits(section: &mut Section<'_>, limits: &mut Limits) {
+    section.set("fuel", &mut limits.fuel, fuel());
+    section.set("wall", &mut limits.wall, wall());
+    section.set("memory", &mut limits.memory_bytes, memory());
+    section.set("input", &mut limits.input_bytes, size(0..=64 << 20));
+    section.set("output", &mut limits.output_bytes, size(0..=64 << 20));
+    section.set("log", &mut limits.log_bytes, size(0..=64 << 20));
+    section.set("host_call", &mut limits.host_call_bytes, size(1..=GIB));
+    section.set("host_copy", &mut limits.host_copy_bytes, size(1..=64 * GIB));
+    section.set("host_calls", &mut limits.host_calls, number(1..=1 << 48));
+    section.set("table_elements", &mut limits.table_elements, number(0..=10_000_000));
+    section.set("handles", &mut limits.handles, small_number(1..=1_000_000));
+    section.set("outbound_requests", &mut limits.outbound_requests, small_number(0..=1_000_000));
+    section.set("stack", &mut limits.stack_bytes, size(64 << 10..=8 << 20));
+}
+
+/// A budget of fuel.
+pub(crate) fn fuel() -> impl Fn(&Given) -> Reading<u64> {
+    number(1..=1_000_000_000_000_000)
+}
+
+/// A wall-clock limit.
+pub(crate) fn wall() -> impl Fn(&Given) -> Reading<Duration> {
+    duration(MILLISECOND..=DAY)
+}
+
+/// A limit of memory: from one Wasm page to all that 32 bits reach.
+pub(crate) fn memory() -> impl Fn(&Given) -> Reading<u64> {
+    size(64 << 10..=4 * GIB)
+}
+
+fn read_retry(section: &mut Section<'_>, retry: &mut RetryPolicy) {
+    section.set("max_attempts", &mut retry.max_attempts, small_number(1..=1_000));
+    section.set("base", &mut retry.base, duration(MILLISECOND..=7 * DAY));
+    section.set("factor", &mut retry.factor, small_number(1..=100));
+    section.set("cap", &mut retry.cap, duration(MILLISECOND..=30 * DAY));
+    section.set("timeouts", &mut retry.retry_timeouts, choice(&[("retry", true), ("fail", false)]));
+    section.set("user_fixable", &mut retry.hold_user_fixable, choice(&[("hold", true), ("fail", false)]));
+    section.set("max_crashes", &mut retry.max_crashes, small_number(0..=1_000));
+}
+
+fn read_plugins(
+    tables: Vec<(Place, Vec<Entry>)>,
+    settings: &Settings,
+    file: Option<(&Path, &str)>,
+    report: &mut Report,
+) -> Vec<PluginSettings> {
+    let mut names = BTreeSet::new();
+    let mut plugins = Vec::new();
+    for (place, entries) in tables {
+        let mut section = Section::new(&plugin_path(&entries), entries, report);
+        let Some(plugin) = read_plugin(&mut section, &place, settings, file) else {
+            section.finish();
+            continue;
+        };
+        if !names.insert(plugin.name.clone()) {
+            let message = format!("plug-in `{}` stands here for the second time", plugin.name);
+            section.problem(place, message, "put both into one [[plugin]]");
+        }
+        section.finish();
+        plugins.push(plugin);
+    }
+    plugins
+}
+
+/// What messages call a plug-in's table.
+fn plugin_path(entries: &[Entry]) -> String {
+    let name = entries.iter().find(|entry| entry.key == "name").map(|entry| &entry.given.value);
+    match name {
+        Some(Value::Text(name)) => format!("plugin[{name}]"),
+        _ => "plugin".to_owned(),
+    }
+}
+
+fn read_plugin(
+    section: &mut Section<'_>,
+    place: &Place,
+    settings: &Settings,
+    file: Option<(&Path, &str)>,
+) -> Option<PluginSettings> {
+    let mut limits = settings.limits.clone();
+    let mut retry = settings.retry.clone();
+    let mut enabled = true;
+    let is_named = section.has("name");
+    let name = section.read("name", plugin_name);
+    let path = section.read("path", value::path).map(|path| beside(file, &path, true));
+    let config = section.read("config", value::pairs).unwrap_or_default();
+    section.set("enabled", &mut enabled, value::truth);
+    let mut grants = Vec::new();
+    if let Some(mut table) = section.table("grants") {
+        grants = read_grants(&mut table);
+        table.finish();
+    }
+    grants.extend(config.iter().map(|(key, _)| Grant::Config(key.clone())));
+    if let Some(mut table) = section.table("limits") {
+        read_limits(&mut table, &mut limits);
+        table.finish();
+    }
+    if let Some(mut table) = section.table("retry") {
+        read_retry(&mut table, &mut retry);
+        let problem = check_waits(&table, &retry);
+        problem.into_iter().for_each(|problem| table.add(problem));
+        table.finish();
+    }
+    if !is_named {
+        section.problem(place.clone(), "a [[plugin]] has no `name`", "add the line name = \"...\"");
+    }
+    Some(PluginSettings { name: name?, path, grants, limits, retry, config, enabled })
+}
+
+/// Reads a plug-in's name.
+pub(crate) fn plugin_name(given: &Given) -> Reading<PluginName> {
+    let check = |text: &str| PluginName::new(text).map_err(|error| error.why.to_owned());
+    parsed(check, "use 1 to 64 lower-case letters, digits and -, starting with a letter")(given)
+}
+
+/// Reads capabilities, granted or wanted.
+pub(crate) fn read_grants(section: &mut Section<'_>) -> Vec<Grant> {
+    let origins = section.read("http", list(parsed(pattern::parse_origin, pattern::FORM))).unwrap_or_default();
+    let keys = section.read("config", list(value::text)).unwrap_or_default();
+    origins.into_iter().map(Grant::Http).chain(keys.into_iter().map(Grant::Config)).collect()
+}
+
+/// A relative path in a file means a place beside that file.
+fn beside(file: Option<(&Path, &str)>, path: &Path, is_from_file: bool) -> PathBuf {
+    match file.and_then(|(file, _)| file.parent()) {
+        Some(folder) if is_from_file => folder.join(path),
+        _ => path.to_owned(),
+    }
+}
+
+/// What single settings cannot tell.
+fn check_together(settings: &Settings, report: &mut Report) {
+    let place = |report: &Report, path: &str| report.places.get(path).cloned().unwrap_or(Place::named("the defaults"));
+    if !settings.server.listen.ip().is_loopback() && settings.server.token.is_none() {
+        let message = format!("`server.listen` is {}, beyond loopback, and no token is set", settings.server.listen);
+        let remedy = "set `token` in [server], or listen on 127.0.0.1";
+        let problem = Problem::new(place(report, "server.listen"), message, remedy);
+        report.problems.push(Problem { code: code::TOKEN_NEEDED, ..problem });
+    }
+    let section = Section::new("retry", Vec::new(), report);
+    if let Some(problem) = check_waits(&section, &settings.retry) {
+        report.problems.push(problem);
+    }
+}
+
+fn check_waits(section: &Section<'_>, retry: &RetryPolicy) -> Option<Problem> {
+    let place = section.place_of("cap").or_else(|| section.place_of("base"))?;
+    let message = "the first wait of a retry, `base`, is longer than its `cap`";
+    (retry.base > retry.cap).then(|| Problem::new(place, message, "lower `base` or raise `cap`"))
+}
+
+/// Syntax problems and the rest. What stands on a line that breaks the syntax is left out: it was not read right.
+pub(crate) fn gather(syntax: Vec<Problem>, mut rest: Vec<Problem>) -> Vec<Problem> {
+    let line = |place: &Place| place.position.map(|position| position.line);
+    rest.retain(|problem| {
+        !syntax
+            .iter()
+            .any(|broken| broken.place.source == problem.place.source && line(&broken.place) == line(&problem.place))
+    });
+    let mut problems: Vec<_> = syntax.into_iter().chain(rest).collect();
+    problems.sort_by(|a, b| a.place.cmp(&b.place));
+    problems
+}

@@ -1,0 +1,139 @@
+//! Writes settings as a file again, with where each one comes from. Secrets stay hidden.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::PluginSettings;
+use super::problem::Place;
+use super::read::{DURABILITIES, Loaded};
+use super::units::{show_duration, show_size};
+use crate::domain::limits::Limits;
+use crate::domain::plugin::Grant;
+use crate::domain::retry::RetryPolicy;
+
+/// The settings in force as TOML; each line says where its value was given.
+pub fn show(loaded: &Loaded) -> String {
+    let settings = &loaded.settings;
+    let mut sheet = Sheet { text: String::new(), places: &loaded.places };
+    let server = &settings.server;
+    let token = server.token.as_ref().map(|_| quoted("***"));
+    let hosts = words(server.allowed_hosts.iter());
+    sheet.table(
+        "[server]",
+        "server",
+        vec![("listen", Some(quoted(&server.listen.to_string()))), ("token", token), ("allowed_hosts", Some(hosts))],
+    );
+    let store = &settings.store;
+    let durability = DURABILITIES.iter().find(|(_, durability)| *durability == store.durability);
+    sheet.table(
+        "[store]",
+        "store",
+        vec![
+            ("path", Some(quoted(&store.path.display().to_string()))),
+            ("durability", durability.map(|(word, _)| quoted(word))),
+            ("min_free", Some(quoted(&show_size(store.min_free_bytes)))),
+        ],
+    );
+    let worker = &settings.worker;
+    sheet.table(
+        "[worker]",
+        "worker",
+        vec![
+            ("concurrency", Some(worker.concurrency.to_string())),
+            ("ahead", Some(worker.ahead.to_string())),
+            ("shutdown_grace", Some(quoted(&show_duration(worker.shutdown_grace)))),
+        ],
+    );
+    sheet.table("[limits]", "limits", limits(&settings.limits));
+    sheet.table("[retry]", "retry", retry(&settings.retry));
+    settings.plugins.iter().for_each(|settings| plugin(&mut sheet, settings));
+    sheet.text
+}
+
+type Lines = Vec<(&'static str, Option<String>)>;
+
+struct Sheet<'a> {
+    text: String,
+    places: &'a BTreeMap<String, Place>,
+}
+
+impl Sheet<'_> {
+    fn table(&mut self, header: &str, path: &str, lines: Lines) {
+        let gap = if self.text.is_empty() { "" } else { "\n" };
+        self.line(&format!("{gap}{header}"), None);
+        for (key, value) in lines {
+            let Some(value) = value else { continue };
+            let place = self.places.get(&format!("{path}.{key}")).map(ToString::to_string);
+            self.line(&format!("{key} = {value}"), Some(place.as_deref().unwrap_or("default")));
+        }
+    }
+
+    fn line(&mut self, line: &str, place: Option<&str>) {
+        let written = match place {
+            Some(place) => writeln!(self.text, "{line:<44} # {place}"),
+            None => writeln!(self.text, "{line}"),
+        };
+        written.expect("writing to a String does not fail");
+    }
+}
+
+fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
+    let path = format!("plugin[{}]", plugin.name);
+    let component = plugin.path.as_ref().map(|path| quoted(&path.display().to_string()));
+    let name = Some(quoted(plugin.name.as_str()));
+    let lines = vec![("name", name), ("path", component), ("enabled", Some(plugin.enabled.to_string()))];
+    sheet.table("[[plugin]]", &path, lines);
+    let of_kind = |kind: &str| words(plugin.grants.iter().filter(|grant| grant.kind() == kind).map(Grant::value));
+    sheet.table(
+        "[plugin.grants]",
+        &format!("{path}.grants"),
+        vec![("http", Some(of_kind("http"))), ("config", Some(of_kind("config")))],
+    );
+    sheet.table("[plugin.limits]", &format!("{path}.limits"), limits(&plugin.limits));
+    sheet.table("[plugin.retry]", &format!("{path}.retry"), retry(&plugin.retry));
+    sheet.table("[plugin.config]", &path, Vec::new());
+    for (key, _) in &plugin.config {
+        sheet.line(&format!("{} = {}", quoted(key), quoted("***")), None);
+    }
+}
+
+fn limits(limits: &Limits) -> Lines {
+    let size = |bytes| Some(quoted(&show_size(bytes)));
+    vec![
+        ("fuel", Some(limits.fuel.to_string())),
+        ("wall", Some(quoted(&show_duration(limits.wall)))),
+        ("memory", size(limits.memory_bytes)),
+        ("input", size(limits.input_bytes)),
+        ("output", size(limits.output_bytes)),
+        ("log", size(limits.log_bytes)),
+        ("host_call", size(limits.host_call_bytes)),
+        ("host_copy", size(limits.host_copy_bytes)),
+        ("host_calls", Some(limits.host_calls.to_string())),
+        ("table_elements", Some(limits.table_elements.to_string())),
+        ("handles", Some(limits.handles.to_string())),
+        ("outbound_requests", Some(limits.outbound_requests.to_string())),
+        ("stack", size(limits.stack_bytes)),
+    ]
+}
+
+fn retry(retry: &RetryPolicy) -> Lines {
+    let word = |holds: bool, yes: &str, no: &str| Some(quoted(if holds { yes } else { no }));
+    vec![
+        ("max_attempts", Some(retry.max_attempts.to_string())),
+        ("base", Some(quoted(&show_duration(retry.base)))),
+        ("factor", Some(retry.factor.to_string())),
+        ("cap", Some(quoted(&show_duration(retry.cap)))),
+        ("timeouts", word(retry.retry_timeouts, "retry", "fail")),
+        ("user_fixable", word(retry.hold_user_fixable, "hold", "fail")),
+        ("max_crashes", Some(retry.max_crashes.to_string())),
+    ]
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn words<'a, W: AsRef<str> + 'a>(words: impl Iterator<Item = W>) -> String {
+    let quoted: Vec<_> = words.map(|word| quoted(word.as_ref())).collect();
+    format!("[{}]", quoted.join(", "))
+}
