@@ -1,6 +1,8 @@
 //! The only door to guest code: one slice of one attempt goes in, its outcome comes out.
 
 pub mod scripted;
+#[cfg(feature = "host")]
+pub mod wasm;
 
 use std::future::Future;
 use std::pin::Pin;

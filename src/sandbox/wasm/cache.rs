@@ -1,0 +1,150 @@
+//! Compiled components: files that only we write, and a bounded number of them loaded.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use wasmtime::component::{Component, Linker};
+
+use super::SetupError;
+use super::engine::{Engines, settings_hash};
+use super::guest::Guest;
+use super::linker::{self, Entry};
+use crate::domain::id::Digest;
+use crate::domain::plugin::Shape;
+
+/// The compiled code of every version, on disk and in memory.
+pub(crate) struct Cache {
+    folder: PathBuf,
+    settings: u64,
+    pool: Option<(wasmtime::Engine, Linker<Guest>)>,
+    on_demand: (wasmtime::Engine, Linker<Guest>),
+    capacity: usize,
+    loaded: RwLock<HashMap<Digest, Slot>>,
+    uses: AtomicU64,
+}
+
+struct Slot {
+    entry: Arc<Entry>,
+    last_use: AtomicU64,
+}
+
+/// Why a compiled component is not loaded.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error("it has not been compiled by this host")]
+    Missing,
+    #[error("the compiled file is not usable: {0}")]
+    Unusable(String),
+}
+
+impl Cache {
+    /// Opens `folder`, which must belong to this user alone: its files are run as native code.
+    pub(crate) fn open(folder: PathBuf, engines: &Engines, capacity: usize) -> Result<Self, SetupError> {
+        make_private(&folder)?;
+        let with_linker = |engine: &wasmtime::Engine| {
+            linker::linker(engine).map(|linker| (engine.clone(), linker)).map_err(SetupError::engine)
+        };
+        Ok(Self {
+            folder,
+            settings: settings_hash(&engines.on_demand),
+            pool: engines.pool.as_ref().map(with_linker).transpose()?,
+            on_demand: with_linker(&engines.on_demand)?,
+            capacity: capacity.max(1),
+            loaded: RwLock::default(),
+            uses: AtomicU64::new(0),
+        })
+    }
+
+    /// What artefacts must have been compiled for.
+    pub(crate) fn settings(&self) -> u64 {
+        self.settings
+    }
+
+    /// Makes an empty folder for one compilation; whoever holds it removes it by dropping it.
+    pub(crate) fn workshop(&self) -> io::Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix("compiling-").tempdir_in(&self.folder)
+    }
+
+    /// Keeps an artefact that was written and synced in a workshop.
+    pub(crate) fn keep(&self, digest: &Digest, artefact: &Path) -> io::Result<()> {
+        fs::rename(artefact, self.path(digest))?;
+        fs::File::open(&self.folder)?.sync_all()
+    }
+
+    /// Whether a version is loaded.
+    pub(crate) fn is_loaded(&self, digest: &Digest) -> bool {
+        self.loaded.read().contains_key(digest)
+    }
+
+    /// A version's entry, loaded from disk when it is not in memory.
+    pub(crate) fn get(&self, digest: &Digest, shape: Shape) -> Result<Arc<Entry>, LoadError> {
+        if let Some(slot) = self.loaded.read().get(digest) {
+            slot.last_use.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            return Ok(Arc::clone(&slot.entry));
+        }
+        let entry = Arc::new(self.load(digest, shape)?);
+        let mut loaded = self.loaded.write();
+        while loaded.len() >= self.capacity && !loaded.contains_key(digest) {
+            let oldest = loaded.iter().min_by_key(|(_, slot)| slot.last_use.load(Ordering::Relaxed));
+            let Some(oldest) = oldest.map(|(digest, _)| *digest) else { break };
+            loaded.remove(&oldest);
+        }
+        let last_use = AtomicU64::new(self.uses.fetch_add(1, Ordering::Relaxed));
+        loaded.insert(*digest, Slot { entry: Arc::clone(&entry), last_use });
+        Ok(entry)
+    }
+
+    fn load(&self, digest: &Digest, shape: Shape) -> Result<Entry, LoadError> {
+        let path = self.path(digest);
+        if !path.exists() {
+            return Err(LoadError::Missing);
+        }
+        let unusable = |error: wasmtime::Error| LoadError::Unusable(format!("{error:#}"));
+        if let Some((engine, linker)) = &self.pool {
+            let pooled = load_file(engine, &path).and_then(|component| linker::entry(linker, &component, shape));
+            match pooled {
+                Ok(entry) => return Ok(entry),
+                Err(error) => tracing::debug!(%digest, "does not fit the pool, so it runs on demand: {error:#}"),
+            }
+        }
+        let (engine, linker) = &self.on_demand;
+        let component = load_file(engine, &path).map_err(unusable)?;
+        linker::entry(linker, &component, shape).map_err(unusable)
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join(format!("{digest}-{:016x}.cwasm", self.settings))
+    }
+}
+
+#[allow(unsafe_code, reason = "loading compiled code cannot be made safe: it is native code")]
+fn load_file(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the file must be what wasmtime itself serialised, and must not change while it is mapped. It lies in a folder
+    // that `make_private` found to belong to this user with no access for others, only `Cache::keep` gives files there
+    // their names, after the compiler's child has written and synced them, and no file is ever written to under its name.
+    unsafe { Component::deserialize_file(engine, path) }
+}
+
+/// Makes the folder when it is not there, and refuses one that others could write to.
+fn make_private(folder: &Path) -> Result<(), SetupError> {
+    let io = |error: io::Error| SetupError::Folder { folder: folder.to_owned(), why: error.to_string() };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+    let metadata = fs::symlink_metadata(folder).map_err(io)?;
+    let wrong = |why: &str| Err(SetupError::Folder { folder: folder.to_owned(), why: why.to_owned() });
+    if !metadata.is_dir() {
+        return wrong("it is not a folder");
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return wrong("it belongs to another user, and its files are run as native code");
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return wrong("other users may enter it, and its files are run as native code; run `chmod 700` on it");
+    }
+    Ok(())
+}

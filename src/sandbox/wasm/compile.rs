@@ -1,0 +1,201 @@
+//! Validation and compilation, in a child process of the same program that may be killed: compiling is not a safe place.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+use wasmtime::Engine;
+
+use super::admit::{self, Examined};
+use super::engine::{base_config, settings_hash};
+use super::{linker, text};
+use crate::domain::code;
+use crate::domain::plugin::Inspection;
+use crate::sandbox::Rejection;
+
+/// The first argument that makes the program the compiler's child instead of itself.
+pub const CHILD_ARGUMENT: &str = "__compile";
+
+/// Files in the folder that the parent makes and the child works in.
+pub(crate) const UPLOAD: &str = "upload";
+pub(crate) const COMPONENT: &str = "component";
+pub(crate) const ARTEFACT: &str = "artefact";
+
+const MIB: u64 = 1 << 20;
+
+/// What the child may use. Address space and processor seconds hold whatever it does; the parent watches the wall clock.
+const ADDRESS_SPACE: u64 = 2048 * MIB;
+const CPU_SECONDS: u64 = 120;
+const FILE_BYTES: u64 = 1024 * MIB;
+
+/// Bytes of the child's answer and of what it says on standard error.
+const ANSWER_BYTES: u64 = MIB;
+
+/// Where and how to compile.
+#[derive(Clone, Debug)]
+pub struct CompileSettings {
+    /// The program to start as child; it must call [`compile_child`] when its first argument is [`CHILD_ARGUMENT`].
+    pub program: PathBuf,
+    /// How long one compilation may take.
+    pub wall: Duration,
+}
+
+impl CompileSettings {
+    /// The program itself, and 60 seconds.
+    pub fn of_this_program() -> std::io::Result<Self> {
+        Ok(Self { program: std::env::current_exe()?, wall: Duration::from_secs(60) })
+    }
+}
+
+/// What the child tells the parent.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Compiled {
+        inspection: Inspection,
+        lifted: bool,
+        /// The settings that the artefact was compiled for; the parent's, unless the program was replaced under it.
+        settings: u64,
+    },
+    Refused {
+        code: String,
+        message: String,
+    },
+}
+
+/// Compiles `folder/upload` into `folder/artefact`, and writes `folder/component` when it had to be lifted.
+pub(crate) async fn compile(settings: &CompileSettings, folder: &Path) -> Result<Answer, Rejection> {
+    let mut command = Command::new(&settings.program);
+    command.arg(CHILD_ARGUMENT).arg(folder).env_clear().envs([("RAYON_NUM_THREADS", "4"), ("MALLOC_ARENA_MAX", "2")]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|error| host_fault(&format!("it could not be started: {error}")))?;
+    let mut stdout = child.stdout.take().expect("it was piped").take(ANSWER_BYTES);
+    let mut stderr = child.stderr.take().expect("it was piped").take(ANSWER_BYTES);
+    let (mut answer, mut said) = (Vec::new(), Vec::new());
+    let ended = tokio::time::timeout(settings.wall, async {
+        let _ = tokio::join!(stdout.read_to_end(&mut answer), stderr.read_to_end(&mut said));
+        child.wait().await
+    });
+    match ended.await {
+        Err(_) => Err(limit(&format!("compiling took longer than {} seconds", settings.wall.as_secs()))),
+        Ok(Err(error)) => Err(host_fault(&error.to_string())),
+        Ok(Ok(status)) if status.success() => {
+            serde_json::from_slice(&answer).map_err(|error| host_fault(&format!("its answer is not readable: {error}")))
+        }
+        Ok(Ok(status)) => Err(died(status, &String::from_utf8_lossy(&said))),
+    }
+}
+
+fn host_fault(what: &str) -> Rejection {
+    Rejection::new(code::HOST_FAULT, format!("the compiler's process failed: {what}"))
+}
+
+fn limit(what: &str) -> Rejection {
+    Rejection::new(code::COMPILE_LIMIT, what.to_owned())
+}
+
+fn died(status: ExitStatus, said: &str) -> Rejection {
+    use std::os::unix::process::ExitStatusExt as _;
+    const SIGXCPU: i32 = 24;
+    if is_out_of_memory(said) {
+        return limit("compiling needs more than 2 GiB of memory");
+    }
+    match status.signal() {
+        Some(SIGXCPU) => limit(&format!("compiling needs more than {CPU_SECONDS} seconds of processor time")),
+        Some(signal) => limit(&format!("the compiler was stopped by signal {signal}")),
+        None => host_fault(&format!("{status}: {}", text::neutral(said.trim(), 300))),
+    }
+}
+
+fn is_out_of_memory(said: &str) -> bool {
+    said.contains("memory allocation of") || said.contains("os error 12") || said.contains("out of memory")
+}
+
+/// The child's whole life: limit itself, read, compile, write, answer. `main` calls it before anything else when the
+/// first argument is [`CHILD_ARGUMENT`].
+pub fn compile_child() -> ExitCode {
+    let Some(folder) = std::env::args_os().nth(2).map(PathBuf::from) else {
+        return complain("no folder was given");
+    };
+    if let Err(error) = limit_this_process() {
+        return complain(&format!("limits cannot be set: {error}"));
+    }
+    let answer = match compile_in(&folder) {
+        Ok(answer) => answer,
+        Err(error) => return complain(&error),
+    };
+    let text = serde_json::to_vec(&answer).expect("an answer is plain data");
+    match std::io::stdout().write_all(&text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&error.to_string()),
+    }
+}
+
+fn complain(what: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{what}");
+    ExitCode::FAILURE
+}
+
+fn limit_this_process() -> rustix::io::Result<()> {
+    let fixed = |value| Rlimit { current: Some(value), maximum: Some(value) };
+    setrlimit(Resource::As, fixed(ADDRESS_SPACE))?;
+    setrlimit(Resource::Fsize, fixed(FILE_BYTES))?;
+    setrlimit(Resource::Core, fixed(0))?;
+    setrlimit(Resource::Cpu, Rlimit { current: Some(CPU_SECONDS), maximum: Some(CPU_SECONDS + 5) })
+}
+
+/// A refusal is an answer; an error is a fault of the host.
+fn compile_in(folder: &Path) -> Result<Answer, String> {
+    let io = |error: std::io::Error| error.to_string();
+    let upload = std::fs::read(folder.join(UPLOAD)).map_err(io)?;
+    let compiled = admit::examine(&upload).and_then(|examined| Ok((compile_examined(&examined)?, examined)));
+    let ((artefact, settings), examined) = match compiled {
+        Ok(compiled) => compiled,
+        Err(Rejection { code, message, .. }) => return Ok(Answer::Refused { code: code.name.to_owned(), message }),
+    };
+    let lifted = matches!(examined.component, std::borrow::Cow::Owned(_));
+    if lifted {
+        write_synced(&folder.join(COMPONENT), &examined.component).map_err(io)?;
+    }
+    write_synced(&folder.join(ARTEFACT), &artefact).map_err(io)?;
+    Ok(Answer::Compiled { inspection: examined.inspection, lifted, settings })
+}
+
+/// Synced before it gets its name, because code that a power cut left half-written must never be run.
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Compiles, and links once, so that what does not fit the host is found at upload.
+fn compile_examined(examined: &Examined<'_>) -> Result<(Vec<u8>, u64), Rejection> {
+    let engine = Engine::new(&base_config()).map_err(|error| host_fault(&format!("{error:#}")))?;
+    let component =
+        wasmtime::component::Component::from_binary(&engine, &examined.component).map_err(|error| invalid(&error))?;
+    linker::entry(
+        &linker::linker(&engine).map_err(|error| host_fault(&format!("{error:#}")))?,
+        &component,
+        examined.inspection.shape,
+    )
+    .map_err(|error| does_not_fit(&error))?;
+    let artefact = component.serialize().map_err(|error| host_fault(&format!("{error:#}")))?;
+    Ok((artefact, settings_hash(&engine)))
+}
+
+fn invalid(error: &wasmtime::Error) -> Rejection {
+    let said = format!("{error:#}");
+    if is_out_of_memory(&said) {
+        return limit("compiling needs more than 2 GiB of memory");
+    }
+    Rejection::new(code::BROKEN_WASM, format!("the component is not valid: {}", text::neutral(&said, 1_000)))
+}
+
+fn does_not_fit(error: &wasmtime::Error) -> Rejection {
+    let message = format!("the component does not fit this host: {}", text::neutral(&format!("{error:#}"), 1_000));
+    Rejection::new(code::UNKNOWN_IMPORT, message)
+}

@@ -1,0 +1,129 @@
+//! What the host holds for one running guest.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use wasmtime::UpdateDeadline;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::http::Outbound;
+use super::limits::{Breach, Copies, Halt, Meter, Stop};
+use super::log::{Log, Source};
+use super::wasi;
+use crate::sandbox::{HostPort, Signal, Slice};
+
+/// What streams of the guest share with it; they must own what they write to.
+pub(crate) struct Shared {
+    pub(crate) log: Mutex<Log>,
+    pub(crate) copies: Copies,
+}
+
+impl Shared {
+    /// Adds a line of the host's own to the log.
+    pub(crate) fn note(&self, text: &str) {
+        self.log.lock().message(Source::Host, "", text);
+    }
+}
+
+/// The data of a store.
+pub(crate) struct Guest {
+    pub(crate) slice: Slice,
+    pub(crate) port: Box<dyn HostPort>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) meter: Meter,
+    /// Standard output of a command, which is its output.
+    pub(crate) output: Option<wasi::Output>,
+    /// When the wall-clock limit stops it.
+    pub(crate) deadline: Instant,
+    /// Calls from the guest into the host.
+    pub(crate) host_calls: u64,
+    /// Whether it was instantiated, so that what fails now is the handler's own doing.
+    pub(crate) has_started: bool,
+    table: ResourceTable,
+    /// Made when the guest first asks for it: most never do.
+    wasi: Option<Box<WasiCtx>>,
+    http: WasiHttpCtx,
+    outbound: Outbound,
+}
+
+impl Guest {
+    pub(crate) fn new(slice: Slice, port: Box<dyn HostPort>, start: Instant) -> Self {
+        let limits = &slice.limits;
+        let shared = Arc::new(Shared {
+            log: Mutex::new(Log::new(start, limits.log_bytes)),
+            copies: Copies::new(limits.host_copy_bytes),
+        });
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
+        Self {
+            meter: Meter::new(limits),
+            output: None,
+            deadline: start + limits.wall,
+            host_calls: 0,
+            has_started: false,
+            table,
+            wasi: None,
+            http: http_context(),
+            outbound: Outbound::new(&slice, &shared),
+            shared,
+            slice,
+            port,
+        }
+    }
+
+    /// Says that it was instantiated.
+    pub(crate) fn started(&mut self) -> &mut Self {
+        self.has_started = true;
+        self
+    }
+
+    /// Counts a call into the host. Interfaces that are not ours cannot refuse here, so the next tick stops the guest.
+    pub(crate) fn count_call(&mut self) -> &mut Self {
+        self.host_calls += 1;
+        self
+    }
+
+    /// Refuses a call of ours past the limit at once.
+    pub(crate) fn check_calls(&self) -> Result<(), Halt> {
+        if self.host_calls > self.slice.limits.host_calls {
+            return Err(Halt::Breach(Breach::HostCalls));
+        }
+        Ok(())
+    }
+
+    /// What each tick decides: stop, or give other guests a turn.
+    pub(crate) fn at_tick(&self) -> Result<UpdateDeadline, Halt> {
+        if self.slice.signals.signal() == Signal::Kill {
+            return Err(Halt::Stop(Stop::Killed));
+        }
+        if Instant::now() >= self.deadline {
+            return Err(Halt::Stop(Stop::TimedOut));
+        }
+        self.check_calls()?;
+        Ok(UpdateDeadline::Yield(1))
+    }
+}
+
+fn http_context() -> WasiHttpCtx {
+    let mut context = WasiHttpCtx::new();
+    context.set_field_size_limit(64 << 10);
+    context
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.host_calls += 1;
+        let ctx = self.wasi.get_or_insert_with(|| Box::new(wasi::context(&self.slice, &self.shared, &self.output)));
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.host_calls += 1;
+        WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
+    }
+}

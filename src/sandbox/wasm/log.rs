@@ -1,0 +1,287 @@
+//! What a slice logs: the first and the last lines kept, the middle counted, every byte bounded.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::text;
+
+/// Bytes of one line that are kept.
+const LINE_BYTES: usize = 8 << 10;
+
+/// Bytes of a panic's message that are kept for the failure.
+const PANIC_BYTES: usize = 2 << 10;
+
+/// Where a line comes from, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
+    Stdout,
+    Stderr,
+    Host,
+}
+
+impl Source {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info ",
+            Self::Warn => "warn ",
+            Self::Error => "error",
+            Self::Critical => "crit ",
+            Self::Stdout => "out  ",
+            Self::Stderr => "err  ",
+            Self::Host => "host ",
+        }
+    }
+}
+
+/// A panic as Rust's standard library prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Panic {
+    /// File, line and column.
+    pub(crate) place: String,
+    /// The message, cut.
+    pub(crate) message: String,
+}
+
+/// The log of one slice.
+pub(crate) struct Log {
+    start: Instant,
+    half: usize,
+    head: String,
+    head_is_full: bool,
+    tail: VecDeque<String>,
+    tail_bytes: usize,
+    left_out_lines: u64,
+    left_out_bytes: u64,
+    written: u64,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    panic: PanicWatch,
+}
+
+impl Log {
+    /// An empty log that keeps about `limit` bytes; offsets count from `start`.
+    pub(crate) fn new(start: Instant, limit: u64) -> Self {
+        Self {
+            start,
+            half: usize::try_from(limit / 2).unwrap_or(usize::MAX),
+            head: String::new(),
+            head_is_full: false,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            left_out_lines: 0,
+            left_out_bytes: 0,
+            written: 0,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            panic: PanicWatch::default(),
+        }
+    }
+
+    /// Adds a message of one or more lines.
+    pub(crate) fn message(&mut self, source: Source, context: &str, message: &str) {
+        self.written = self.written.saturating_add(message.len() as u64);
+        for line in message.trim_end_matches('\n').split('\n') {
+            self.line(source, context, line);
+        }
+    }
+
+    /// Adds bytes of standard output or standard error; lines appear when they are complete.
+    pub(crate) fn stream(&mut self, source: Source, bytes: &[u8]) {
+        self.written = self.written.saturating_add(bytes.len() as u64);
+        let mut open = std::mem::take(self.open_line(source));
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = LINE_BYTES.saturating_sub(open.len());
+            open.extend_from_slice(&piece[..piece.len().min(room)]);
+            if piece.ends_with(b"\n") {
+                self.complete(source, &open);
+                open.clear();
+            }
+        }
+        *self.open_line(source) = open;
+    }
+
+    /// The log, leaving an empty one that keeps nothing.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new(self.start, 0))
+    }
+
+    /// Bytes written, kept or not.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The last panic that was printed to standard error.
+    pub(crate) fn panic(&self) -> Option<Panic> {
+        self.panic.found.clone()
+    }
+
+    /// Completes open lines, so that [`Log::panic`] sees them.
+    pub(crate) fn finish(&mut self) {
+        for source in [Source::Stdout, Source::Stderr] {
+            let open = std::mem::take(self.open_line(source));
+            if !open.is_empty() {
+                self.complete(source, &open);
+            }
+        }
+    }
+
+    /// The head, a marker for what was left out, and the tail.
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        self.finish();
+        if self.left_out_lines > 0 {
+            self.head.push_str(&format!(
+                "          ----- {} lines ({}) left out: the log is bounded -----\n",
+                text::grouped(self.left_out_lines, ','),
+                text::bytes(self.left_out_bytes)
+            ));
+        }
+        self.head.reserve(self.tail_bytes);
+        self.tail.iter().for_each(|line| self.head.push_str(line));
+        Bytes::from(self.head)
+    }
+
+    fn open_line(&mut self, source: Source) -> &mut Vec<u8> {
+        match source {
+            Source::Stdout => &mut self.stdout,
+            _ => &mut self.stderr,
+        }
+    }
+
+    fn complete(&mut self, source: Source, line: &[u8]) {
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end_matches(['\n', '\r']);
+        if source == Source::Stderr {
+            self.panic.read(line);
+        }
+        self.line(source, "", line);
+    }
+
+    fn line(&mut self, source: Source, context: &str, line: &str) {
+        let offset = self.start.elapsed().as_secs_f64();
+        let line = text::neutral(line, LINE_BYTES);
+        let line = if context.is_empty() {
+            format!("{offset:9.3} {} {line}\n", source.label())
+        } else {
+            format!("{offset:9.3} {} {}: {line}\n", source.label(), text::neutral(context, 100))
+        };
+        self.keep(line);
+    }
+
+    fn keep(&mut self, line: String) {
+        self.head_is_full |= self.head.len() + line.len() > self.half;
+        if !self.head_is_full {
+            self.head.push_str(&line);
+            return;
+        }
+        self.tail_bytes += line.len();
+        self.tail.push_back(line);
+        while self.tail_bytes > self.half {
+            let Some(oldest) = self.tail.pop_front() else { break };
+            self.tail_bytes -= oldest.len();
+            self.left_out_lines += 1;
+            self.left_out_bytes += oldest.len() as u64;
+        }
+    }
+}
+
+/// Reads `thread 'main' panicked at src/lib.rs:12:5:` and the lines of the message that follow.
+#[derive(Default)]
+struct PanicWatch {
+    found: Option<Panic>,
+    reading: bool,
+}
+
+impl PanicWatch {
+    fn read(&mut self, line: &str) {
+        if let Some((_, place)) = line.split_once(" panicked at ") {
+            let place = text::neutral(place.trim_end_matches(':'), 300);
+            self.found = Some(Panic { place, message: String::new() });
+            self.reading = true;
+            return;
+        }
+        if line.starts_with("note: run with") || line.starts_with("stack backtrace:") {
+            self.reading = false;
+        }
+        let Some(panic) = self.found.as_mut().filter(|_| self.reading) else { return };
+        if panic.message.len() < PANIC_BYTES {
+            if !panic.message.is_empty() {
+                panic.message.push('\n');
+            }
+            panic.message.push_str(&text::neutral(line, PANIC_BYTES));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(limit: u64) -> Log {
+        Log::new(Instant::now(), limit)
+    }
+
+    fn shown(log: Log) -> String {
+        let text = String::from_utf8(log.into_bytes().to_vec()).expect("a log is UTF-8");
+        text.lines().map(|line| line.get(10..).unwrap_or(line)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn lines_carry_their_source_and_context() {
+        let mut log = log(1_000);
+        log.message(Source::Info, "mail", "sent\nand gone");
+        log.stream(Source::Stderr, b"half ");
+        log.stream(Source::Stderr, b"a line\nopen");
+        assert_eq!(log.written(), 13 + 5 + 11);
+        assert_eq!(shown(log), "info  mail: sent\ninfo  mail: and gone\nerr   half a line\nerr   open");
+    }
+
+    #[test]
+    fn the_middle_of_a_long_log_is_left_out_and_counted() {
+        let mut log = log(2_000);
+        for number in 0..1_000 {
+            log.message(Source::Info, "", &format!("line {number}"));
+        }
+        let text = shown(log);
+        assert!(text.starts_with("info  line 0\n"), "{text}");
+        assert!(text.ends_with("line 999"), "{text}");
+        assert!(text.contains(" lines ("), "{text}");
+        assert!(text.len() < 2_200, "{}", text.len());
+    }
+
+    #[test]
+    fn a_line_without_an_end_stays_bounded() {
+        let mut log = log(64 << 10);
+        for _ in 0..100 {
+            log.stream(Source::Stdout, &[b'x'; 4096]);
+        }
+        assert_eq!(log.written(), 409_600);
+        assert!(log.into_bytes().len() < LINE_BYTES + 100);
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_do_not_break_it() {
+        let mut log = log(1_000);
+        log.stream(Source::Stdout, b"\xff\xfe\x1b[2J\n");
+        assert_eq!(shown(log), "out   \u{fffd}\u{fffd}\\u{1b}[2J");
+    }
+
+    #[test]
+    fn a_panic_is_read_with_its_place_and_message() {
+        let mut log = log(1_000);
+        log.stream(Source::Stderr, b"\nthread '<unnamed>' (1) panicked at src/lib.rs:12:5:\nno such row\nat all\n");
+        log.stream(Source::Stderr, b"note: run with `RUST_BACKTRACE=1`\nmore\n");
+        let panic = log.panic().expect("a panic was printed");
+        assert_eq!(panic.place, "src/lib.rs:12:5");
+        assert_eq!(panic.message, "no such row\nat all");
+    }
+}

@@ -1,0 +1,200 @@
+//! The sandbox of WebAssembly components: wasmtime, with a fresh instance for each slice and a limit on every axis.
+
+mod admit;
+mod bindings;
+mod cache;
+mod compile;
+mod engine;
+mod explain;
+mod guest;
+mod http;
+mod limits;
+mod linker;
+mod log;
+mod outcome;
+mod run;
+mod text;
+mod wasi;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+pub use compile::{CHILD_ARGUMENT, CompileSettings, compile_child};
+pub use engine::STACK_BYTES;
+
+use self::cache::{Cache, LoadError};
+use self::compile::Answer;
+use self::engine::{Engines, Ticker};
+use self::linker::Entry;
+use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport};
+use crate::domain::code;
+use crate::domain::plugin::{Inspection, PluginVersion};
+
+/// Compilations at a time: each may take 2 GiB.
+const COMPILERS: usize = 2;
+
+/// What the sandbox needs to know of its host.
+#[derive(Clone, Debug)]
+pub struct WasmSettings {
+    /// The host's data folder; compiled code is kept in `compiled` below it.
+    pub data_dir: PathBuf,
+    /// Slices that run at a time.
+    pub concurrency: usize,
+    /// Versions that are kept loaded; each holds a file descriptor and some mappings.
+    pub loaded_versions: usize,
+    /// Bytes of the largest upload.
+    pub component_bytes: usize,
+    /// Where and how uploads are compiled.
+    pub compile: CompileSettings,
+}
+
+impl WasmSettings {
+    /// The usual settings for a data folder and a number of slices at a time.
+    pub fn new(data_dir: impl Into<PathBuf>, concurrency: usize, compile: CompileSettings) -> Self {
+        Self { data_dir: data_dir.into(), concurrency, loaded_versions: 256, component_bytes: 64 << 20, compile }
+    }
+}
+
+/// Why the sandbox cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// wasmtime does not work on this machine.
+    #[error("the Wasm engine cannot be set up: {0}")]
+    Engine(String),
+    /// The ticking thread could not be started.
+    #[error("the thread that stops plug-ins could not be started: {0}")]
+    Thread(String),
+    /// The folder of compiled code is not usable.
+    #[error("the folder of compiled code `{}` is not usable: {why}", folder.display())]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl SetupError {
+    fn engine(error: wasmtime::Error) -> Self {
+        Self::Engine(format!("{error:#}"))
+    }
+}
+
+/// Runs WebAssembly components.
+pub struct WasmSandbox {
+    settings: WasmSettings,
+    notice: Option<String>,
+    cache: Arc<Cache>,
+    ticker: Ticker,
+    compilers: Semaphore,
+}
+
+impl WasmSandbox {
+    /// Sets up the engines and opens the folder of compiled code.
+    pub fn new(settings: WasmSettings) -> Result<Self, SetupError> {
+        let engines = Engines::new(settings.concurrency)?;
+        let cache = Cache::open(settings.data_dir.join("compiled"), &engines, settings.loaded_versions)?;
+        Ok(Self {
+            notice: engines.notice.clone(),
+            cache: Arc::new(cache),
+            ticker: Ticker::start(&engines)?,
+            compilers: Semaphore::new(COMPILERS),
+            settings,
+        })
+    }
+
+    /// What the operator should know, such as that the pool could not be reserved.
+    pub fn notice(&self) -> Option<&str> {
+        self.notice.as_deref()
+    }
+
+    async fn admit_upload(&self, upload: Bytes) -> Result<Admitted, Rejection> {
+        if upload.len() > self.settings.component_bytes {
+            let (size, limit) = (text::bytes(upload.len() as u64), text::bytes(self.settings.component_bytes as u64));
+            let message = format!("the component is too large: {size}, and may be {limit}");
+            return Err(Rejection::new(code::BODY_TOO_LARGE, message));
+        }
+        admit::check_magic(&upload)?;
+        let (inspection, lifted) = self.compile(&upload).await?;
+        let component = lifted.unwrap_or(upload);
+        if admit::digest(&component) != inspection.digest {
+            return Err(broken_compiler("the compiler's process answered about another component"));
+        }
+        Ok(Admitted { inspection, component })
+    }
+
+    /// Compiles in a child process and keeps the result; answers with the component when it was lifted.
+    async fn compile(&self, upload: &[u8]) -> Result<(Inspection, Option<Bytes>), Rejection> {
+        let _turn = self.compilers.acquire().await.expect("the semaphore is never closed");
+        let io = |error: std::io::Error| broken_compiler(&format!("the folder of compiled code: {error}"));
+        let workshop = self.cache.workshop().map_err(io)?;
+        tokio::fs::write(workshop.path().join(compile::UPLOAD), upload).await.map_err(io)?;
+        let (inspection, is_lifted) = match compile::compile(&self.settings.compile, workshop.path()).await? {
+            Answer::Compiled { settings, .. } if settings != self.cache.settings() => {
+                return Err(broken_compiler("the program was replaced while it runs; restart the host"));
+            }
+            Answer::Compiled { inspection, lifted, .. } => (inspection, lifted),
+            Answer::Refused { code, message } => {
+                return Err(Rejection::new(code::find(&code).unwrap_or(code::BROKEN_WASM), message));
+            }
+        };
+        self.cache.keep(&inspection.digest, &workshop.path().join(compile::ARTEFACT)).map_err(io)?;
+        let lifted = if is_lifted { Some(read_lifted(workshop.path()).await.map_err(io)?) } else { None };
+        Ok((inspection, lifted))
+    }
+
+    async fn load(&self, version: &PluginVersion) -> Result<Arc<Entry>, LoadError> {
+        let (cache, digest, shape) = (Arc::clone(&self.cache), version.inspection.digest, version.inspection.shape);
+        let loaded = tokio::task::spawn_blocking(move || cache.get(&digest, shape)).await;
+        loaded.unwrap_or_else(|error| Err(LoadError::Unusable(error.to_string())))
+    }
+
+    async fn prepare_version(&self, version: &PluginVersion, component: Bytes) -> Result<(), Rejection> {
+        match self.load(version).await {
+            Ok(_) => return Ok(()),
+            Err(LoadError::Missing) => {}
+            Err(error) => tracing::warn!(version = %version.version, "compiling again: {error}"),
+        }
+        if admit::digest(&component) != version.inspection.digest {
+            let message = format!("the stored component of version {} does not match its digest", version.version);
+            return Err(Rejection::new(code::STORE_DAMAGED, message));
+        }
+        self.compile(&component).await?;
+        self.load(version).await.map(drop).map_err(|error| broken_compiler(&error.to_string()))
+    }
+}
+
+fn broken_compiler(what: &str) -> Rejection {
+    Rejection::new(code::HOST_FAULT, what.to_owned())
+}
+
+async fn read_lifted(workshop: &Path) -> std::io::Result<Bytes> {
+    tokio::fs::read(workshop.join(compile::COMPONENT)).await.map(Bytes::from)
+}
+
+impl Sandbox for WasmSandbox {
+    fn admit(&self, upload: Bytes) -> BoxFuture<'_, Result<Admitted, Rejection>> {
+        Box::pin(self.admit_upload(upload))
+    }
+
+    fn prepare<'a>(&'a self, version: &'a PluginVersion, component: Bytes) -> BoxFuture<'a, Result<(), Rejection>> {
+        Box::pin(self.prepare_version(version, component))
+    }
+
+    fn is_ready(&self, version: &PluginVersion) -> bool {
+        self.cache.is_loaded(&version.inspection.digest)
+    }
+
+    fn run(&self, slice: Slice, port: Box<dyn HostPort>) -> BoxFuture<'_, SliceReport> {
+        Box::pin(async move {
+            let inspection = &slice.version.inspection;
+            match self.cache.get(&inspection.digest, inspection.shape) {
+                Ok(entry) => run::run(&entry, &self.ticker, slice, port).await,
+                Err(error) => SliceReport::of(outcome::host_fault(&error.to_string())),
+            }
+        })
+    }
+}

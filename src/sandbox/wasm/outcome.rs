@@ -1,0 +1,196 @@
+//! What the end of a call means for the attempt. The only place where causes are told apart: by our own types and flags
+//! first, by trap codes second, by text last.
+
+use std::time::Duration;
+
+use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::bindings::{self, Later, Outcome, types};
+use super::explain;
+use super::guest::Guest;
+use super::limits::{Breach, Halt, Stop};
+use super::log::Panic;
+use super::run::{Ending, Returned};
+use super::text;
+use crate::domain::code;
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::job::Wake;
+use crate::domain::limits::Usage;
+use crate::domain::time::Timestamp;
+use crate::sandbox::SliceEnd;
+
+/// Bounds of what a guest says of its failure.
+const CODE_BYTES: usize = 64;
+const MESSAGE_BYTES: usize = 4 << 10;
+const DETAIL_BYTES: usize = 16 << 10;
+
+/// Bytes of a stack that are kept.
+const STACK_TEXT_BYTES: usize = 4 << 10;
+
+/// What is known of a slice at its end.
+pub(crate) struct Facts<'a> {
+    pub(crate) guest: &'a Guest,
+    pub(crate) usage: &'a Usage,
+    pub(crate) panic: Option<Panic>,
+}
+
+/// What a fault of the host means: the attempt is tried again.
+pub(crate) fn host_fault(what: &str) -> SliceEnd {
+    let message = format!("the host could not run the handler: {}", text::neutral(what, MESSAGE_BYTES));
+    SliceEnd::Failed(Failure::host(ErrorClass::Transient, code::HOST_FAULT, message))
+}
+
+/// What the end of a call means.
+pub(crate) fn end(ending: Ending, facts: &Facts<'_>) -> SliceEnd {
+    match ending {
+        Ending::Stopped(stop) => stopped(stop, facts),
+        Ending::Panicked(message) => {
+            tracing::error!(plugin = %facts.guest.slice.plugin, "the sandbox panicked: {message}");
+            host_fault(&format!("it panicked: {message}"))
+        }
+        Ending::Returned(Ok(Returned::Handler(Ok(outcome)))) => returned(outcome, facts),
+        Ending::Returned(Ok(Returned::Handler(Err(failure)))) => SliceEnd::Failed(guest_failure(failure)),
+        Ending::Returned(Ok(Returned::Command(Ok(())))) => printed(facts),
+        Ending::Returned(Ok(Returned::Command(Err(())))) => exited(1, facts),
+        Ending::Returned(Err(error)) => broke(&error, facts),
+    }
+}
+
+fn stopped(stop: Stop, facts: &Facts<'_>) -> SliceEnd {
+    match stop {
+        Stop::Killed => SliceEnd::Killed,
+        Stop::TimedOut => SliceEnd::TimedOut(explain::timed_out(facts)),
+    }
+}
+
+fn breached(breach: Breach, facts: &Facts<'_>, stack: Option<String>) -> SliceEnd {
+    SliceEnd::Failed(explain::breach(breach, facts, stack))
+}
+
+fn returned(outcome: Outcome, facts: &Facts<'_>) -> SliceEnd {
+    match outcome {
+        Outcome::Succeeded(output) if output.len() as u64 > facts.guest.slice.limits.output_bytes => {
+            breached(Breach::Output { at_least: output.len() as u64 }, facts, None)
+        }
+        Outcome::Succeeded(output) => SliceEnd::Succeeded(output.into()),
+        Outcome::Canceled(reason) => SliceEnd::Canceled(text::neutral(&reason, MESSAGE_BYTES)),
+        Outcome::Retry(Later { after_ms, failure }) => {
+            SliceEnd::Retry(after_ms.map(Duration::from_millis), guest_failure(failure))
+        }
+        Outcome::Suspended(bindings::Wake::At(ms)) => SliceEnd::Suspended(Wake::At(Timestamp::from_millis(ms))),
+        Outcome::Suspended(bindings::Wake::Event(name)) => {
+            SliceEnd::Suspended(Wake::Event(text::neutral(&name, MESSAGE_BYTES)))
+        }
+        Outcome::Yielded => SliceEnd::Yielded,
+    }
+}
+
+fn printed(facts: &Facts<'_>) -> SliceEnd {
+    SliceEnd::Succeeded(facts.guest.output.as_ref().map(super::wasi::Output::take).unwrap_or_default())
+}
+
+/// A failure in the guest's own words; an error without a class is transient (design section 4).
+fn guest_failure(failure: types::Failure) -> Failure {
+    let class = match failure.class {
+        None | Some(types::ErrorClass::Transient) => ErrorClass::Transient,
+        Some(types::ErrorClass::Throttled) => ErrorClass::Throttled,
+        Some(types::ErrorClass::UserFixable) => ErrorClass::UserFixable,
+        Some(types::ErrorClass::Business) => ErrorClass::Business,
+        Some(types::ErrorClass::Fatal) => ErrorClass::Fatal,
+    };
+    Failure {
+        class,
+        code: failure.code.map(|code| text::neutral(&code, CODE_BYTES)),
+        message: text::neutral(&failure.message, MESSAGE_BYTES),
+        detail: failure.detail.map(|detail| text::neutral(&detail, DETAIL_BYTES)),
+    }
+}
+
+/// The call ended with an error: a trap of the guest, or something that a host function raised.
+fn broke(error: &wasmtime::Error, facts: &Facts<'_>) -> SliceEnd {
+    if let Some(halt) = error.downcast_ref::<Halt>() {
+        return match *halt {
+            Halt::Stop(stop) => stopped(stop, facts),
+            Halt::Breach(breach) => breached(breach, facts, stack(error)),
+        };
+    }
+    if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
+        let is_command = facts.guest.output.is_some();
+        return if *code == 0 && is_command { printed(facts) } else { exited(*code, facts) };
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return host_fault("all sandboxes are in use");
+    }
+    if let Some(breach) = breach_of(error, facts) {
+        return breached(breach, facts, stack(error));
+    }
+    SliceEnd::Failed(trapped(error, facts))
+}
+
+/// The limit behind an error, when there is one.
+fn breach_of(error: &wasmtime::Error, facts: &Facts<'_>) -> Option<Breach> {
+    let trap = error.downcast_ref::<Trap>();
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        return Some(Breach::Handles);
+    }
+    match trap {
+        Some(Trap::OutOfFuel) => return Some(Breach::Fuel),
+        Some(Trap::StackOverflow) => return Some(Breach::Stack),
+        // A guest that was refused memory usually aborts, unless it panicked for another reason since.
+        Some(Trap::UnreachableCodeReached) if facts.panic.is_none() => return facts.guest.meter.refused(),
+        Some(_) => return None,
+        None if !facts.guest.has_started => return facts.guest.meter.refused(),
+        None => {}
+    }
+    let said = format!("{error:#}");
+    if said.contains("store handle limit exceeded") {
+        return Some(Breach::Handles);
+    }
+    if said.contains("fuel allocated for hostcalls has been exhausted") {
+        // What the handler returns is read with the same allowance, and no guest is running then.
+        let at_least = facts.guest.slice.limits.host_call_bytes;
+        return Some(if stack(error).is_some() { Breach::HostCallBytes } else { Breach::Output { at_least } });
+    }
+    None
+}
+
+fn trapped(error: &wasmtime::Error, facts: &Facts<'_>) -> Failure {
+    let trap = error.downcast_ref::<Trap>();
+    if let (Some(panic), Some(Trap::UnreachableCodeReached)) = (&facts.panic, trap) {
+        let message = format!("panicked at {}: {}", panic.place, panic.message);
+        return with_stack(Failure::host(ErrorClass::Transient, code::GUEST_PANIC, message), error);
+    }
+    let cause = text::neutral(&error.root_cause().to_string(), MESSAGE_BYTES);
+    let (code, message) = match trap {
+        Some(_) => (code::GUEST_TRAP, format!("trapped: {cause}")),
+        None if facts.guest.has_started => (code::GUEST_TRAP, format!("trapped in a call of the host: {cause}")),
+        None => (code::INCOMPATIBLE_START, format!("could not be started: {cause}")),
+    };
+    with_stack(Failure::host(ErrorClass::Transient, code, message), error)
+}
+
+fn with_stack(failure: Failure, error: &wasmtime::Error) -> Failure {
+    match stack(error) {
+        Some(stack) => failure.with_detail(format!("It was in:\n{stack}")),
+        None => failure,
+    }
+}
+
+/// The guest's frames, innermost first, as wasmtime names them.
+fn stack(error: &wasmtime::Error) -> Option<String> {
+    let backtrace = error.downcast_ref::<WasmBacktrace>()?;
+    if backtrace.frames().is_empty() {
+        return None;
+    }
+    let told = backtrace.to_string();
+    let frames: Vec<&str> = told.lines().skip(1).collect();
+    Some(text::neutral(frames.join("\n").trim_end(), STACK_TEXT_BYTES))
+}
+
+fn exited(code: i32, facts: &Facts<'_>) -> SliceEnd {
+    let who = if facts.guest.output.is_some() { "the command" } else { "the handler left by itself and" };
+    let message = format!("{who} ended with exit code {code}");
+    SliceEnd::Failed(Failure::host(ErrorClass::Transient, code::EXIT_CODE, message))
+}
