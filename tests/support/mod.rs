@@ -1,0 +1,38 @@
+//! What several test binaries share: the sample plug-ins, built once.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// The component of a sample plug-in. The first call of a process builds them all; later builds find them fresh.
+pub(crate) fn built_plugin(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(build_plugins);
+    let file = folder.join(format!("{}.wasm", name.replace('-', "_")));
+    assert!(file.is_file(), "no plug-in `{name}` was built: {} is missing", file.display());
+    file
+}
+
+fn build_plugins() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target_dir = root.join("target/plugins");
+    if !cargo_build(root, &target_dir) {
+        // The usual cause on a fresh machine; when it is another, the second build shows it.
+        let added = Command::new("rustup").args(["target", "add", TARGET]).current_dir(root.join("plugins")).status();
+        assert!(added.is_ok_and(|status| status.success()), "run `rustup target add {TARGET}`");
+        assert!(cargo_build(root, &target_dir), "the sample plug-ins do not build");
+    }
+    target_dir.join(TARGET).join("release")
+}
+
+fn cargo_build(root: &Path, target_dir: &Path) -> bool {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"]).arg(target_dir);
+    for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
+        build.env_remove(inherited);
+    }
+    build.current_dir(root.join("plugins")).status().is_ok_and(|status| status.success())
+}
