@@ -290,8 +290,7 @@ class Sheet:
         """A row with one thing in it that cannot be read for certain."""
         rng = self.rng
         self.good(contact, order, sparse=False)
-        fields, line = self.rows[-1]["fields"], None
-        raw = None
+        fields, raw = self.rows[-1]["fields"], None
         if code == "malformed-row":
             raw = [
                 lambda: join(fields[: rng.randrange(2, 8)]),
@@ -355,10 +354,9 @@ def encode(row, rng):
         fields[5] = mojibake(fields[5], rng.choice([1, 1, 1, 2]))
     elif readable and luck < 0.12:
         try:
-            legacy = join(fields).encode("cp1252")
+            return join(fields).encode("cp1252")
         except UnicodeEncodeError:
-            legacy = join(fields).encode("utf-8")
-        return legacy
+            return join(fields).encode("utf-8")
     separator = ";" if 0.12 <= luck < 0.15 else "\t" if 0.15 <= luck < 0.16 else ","
     line = join(fields, separator).encode("utf-8")
     return line + b"\r" if 0.16 <= luck < 0.19 else line
