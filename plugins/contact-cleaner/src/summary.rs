@@ -1,6 +1,6 @@
 //! All rows together.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use backroom_sdk::{Failure, Result, info};
 use serde::Serialize;
@@ -49,9 +49,9 @@ struct Duplicate {
 
 /// Sums up cleaned rows.
 pub fn summarise(rows: Vec<CleanRow>) -> Result<Summary> {
-    let mut contacts: HashMap<&str, (Option<&str>, Vec<u64>)> = HashMap::new();
+    let mut contacts: BTreeMap<&str, (Option<&str>, Vec<u64>)> = BTreeMap::new();
     let mut in_order: Vec<&str> = Vec::new();
-    let mut orders = HashSet::new();
+    let mut orders = BTreeSet::new();
     let mut repeated_orders = 0;
     let mut totals: BTreeMap<&str, (usize, i64)> = BTreeMap::new();
     let mut changes: BTreeMap<String, usize> = BTreeMap::new();

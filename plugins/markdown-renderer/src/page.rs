@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 use serde::Serialize;
@@ -72,7 +72,7 @@ struct Reader {
     /// Links and images that are open, the innermost last. An image may stand in a link.
     open_links: Vec<Link>,
     in_front_matter: bool,
-    anchors: HashMap<String, usize>,
+    anchors: BTreeMap<String, usize>,
 }
 
 impl Reader {
@@ -173,7 +173,7 @@ fn slug(text: &str) -> String {
 }
 
 /// The second `set-up` on a page is `set-up-1`.
-fn unique(anchors: &mut HashMap<String, usize>, slug: String) -> String {
+fn unique(anchors: &mut BTreeMap<String, usize>, slug: String) -> String {
     let mut anchor = slug.clone();
     while let Some(count) = anchors.get(&anchor).copied() {
         let next = anchors.get(&slug).copied().unwrap_or(count);
