@@ -24,3 +24,8 @@ pub mod worker;
 pub mod app;
 #[cfg(feature = "host")]
 pub mod config;
+#[cfg(feature = "host")]
+pub mod telemetry;
+
+#[cfg(feature = "host")]
+pub mod cli;

@@ -1,4 +1,4 @@
-//! Backroom.
+//! The `backroom` program: a host, and the client that steers it.
 
 #[cfg(feature = "host")]
 fn main() -> std::process::ExitCode {
@@ -7,7 +7,7 @@ fn main() -> std::process::ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == wasm::CHILD_ARGUMENT) {
         return wasm::compile_child();
     }
-    std::process::ExitCode::SUCCESS
+    backroom::cli::main()
 }
 
 #[cfg(not(feature = "host"))]

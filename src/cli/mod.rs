@@ -1,0 +1,104 @@
+//! The command line: the tree of verbs, and where each is done.
+
+mod completions;
+mod config;
+mod explain;
+mod failure;
+mod settings;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::telemetry::{self, LogFormat};
+use failure::{Exit, Failure};
+use terminal::{Format, Terminal};
+
+/// Runs uploaded WebAssembly plug-ins as durable jobs, each in a sandbox of its own
+#[derive(Debug, Parser)]
+#[command(name = "backroom", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Print the API's JSON instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    /// What goes to the log: a level, or levels by module such as info,backroom::worker=debug
+    #[arg(long, global = true, value_name = "FILTER", env = "BACKROOM_LOG", hide_env_values = true)]
+    log: Option<String>,
+    /// How log lines look
+    #[arg(long, global = true, value_name = "FORMAT", env = "BACKROOM_LOG_FORMAT", default_value = "auto")]
+    log_format: LogWord,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check and show the host's settings
+    Config {
+        #[command(subcommand)]
+        verb: config::ConfigCommand,
+    },
+    /// Explain an error code, offline
+    Explain(explain::ExplainArgs),
+    /// Write the script that completes these words in a shell
+    Completions(completions::CompletionsArgs),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogWord {
+    Auto,
+    Human,
+    Json,
+}
+
+impl From<LogWord> for LogFormat {
+    fn from(word: LogWord) -> Self {
+        match word {
+            LogWord::Auto => Self::Auto,
+            LogWord::Human => Self::Human,
+            LogWord::Json => Self::Json,
+        }
+    }
+}
+
+impl Command {
+    /// What goes to the log unless the caller says otherwise: a host tells what it does, a client only what is odd.
+    fn default_log(&self) -> &'static str {
+        "warn"
+    }
+}
+
+/// Reads the arguments of this process, does what they say, and reports what went wrong.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = if cli.json { Format::Json } else { Format::Human };
+    let done = start_log(&cli).and_then(|()| run(cli.command, Terminal::new(format)));
+    done.unwrap_or_else(|error| terminal::report(&error)).into()
+}
+
+fn start_log(cli: &Cli) -> anyhow::Result<()> {
+    let filter = cli.log.as_deref().unwrap_or(cli.command.default_log());
+    telemetry::start(filter, cli.log_format.into()).map_err(|error| {
+        let next = "write a level such as info, or levels by module such as info,backroom::worker=debug";
+        Failure::bad_input(error.to_string(), next).into()
+    })
+}
+
+fn run(command: Command, terminal: Terminal) -> anyhow::Result<Exit> {
+    match command {
+        Command::Config { verb } => config::run(&verb, terminal),
+        Command::Explain(args) => explain::run(&args, terminal),
+        Command::Completions(args) => completions::run(&args, terminal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_of_arguments_holds_together() {
+        super::Cli::command().debug_assert();
+    }
+}

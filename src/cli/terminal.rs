@@ -1,0 +1,278 @@
+//! What commands write: lines, tables and JSON on standard output, the rest on standard error.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+
+use super::failure::{Exit, Failure};
+
+/// Whether the output is for people or for programs, and whether it has colours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terminal {
+    format: Format,
+    colours: bool,
+    is_terminal: bool,
+}
+
+/// Whom the output is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+impl Terminal {
+    /// The terminal of this process.
+    pub(crate) fn new(format: Format) -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        Self { format, colours: is_terminal && colours_are_welcome(), is_terminal }
+    }
+
+    /// Whether programs read the output.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether a person looks at the output while it is written.
+    pub(crate) fn is_interactive(self) -> bool {
+        self.is_terminal && self.format == Format::Human
+    }
+
+    /// Writes one line, made safe.
+    pub(crate) fn line(self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(neutralised(text).as_bytes())?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    /// Writes a document of the API exactly as it came.
+    pub(crate) fn json(self, document: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(document.trim_end().as_bytes())?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    /// Writes bytes: as they are into a file or a pipe, made safe on a terminal.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.is_terminal {
+            let text = neutralised(&String::from_utf8_lossy(bytes));
+            out.write_all(text.as_bytes())?;
+            if !text.ends_with('\n') {
+                out.write_all(b"\n")?;
+            }
+        } else {
+            out.write_all(bytes)?;
+        }
+        out.flush()
+    }
+
+    /// Writes rows under their headings.
+    pub(crate) fn table(self, headings: &[&str], rows: Vec<Vec<Field>>) -> io::Result<()> {
+        let mut table = Table::new();
+        table.load_preset(comfy_table::presets::NOTHING);
+        if self.colours {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        if self.is_terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
+        table.add_rows(rows.into_iter().map(|row| row.into_iter().map(Field::cell).collect::<Vec<_>>()));
+        if let Some(first) = table.column_mut(0) {
+            first.set_padding((0, 1));
+        }
+        let text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// Writes names and values under each other.
+    pub(crate) fn facts(self, facts: &[(&str, Option<String>)]) -> io::Result<()> {
+        let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        for (name, value) in facts {
+            if let Some(value) = value {
+                let indented = neutralised(value).replace('\n', &format!("\n{:width$}  ", ""));
+                let name = self.paint(Tone::Quiet, &format!("{name:width$}"));
+                self.raw_line(&format!("{name}  {indented}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `text` in a colour, where there are colours. `text` must be safe already.
+    pub(crate) fn paint(self, tone: Tone, text: &str) -> String {
+        if !self.colours {
+            return text.to_owned();
+        }
+        format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code())
+    }
+
+    /// Writes a line that holds nothing but our own text and what was made safe.
+    pub(crate) fn raw_line(self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+}
+
+/// What a colour means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Bad,
+    Doubtful,
+    Busy,
+    Quiet,
+    Plain,
+}
+
+impl Tone {
+    fn code(self) -> u8 {
+        match self {
+            Self::Good => 32,
+            Self::Bad => 31,
+            Self::Doubtful => 33,
+            Self::Busy => 36,
+            Self::Quiet => 2,
+            Self::Plain => 0,
+        }
+    }
+
+    fn color(self) -> Option<Color> {
+        match self {
+            Self::Good => Some(Color::DarkGreen),
+            Self::Bad => Some(Color::DarkRed),
+            Self::Doubtful => Some(Color::DarkYellow),
+            Self::Busy => Some(Color::DarkCyan),
+            Self::Quiet => Some(Color::DarkGrey),
+            Self::Plain => None,
+        }
+    }
+
+    /// The tone of a job's state.
+    pub(crate) fn of_state(state: &str) -> Self {
+        match state {
+            "succeeded" | "active" | "running" | "ok" => Self::Good,
+            "failed" | "fail" => Self::Bad,
+            "retrying" | "waiting" | "paused" | "pausing" | "canceling" | "pending" | "warn" => Self::Doubtful,
+            "queued" => Self::Busy,
+            "canceled" | "inactive" => Self::Quiet,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// One field of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Field {
+    text: String,
+    tone: Tone,
+}
+
+impl Field {
+    /// Text from anywhere, made safe and kept on one line.
+    pub(crate) fn new(text: impl AsRef<str>) -> Self {
+        Self { text: neutralised(text.as_ref()).replace(['\n', '\t'], " "), tone: Tone::Plain }
+    }
+
+    /// A state in its colour.
+    pub(crate) fn state(state: &str) -> Self {
+        Self { tone: Tone::of_state(state), ..Self::new(state) }
+    }
+
+    /// A value, or a dash where there is none.
+    pub(crate) fn or_dash(text: Option<impl AsRef<str>>) -> Self {
+        text.map_or_else(|| Self::new("-"), Self::new)
+    }
+
+    fn cell(self) -> Cell {
+        let cell = Cell::new(self.text);
+        match self.tone.color() {
+            Some(color) => cell.fg(color),
+            None => cell,
+        }
+    }
+}
+
+/// Text from elsewhere made safe for a terminal: what would steer it is shown as an escape instead.
+pub(crate) fn neutralised(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let steers_direction = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+        match c {
+            '\n' | '\t' => safe.push(c),
+            '\r' => {}
+            c if c.is_control() || steers_direction => {
+                write!(safe, "{}", c.escape_unicode()).expect("writing to a String does not fail");
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+fn colours_are_welcome() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Writes an error with its causes, its code and the next command on standard error, and says how to end.
+pub(crate) fn report(error: &anyhow::Error) -> Exit {
+    let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(is_broken_pipe) {
+        return Exit::Done;
+    }
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let code = failure.and_then(|failure| failure.code.as_deref());
+    let mut text = format!("{}: {error}\n", head(code));
+    for cause in error.chain().skip(1) {
+        writeln!(text, "  cause: {cause}").expect("writing to a String does not fail");
+    }
+    if let Some(failure) = failure {
+        for note in &failure.notes {
+            writeln!(text, "  {}", note.replace('\n', "\n  ")).expect("writing to a String does not fail");
+        }
+        if let Some(next) = &failure.next {
+            writeln!(text, "  next: {next}").expect("writing to a String does not fail");
+        }
+    }
+    if let Some(code) = code {
+        writeln!(text, "  more: backroom explain {code}").expect("writing to a String does not fail");
+    }
+    // Nobody is left to tell when standard error is gone.
+    drop(io::stderr().write_all(neutralised(&text).as_bytes()));
+    failure.map_or(Exit::Failed, |failure| failure.exit)
+}
+
+fn head(code: Option<&str>) -> String {
+    code.map_or_else(|| "error".to_owned(), |code| format!("error[{code}]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::neutralised;
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_as_an_escape() {
+        for (text, expected) in [
+            ("plain \u{e4}\u{1f980}\n\tnext", "plain \u{e4}\u{1f980}\n\tnext"),
+            ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
+            ("a\u{9b}31mb", "a\\u{9b}31mb"),
+            ("ok\rfail", "okfail"),
+            ("\u{202e}txt.exe", "\\u{202e}txt.exe"),
+            ("\u{7f}\u{0}", "\\u{7f}\\u{0}"),
+        ] {
+            assert_eq!(neutralised(text), expected, "{text:?}");
+        }
+    }
+}

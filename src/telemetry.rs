@@ -1,0 +1,73 @@
+//! Where the host's own log goes: people's lines on a terminal, JSON where machines read.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the log could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter cannot be read.
+    #[error("the log filter `{filter}` cannot be read: {why}")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A log was started before.
+    #[error("the log was started before")]
+    Started,
+}
+
+/// Starts the log of this process, on standard error. `filter` is a level such as `info`, or levels by module such as
+/// `info,backroom::worker=debug`.
+pub fn start(filter: &str, format: LogFormat) -> Result<(), LogError> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| LogError::Filter { filter: filter.to_owned(), why: error.to_string() })?;
+    let is_terminal = std::io::stderr().is_terminal();
+    let is_json = match format {
+        LogFormat::Auto => !is_terminal,
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+    };
+    let colours = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let registry = tracing_subscriber::registry().with(filter);
+    let started = if is_json {
+        registry.with(json(std::io::stderr)).try_init()
+    } else {
+        registry.with(human(std::io::stderr, colours)).try_init()
+    };
+    started.map_err(|_| LogError::Started)
+}
+
+fn json<S, W>(writer: W) -> impl tracing_subscriber::Layer<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_writer(writer)
+}
+
+fn human<S, W>(writer: W, colours: bool) -> impl tracing_subscriber::Layer<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    tracing_subscriber::fmt::layer().compact().with_target(false).with_ansi(colours).with_writer(writer)
+}
