@@ -29,3 +29,5 @@ pub mod telemetry;
 
 #[cfg(feature = "host")]
 pub mod cli;
+#[cfg(feature = "host")]
+pub mod ui;

@@ -1,0 +1,324 @@
+//! One job: what became of it, its attempts, its log, what went in and what came out.
+
+mod actions;
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::Console;
+use super::jobs::{duration, short_id};
+use super::payload::Viewer;
+use super::shell::{After, Done, Section, Shell};
+use super::text::{self, LINE_CHARS, When};
+use super::timeline::{self, Facts, Moment};
+use super::trouble::Trouble;
+use crate::domain::code;
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::id::{JobId, TenantId};
+use crate::domain::job::{Job, Payload, Progress, Run, Status};
+use crate::domain::limits::Usage;
+use crate::domain::time::Timestamp;
+
+pub(super) use actions::{cancel, delete, input, output, retry};
+
+/// Runs that the table of attempts shows at most: the last ones.
+const RUNS: usize = 50;
+
+/// The longest message and detail of an error that the page shows, in characters.
+const ERROR_CHARS: usize = 16_000;
+
+#[derive(Template)]
+#[template(path = "job.html")]
+struct Page {
+    shell: Shell,
+    id: String,
+    short_id: String,
+    name: String,
+    state: &'static str,
+    explanation: String,
+    plugin: String,
+    handler: String,
+    facts: Vec<Fact>,
+    tags: Vec<String>,
+    progress: Option<Bar>,
+    error: Option<ErrorBox>,
+    moments: Vec<Moment>,
+    runs: Vec<RunRow>,
+    runs_left_out: usize,
+    log: Option<LogView>,
+    input: Viewer,
+    output: Option<Viewer>,
+    can_cancel: bool,
+    has_ended: bool,
+}
+
+struct Fact {
+    name: &'static str,
+    value: String,
+    title: String,
+}
+
+struct Bar {
+    value: u64,
+    max: Option<u64>,
+    words: String,
+    note: Option<String>,
+}
+
+struct ErrorBox {
+    class: &'static str,
+    class_words: &'static str,
+    code: Option<String>,
+    is_ours: bool,
+    message: String,
+    detail: Option<String>,
+    next: String,
+}
+
+struct RunRow {
+    number: u32,
+    attempt: u32,
+    version: String,
+    host: String,
+    started: When,
+    duration: String,
+    end: String,
+    tone: &'static str,
+    fuel: String,
+    full_fuel: String,
+    memory: String,
+    host_calls: String,
+    error: Option<String>,
+    has_log: bool,
+    is_shown: bool,
+}
+
+struct LogView {
+    run: u32,
+    view: Viewer,
+}
+
+/// What the address of a job says.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    /// Whose log; the last run's when absent.
+    run: Option<u32>,
+    done: Option<Done>,
+}
+
+/// The page.
+pub(super) async fn show(
+    State(console): State<Console>,
+    Path(id): Path<String>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    console.page(move |console| page(console, &id, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
+}
+
+/// The job of an address.
+fn find(console: &Console, id: &str) -> Result<Job, Trouble> {
+    let unknown = || Trouble::unknown_job(&text::line(id, 80));
+    let parsed: JobId = id.parse().map_err(|_| unknown())?;
+    console.host.jobs.get(TenantId::DEFAULT, parsed)?.ok_or_else(unknown)
+}
+
+fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
+    let host = &console.host;
+    let job = find(console, id)?;
+    let runs = host.jobs.runs(&job)?;
+    let now = console.now();
+    let Job { submission, state } = &job;
+    let policy = host.registry.policy(submission.tenant, &submission.plugin);
+    let facts = Facts {
+        now,
+        service: host.service(),
+        max_attempts: submission.max_attempts.unwrap_or(policy.retry.max_attempts),
+        plugin_is_disabled: host.registry.get(submission.tenant, &submission.plugin).is_ok_and(|it| it.disabled),
+    };
+    let log = log(console, &runs, asked.run)?;
+    let shown_run = log.as_ref().map(|log| log.run);
+    let view = |payload: &Payload| Ok::<_, Trouble>(Viewer::new(&host.jobs.payload(payload)?));
+    let mut shell =
+        console.shell(Section::Jobs, text::line(&submission.display_name(), 60), After { done: asked.done });
+    if state.status.is_final() {
+        shell.refresh_ms = 0;
+    } else if state.status.is_locked() {
+        shell.refresh_ms = 1_000;
+    }
+    Ok(Page {
+        shell,
+        short_id: short_id(&submission.id.to_string()),
+        id: submission.id.to_string(),
+        name: text::line(&submission.display_name(), LINE_CHARS),
+        state: state.status.word(),
+        explanation: timeline::explain(&job, &facts),
+        plugin: submission.plugin.to_string(),
+        handler: submission.handler.to_string(),
+        facts: described(&job, &facts),
+        tags: submission.tags.iter().map(|tag| text::line(tag, 64)).collect(),
+        progress: host.jobs.progress(&job).filter(|_| !state.status.is_final()).map(bar),
+        error: state.failure().filter(|_| state.status != Status::Succeeded).map(error_box),
+        moments: timeline::moments(&job, &runs, &facts),
+        runs_left_out: runs.len().saturating_sub(RUNS),
+        runs: run_rows(&job, &runs, now, shown_run),
+        log,
+        input: view(&submission.input)?,
+        output: state.output.as_ref().map(view).transpose()?,
+        can_cancel: !state.status.is_final() && state.status != Status::Canceling,
+        has_ended: state.status.is_final(),
+    })
+}
+
+/// The log of a run: the one asked for, or the last one that has any.
+fn log(console: &Console, runs: &[Run], number: Option<u32>) -> Result<Option<LogView>, Trouble> {
+    let chosen = match number {
+        Some(number) => runs.iter().find(|run| run.number == number),
+        None => runs.iter().rev().find(|run| run.log.is_some()),
+    };
+    let Some((run, log)) = chosen.and_then(|run| Some((run.number, run.log.as_ref()?))) else { return Ok(None) };
+    Ok(Some(LogView { run, view: Viewer::log(&console.host.jobs.payload(log)?) }))
+}
+
+fn described(job: &Job, facts: &Facts) -> Vec<Fact> {
+    let Job { submission, state } = job;
+    let fact = |name, value: String| Fact { name, value, title: String::new() };
+    let time = |name, at: Timestamp| {
+        let When { relative, instant } = When::new(at, facts.now);
+        Fact { name, value: relative, title: instant }
+    };
+    let usage = state.usage();
+    let version = state.version.as_ref().map(ToString::to_string);
+    let mut described = vec![
+        fact("Version", version.unwrap_or_else(|| "chosen when it starts".to_owned())),
+        fact("Queue", submission.queue.to_string()),
+        fact("Priority", submission.priority.to_string()),
+        fact("Attempt", format!("{} of {}", state.attempt, facts.max_attempts)),
+        time("Created", submission.created_on),
+    ];
+    described.extend(state.started_on.map(|on| time("Started", on)));
+    described.extend(state.completed_on.map(|on| time("Ended", on)));
+    described.extend(duration(job, facts.now).map(|took| fact("Duration", text::span(took))));
+    if usage != Usage::default() {
+        described.push(Fact { name: "Fuel", value: text::short_count(usage.fuel), title: text::count(usage.fuel) });
+        described.push(fact("Peak memory", text::bytes(usage.peak_memory_bytes)));
+        described.push(fact("Host calls", text::count(usage.host_calls)));
+    }
+    if !submission.args.is_empty() {
+        described.push(fact("Arguments", text::line(&submission.args.join(" "), 400)));
+    }
+    if !submission.env.is_empty() {
+        let names: Vec<_> = submission.env.iter().map(|(name, _)| name.as_str()).collect();
+        described.push(fact("Environment", text::line(&names.join(", "), 400)));
+    }
+    if let Some((on, by)) = &state.modified {
+        let When { relative, instant } = When::new(*on, facts.now);
+        let value = format!("{relative} by {}", text::line(by, LINE_CHARS));
+        described.push(Fact { name: "Steered", value, title: instant });
+    }
+    if state.crashes > 0 {
+        described.push(fact("Lost hosts", state.crashes.to_string()));
+    }
+    described
+}
+
+fn bar(progress: Progress) -> Bar {
+    let Progress { done, total, note } = progress;
+    let words = match total {
+        Some(total) if total > 0 => {
+            let percent = u128::from(done.min(total)) * 100 / u128::from(total);
+            format!("{} of {} ({percent} %)", text::count(done), text::count(total))
+        }
+        _ => format!("{} done", text::count(done)),
+    };
+    let max = total.filter(|total| *total > 0);
+    let note = note.map(|note| text::line(&note, LINE_CHARS));
+    Bar { value: max.map_or(done, |max| done.min(max)), max, words, note }
+}
+
+fn error_box(failure: &Failure) -> ErrorBox {
+    let (class, class_words, advice) = match failure.class {
+        ErrorClass::Transient => {
+            ("transient", "may pass by itself", "The host tries again as long as attempts are left.")
+        }
+        ErrorClass::Throttled => {
+            ("throttled", "the other side asked to slow down", "The host tries again later by itself.")
+        }
+        ErrorClass::UserFixable => ("user-fixable", "a person can mend it", "Mend the cause, then retry the job."),
+        ErrorClass::Business => ("business", "the handler refuses the work", "Correct the input and submit it again."),
+        ErrorClass::Fatal => {
+            ("fatal", "trying again would not help", "Mend the handler, upload a new version, then retry.")
+        }
+    };
+    let known = failure.code.as_deref().and_then(code::find);
+    let whole = |text: &str| text::neutral(&text.chars().take(ERROR_CHARS).collect::<String>());
+    ErrorBox {
+        class,
+        class_words,
+        code: failure.code.as_deref().map(|code| text::line(code, 64)),
+        is_ours: known.is_some(),
+        message: whole(&failure.message),
+        detail: failure.detail.as_deref().map(whole),
+        next: known.map_or(advice, |code| code.remedy).to_owned(),
+    }
+}
+
+fn run_rows(job: &Job, runs: &[Run], now: Timestamp, shown: Option<u32>) -> Vec<RunRow> {
+    let closed = runs.iter().rev().take(RUNS).map(|run| RunRow {
+        number: run.number,
+        attempt: run.attempt,
+        version: run.version.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string),
+        host: run.host.to_string(),
+        started: When::new(run.started_on, now),
+        duration: text::span(run.ended_on.since(run.started_on)),
+        end: timeline::end_words(run.end).to_owned(),
+        tone: tone(run),
+        fuel: text::short_count(run.usage.fuel),
+        full_fuel: text::count(run.usage.fuel),
+        memory: text::bytes(run.usage.peak_memory_bytes),
+        host_calls: text::count(run.usage.host_calls),
+        error: run.failure.as_ref().map(|failure| text::line(&failure.message, LINE_CHARS)),
+        has_log: run.log.is_some(),
+        is_shown: shown == Some(run.number),
+    });
+    present_run(job, now).into_iter().chain(closed).collect()
+}
+
+fn tone(run: &Run) -> &'static str {
+    use crate::domain::job::RunEnd;
+    match run.end {
+        RunEnd::Succeeded => "succeeded",
+        RunEnd::Failed | RunEnd::TimedOut | RunEnd::LeaseLost => "failed",
+        RunEnd::Canceled => "canceled",
+        RunEnd::Retry => "retrying",
+        RunEnd::Suspended | RunEnd::Yielded | RunEnd::Released => "waiting",
+        RunEnd::Paused => "paused",
+    }
+}
+
+/// The run that is under way.
+fn present_run(job: &Job, now: Timestamp) -> Option<RunRow> {
+    let state = &job.state;
+    let lease = state.lease.filter(|_| state.status.is_locked())?;
+    let started_on = state.run_started_on?;
+    let unknown = || "–".to_owned();
+    Some(RunRow {
+        number: state.runs,
+        attempt: state.attempt,
+        version: state.version.as_ref().map_or_else(unknown, ToString::to_string),
+        host: lease.host.to_string(),
+        started: When::new(started_on, now),
+        duration: text::span(now.since(started_on)),
+        end: "runs now".to_owned(),
+        tone: "running",
+        fuel: unknown(),
+        full_fuel: String::new(),
+        memory: unknown(),
+        host_calls: unknown(),
+        error: None,
+        has_log: false,
+        is_shown: false,
+    })
+}

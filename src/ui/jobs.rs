@@ -1,0 +1,308 @@
+//! The list of jobs: by state, plug-in, tag and text, page by page.
+
+use askama::Template;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::Console;
+use super::shell::{After, Done, Section, Shell};
+use super::text::{self, LINE_CHARS, When};
+use super::trouble::Trouble;
+use crate::domain::id::{PluginName, Sequence, TenantId};
+use crate::domain::job::{Job, Status};
+use crate::domain::query::{Counts, JobFilter, JobQuery};
+use crate::domain::time::Timestamp;
+
+/// Jobs on one page.
+const PAGE: usize = 50;
+
+/// The longest text to search for, in characters.
+const SEARCH_CHARS: usize = 200;
+
+/// Statuses that people look at together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Queued,
+    Running,
+    Waiting,
+    Retrying,
+    Paused,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+impl Group {
+    /// In the order of a job's life.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Running,
+        Self::Waiting,
+        Self::Retrying,
+        Self::Paused,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Canceled,
+    ];
+
+    /// The word in addresses.
+    pub(super) const fn word(self) -> &'static str {
+        self.statuses()[0].word()
+    }
+
+    /// The word on the page.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Queued => "Queued",
+            Self::Running => "Running",
+            Self::Waiting => "Waiting",
+            Self::Retrying => "Retrying",
+            Self::Paused => "Paused",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Canceled => "Canceled",
+        }
+    }
+
+    const fn statuses(self) -> &'static [Status] {
+        match self {
+            Self::Queued => &[Status::Queued],
+            Self::Running => &[Status::Running, Status::Pausing, Status::Canceling],
+            Self::Waiting => &[Status::Waiting],
+            Self::Retrying => &[Status::Retrying],
+            Self::Paused => &[Status::Paused],
+            Self::Succeeded => &[Status::Succeeded],
+            Self::Failed => &[Status::Failed],
+            Self::Canceled => &[Status::Canceled],
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        let status = Status::from_word(word)?;
+        Self::ALL.into_iter().find(|group| group.statuses().contains(&status))
+    }
+
+    /// How many of some jobs belong to it.
+    pub(super) fn count(self, counts: &Counts) -> u64 {
+        self.statuses().iter().map(|status| counts.of(*status)).sum()
+    }
+}
+
+/// One job in a table.
+pub(super) struct Row {
+    pub(super) id: String,
+    pub(super) short_id: String,
+    pub(super) name: String,
+    pub(super) plugin: String,
+    pub(super) state: &'static str,
+    pub(super) attempt: u32,
+    pub(super) created: When,
+    pub(super) duration: String,
+    pub(super) error: Option<String>,
+    pub(super) tags: Vec<String>,
+}
+
+impl Row {
+    /// A job, seen at `now`.
+    pub(super) fn new(job: &Job, now: Timestamp) -> Self {
+        let Job { submission, state } = job;
+        let id = submission.id.to_string();
+        let error = state.failure().filter(|_| state.status != Status::Succeeded);
+        Self {
+            short_id: short_id(&id),
+            id,
+            name: text::line(&submission.display_name(), LINE_CHARS),
+            plugin: submission.plugin.to_string(),
+            state: state.status.word(),
+            attempt: state.attempt,
+            created: When::new(submission.created_on, now),
+            duration: duration(job, now).map_or_else(|| "–".to_owned(), text::span),
+            error: error.map(|failure| text::line(first_line(&failure.message), LINE_CHARS)),
+            tags: submission.tags.iter().take(4).map(|tag| text::line(tag, 32)).collect(),
+        }
+    }
+}
+
+/// The end of an identity: the part that differs most between neighbours.
+pub(super) fn short_id(id: &str) -> String {
+    let from = id.len().saturating_sub(8);
+    id.get(from..).unwrap_or(id).to_owned()
+}
+
+/// The time from the first start to the end, or to now.
+pub(super) fn duration(job: &Job, now: Timestamp) -> Option<std::time::Duration> {
+    let started_on = job.state.started_on?;
+    match job.state.completed_on {
+        Some(completed_on) => Some(completed_on.since(started_on)),
+        None if job.state.status.is_locked() => Some(now.since(job.state.run_started_on.unwrap_or(started_on))),
+        None => None,
+    }
+}
+
+fn first_line(message: &str) -> &str {
+    message.lines().find(|line| !line.trim().is_empty()).unwrap_or(message)
+}
+
+/// What the address of the list says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    state: String,
+    plugin: String,
+    tag: String,
+    q: String,
+    before: Option<u64>,
+    done: Option<Done>,
+}
+
+impl Asked {
+    /// The address of the list with another state and from the start.
+    fn with_state(&self, state: &str) -> String {
+        self.address(state, None)
+    }
+
+    fn address(&self, state: &str, before: Option<Sequence>) -> String {
+        let before = before.map(|sequence| sequence.0.to_string()).unwrap_or_default();
+        let fields =
+            [("state", state), ("plugin", &self.plugin), ("tag", &self.tag), ("q", &self.q), ("before", &before)];
+        let given: Vec<_> = fields.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        match url_encoded(&given) {
+            query if query.is_empty() => "/jobs".to_owned(),
+            query => format!("/jobs?{query}"),
+        }
+    }
+
+    fn is_filtered(&self) -> bool {
+        !(self.plugin.is_empty() && self.tag.is_empty() && self.q.is_empty())
+    }
+}
+
+/// Fields as the query of an address (`application/x-www-form-urlencoded`).
+fn url_encoded(fields: &[(&str, &str)]) -> String {
+    let encode = |text: &str| -> String {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+        let one = |byte: u8| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+        text.bytes().map(one).collect()
+    };
+    let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    pairs.join("&")
+}
+
+struct Tab {
+    label: &'static str,
+    address: String,
+    count: String,
+    full_count: String,
+    is_current: bool,
+    word: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "jobs.html")]
+struct List {
+    shell: Shell,
+    tabs: Vec<Tab>,
+    asked: Asked,
+    plugins: Vec<String>,
+    rows: Vec<Row>,
+    next: Option<String>,
+    newest: Option<String>,
+    cleared: String,
+    has_jobs: bool,
+    has_plugins: bool,
+    example_plugin: String,
+}
+
+/// The page.
+pub(super) async fn show(State(console): State<Console>, Query(asked): Query<Asked>) -> Response {
+    console.page(move |console| list(console, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
+}
+
+fn list(console: &Console, asked: Asked) -> Result<List, Trouble> {
+    let group = match asked.state.as_str() {
+        "" => None,
+        word => Some(Group::from_word(word).ok_or_else(|| Trouble::field(unknown_state(word)))?),
+    };
+    let query = query(&asked, group)?;
+    let counts = counts(console, query.filter.plugin.as_ref())?;
+    let page = console.host.jobs.list(&query)?;
+    let now = console.now();
+    let plugins: Vec<_> =
+        console.host.registry.list(TenantId::DEFAULT).iter().map(|plugin| plugin.name.to_string()).collect();
+    let state = group.map_or("", Group::word);
+    Ok(List {
+        tabs: tabs(&asked, group, &counts),
+        rows: page.jobs.iter().map(|job| Row::new(job, now)).collect(),
+        next: page.next.map(|next| asked.address(state, Some(next))),
+        newest: asked.before.map(|_| asked.address(state, None)),
+        cleared: Asked::default().with_state(state),
+        has_jobs: counts != Counts::default(),
+        has_plugins: !plugins.is_empty(),
+        example_plugin: plugins.first().cloned().unwrap_or_else(|| "NAME".to_owned()),
+        plugins,
+        shell: console.shell(Section::Jobs, "Jobs", After { done: asked.done }),
+        asked,
+    })
+}
+
+fn unknown_state(word: &str) -> String {
+    let words: Vec<_> = Group::ALL.into_iter().map(Group::word).collect();
+    format!("`{word}` is no state of a job; there are {}", words.join(", "))
+}
+
+fn query(asked: &Asked, group: Option<Group>) -> Result<JobQuery, Trouble> {
+    let given = |text: &str| Some(text.trim().chars().take(SEARCH_CHARS).collect::<String>()).filter(|t| !t.is_empty());
+    let plugin = given(&asked.plugin).map(|name| PluginName::new(&name)).transpose();
+    let filter = JobFilter {
+        statuses: group.map(|group| group.statuses().to_vec()).unwrap_or_default(),
+        plugin: plugin.map_err(|error| Trouble::field(error.to_string()))?,
+        tag: given(&asked.tag),
+        text: given(&asked.q),
+        ..JobFilter::default()
+    };
+    Ok(JobQuery { tenant: TenantId::DEFAULT, filter, before: asked.before.map(Sequence), limit: PAGE })
+}
+
+fn counts(console: &Console, plugin: Option<&PluginName>) -> Result<Counts, Trouble> {
+    let all = console.host.jobs.counts(TenantId::DEFAULT)?;
+    let chosen = all.iter().filter(|(name, _)| plugin.is_none_or(|plugin| plugin == name));
+    Ok(chosen.fold(Counts::default(), |total, (_, counts)| total.plus(counts)))
+}
+
+fn tabs(asked: &Asked, current: Option<Group>, counts: &Counts) -> Vec<Tab> {
+    let tab = |label, word, count: u64, is_current| Tab {
+        label,
+        address: asked.with_state(word),
+        count: text::short_count(count),
+        full_count: text::count(count),
+        is_current,
+        word,
+    };
+    let all = tab("All", "", counts.0.iter().sum(), current.is_none());
+    let groups = Group::ALL
+        .into_iter()
+        .map(|group| tab(group.label(), group.word(), group.count(counts), current == Some(group)));
+    std::iter::once(all).chain(groups).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_belongs_to_one_group() {
+        for status in Status::ALL {
+            let groups = Group::ALL.into_iter().filter(|group| group.statuses().contains(&status)).count();
+            assert_eq!(groups, 1, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_address_carries_the_filter() {
+        let asked = Asked { q: "a&b=c \"ü\"".to_owned(), plugin: "echo".to_owned(), ..Asked::default() };
+        assert_eq!(asked.with_state("failed"), "/jobs?state=failed&plugin=echo&q=a%26b%3Dc%20%22%C3%BC%22");
+        assert_eq!(Asked::default().with_state(""), "/jobs");
+        assert_eq!(asked.address("", Some(Sequence(7))), "/jobs?plugin=echo&q=a%26b%3Dc%20%22%C3%BC%22&before=7");
+    }
+}

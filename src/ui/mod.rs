@@ -1,0 +1,82 @@
+//! The web console: pages that a person reads and steers the host with. They are rendered here, work without JavaScript,
+//! and load nothing from anywhere else.
+
+mod assets;
+mod job;
+mod jobs;
+mod overview;
+mod payload;
+mod plugins;
+mod sampler;
+mod service;
+mod shell;
+mod sparkline;
+mod text;
+mod timeline;
+mod trouble;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use self::sampler::Sampler;
+use crate::app::Host;
+
+/// Scripts, styles and forms of this host only, and no page of another site around it.
+const POLICY: &str =
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
+
+/// What every page is made from.
+#[derive(Clone)]
+struct Console {
+    host: Arc<Host>,
+    sampler: Arc<Sampler>,
+}
+
+/// The pages of the console at `/` and the actions behind their buttons. Whoever merges them guards them against requests of
+/// other sites, as the API is guarded. Must be called within a Tokio runtime, because the console watches the host's rates.
+pub fn routes<S>(host: Arc<Host>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let console = Console { sampler: Sampler::start(&host), host };
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/service/{action}", post(service::act))
+        .route("/jobs", get(jobs::show))
+        .route("/jobs/{id}", get(job::show))
+        .route("/jobs/{id}/input", get(job::input))
+        .route("/jobs/{id}/output", get(job::output))
+        .route("/jobs/{id}/cancel", post(job::cancel))
+        .route("/jobs/{id}/delete", post(job::delete))
+        .route("/jobs/{id}/retry", post(job::retry))
+        .route("/plugins", get(plugins::list).post(plugins::upload).layer(plugins::body_limit()))
+        .route("/plugins/{name}", get(plugins::show))
+        .route("/plugins/{name}/{action}", post(plugins::act))
+        .route("/console/{asset}", get(assets::show))
+        .route("/favicon.ico", get(assets::favicon))
+        .layer(map_response(harden))
+        .with_state(console)
+}
+
+async fn harden(mut response: Response) -> Response {
+    const HEADERS: [(HeaderName, &str); 4] = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "same-origin"),
+    ];
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

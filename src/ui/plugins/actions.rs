@@ -1,0 +1,50 @@
+//! What the buttons of a plug-in do.
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+
+use crate::domain::id::{PluginName, TenantId, VersionName};
+use crate::registry::Removal;
+use crate::ui::Console;
+use crate::ui::shell::{Done, Section};
+use crate::ui::trouble::Trouble;
+
+/// What the button's form carries.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::ui) struct Fields {
+    version: String,
+}
+
+/// Activates, rolls back, enables, disables or removes.
+pub(in crate::ui) async fn act(
+    State(console): State<Console>,
+    Path((name, action)): Path<(String, String)>,
+    Form(fields): Form<Fields>,
+) -> Response {
+    let acted = perform(&console, &name, &action, &fields).await;
+    console.answer(acted.map_err(|trouble| trouble.at(Section::Plugins)))
+}
+
+async fn perform(console: &Console, name: &str, action: &str, fields: &Fields) -> Result<(String, Done), Trouble> {
+    let name = PluginName::new(name).map_err(|error| Trouble::field(error.to_string()))?;
+    let registry = &console.host.registry;
+    let tenant = TenantId::DEFAULT;
+    let done = match action {
+        "activate" => {
+            let version = VersionName::new(&fields.version).map_err(|error| Trouble::field(error.to_string()))?;
+            registry.activate(tenant, &name, &version).await.map(|_plugin| Done::Activated)
+        }
+        "rollback" => registry.rollback(tenant, &name).await.map(|_plugin| Done::RolledBack),
+        "enable" => registry.enable(tenant, &name).await.map(|_plugin| Done::Enabled),
+        "disable" => registry.disable(tenant, &name).await.map(|_plugin| Done::Disabled),
+        "remove" => {
+            registry.remove(tenant, &name, Removal::Unused).await?;
+            return Ok(("/plugins".to_owned(), Done::Removed));
+        }
+        _ => return Err(Trouble::field(format!("there is no action `{action}` on a plug-in"))),
+    };
+    Ok((format!("/plugins/{name}"), done?))
+}

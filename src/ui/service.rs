@@ -1,0 +1,20 @@
+//! Pausing and resuming the whole service.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+
+use super::Console;
+use super::shell::Done;
+use super::trouble::Trouble;
+use crate::domain::service::ServiceState;
+
+/// Pauses or resumes.
+pub(super) async fn act(State(console): State<Console>, Path(action): Path<String>) -> Response {
+    let (state, done) = match action.as_str() {
+        "pause" => (ServiceState::Paused, Done::Paused),
+        "resume" => (ServiceState::Running, Done::Resumed),
+        _ => return console.refuse(&Trouble::field(format!("`{action}` is not `pause` or `resume`"))),
+    };
+    let set = console.host.set_service(state).await;
+    console.answer(set.map(|()| ("/".to_owned(), done)))
+}

@@ -1,0 +1,174 @@
+//! Why the console cannot show a page or do what was asked, in words and with what to do next.
+
+use axum::http::StatusCode;
+
+use super::shell::Section;
+use super::text;
+use crate::domain::code::{self, Code};
+use crate::domain::plugin::Grant;
+use crate::jobs::{SteerError, SubmitError};
+use crate::registry::{InstallError, Unfit};
+use crate::store::{CommitError, ReadError};
+
+/// The longest message that the page of an error shows, in characters.
+const MESSAGE_CHARS: usize = 2_000;
+
+/// A refusal, as its page shows it.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    pub(super) status: StatusCode,
+    pub(super) code: Code,
+    /// What is wrong with this request.
+    pub(super) message: String,
+    /// What to do next, where it differs from the catalogue's.
+    pub(super) next: Option<String>,
+    /// Lines to add to backroom.toml.
+    pub(super) lines: Option<String>,
+    pub(super) section: Section,
+}
+
+impl Trouble {
+    pub(super) fn new(status: StatusCode, code: Code, message: impl AsRef<str>) -> Self {
+        let message = text::line(message.as_ref(), MESSAGE_CHARS);
+        Self { status, code, message, next: None, lines: None, section: Section::Overview }
+    }
+
+    /// A fault of the host itself.
+    pub(super) fn host(error: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, code::HOST_FAULT, error.to_string())
+    }
+
+    /// A field of a form or query that is not acceptable.
+    pub(super) fn field(message: impl AsRef<str>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code::BAD_FIELD, message)
+    }
+
+    pub(super) fn unknown_job(id: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code::UNKNOWN_JOB, format!("There is no job {id}.")).at(Section::Jobs)
+    }
+
+    pub(super) fn at(mut self, section: Section) -> Self {
+        self.section = section;
+        self
+    }
+
+    pub(super) fn title(&self) -> &'static str {
+        self.code.title
+    }
+
+    pub(super) fn remedy(&self) -> &str {
+        self.next.as_deref().unwrap_or(self.code.remedy)
+    }
+}
+
+impl From<ReadError> for Trouble {
+    fn from(error: ReadError) -> Self {
+        let code = match error {
+            ReadError::Damaged(_) => code::STORE_DAMAGED,
+            ReadError::Failed(_) => code::STORE_FAILED,
+        };
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, error.to_string())
+    }
+}
+
+impl From<CommitError> for Trouble {
+    fn from(error: CommitError) -> Self {
+        let (status, code) = match error {
+            CommitError::Conflict { .. } => (StatusCode::CONFLICT, code::WRONG_STATE),
+            CommitError::Full => (StatusCode::INSUFFICIENT_STORAGE, code::DISK_FULL),
+            CommitError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, code::STORE_FAILED),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<SteerError> for Trouble {
+    fn from(error: SteerError) -> Self {
+        let trouble = match error {
+            SteerError::Unknown(id) => Self::unknown_job(&id.to_string()),
+            SteerError::Refused(refused) => Self::new(StatusCode::CONFLICT, code::WRONG_STATE, refused.to_string()),
+            SteerError::Commit(error) => error.into(),
+            SteerError::Read(error) => error.into(),
+        };
+        trouble.at(Section::Jobs)
+    }
+}
+
+impl From<SubmitError> for Trouble {
+    fn from(error: SubmitError) -> Self {
+        let trouble = match error {
+            SubmitError::Unfit(unfit) => unfit.into(),
+            SubmitError::Commit(error) => error.into(),
+            SubmitError::Read(error) => error.into(),
+            error => Self::new(StatusCode::CONFLICT, code::IDEMPOTENCY_MISMATCH, error.to_string()),
+        };
+        trouble.at(Section::Jobs)
+    }
+}
+
+impl From<Unfit> for Trouble {
+    fn from(unfit: Unfit) -> Self {
+        let (status, code) = match unfit {
+            Unfit::UnknownPlugin { .. } => (StatusCode::NOT_FOUND, code::UNKNOWN_PLUGIN),
+            Unfit::UnknownHandler { .. } => (StatusCode::UNPROCESSABLE_ENTITY, code::UNKNOWN_HANDLER),
+            Unfit::InputTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, code::INPUT_TOO_LARGE),
+        };
+        Self::new(status, code, unfit.to_string()).at(Section::Plugins)
+    }
+}
+
+impl From<InstallError> for Trouble {
+    fn from(error: InstallError) -> Self {
+        let message = error.to_string();
+        let conflict = |code| Self::new(StatusCode::CONFLICT, code, &message);
+        let trouble = match error {
+            InstallError::Rejected(rejection) => Self {
+                next: rejection.next,
+                ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.code, rejection.message)
+            },
+            InstallError::Unknown(unfit) => unfit.into(),
+            InstallError::UnknownVersion { .. } => Self::new(StatusCode::NOT_FOUND, code::UNKNOWN_VERSION, &message),
+            InstallError::VersionExists { .. } => conflict(code::VERSION_EXISTS),
+            InstallError::NotGranted { plugin, missing, .. } => {
+                Self { lines: Some(grant_lines(plugin.as_str(), &missing)), ..conflict(code::MISSING_GRANT) }
+            }
+            InstallError::InUse { .. } => conflict(code::PLUGIN_IN_USE),
+            InstallError::Commit(error) => error.into(),
+            InstallError::Read(error) => error.into(),
+        };
+        trouble.at(Section::Plugins)
+    }
+}
+
+/// The lines of backroom.toml that grant what a plug-in misses.
+pub(super) fn grant_lines(plugin: &str, missing: &[Grant]) -> String {
+    let mut kinds: Vec<&str> = missing.iter().map(Grant::kind).collect();
+    kinds.dedup();
+    let of_kind = |kind: &str| {
+        let values = missing.iter().filter(|grant| grant.kind() == kind).map(|grant| quoted(grant.value()));
+        format!("{kind} = [{}]", values.collect::<Vec<_>>().join(", "))
+    };
+    let grants: Vec<_> = kinds.into_iter().map(of_kind).collect();
+    format!("[[plugin]]\nname = {}\ngrants = {{ {} }}", quoted(plugin), grants.join(", "))
+}
+
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", text::line(&value.escape_default().to_string(), MESSAGE_CHARS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_are_lines_to_copy() {
+        let missing = [
+            Grant::Http("https://api.example.com".into()),
+            Grant::Http("https://*.example.org".into()),
+            Grant::Config("sender".into()),
+        ];
+        let expected = "[[plugin]]\nname = \"mailer\"\n\
+            grants = { http = [\"https://api.example.com\", \"https://*.example.org\"], config = [\"sender\"] }";
+        assert_eq!(grant_lines("mailer", &missing), expected);
+    }
+}
