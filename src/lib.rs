@@ -31,5 +31,3 @@ pub mod telemetry;
 pub mod cli;
 #[cfg(feature = "host")]
 pub mod ui;
-#[cfg(feature = "host")]
-pub mod api;

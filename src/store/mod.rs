@@ -2,6 +2,8 @@
 
 mod guard;
 pub mod memory;
+#[cfg(feature = "host")]
+pub mod sled;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! The sandbox against real components: what is taken, what runs, and what is stopped.
 
-mod admission;
 mod fixtures;
-mod limits;
 mod runs;
 
 #[path = "../support/mod.rs"]

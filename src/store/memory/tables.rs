@@ -134,7 +134,7 @@ impl Tables {
             None => JobKey { tenant, sequence: Sequence(u64::MAX) },
         };
         let mut page = Page::default();
-        if end <= first {
+        if end <= first || query.limit == 0 {
             return page;
         }
         let mut older = self.jobs.range(first..end).rev().peekable();

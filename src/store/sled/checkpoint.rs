@@ -1,0 +1,131 @@
+//! Checkpoints: the tree brought to disk, so that old segments of the journal may go.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::journal;
+use super::keys;
+use super::shared::Shared;
+use crate::domain::id::Digest;
+
+/// How often blobs that nothing names are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
+
+/// The thread that brings the tree to disk.
+pub(super) struct Checkpointer {
+    wish: Option<Sender<u64>>,
+    is_busy: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    /// Starts the thread.
+    pub(super) fn new(shared: &Arc<Shared>) -> io::Result<Self> {
+        let (wish, wishes) = mpsc::channel::<u64>();
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let mut keeper = Keeper { shared: Arc::clone(shared), db: open_db(shared)?, swept: Instant::now() };
+        let busy = Arc::clone(&is_busy);
+        let work = move || {
+            for lsn in wishes {
+                if let Err(why) = keeper.checkpoint(lsn) {
+                    keeper.shared.fail(&why);
+                }
+                busy.store(false, Ordering::Release);
+            }
+        };
+        let thread = std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(work)?;
+        Ok(Self { wish: Some(wish), is_busy, thread: Some(thread) })
+    }
+
+    /// Whether no checkpoint is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_busy.load(Ordering::Acquire)
+    }
+
+    /// Brings what the tree holds up to the group `lsn` to disk.
+    pub(super) fn start(&self, lsn: u64) {
+        self.is_busy.store(true, Ordering::Release);
+        if let Some(wish) = &self.wish {
+            // The thread ends with this end of the channel, not before.
+            let _sent = wish.send(lsn);
+        }
+    }
+
+    /// The last checkpoint; returns when it is done.
+    pub(super) fn finish(&mut self, lsn: u64) {
+        self.start(lsn);
+        self.join();
+    }
+
+    fn join(&mut self) {
+        self.wish = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported as such; the journal has everything.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// A handle of our own to the tree's file, open as long as the store is: it sees every failure to write.
+fn open_db(shared: &Shared) -> io::Result<File> {
+    File::open(shared.index.join("db"))
+}
+
+struct Keeper {
+    shared: Arc<Shared>,
+    db: File,
+    swept: Instant,
+}
+
+impl Keeper {
+    fn checkpoint(&mut self, lsn: u64) -> Result<(), String> {
+        self.shared.tree.flush().map_err(|error| error.to_string())?;
+        // The tree's own flush does not reach the disk (design section 6).
+        self.db.sync_data().map_err(|error| error.to_string())?;
+        let settings = &self.shared.settings;
+        let directory = settings.path.join(super::JOURNAL);
+        let segments = &self.shared.segments;
+        let dropped =
+            journal::drop_before(&directory, segments, settings.segment_bytes, lsn + 1, settings.keep_journal_bytes);
+        if let Err(error) = dropped {
+            tracing::warn!(%error, "old journal segments could not be dropped");
+        }
+        if self.swept.elapsed() >= SWEEP_INTERVAL {
+            self.swept = Instant::now();
+            sweep(&self.shared, SystemTime::now());
+        }
+        Ok(())
+    }
+}
+
+/// Removes the blobs that nothing names at `now`; returns how many. A failure costs only room.
+pub(super) fn sweep(shared: &Shared, now: SystemTime) -> usize {
+    let is_named = |digest: Digest| {
+        let live = shared.live.read();
+        let by_plugin = |version: &crate::domain::plugin::PluginVersion| version.inspection.digest == digest;
+        if live.plugins.values().any(|plugin| plugin.versions.iter().any(by_plugin)) {
+            return Ok(true);
+        }
+        let values = super::values::Values::after(&shared.tree, &live.ahead);
+        match values.starting(&keys::blob(digest)).next() {
+            None => Ok(false),
+            Some(Ok(_)) => Ok(true),
+            Some(Err(error)) => Err(io::Error::other(error.to_string())),
+        }
+    };
+    shared.blobs.sweep(now, &is_named).unwrap_or_else(|error| {
+        tracing::warn!(%error, "blobs that nothing names could not be removed");
+        0
+    })
+}

@@ -1,0 +1,563 @@
+//! From changes to index entries: the same function while the host runs and when the journal is replayed.
+
+use std::ops::Range;
+
+use super::codec::{self, Parts, block, bucket};
+use super::keys::{self, ReadyKind};
+use super::live::{FreshBlock, Live, OpenBucket, Place, View, is_single_ready};
+use super::standing::Standing;
+use super::values::{Values, parts_of_entry};
+use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::id::{Digest, JobKey, PluginName, TenantId};
+use crate::domain::job::{JobState, Payload, Run, Submission};
+use crate::domain::plugin::Plugin;
+use crate::domain::query::Counts;
+use crate::store::ReadError;
+
+/// A block holds at most this many submissions,
+const BLOCK_JOBS: usize = 16;
+/// and no second one beyond this many bytes.
+const BLOCK_BYTES: usize = 2048;
+/// Buckets to which more is to come, in memory.
+const BUCKETS_OPEN: usize = 4096;
+/// How many forgotten submits one new one clears away.
+const FORGET_AT_ONCE: usize = 4;
+
+/// In which part a job names a blob; the parts come and go apart from each other.
+#[derive(Clone, Copy)]
+enum Role {
+    Input = 0,
+    Result = 1,
+    Checkpoint = 2,
+}
+
+/// A change, with what was known of its job before it and where its parts are encoded.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) change: &'a Change,
+    pub(super) before: Option<Standing>,
+    pub(super) parts: Parts,
+}
+
+/// A group of commits on its way into the index.
+pub(super) struct Indexer<'a> {
+    tree: &'a sled::Tree,
+    live: &'a mut Live,
+}
+
+impl<'a> Indexer<'a> {
+    /// Writes to what memory holds ahead of the tree.
+    pub(super) fn new(tree: &'a sled::Tree, live: &'a mut Live) -> Self {
+        Self { tree, live }
+    }
+
+    fn values(&self) -> Values<'_> {
+        Values::after(self.tree, &self.live.ahead)
+    }
+
+    fn view(&self) -> View<'_> {
+        View::new(self.live, self.tree)
+    }
+
+    /// Adds the changes of a frame, whose bytes are `frame`, in order.
+    pub(super) fn add(&mut self, entries: &[Entry<'_>], frame: &[u8]) -> Result<(), ReadError> {
+        self.add_blocks(entries, frame);
+        for entry in entries {
+            self.add_one(entry, frame)?;
+        }
+        Ok(())
+    }
+
+    /// How many entries are ahead of the tree.
+    pub(super) fn entries_ahead(&self) -> usize {
+        self.live.ahead.len()
+    }
+
+    /// Takes all that is ahead of the tree, which becomes what it is after the group `lsn`.
+    pub(super) fn take(&mut self, lsn: u64) -> sled::Batch {
+        self.close_buckets();
+        for (tenant, plugin) in std::mem::take(&mut self.live.counted) {
+            let key = keys::counts(tenant, &plugin);
+            match self.live.counts.get(&(tenant, plugin)) {
+                Some(counts) => self.live.ahead.put(key, codec::encode(counts)),
+                None => self.live.ahead.delete(key),
+            }
+        }
+        self.live.ahead.put(keys::META_LSN.to_vec(), codec::encode(&lsn));
+        std::mem::take(&mut self.live.ahead).into_batch()
+    }
+
+    /// Writes what only memory has, so that a replay can start behind the group `lsn`. `recorded` are the jobs that the
+    /// last checkpoint found running, and becomes those of this one.
+    pub(super) fn checkpoint(&mut self, lsn: u64, recorded: &mut Vec<JobKey>) {
+        self.write_buckets();
+        for job in recorded.drain(..) {
+            let key = keys::running(job);
+            let parts = self.values().entry(&key).ok().flatten().map_or(0, |entry| parts_of_entry(&entry));
+            self.live.ahead.delete_all(key, parts);
+        }
+        let Live { running, ahead, .. } = &mut *self.live;
+        for (job, state) in running {
+            ahead.put(keys::running(*job), codec::encode(state));
+            recorded.push(*job);
+        }
+        self.live.ahead.put(keys::META_CHECKPOINT.to_vec(), codec::encode(&lsn));
+    }
+
+    fn add_one(&mut self, entry: &Entry<'_>, frame: &[u8]) -> Result<(), ReadError> {
+        match (entry.change, &entry.before) {
+            (Change::Submit(submission, state), _) => self.submit(submission, state, &frame[entry.parts.state.clone()]),
+            (Change::Advance { job, next, earlier_run, .. }, Some(before)) => {
+                let state = &frame[entry.parts.state.clone()];
+                let run = earlier_run.as_ref().map(|run| (run, &frame[entry.parts.run.clone()]));
+                self.advance(*job, before, next, state, run)
+            }
+            (Change::Delete { job, .. }, Some(before)) => self.delete(*job, before),
+            (Change::Advance { .. } | Change::Delete { .. }, None) => {
+                Err(ReadError::Damaged("a change of a job that is not there".to_owned()))
+            }
+            (Change::Remember(submit), _) => self.remember(submit),
+            (Change::PutPlugin(plugin), _) => self.put_plugin(plugin),
+            (Change::RemovePlugin { tenant, name, .. }, _) => self.remove_plugin(*tenant, name),
+            (Change::PutService(service), _) => {
+                self.live.service = *service;
+                self.live.ahead.put(keys::META_SERVICE.to_vec(), codec::encode(service));
+                Ok(())
+            }
+            (Change::StartHost(host), _) => self.raise(keys::META_HOST, host.0),
+        }
+    }
+
+    /// Raises a number of the store.
+    pub(super) fn raise(&mut self, key: &[u8], to: u64) -> Result<(), ReadError> {
+        let stored = self.values().get(key)?;
+        let stored: u64 = stored.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0);
+        if to > stored {
+            self.live.ahead.put(key.to_vec(), codec::encode(&to));
+        }
+        Ok(())
+    }
+
+    fn add_blocks(&mut self, entries: &[Entry<'_>], frame: &[u8]) {
+        let mut members: Vec<Member<'_>> = entries.iter().filter_map(Member::of).collect();
+        members.sort_by_key(|member| member.job);
+        let mut rest = members.as_slice();
+        while let Some(first) = rest.first() {
+            let mut bytes = 0;
+            let belongs = |pair: &(usize, &Member)| {
+                let (index, member) = *pair;
+                bytes += member.fields.len();
+                index == 0 || (index < BLOCK_JOBS && bytes <= BLOCK_BYTES && member.follows(first, index))
+            };
+            let count = rest.iter().enumerate().take_while(belongs).count();
+            let (run, tail) = rest.split_at(count);
+            self.add_block(run, frame);
+            rest = tail;
+        }
+    }
+
+    fn add_block(&mut self, run: &[Member<'_>], frame: &[u8]) {
+        let [first, ..] = run else { return };
+        let mut value = block::start(first.kind);
+        for member in run {
+            block::push(&mut value, &frame[member.fields.clone()]);
+        }
+        self.live.ahead.put(keys::block(first.job), value);
+        if first.kind == block::Kind::Fresh {
+            let submission = first.submission;
+            let place = keys::ready(&submission.queue, submission.priority, first.job, ReadyKind::Block);
+            self.live.ahead.mark(place);
+            self.live.note_fresh(first.job, run.len(), submission);
+        }
+    }
+
+    fn submit(&mut self, submission: &Submission, state: &JobState, fields: &[u8]) -> Result<(), ReadError> {
+        let job = submission.key();
+        self.name_blob(job, &submission.input, Role::Input);
+        self.count(job.tenant, &submission.plugin, |counts| counts.add(state.status));
+        if fields.is_empty() {
+            return Ok(());
+        }
+        let standing = Standing::new(submission, state, Place::of(state, fields.len()));
+        self.enter(job, &standing, state, fields)
+    }
+
+    fn advance(
+        &mut self,
+        job: JobKey,
+        before: &Standing,
+        next: &JobState,
+        fields: &[u8],
+        earlier_run: Option<(&Run, &[u8])>,
+    ) -> Result<(), ReadError> {
+        self.count(job.tenant, &before.plugin, |counts| {
+            counts.remove(before.status);
+            counts.add(next.status);
+        });
+        self.drop_checkpoint(job, next);
+        self.leave(job, before)?;
+        let after = Standing {
+            status: next.status,
+            revision: next.revision,
+            place: Place::of(next, fields.len()),
+            ..before.clone()
+        };
+        self.enter(job, &after, next, fields)?;
+        if let Some((run, fields)) = earlier_run {
+            self.live.ahead.put(keys::run(job, run.number), codec::versioned(fields));
+            run.log.iter().for_each(|log| self.name_blob(job, log, Role::Result));
+        }
+        Ok(())
+    }
+
+    /// Removes what the index says of the present state.
+    fn leave(&mut self, job: JobKey, before: &Standing) -> Result<(), ReadError> {
+        if keys::is_listed(before.status) {
+            self.live.ahead.delete(keys::listed(job, before.status));
+        }
+        match before.place {
+            Place::Fresh => self.no_longer_fresh(job),
+            Place::Running => {
+                self.live.running.remove(&job);
+                Ok(())
+            }
+            Place::Kept { due, parts } => {
+                self.live.ahead.delete_all(keys::state(job), parts);
+                if let Some(due) = due {
+                    self.live.ahead.delete(keys::timer(due, job));
+                }
+                if is_single_ready(before.status, before.place) {
+                    self.live.ahead.delete(keys::ready(&before.queue, before.priority, job, ReadyKind::Single));
+                }
+                Ok(())
+            }
+            Place::EndedLarge { parts } => {
+                self.live.ahead.delete_all(keys::state(job), parts);
+                self.unsay(job)
+            }
+            Place::Ended => self.unsay(job),
+        }
+    }
+
+    /// Writes what the index says of a new state.
+    fn enter(&mut self, job: JobKey, standing: &Standing, state: &JobState, fields: &[u8]) -> Result<(), ReadError> {
+        state.output.iter().for_each(|output| self.name_blob(job, output, Role::Result));
+        let log = state.last_run.iter().filter_map(|run| run.log.as_ref());
+        log.for_each(|log| self.name_blob(job, log, Role::Result));
+        state.checkpoint.iter().for_each(|checkpoint| self.name_blob(job, checkpoint, Role::Checkpoint));
+        if keys::is_listed(standing.status) {
+            self.live.ahead.mark(keys::listed(job, standing.status));
+        }
+        match standing.place {
+            Place::Fresh => Ok(()),
+            Place::Running => {
+                self.live.running.insert(job, state.clone());
+                Ok(())
+            }
+            Place::Kept { due, .. } => {
+                self.live.ahead.put(keys::state(job), codec::versioned(fields));
+                if let Some(due) = due {
+                    self.live.ahead.mark(keys::timer(due, job));
+                }
+                if is_single_ready(standing.status, standing.place) {
+                    self.live.ahead.mark(keys::ready(&standing.queue, standing.priority, job, ReadyKind::Single));
+                }
+                Ok(())
+            }
+            Place::Ended => self.say(job, bucket::Entry::Ended(fields)),
+            Place::EndedLarge { .. } => {
+                self.live.ahead.put(keys::state(job), codec::versioned(fields));
+                self.say(job, bucket::Entry::Elsewhere)
+            }
+        }
+    }
+
+    fn no_longer_fresh(&mut self, job: JobKey) -> Result<(), ReadError> {
+        if self.live.fresh_block(job).is_none() {
+            let view = self.view();
+            let Some(block) = view.block(job)? else { return Ok(()) };
+            let Some(fresh) = view.fresh(&block)? else { return Ok(()) };
+            self.live.fresh.insert(block.first, fresh);
+        }
+        let Some(first) = self.live.fresh_block(job) else { return Ok(()) };
+        let Some(fresh) = self.live.fresh.get_mut(&first) else { return Ok(()) };
+        fresh.mask &= !(1 << (job.sequence.0 - first.sequence.0));
+        if fresh.mask == 0 {
+            self.live.ahead.delete(keys::ready(&fresh.queue, fresh.priority, first, ReadyKind::Block));
+            self.live.fresh.remove(&first);
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, job: JobKey, entry: bucket::Entry<'_>) -> Result<(), ReadError> {
+        self.live.say(self.tree, job, entry)?;
+        let number = keys::bucket_of(job);
+        let is_full = self.live.buckets.get(&number).is_some_and(|open| open.said == u16::MAX);
+        let Some(full) = is_full.then(|| self.live.buckets.remove(&number)).flatten() else { return Ok(()) };
+        let all_gone = bucket::read(&full.value)?.iter().all(|(_, entry)| *entry == bucket::Entry::Gone);
+        match all_gone {
+            true => self.live.ahead.delete(keys::outcome(number)),
+            false => self.live.ahead.put(keys::outcome(number), full.value),
+        }
+        Ok(())
+    }
+
+    fn unsay(&mut self, job: JobKey) -> Result<(), ReadError> {
+        self.live.unsay(self.tree, job)
+    }
+
+    fn close_buckets(&mut self) {
+        if self.live.buckets.len() <= BUCKETS_OPEN {
+            return;
+        }
+        while self.live.buckets.len() > BUCKETS_OPEN / 2 {
+            let Some((number, open)) = self.live.buckets.pop_first() else { return };
+            if open.is_dirty {
+                self.live.ahead.put(keys::outcome(number), open.value);
+            }
+        }
+    }
+
+    /// Writes the buckets that only memory has.
+    fn write_buckets(&mut self) {
+        let Live { buckets, ahead, .. } = &mut *self.live;
+        for (number, open) in buckets.iter_mut().filter(|(_, open)| open.is_dirty) {
+            ahead.put(keys::outcome(*number), open.value.clone());
+            open.is_dirty = false;
+        }
+    }
+
+    fn delete(&mut self, job: JobKey, before: &Standing) -> Result<(), ReadError> {
+        self.count(job.tenant, &before.plugin, |counts| counts.remove(before.status));
+        let view = self.view();
+        let mut digests = Vec::new();
+        if let Some(submission) = view.find(job)? {
+            digests.extend(submission.input.digest());
+        }
+        if let Some((_, state)) = view.state(job)? {
+            digests.extend(state.payloads().filter_map(Payload::digest));
+        }
+        let runs = self.values().starting(&keys::runs(job)).collect::<Result<Vec<_>, _>>()?;
+        for (key, entry) in runs {
+            let parts = parts_of_entry(&entry);
+            let run: Run = codec::decode("a run", &self.values().whole(&key, entry)?)?;
+            digests.extend(run.log.as_ref().and_then(Payload::digest));
+            self.live.ahead.delete_all(key, parts);
+        }
+        for digest in digests {
+            self.forget_blob(job, digest);
+        }
+        self.leave(job, before)?;
+        self.say(job, bucket::Entry::Gone)?;
+        self.delete_submission(job)
+    }
+
+    /// Takes the submission out of its block; the block goes with its last one.
+    fn delete_submission(&mut self, job: JobKey) -> Result<(), ReadError> {
+        let Some(found) = self.view().block(job)? else { return Ok(()) };
+        let (kind, entries) = found.entries()?;
+        let index = found.index_of(job);
+        let mut value = block::start(kind);
+        for (at, fields) in entries.iter().enumerate() {
+            block::push(&mut value, if at == index { &[] } else { fields });
+        }
+        let is_empty = entries.iter().enumerate().all(|(at, fields)| at == index || fields.is_empty());
+        let key = keys::block(found.first);
+        let parts = self.values().entry(&key)?.map_or(0, |entry| parts_of_entry(&entry));
+        self.live.ahead.delete_all(key.clone(), parts);
+        if !is_empty {
+            self.live.ahead.put(key, value);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, tenant: TenantId, plugin: &PluginName, change: impl FnOnce(&mut Counts)) {
+        let key = (tenant, plugin.clone());
+        let counts = self.live.counts.entry(key.clone()).or_default();
+        change(counts);
+        if *counts == Counts::default() {
+            self.live.counts.remove(&key);
+        }
+        self.live.counted.insert(key);
+    }
+
+    fn name_blob(&mut self, job: JobKey, payload: &Payload, role: Role) {
+        if let Some(digest) = payload.digest() {
+            self.live.ahead.mark(keys::blob_of_job(digest, job, role as u8));
+        }
+    }
+
+    fn forget_blob(&mut self, job: JobKey, digest: Digest) {
+        for role in [Role::Input, Role::Result, Role::Checkpoint] {
+            self.live.ahead.delete(keys::blob_of_job(digest, job, role as u8));
+        }
+    }
+
+    /// A checkpoint that another takes the place of is not named any more.
+    fn drop_checkpoint(&mut self, job: JobKey, next: &JobState) {
+        let before = self.live.running.get(&job).and_then(|state| state.checkpoint.as_ref());
+        let replaced = before.filter(|checkpoint| next.checkpoint.as_ref() != Some(checkpoint));
+        if let Some(digest) = replaced.and_then(Payload::digest) {
+            self.live.ahead.delete(keys::blob_of_job(digest, job, Role::Checkpoint as u8));
+        }
+    }
+
+    fn remember(&mut self, submit: &RememberedSubmit) -> Result<(), ReadError> {
+        let key = keys::remembered(submit.tenant, &submit.key);
+        if let Some(stored) = self.values().get(&key)? {
+            let stored: RememberedSubmit = codec::decode("a remembered submit", &stored)?;
+            self.live.ahead.delete(keys::forget(stored.until, submit.tenant, &submit.key));
+        }
+        let old: Vec<_> = self.values().starting(&[keys::FORGET]).take(FORGET_AT_ONCE).collect::<Result<_, _>>()?;
+        for (forget, _) in old {
+            if let Some((_, remembered)) = keys::forgotten(&forget).filter(|(until, _)| *until <= submit.on) {
+                self.live.ahead.delete(forget);
+                self.live.ahead.delete(remembered);
+            }
+        }
+        self.live.ahead.put(key, codec::encode(submit));
+        self.live.ahead.mark(keys::forget(submit.until, submit.tenant, &submit.key));
+        Ok(())
+    }
+
+    fn put_plugin(&mut self, plugin: &Plugin) -> Result<(), ReadError> {
+        self.drop_plugin(plugin.tenant, &plugin.name)?;
+        self.live.ahead.put(keys::plugin(plugin.tenant, &plugin.name), codec::encode(plugin));
+        self.live.plugins.insert((plugin.tenant, plugin.name.clone()), plugin.clone());
+        Ok(())
+    }
+
+    fn remove_plugin(&mut self, tenant: TenantId, name: &PluginName) -> Result<(), ReadError> {
+        self.live.plugins.remove(&(tenant, name.clone()));
+        self.drop_plugin(tenant, name)
+    }
+
+    fn drop_plugin(&mut self, tenant: TenantId, name: &PluginName) -> Result<(), ReadError> {
+        let key = keys::plugin(tenant, name);
+        let parts = self.values().entry(&key)?.map_or(0, |entry| parts_of_entry(&entry));
+        self.live.ahead.delete_all(key, parts);
+        Ok(())
+    }
+}
+
+/// A submission on its way into a block.
+struct Member<'a> {
+    job: JobKey,
+    kind: block::Kind,
+    submission: &'a Submission,
+    fields: Range<usize>,
+}
+
+impl<'a> Member<'a> {
+    fn of(entry: &Entry<'a>) -> Option<Self> {
+        let Change::Submit(submission, _) = entry.change else { return None };
+        let kind = match entry.parts.state.is_empty() {
+            true => block::Kind::Fresh,
+            false => block::Kind::Other,
+        };
+        Some(Self { job: submission.key(), kind, submission, fields: entry.parts.submission.clone() })
+    }
+
+    /// Whether this is the job `index` places behind `first`, and of its kind.
+    fn follows(&self, first: &Self, index: usize) -> bool {
+        self.job.tenant == first.job.tenant
+            && self.job.sequence.0 - first.job.sequence.0 == index as u64
+            && self.kind == first.kind
+            && self.submission.queue == first.submission.queue
+            && self.submission.priority == first.submission.priority
+    }
+}
+
+/// What memory alone learns from a change that the index holds already: the first part of a replay.
+pub(super) fn recall(live: &mut Live, tree: &sled::Tree, change: &Change, fields: &[u8]) -> Result<(), ReadError> {
+    let (job, state) = match change {
+        Change::Submit(submission, state) => (submission.key(), state),
+        Change::Advance { job, next, .. } => (*job, next),
+        Change::Delete { job, .. } => {
+            live.running.remove(job);
+            live.unsay(tree, *job)?;
+            return live.say(tree, *job, bucket::Entry::Gone);
+        }
+        _ => return Ok(()),
+    };
+    live.running.remove(&job);
+    let said = match Place::of(state, fields.len()) {
+        Place::Running => {
+            live.running.insert(job, state.clone());
+            None
+        }
+        Place::Ended => Some(bucket::Entry::Ended(fields)),
+        Place::EndedLarge { .. } => Some(bucket::Entry::Elsewhere),
+        Place::Kept { .. } | Place::Fresh => None,
+    };
+    if said.is_some() || live.has_said(tree, job)? {
+        live.unsay(tree, job)?;
+    }
+    match said {
+        Some(entry) => live.say(tree, job, entry),
+        None => Ok(()),
+    }
+}
+
+impl Live {
+    /// How many blocks are remembered that are still wholly new. Others are looked up when their first job starts.
+    const FRESH_BLOCKS_MAX: usize = 100_000;
+
+    fn note_fresh(&mut self, first: JobKey, jobs: usize, submission: &Submission) {
+        if self.fresh.len() < Self::FRESH_BLOCKS_MAX {
+            let mask = u16::MAX >> (16 - jobs);
+            let jobs = u8::try_from(jobs).unwrap_or(u8::MAX);
+            let (queue, priority) = (submission.queue.clone(), submission.priority);
+            self.fresh.insert(first, FreshBlock { mask, jobs, queue, priority });
+        }
+    }
+
+    /// The first job of the block of `job`, when memory has that block.
+    fn fresh_block(&self, job: JobKey) -> Option<JobKey> {
+        let (first, block) = self.fresh.range(..=job).next_back()?;
+        let is_inside = first.tenant == job.tenant && job.sequence.0 - first.sequence.0 < u64::from(block.jobs);
+        is_inside.then_some(*first)
+    }
+
+    fn open_bucket(&mut self, tree: &sled::Tree, job: JobKey) -> Result<&mut OpenBucket, ReadError> {
+        let number = keys::bucket_of(job);
+        if !self.buckets.contains_key(&number) {
+            let value = Values::after(tree, &self.ahead).get(&keys::outcome(number))?.unwrap_or_else(bucket::start);
+            let said = bucket::read(&value)?.iter().fold(0, |said, (offset, _)| said | 1 << offset);
+            self.buckets.insert(number, OpenBucket { value, said, is_dirty: false });
+        }
+        self.buckets.get_mut(&number).ok_or_else(|| ReadError::Failed("a bucket was lost".to_owned()))
+    }
+
+    fn has_said(&mut self, tree: &sled::Tree, job: JobKey) -> Result<bool, ReadError> {
+        let said = self.open_bucket(tree, job)?.said;
+        Ok(said & 1 << keys::offset_in_bucket(job) != 0)
+    }
+
+    fn say(&mut self, tree: &sled::Tree, job: JobKey, entry: bucket::Entry<'_>) -> Result<(), ReadError> {
+        let offset = keys::offset_in_bucket(job);
+        let open = self.open_bucket(tree, job)?;
+        bucket::push(&mut open.value, offset, entry);
+        open.said |= 1 << offset;
+        open.is_dirty = true;
+        Ok(())
+    }
+
+    fn unsay(&mut self, tree: &sled::Tree, job: JobKey) -> Result<(), ReadError> {
+        let offset = keys::offset_in_bucket(job);
+        let open = self.open_bucket(tree, job)?;
+        if open.said & 1 << offset == 0 {
+            return Ok(());
+        }
+        let mut value = bucket::start();
+        for (at, entry) in bucket::read(&open.value)? {
+            if at != offset {
+                bucket::push(&mut value, at, entry);
+            }
+        }
+        open.value = value;
+        open.said &= !(1 << offset);
+        open.is_dirty = true;
+        Ok(())
+    }
+}

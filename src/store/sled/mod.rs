@@ -1,0 +1,319 @@
+//! The embedded store: an own journal that makes commits durable, and sled as the index behind it (design section 6).
+//!
+//! One writer thread takes what waits as a group: guards, one append, one sync, one batch into the tree, then the feed
+//! and the answers. At a checkpoint the tree is brought to disk and old segments of the journal go. Opening replays
+//! what the journal has beyond the tree.
+
+mod blobs;
+mod checkpoint;
+mod codec;
+mod index;
+mod journal;
+mod keys;
+mod live;
+mod lock;
+mod read;
+mod recover;
+mod shared;
+mod standing;
+mod values;
+mod writer;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use self::checkpoint::Checkpointer;
+use self::live::View;
+use self::lock::DirectoryLock;
+use self::recover::Recovered;
+use self::shared::{Shared, Work};
+use self::writer::Writer;
+use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
+use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::id::{Digest, HostId, JobKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::job::{Job, Run};
+use crate::domain::plugin::Plugin;
+use crate::domain::query::{Counts, JobQuery, Page};
+use crate::domain::service::ServiceState;
+use crate::domain::time::Timestamp;
+
+const JOURNAL: &str = "journal";
+const INDEX: &str = "index";
+const BLOBS: &str = "blobs";
+
+/// So many sequences may be given out without writing that down.
+const SEQUENCES_AHEAD: u64 = 65_536;
+
+/// What a commit that was acknowledged survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Loss of power: one sync for each group of commits.
+    #[default]
+    Power,
+    /// The end of the process; a power cut may take the last commits back.
+    Process,
+}
+
+impl Durability {
+    /// The word in settings and statistics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Power => "power",
+            Self::Process => "process",
+        }
+    }
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SledSettings {
+    /// The directory; made when there is none.
+    pub path: PathBuf,
+    /// What a commit that was acknowledged survives.
+    pub durability: Durability,
+    /// Bytes of memory that the index may use for its pages.
+    pub cache_bytes: u64,
+    /// New jobs are refused while the disk has less room than this many bytes.
+    pub min_free_bytes: u64,
+    /// Bytes of one segment of the journal.
+    pub segment_bytes: u64,
+    /// A checkpoint is made after this many bytes of journal.
+    pub checkpoint_bytes: u64,
+    /// The journal is kept beyond checkpoints up to this many bytes: a damaged index can be made again while the
+    /// journal still has everything.
+    pub keep_journal_bytes: u64,
+}
+
+impl SledSettings {
+    /// The usual settings for a directory.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            path: path.into(),
+            durability: Durability::Power,
+            cache_bytes: 128 * MIB,
+            min_free_bytes: 256 * MIB,
+            segment_bytes: 16 * MIB,
+            checkpoint_bytes: 48 * MIB,
+            keep_journal_bytes: 96 * MIB,
+        }
+    }
+}
+
+/// Why a store did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the directory.
+    #[error("{path} is in use by {}", describe_holder(*pid))]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process, when it left its name.
+        pid: Option<u32>,
+    },
+    /// Something stored is not what was written, and cannot be made again.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// The part of the store.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// The directory was written by another version, or is none of ours.
+    #[error("{path} is not a store that this version can read: found `{found}`")]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// What its format file says.
+        found: String,
+    },
+    /// The disk or its permissions.
+    #[error("the store cannot be opened: {0}")]
+    Io(#[from] io::Error),
+}
+
+fn describe_holder(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) => format!("the process {pid}; stop it or choose another directory"),
+        None => "another process; stop it or choose another directory".to_owned(),
+    }
+}
+
+/// The embedded store.
+pub struct SledStore {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    _lock: DirectoryLock,
+}
+
+impl SledStore {
+    /// Opens the store of a directory; makes one where there is none. Everything that was acknowledged is there when it
+    /// returns.
+    pub fn open(settings: SledSettings) -> Result<Self, OpenError> {
+        let Recovered { lock, shared, journal, standings, recorded } = recover::recover(settings)?;
+        let shared = Arc::new(shared);
+        let writer = Writer {
+            checkpointer: Checkpointer::new(&shared)?,
+            shared: Arc::clone(&shared),
+            journal,
+            standings,
+            recorded,
+            since_checkpoint: 0,
+            frame: Vec::new(),
+            room_seen: None,
+        };
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run())?;
+        Ok(Self { shared, writer: Mutex::new(Some(thread)), _lock: lock })
+    }
+
+    /// Changes how much room the disk must have for new jobs, in bytes.
+    pub fn set_min_free_bytes(&self, bytes: u64) {
+        self.shared.min_free_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn view<T>(&self, read: impl FnOnce(View<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
+        let live = self.shared.live.read();
+        read(View::new(&live, &self.shared.tree))
+    }
+
+    /// Has a number written down before it is given out. When that fails no commit can succeed either, so that the
+    /// number will never be used.
+    fn write_down(&self, work: Work) {
+        if let Err(error) = self.shared.send(work).wait() {
+            tracing::warn!(%error, "a number was given out that is not written down");
+        }
+    }
+}
+
+impl Store for SledStore {
+    fn commit(&self, changes: Vec<Change>) -> Pending {
+        self.shared.send(Work::Commit(changes))
+    }
+
+    fn feed(&self, feed: Feed) {
+        *self.shared.feed.write() = Some(feed);
+    }
+
+    fn reserve(&self, count: u64) -> Sequence {
+        let first = self.shared.sequence.fetch_add(count, Ordering::Relaxed) + 1;
+        let last = first + count.saturating_sub(1);
+        if last > self.shared.sequence_mark.load(Ordering::Acquire) {
+            let mark = last + SEQUENCES_AHEAD;
+            self.write_down(Work::Sequence(mark));
+            self.shared.sequence_mark.fetch_max(mark, Ordering::Release);
+        }
+        Sequence(first)
+    }
+
+    fn next_host(&self) -> HostId {
+        let mut host = self.shared.host.lock();
+        *host += 1;
+        self.write_down(Work::Host(*host));
+        HostId(*host)
+    }
+
+    fn job(&self, key: JobKey) -> Result<Option<Job>, ReadError> {
+        self.view(|view| view.job(key))
+    }
+
+    fn runs(&self, key: JobKey) -> Result<Vec<Run>, ReadError> {
+        self.view(|view| read::runs(view, key))
+    }
+
+    fn jobs(&self, query: &JobQuery) -> Result<Page, ReadError> {
+        let mut lister = read::Lister::new(query);
+        while !self.view(|view| lister.step(view))? {}
+        Ok(lister.into_page())
+    }
+
+    fn ready(&self, queue: &QueueName, limit: usize) -> Result<Vec<Job>, ReadError> {
+        self.view(|view| read::ready(view, queue, limit))
+    }
+
+    fn locked(&self) -> Result<Vec<Job>, ReadError> {
+        self.view(read::locked)
+    }
+
+    fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, ReadError> {
+        self.view(|view| read::due(view, now, limit))
+    }
+
+    fn next_due(&self) -> Result<Option<Timestamp>, ReadError> {
+        self.view(read::next_due)
+    }
+
+    fn counts(&self, tenant: TenantId) -> Result<Vec<(PluginName, Counts)>, ReadError> {
+        let live = self.shared.live.read();
+        let of_tenant = live.counts.iter().filter(|((owner, _), _)| *owner == tenant);
+        Ok(of_tenant.map(|((_, plugin), counts)| (plugin.clone(), *counts)).collect())
+    }
+
+    fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError> {
+        self.view(|view| writer::read_remembered(view.values, tenant, key))
+    }
+
+    fn plugins(&self) -> Result<Vec<Plugin>, ReadError> {
+        Ok(self.shared.live.read().plugins.values().cloned().collect())
+    }
+
+    fn service(&self) -> Result<ServiceState, ReadError> {
+        Ok(self.shared.live.read().service)
+    }
+
+    fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError> {
+        if let Some(why) = self.shared.failure() {
+            return Err(CommitError::Failed(why));
+        }
+        if self.shared.shortage().is_some() {
+            return Err(CommitError::Full);
+        }
+        self.shared.blobs.put(&bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full,
+            _ => CommitError::Failed(Arc::from(error.to_string())),
+        })
+    }
+
+    fn blob(&self, digest: Digest) -> Result<Option<Bytes>, ReadError> {
+        self.shared.blobs.get(digest).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => ReadError::Damaged(error.to_string()),
+            _ => ReadError::Failed(error.to_string()),
+        })
+    }
+
+    fn stats(&self) -> StoreStats {
+        let index = self.shared.tree.size_on_disk().unwrap_or(0);
+        StoreStats {
+            durability: self.shared.settings.durability.word(),
+            commits: self.shared.commits.load(Ordering::Relaxed),
+            fsyncs: self.shared.syncs.load(Ordering::Relaxed),
+            disk_bytes: index + self.shared.segments.bytes(),
+            refusing: self.shared.refusing.lock().clone(),
+        }
+    }
+
+    fn close(&self) {
+        self.shared.close();
+        if let Some(writer) = self.writer.lock().take() {
+            // Its panic was reported where it happened; the journal has everything that was acknowledged.
+            let _ended = writer.join();
+        }
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SledStore").field("path", &self.shared.settings.path).finish_non_exhaustive()
+    }
+}

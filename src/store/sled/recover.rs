@@ -1,0 +1,365 @@
+//! Opening: the lock, the journal, the tree, and everything that happened after the tree was last brought to disk.
+
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::blobs::Blobs;
+use super::codec::{self, Parts, Record};
+use super::index::{self, Entry, Indexer};
+use super::journal::Journal;
+use super::journal::scan::{self, Found, ScanError};
+use super::journal::segment::sync_directory;
+use super::keys;
+use super::live::{Live, View};
+use super::lock::{DirectoryLock, LockError};
+use super::shared::{Opened, Shared};
+use super::standing::Standings;
+use super::values::{Values, read_error};
+use super::writer;
+use super::{BLOBS, INDEX, JOURNAL, OpenError, SledSettings};
+use crate::domain::change::Change;
+use crate::domain::id::{JobKey, TenantId};
+use crate::domain::job::JobState;
+use crate::domain::plugin::Plugin;
+use crate::domain::query::Counts;
+use crate::store::ReadError;
+
+/// The format of the directory; another one is refused.
+const FORMAT_LINE: &str = "backroom store, format 1\n";
+/// The tree is written whenever a replay has this many entries for it.
+const ENTRIES_AT_ONCE: usize = 4096;
+
+/// What opening gives to the store.
+pub(super) struct Recovered {
+    pub(super) lock: DirectoryLock,
+    pub(super) shared: Shared,
+    pub(super) journal: Journal,
+    pub(super) standings: Standings,
+    pub(super) recorded: Vec<JobKey>,
+}
+
+/// Opens a directory, or starts one.
+pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
+    let path = settings.path.clone();
+    let is_new = !path.join(JOURNAL).exists();
+    std::fs::create_dir_all(path.join(JOURNAL))?;
+    let lock = DirectoryLock::take(&path).map_err(|error| match error {
+        LockError::InUse(pid) => OpenError::InUse { path: path.clone(), pid },
+        LockError::Io(error) => OpenError::Io(error),
+    })?;
+    check_format(&path, is_new)?;
+    let blobs_path = path.join(BLOBS);
+    std::fs::create_dir_all(&blobs_path)?;
+    let blobs = Blobs::open(&blobs_path)?;
+    let index_path = path.join(INDEX);
+    let tree = open_or_rebuild(&path, settings.cache_bytes)?;
+    let mut replay = Replay::start(&tree)?;
+    let found = scan::scan(&path.join(JOURNAL), &mut |lsn, payload| replay.frame(lsn, payload))?;
+    replay.finish(&found)?;
+    let Replay { live, standings, recorded, lsn, .. } = replay;
+    if is_new {
+        sync_new(&path)?;
+    }
+    let journal = Journal::open(&path.join(JOURNAL), settings.segment_bytes, &found, lsn + 1)?;
+    let opened = Opened {
+        index: index_path,
+        sequence: number(&tree, keys::META_SEQUENCE)?,
+        host: number(&tree, keys::META_HOST)?,
+        tree,
+        live,
+        blobs,
+        segments: journal.segments(),
+        settings,
+    };
+    Ok(Recovered { lock, shared: Shared::new(opened), journal, standings, recorded })
+}
+
+fn check_format(path: &Path, is_new: bool) -> Result<(), OpenError> {
+    let file = path.join("format");
+    match std::fs::read_to_string(&file) {
+        Ok(line) if line == FORMAT_LINE => Ok(()),
+        Ok(line) => Err(OpenError::Format { path: path.to_owned(), found: line.trim().chars().take(80).collect() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => {
+            std::fs::write(&file, FORMAT_LINE)?;
+            Ok(File::open(&file)?.sync_all()?)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(OpenError::Format { path: path.to_owned(), found: "no format file".to_owned() })
+        }
+        Err(error) => Err(OpenError::Io(error)),
+    }
+}
+
+/// Once after a directory is made: its names are on disk before anything is acknowledged.
+fn sync_new(path: &Path) -> io::Result<()> {
+    for file in ["conf", "db"] {
+        File::open(path.join(INDEX).join(file))?.sync_all()?;
+    }
+    sync_directory(&path.join(INDEX))?;
+    sync_directory(&path.join(JOURNAL))?;
+    sync_directory(path)?;
+    match path.canonicalize()?.parent() {
+        Some(parent) => sync_directory(parent),
+        None => Ok(()),
+    }
+}
+
+/// Opens the tree. One that does not open, or that is not what the journal goes on from, is set aside, never deleted,
+/// and made again if the journal still holds everything.
+fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
+    let index = path.join(INDEX);
+    let first = first_lsn(&path.join(JOURNAL))?;
+    let why = match open_tree(&index, cache_bytes) {
+        Ok(tree) => match check_tree(&tree, first) {
+            Ok(()) => return Ok(tree),
+            Err(why) => why,
+        },
+        Err(why) => why,
+    };
+    let aside = set_aside(&index)?;
+    tracing::error!(why, aside = %aside.display(), "the index is damaged and was set aside");
+    match first {
+        None | Some(1) => {
+            let tree = open_tree(&index, cache_bytes).map_err(|why| OpenError::Damaged { path: index.clone(), why })?;
+            sync_new(path)?;
+            Ok(tree)
+        }
+        Some(first) => {
+            std::fs::rename(&aside, &index)?;
+            let why = format!(
+                "{why}; the journal holds groups from {first} on only, so the index cannot be made again from it: \
+                 restore the last backup into a new directory"
+            );
+            Err(OpenError::Damaged { path: index, why })
+        }
+    }
+}
+
+fn first_lsn(journal: &Path) -> Result<Option<u64>, OpenError> {
+    Ok(scan::first(journal)?)
+}
+
+fn set_aside(index: &Path) -> io::Result<PathBuf> {
+    let free = |number: &u32| !index.with_file_name(format!("{INDEX}.damaged-{number}")).exists();
+    let number = (1..).find(free).unwrap_or(u32::MAX);
+    let aside = index.with_file_name(format!("{INDEX}.damaged-{number}"));
+    std::fs::rename(index, &aside)?;
+    Ok(aside)
+}
+
+/// Opens a tree on a thread of its own: bad bytes can make it panic.
+fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+    remove_unfinished_snapshots(index).map_err(|error| error.to_string())?;
+    let config =
+        sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(None).print_profile_on_drop(false);
+    let opening = std::thread::spawn(move || catch_unwind(AssertUnwindSafe(|| config.open())));
+    match opening.join() {
+        Ok(Ok(Ok(tree))) => Ok(tree),
+        Ok(Ok(Err(error))) => Err(error.to_string()),
+        Ok(Err(panic)) | Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(format!("opening it broke: {}", text.unwrap_or("no reason was given")))
+        }
+    }
+}
+
+/// A crash while a snapshot was written leaves a part of it that the next opening would take for whole.
+fn remove_unfinished_snapshots(index: &Path) -> io::Result<()> {
+    if !index.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(index)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a tree is one that the journal, whose first group is `first`, goes on from.
+fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), String> {
+    let checkpoint = number(tree, keys::META_CHECKPOINT).map_err(|error| error.to_string())?;
+    let lsn = number(tree, keys::META_LSN).map_err(|error| error.to_string())?;
+    match first {
+        Some(first) if checkpoint + 1 < first => {
+            Err(format!("its last checkpoint is group {checkpoint}, but the journal starts with group {first}"))
+        }
+        None if lsn > 0 => Err("the journal is missing".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// A number of the store.
+fn number(tree: &sled::Db, key: &[u8]) -> Result<u64, ReadError> {
+    let stored = tree.get(key).map_err(|error| read_error(&error))?;
+    Ok(stored.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0))
+}
+
+/// A replay under way.
+struct Replay<'a> {
+    tree: &'a sled::Db,
+    live: Live,
+    standings: Standings,
+    recorded: Vec<JobKey>,
+    checkpoint: u64,
+    /// The last group that the tree has.
+    lsn: u64,
+    replayed: u64,
+}
+
+impl<'a> Replay<'a> {
+    fn start(tree: &'a sled::Db) -> Result<Self, ReadError> {
+        let mut live = load(tree)?;
+        live.running = read_all(tree, keys::RUNNING, |key, value| {
+            Ok((keys::job_of(key).ok_or_else(bad_key)?, codec::decode::<JobState>("a job state", &value)?))
+        })?
+        .into_iter()
+        .collect();
+        Ok(Self {
+            tree,
+            recorded: live.running.keys().copied().collect(),
+            live,
+            standings: Standings::new(u64::MAX),
+            checkpoint: number(tree, keys::META_CHECKPOINT)?,
+            lsn: number(tree, keys::META_LSN)?,
+            replayed: 0,
+        })
+    }
+
+    fn frame(&mut self, lsn: u64, payload: &[u8]) -> Result<(), String> {
+        if lsn <= self.checkpoint {
+            return Ok(());
+        }
+        let records = codec::read_records(payload).map_err(|error| error.to_string())?;
+        match lsn <= self.lsn {
+            true => self.recall(&records, payload),
+            false => self.index(lsn, &records, payload),
+        }
+        .map_err(|error| error.to_string())
+    }
+
+    fn recall(&mut self, records: &[(Record, Parts)], payload: &[u8]) -> Result<(), ReadError> {
+        for (record, parts) in records {
+            if let Record::Change(change) = record {
+                index::recall(&mut self.live, self.tree, change, &payload[parts.state.clone()])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&mut self, lsn: u64, records: &[(Record, Parts)], payload: &[u8]) -> Result<(), ReadError> {
+        let mut entries = Vec::with_capacity(records.len());
+        let mut sequence = 0;
+        for (record, parts) in records {
+            let Record::Change(change) = record else { continue };
+            let view = View::new(&self.live, self.tree);
+            let before = match change {
+                Change::Advance { job, .. } | Change::Delete { job, .. } => self.standings.get(view, *job)?,
+                _ => None,
+            };
+            if let Change::Submit(submission, _) = change {
+                sequence = sequence.max(submission.key().sequence.0);
+            }
+            writer::note(&mut self.standings, change, before.as_ref(), parts);
+            entries.push(Entry { change, before, parts: parts.clone() });
+        }
+        let mut indexer = Indexer::new(self.tree, &mut self.live);
+        indexer.add(&entries, payload)?;
+        for (record, _) in records {
+            match record {
+                Record::Sequence(up_to) => sequence = sequence.max(*up_to),
+                Record::Host(number) => indexer.raise(keys::META_HOST, *number)?,
+                Record::Change(_) => {}
+            }
+        }
+        indexer.raise(keys::META_SEQUENCE, sequence)?;
+        self.standings.age();
+        self.replayed = lsn;
+        if indexer.entries_ahead() >= ENTRIES_AT_ONCE {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), ReadError> {
+        let batch = Indexer::new(self.tree, &mut self.live).take(self.replayed);
+        self.tree.apply_batch(batch).map_err(|error| read_error(&error))
+    }
+
+    fn finish(&mut self, found: &Found) -> Result<(), OpenError> {
+        if self.replayed > self.lsn {
+            self.write()?;
+            self.lsn = self.replayed;
+        }
+        let journal_ends_before = !found.segments.is_empty() && found.lsn < self.lsn;
+        if journal_ends_before {
+            return Err(OpenError::Damaged {
+                path: PathBuf::from(JOURNAL),
+                why: format!("it ends with group {}, but the index has group {}", found.lsn, self.lsn),
+            });
+        }
+        self.standings = Standings::new(number(self.tree, keys::META_SEQUENCE)?);
+        Ok(())
+    }
+}
+
+/// What memory holds of a tree as it is.
+fn load(tree: &sled::Db) -> Result<Live, ReadError> {
+    let mut live = Live::default();
+    let named = |key: &[u8]| keys::named_of(key).ok_or_else(bad_key);
+    live.counts =
+        read_all(tree, keys::COUNTS, |key, value| Ok((named(key)?, codec::decode::<Counts>("counts", &value)?)))?
+            .into_iter()
+            .collect();
+    live.plugins = read_all(tree, keys::PLUGIN, |key, value| {
+        let key: (TenantId, _) = named(key)?;
+        Ok((key, codec::decode::<Plugin>("a plug-in", &value)?))
+    })?
+    .into_iter()
+    .collect();
+    let service = tree.get(keys::META_SERVICE).map_err(|error| read_error(&error))?;
+    if let Some(service) = service {
+        live.service = codec::decode("the state of the service", &service)?;
+    }
+    Ok(live)
+}
+
+fn read_all<T>(
+    tree: &sled::Db,
+    keyspace: u8,
+    read: impl Fn(&[u8], Vec<u8>) -> Result<T, ReadError>,
+) -> Result<Vec<T>, ReadError> {
+    let values = Values::stored(tree);
+    let entries = values.starting(&[keyspace]);
+    entries
+        .map(|entry| {
+            let (key, value) = entry?;
+            let value = values.whole(&key, value)?;
+            read(&key, value)
+        })
+        .collect()
+}
+
+fn bad_key() -> ReadError {
+    ReadError::Damaged("a key of the index".to_owned())
+}
+
+impl From<ScanError> for OpenError {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Io(error) => Self::Io(error),
+            other => Self::Damaged { path: PathBuf::from(JOURNAL), why: other.to_string() },
+        }
+    }
+}
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> Self {
+        Self::Damaged { path: PathBuf::from(INDEX), why: error.to_string() }
+    }
+}

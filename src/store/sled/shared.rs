@@ -1,0 +1,159 @@
+//! What the callers, the writer and the checkpoint thread share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use tokio::sync::oneshot;
+
+use super::SledSettings;
+use super::blobs::Blobs;
+use super::journal::Segments;
+use super::live::Live;
+use crate::domain::change::Change;
+use crate::store::{CommitError, Feed, Pending};
+
+/// The end through which a request is answered.
+pub(super) type Answer = oneshot::Sender<Result<(), CommitError>>;
+
+/// What the writer is asked for.
+pub(super) enum Work {
+    /// Write these changes.
+    Commit(Vec<Change>),
+    /// Remember that sequences up to this one may be given out.
+    Sequence(u64),
+    /// Remember that this host number is given out.
+    Host(u64),
+}
+
+/// A work, and who waits for it.
+pub(super) struct Request {
+    pub(super) work: Work,
+    pub(super) answer: Answer,
+}
+
+#[derive(Default)]
+struct Queue {
+    requests: Vec<Request>,
+    is_closed: bool,
+}
+
+/// The store between its threads.
+pub(super) struct Shared {
+    pub(super) settings: SledSettings,
+    pub(super) min_free_bytes: AtomicU64,
+    pub(super) index: PathBuf,
+    pub(super) tree: sled::Db,
+    pub(super) live: RwLock<Live>,
+    pub(super) blobs: Blobs,
+    pub(super) segments: Segments,
+    /// The last sequence that was given out, and the last that may be without asking the writer.
+    pub(super) sequence: AtomicU64,
+    pub(super) sequence_mark: AtomicU64,
+    /// The last host number that was given out.
+    pub(super) host: Mutex<u64>,
+    pub(super) feed: RwLock<Option<Feed>>,
+    pub(super) commits: AtomicU64,
+    pub(super) syncs: AtomicU64,
+    pub(super) refusing: Mutex<Option<String>>,
+    pub(super) failure: OnceLock<Arc<str>>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+}
+
+/// The parts that a store is put together from when it opens.
+pub(super) struct Opened {
+    pub(super) settings: SledSettings,
+    pub(super) index: PathBuf,
+    pub(super) tree: sled::Db,
+    pub(super) live: Live,
+    pub(super) blobs: Blobs,
+    pub(super) segments: Segments,
+    pub(super) sequence: u64,
+    pub(super) host: u64,
+}
+
+impl Shared {
+    pub(super) fn new(opened: Opened) -> Self {
+        Self {
+            min_free_bytes: AtomicU64::new(opened.settings.min_free_bytes),
+            settings: opened.settings,
+            index: opened.index,
+            tree: opened.tree,
+            live: RwLock::new(opened.live),
+            blobs: opened.blobs,
+            segments: opened.segments,
+            sequence: AtomicU64::new(opened.sequence),
+            sequence_mark: AtomicU64::new(opened.sequence),
+            host: Mutex::new(opened.host),
+            feed: RwLock::new(None),
+            commits: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            refusing: Mutex::new(None),
+            failure: OnceLock::new(),
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+        }
+    }
+
+    /// Puts a work behind those that wait.
+    pub(super) fn send(&self, work: Work) -> Pending {
+        if let Some(why) = self.failure() {
+            return Pending::decided(Err(CommitError::Failed(why)));
+        }
+        let (answer, pending) = Pending::new();
+        let mut queue = self.queue.lock();
+        if queue.is_closed {
+            return Pending::decided(Err(CommitError::Failed(Arc::from("it is closed"))));
+        }
+        queue.requests.push(Request { work, answer });
+        if queue.requests.len() == 1 {
+            self.wake.notify_one();
+        }
+        pending
+    }
+
+    /// Waits for work; none when the store is closed and everything is done.
+    pub(super) fn take_requests(&self) -> Option<Vec<Request>> {
+        let mut queue = self.queue.lock();
+        while queue.requests.is_empty() {
+            if queue.is_closed {
+                return None;
+            }
+            self.wake.wait(&mut queue);
+        }
+        Some(std::mem::take(&mut queue.requests))
+    }
+
+    /// Takes no more work; the writer ends when it has done what waits.
+    pub(super) fn close(&self) {
+        self.queue.lock().is_closed = true;
+        self.wake.notify_all();
+    }
+
+    /// From now on nothing is written any more: after a failed write nobody knows what the disk holds.
+    pub(super) fn fail(&self, why: &str) {
+        if self.failure.set(Arc::from(why)).is_ok() {
+            tracing::error!(why, "the store has failed and takes nothing more");
+        }
+    }
+
+    /// Why nothing is written any more, if so.
+    pub(super) fn failure(&self) -> Option<Arc<str>> {
+        self.failure.get().cloned()
+    }
+
+    /// Why the disk has no room for new jobs, if so.
+    pub(super) fn shortage(&self) -> Option<String> {
+        let wanted = self.min_free_bytes.load(Ordering::Relaxed);
+        match rustix::fs::statvfs(&self.settings.path) {
+            Ok(room) => {
+                let free = room.f_bavail.saturating_mul(room.f_frsize);
+                let why = || format!("{free} bytes are free on the disk, {wanted} must be");
+                (free < wanted).then(why)
+            }
+            Err(error) => Some(format!("the room on the disk is not known: {error}")),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What the writer knows of jobs without asking the index: where they stand, for the guards and for the index keys.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::live::{Place, View};
+use crate::domain::id::{JobKey, PluginName, QueueName};
+use crate::domain::job::{JobState, Status, Submission};
+use crate::store::ReadError;
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) revision: u32,
+    pub(super) status: Status,
+    pub(super) place: Place,
+    pub(super) plugin: PluginName,
+    pub(super) queue: QueueName,
+    pub(super) priority: i8,
+}
+
+impl Standing {
+    /// Of a job that was just submitted.
+    pub(super) fn new(submission: &Submission, state: &JobState, place: Place) -> Self {
+        Self {
+            revision: state.revision,
+            status: state.status,
+            place,
+            plugin: submission.plugin.clone(),
+            queue: submission.queue.clone(),
+            priority: submission.priority,
+        }
+    }
+
+    /// Of a job as the index has it.
+    pub(super) fn load(view: View<'_>, job: JobKey) -> Result<Option<Self>, ReadError> {
+        let Some(submission) = view.find(job)? else { return Ok(None) };
+        let (place, state) = view.state(job)?.unwrap_or((Place::Fresh, JobState::default()));
+        Ok(Some(Self::new(&submission, &state, place)))
+    }
+}
+
+/// How many jobs one generation remembers.
+const GENERATION: usize = 100_000;
+
+/// The standings of the jobs that were touched last. `None` stands for a job that is gone.
+#[derive(Debug, Default)]
+pub(super) struct Standings {
+    young: HashMap<JobKey, Option<Standing>>,
+    old: HashMap<JobKey, Option<Standing>>,
+    submitted: Submitted,
+}
+
+impl Standings {
+    /// With sequences up to `sequence` of which the index has to be asked.
+    pub(super) fn new(sequence: u64) -> Self {
+        Self { submitted: Submitted { highest: sequence, gaps: BTreeMap::new() }, ..Self::default() }
+    }
+
+    /// What is known of a job, from memory or from the index.
+    pub(super) fn get(&mut self, view: View<'_>, job: JobKey) -> Result<Option<Standing>, ReadError> {
+        if let Some(known) = self.young.get(&job) {
+            return Ok(known.clone());
+        }
+        if let Some(known) = self.old.remove(&job) {
+            self.young.insert(job, known.clone());
+            return Ok(known);
+        }
+        if self.submitted.is_new(job.sequence.0) {
+            return Ok(None);
+        }
+        let loaded = Standing::load(view, job)?;
+        self.young.insert(job, loaded.clone());
+        Ok(loaded)
+    }
+
+    /// Notes what a change makes of a job.
+    pub(super) fn set(&mut self, job: JobKey, standing: Option<Standing>) {
+        self.submitted.note(job.sequence.0);
+        self.young.insert(job, standing);
+    }
+
+    /// Forgets what was not touched for long. Not within a group: there the index does not know yet.
+    pub(super) fn age(&mut self) {
+        if self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+}
+
+/// How many gaps are kept apart.
+const GAPS_MAX: usize = 10_000;
+
+/// Which sequences have certainly not been used, so that a new job needs no look into the index.
+#[derive(Debug, Default)]
+struct Submitted {
+    highest: u64,
+    /// Unused ranges below the highest: from the first to the last.
+    gaps: BTreeMap<u64, u64>,
+}
+
+impl Submitted {
+    fn gap(&self, sequence: u64) -> Option<(u64, u64)> {
+        let (first, last) = self.gaps.range(..=sequence).next_back()?;
+        (sequence <= *last).then_some((*first, *last))
+    }
+
+    fn is_new(&self, sequence: u64) -> bool {
+        sequence > self.highest || self.gap(sequence).is_some()
+    }
+
+    fn note(&mut self, sequence: u64) {
+        if sequence > self.highest {
+            if sequence > self.highest + 1 {
+                self.gaps.insert(self.highest + 1, sequence - 1);
+            }
+            self.highest = sequence;
+            if self.gaps.len() > GAPS_MAX {
+                self.gaps.pop_first();
+            }
+            return;
+        }
+        if let Some((first, last)) = self.gap(sequence) {
+            self.gaps.remove(&first);
+            if first < sequence {
+                self.gaps.insert(first, sequence - 1);
+            }
+            if sequence < last {
+                self.gaps.insert(sequence + 1, last);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequences_are_new_until_they_are_used_in_any_order() {
+        let mut submitted = Submitted { highest: 10, gaps: BTreeMap::new() };
+        assert!(!submitted.is_new(10) && submitted.is_new(11));
+        submitted.note(15);
+        submitted.note(13);
+        let new: Vec<_> = (9..18).filter(|sequence| submitted.is_new(*sequence)).collect();
+        assert_eq!(new, [11, 12, 14, 16, 17]);
+        [11, 12, 14, 16].into_iter().for_each(|sequence| submitted.note(sequence));
+        assert!(submitted.gaps.is_empty() && submitted.is_new(17));
+    }
+}

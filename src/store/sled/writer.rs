@@ -1,0 +1,373 @@
+//! The one thread that writes: takes what waits as a group, checks, appends, syncs, indexes, tells, answers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::checkpoint::Checkpointer;
+use super::codec;
+use super::index::{Entry, Indexer};
+use super::journal::{AppendError, Journal, frame};
+use super::keys;
+use super::live::{Live, Place, View};
+use super::shared::{Answer, Request, Shared, Work};
+use super::standing::{Standing, Standings};
+use super::values::Values;
+use super::{Durability, codec::Parts};
+use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::id::{JobKey, PluginName, TenantId};
+use crate::domain::job::Status;
+use crate::domain::time::Timestamp;
+use crate::store::guard::{self, Facts, Verdict};
+use crate::store::{CommitError, ReadError};
+
+/// A group takes no further commit beyond this many bytes.
+const GROUP_BYTES: usize = 4 << 20;
+/// With durability `process`, the journal is synced and the tree written when this many entries wait for it.
+const ENTRIES_AHEAD: usize = 4096;
+/// How often the room on the disk is looked at.
+const ROOM_INTERVAL: Duration = Duration::from_millis(250);
+
+/// The writer's own state.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) journal: Journal,
+    pub(super) standings: Standings,
+    pub(super) checkpointer: Checkpointer,
+    /// The jobs that the last checkpoint found running.
+    pub(super) recorded: Vec<JobKey>,
+    pub(super) since_checkpoint: u64,
+    pub(super) frame: Vec<u8>,
+    pub(super) room_seen: Option<Instant>,
+}
+
+/// The commits that are written together.
+#[derive(Default)]
+struct Group<'a> {
+    entries: Vec<Entry<'a>>,
+    /// Which of the works are in.
+    accepted: Vec<usize>,
+    is_waited_for: bool,
+    sequence: u64,
+    host: u64,
+    plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
+    keys: HashMap<(TenantId, &'a str), Timestamp>,
+}
+
+/// Why a group could not be written.
+enum GroupError {
+    Full,
+    Broken(String),
+}
+
+impl Writer {
+    /// Writes groups until the store is closed.
+    pub(super) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(requests) = shared.take_requests() {
+            self.write(requests);
+        }
+        if shared.failure().is_none() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        let lsn = self.journal.lsn();
+        let ended = self.journal.sync().map_err(|error| error.to_string()).and_then(|()| {
+            let mut live = self.shared.live.write();
+            let mut indexer = Indexer::new(&self.shared.tree, &mut live);
+            indexer.checkpoint(lsn, &mut self.recorded);
+            let batch = indexer.take(lsn);
+            self.shared.tree.apply_batch(batch).map_err(|error| error.to_string())
+        });
+        self.note_syncs();
+        match ended {
+            Ok(()) => self.checkpointer.finish(lsn),
+            Err(why) => self.shared.fail(&why),
+        }
+    }
+
+    fn write(&mut self, requests: Vec<Request>) {
+        let (works, answers): (Vec<Work>, Vec<Answer>) =
+            requests.into_iter().map(|request| (request.work, request.answer)).unzip();
+        let mut results = Vec::with_capacity(works.len());
+        while results.len() < works.len() {
+            self.write_group(&works, &mut results);
+        }
+        for (answer, result) in answers.into_iter().zip(results) {
+            // Whoever does not wait any more does not need the answer.
+            let _sent = answer.send(result);
+        }
+        self.standings.age();
+    }
+
+    /// Decides works from `results.len()` on, as many as fit into a group.
+    fn write_group(&mut self, works: &[Work], results: &mut Vec<Result<(), CommitError>>) {
+        if let Some(why) = self.shared.failure() {
+            results.resize(works.len(), Err(CommitError::Failed(why)));
+            return;
+        }
+        let refusing = self.refusing(works);
+        let mut group = Group::default();
+        frame::start(&mut self.frame);
+        {
+            let shared = Arc::clone(&self.shared);
+            let live = shared.live.read();
+            let view = View::new(&live, &shared.tree);
+            while results.len() < works.len() && self.frame.len() < GROUP_BYTES {
+                let index = results.len();
+                let result = self.stage(view, &works[index], refusing, &mut group);
+                if result.is_ok() {
+                    group.accepted.push(index);
+                }
+                results.push(result);
+            }
+        }
+        match self.write_staged(&group) {
+            Ok(()) => self.tell(works, &group.accepted),
+            Err(error) => {
+                let why = match error {
+                    GroupError::Full => CommitError::Full,
+                    GroupError::Broken(why) => {
+                        self.shared.fail(&why);
+                        CommitError::Failed(Arc::from(why))
+                    }
+                };
+                // What was noted of the group did not come to be.
+                self.standings = Standings::new(self.shared.sequence.load(Ordering::Relaxed));
+                group.accepted.iter().for_each(|index| results[*index] = Err(why.clone()));
+            }
+        }
+    }
+
+    fn stage<'a>(
+        &mut self,
+        view: View<'_>,
+        work: &'a Work,
+        refusing: bool,
+        group: &mut Group<'a>,
+    ) -> Result<(), CommitError> {
+        match work {
+            Work::Commit(changes) => self.stage_commit(view, changes, refusing, group),
+            Work::Sequence(up_to) => {
+                codec::append_sequence(&mut self.frame, *up_to);
+                group.sequence = group.sequence.max(*up_to);
+                group.is_waited_for = true;
+                Ok(())
+            }
+            Work::Host(number) => {
+                codec::append_host(&mut self.frame, *number);
+                group.host = group.host.max(*number);
+                group.is_waited_for = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn stage_commit<'a>(
+        &mut self,
+        view: View<'_>,
+        changes: &'a [Change],
+        refusing: bool,
+        group: &mut Group<'a>,
+    ) -> Result<(), CommitError> {
+        if refusing && changes.iter().any(|change| matches!(change, Change::Submit(..))) {
+            return Err(CommitError::Full);
+        }
+        let mut facts = Known { standings: &mut self.standings, view, group };
+        match guard::check(changes, &mut facts).map_err(unreadable)? {
+            Verdict::Accepted => {}
+            Verdict::Conflict(index) => return Err(CommitError::Conflict { index }),
+        }
+        group.is_waited_for |= !is_claim(changes);
+        for change in changes {
+            let before = match change {
+                Change::Advance { job, .. } | Change::Delete { job, .. } => {
+                    self.standings.get(view, *job).map_err(unreadable)?
+                }
+                _ => None,
+            };
+            let parts = codec::append_change(&mut self.frame, change);
+            note(&mut self.standings, change, before.as_ref(), &parts);
+            group.note(change);
+            group.entries.push(Entry { change, before, parts });
+        }
+        Ok(())
+    }
+
+    fn write_staged(&mut self, group: &Group<'_>) -> Result<(), GroupError> {
+        if self.frame.len() == frame::HEADER {
+            return Ok(());
+        }
+        let broken = |error: std::io::Error| GroupError::Broken(error.to_string());
+        let lsn = match self.journal.append(&mut self.frame) {
+            Ok(lsn) => lsn,
+            Err(AppendError::Full(error)) => {
+                tracing::warn!(%error, "the journal has no room for another segment");
+                return Err(GroupError::Full);
+            }
+            Err(AppendError::Broken(error)) => return Err(broken(error)),
+        };
+        self.since_checkpoint += self.frame.len() as u64;
+        if group.is_waited_for && self.shared.settings.durability == Durability::Power {
+            self.journal.sync().map_err(broken)?;
+        }
+        let shared = Arc::clone(&self.shared);
+        self.index(&mut shared.live.write(), group, lsn)?;
+        self.note_syncs();
+        Ok(())
+    }
+
+    fn index(&mut self, live: &mut Live, group: &Group<'_>, lsn: u64) -> Result<(), GroupError> {
+        let broken = |error: ReadError| GroupError::Broken(error.to_string());
+        let mut indexer = Indexer::new(&self.shared.tree, live);
+        indexer.add(&group.entries, &self.frame).map_err(broken)?;
+        if group.sequence > 0 {
+            self.shared.sequence.fetch_max(group.sequence, Ordering::Relaxed);
+            indexer.raise(keys::META_SEQUENCE, group.sequence).map_err(broken)?;
+        }
+        if group.host > 0 {
+            indexer.raise(keys::META_HOST, group.host).map_err(broken)?;
+        }
+        let wants_checkpoint =
+            self.since_checkpoint >= self.shared.settings.checkpoint_bytes && self.checkpointer.is_idle();
+        if wants_checkpoint || indexer.entries_ahead() >= ENTRIES_AHEAD {
+            self.journal.sync().map_err(|error| GroupError::Broken(error.to_string()))?;
+        }
+        // The tree never holds what the journal may lose: it could not be told from what never was.
+        if !self.journal.is_synced() {
+            return Ok(());
+        }
+        if wants_checkpoint {
+            indexer.checkpoint(lsn, &mut self.recorded);
+        }
+        let batch = indexer.take(lsn);
+        self.shared.tree.apply_batch(batch).map_err(|error| GroupError::Broken(error.to_string()))?;
+        if wants_checkpoint {
+            self.since_checkpoint = 0;
+            self.checkpointer.start(lsn);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, works: &[Work], accepted: &[usize]) {
+        let feed = self.shared.feed.read().clone();
+        let mut commits = 0;
+        for index in accepted {
+            if let Work::Commit(changes) = &works[*index] {
+                commits += 1;
+                if let Some(feed) = &feed {
+                    feed(changes);
+                }
+            }
+        }
+        self.shared.commits.fetch_add(commits, Ordering::Relaxed);
+    }
+
+    fn note_syncs(&self) {
+        self.shared.syncs.store(self.journal.syncs(), Ordering::Relaxed);
+    }
+
+    /// Whether there is too little room for new jobs.
+    fn refusing(&mut self, works: &[Work]) -> bool {
+        let submits = |work: &Work| match work {
+            Work::Commit(changes) => changes.iter().any(|change| matches!(change, Change::Submit(..))),
+            Work::Sequence(_) | Work::Host(_) => false,
+        };
+        let is_old = self.room_seen.is_none_or(|seen| seen.elapsed() >= ROOM_INTERVAL);
+        if is_old && works.iter().any(submits) {
+            self.room_seen = Some(Instant::now());
+            let why = self.journal.shortage().or_else(|| self.shared.shortage());
+            *self.shared.refusing.lock() = why;
+        }
+        self.shared.refusing.lock().is_some()
+    }
+}
+
+fn unreadable(error: ReadError) -> CommitError {
+    CommitError::Failed(Arc::from(error.to_string()))
+}
+
+/// Whether a commit is nothing but claims, for which nobody has to wait (design section 6).
+fn is_claim(changes: &[Change]) -> bool {
+    changes.iter().all(|change| matches!(change, Change::Advance { next, .. } if next.status == Status::Running))
+}
+
+/// Notes what a change makes of its job.
+pub(super) fn note(standings: &mut Standings, change: &Change, before: Option<&Standing>, parts: &Parts) {
+    match (change, before) {
+        (Change::Submit(submission, state), _) => {
+            let place = match parts.state.is_empty() {
+                true => Place::Fresh,
+                false => Place::of(state, parts.state.len()),
+            };
+            standings.set(submission.key(), Some(Standing::new(submission, state, place)));
+        }
+        (Change::Advance { job, next, .. }, Some(before)) => {
+            let place = Place::of(next, parts.state.len());
+            let after = Standing { revision: next.revision, status: next.status, place, ..before.clone() };
+            standings.set(*job, Some(after));
+        }
+        (Change::Delete { job, .. }, _) => standings.set(*job, None),
+        _ => {}
+    }
+}
+
+impl<'a> Group<'a> {
+    fn note(&mut self, change: &'a Change) {
+        match change {
+            Change::Submit(submission, _) => self.sequence = self.sequence.max(submission.key().sequence.0),
+            Change::Remember(submit) => {
+                self.keys.insert((submit.tenant, &submit.key), submit.until);
+            }
+            Change::PutPlugin(plugin) => {
+                self.plugins.insert((plugin.tenant, &plugin.name), Some(plugin.revision));
+            }
+            Change::RemovePlugin { tenant, name, .. } => {
+                self.plugins.insert((*tenant, name), None);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the writer knows: the group that it is making, then memory, then the tree.
+struct Known<'k, 'v, 'a> {
+    standings: &'k mut Standings,
+    view: View<'v>,
+    group: &'k Group<'a>,
+}
+
+impl Facts for Known<'_, '_, '_> {
+    type Error = ReadError;
+
+    fn job_revision(&mut self, job: JobKey) -> Result<Option<u32>, ReadError> {
+        Ok(self.standings.get(self.view, job)?.map(|standing| standing.revision))
+    }
+
+    fn remembered_until(&mut self, tenant: TenantId, key: &str) -> Result<Option<Timestamp>, ReadError> {
+        match self.group.keys.get(&(tenant, key)) {
+            Some(until) => Ok(Some(*until)),
+            None => Ok(read_remembered(self.view.values, tenant, key)?.map(|submit| submit.until)),
+        }
+    }
+
+    fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, ReadError> {
+        match self.group.plugins.get(&(tenant, name)) {
+            Some(revision) => Ok(*revision),
+            None => Ok(self.view.live.plugins.get(&(tenant, name.clone())).map(|plugin| plugin.revision)),
+        }
+    }
+}
+
+/// A remembered submit.
+pub(super) fn read_remembered(
+    values: Values<'_>,
+    tenant: TenantId,
+    key: &str,
+) -> Result<Option<RememberedSubmit>, ReadError> {
+    let stored = values.get(&keys::remembered(tenant, key))?;
+    Ok(stored.map(|value| codec::decode("a remembered submit", &value)).transpose()?)
+}

@@ -1,0 +1,219 @@
+//! Stores to test, and jobs to put into them.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use backroom::domain::change::Change;
+use backroom::domain::id::{
+    HandlerName, HostId, JobId, JobKey, PluginName, QueueName, Sequence, TenantId, VersionName,
+};
+use backroom::domain::job::{Job, JobState, JobType, Lease, Payload, Run, RunEnd, Status, Submission, WaitReason};
+use backroom::domain::limits::Usage;
+use backroom::domain::time::Timestamp;
+use backroom::store::memory::MemoryStore;
+use backroom::store::{CommitError, Store};
+
+/// A store, and the directory that goes with it.
+pub(crate) struct Opened {
+    store: Box<dyn Store>,
+    #[cfg(feature = "host")]
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Deref for Opened {
+    type Target = dyn Store;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.store
+    }
+}
+
+pub(crate) fn memory() -> Opened {
+    Opened {
+        store: Box::new(MemoryStore::new()),
+        #[cfg(feature = "host")]
+        _directory: None,
+    }
+}
+
+#[cfg(feature = "host")]
+pub(crate) fn sled() -> Opened {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let store = open(directory.path());
+    Opened { store: Box::new(store), _directory: Some(directory) }
+}
+
+/// Small segments, so that tests see many of them.
+#[cfg(feature = "host")]
+pub(crate) fn settings(path: &std::path::Path) -> backroom::store::sled::SledSettings {
+    backroom::store::sled::SledSettings {
+        cache_bytes: 8 << 20,
+        min_free_bytes: 0,
+        segment_bytes: 64 << 10,
+        checkpoint_bytes: 192 << 10,
+        keep_journal_bytes: 0,
+        ..backroom::store::sled::SledSettings::new(path)
+    }
+}
+
+#[cfg(feature = "host")]
+pub(crate) fn open(path: &std::path::Path) -> backroom::store::sled::SledStore {
+    backroom::store::sled::SledStore::open(settings(path)).expect("the store opens")
+}
+
+/// Runs each test on every store.
+macro_rules! on_every_store {
+    ($($test:ident),* $(,)?) => {
+        mod memory {
+            $(#[test] fn $test() { super::$test(&*crate::common::memory()) })*
+        }
+        #[cfg(feature = "host")]
+        mod sled {
+            $(#[test] fn $test() { super::$test(&*crate::common::sled()) })*
+        }
+    };
+}
+pub(crate) use on_every_store;
+
+pub(crate) fn time(seconds: i64) -> Timestamp {
+    Timestamp(seconds * 1_000_000)
+}
+
+pub(crate) fn key(sequence: u64) -> JobKey {
+    JobKey { tenant: TenantId::DEFAULT, sequence: Sequence(sequence) }
+}
+
+pub(crate) fn plugin(name: &str) -> PluginName {
+    PluginName::new(name).expect("the test names it well")
+}
+
+pub(crate) fn queue(name: &str) -> QueueName {
+    QueueName::new(name).expect("the test names it well")
+}
+
+pub(crate) fn submission(sequence: u64) -> Submission {
+    let created_on = time(1_700_000_000 + i64::try_from(sequence).expect("tests use small numbers"));
+    Submission {
+        id: JobId::new(created_on, Sequence(sequence), 7),
+        tenant: TenantId::DEFAULT,
+        job_type: JobType::HANDLER,
+        name: None,
+        plugin: plugin("mailer"),
+        handler: HandlerName::default_handle(),
+        input: Payload::Inline(vec![b'x'; 100].into()),
+        args: Vec::new(),
+        env: Vec::new(),
+        queue: QueueName::default_queue(),
+        priority: 0,
+        created_on,
+        created_by: None,
+        not_before: None,
+        expires_on: None,
+        correlation_id: None,
+        depth: 0,
+        tags: Vec::new(),
+        max_attempts: None,
+    }
+}
+
+pub(crate) fn submit(sequence: u64) -> Change {
+    submit_as(submission(sequence))
+}
+
+pub(crate) fn submit_as(submission: Submission) -> Change {
+    Change::Submit(Arc::new(submission), JobState::default())
+}
+
+pub(crate) fn advance(job: JobKey, next: JobState) -> Change {
+    let expected = next.revision - 1;
+    Change::Advance { job, expected, next, earlier_run: None }
+}
+
+pub(crate) fn running(before: &JobState) -> JobState {
+    JobState {
+        status: Status::Running,
+        revision: before.revision + 1,
+        fence: before.fence + 1,
+        runs: before.runs + 1,
+        lease: Some(Lease { host: HostId(1), until: time(1_700_000_060) }),
+        run_started_on: Some(time(1_700_000_000)),
+        ..before.clone()
+    }
+}
+
+pub(crate) fn waiting(before: &JobState, until: i64) -> JobState {
+    JobState {
+        status: Status::Waiting,
+        wait_reason: Some(WaitReason::Postponed),
+        revision: before.revision + 1,
+        postpone_until: Some(time(until)),
+        lease: None,
+        ..before.clone()
+    }
+}
+
+pub(crate) fn queued(before: &JobState) -> JobState {
+    JobState {
+        status: Status::Queued,
+        wait_reason: None,
+        revision: before.revision + 1,
+        postpone_until: None,
+        lease: None,
+        ..before.clone()
+    }
+}
+
+pub(crate) fn run(number: u32) -> Run {
+    Run {
+        number,
+        attempt: number,
+        host: HostId(1),
+        version: VersionName::new("1.2.3").ok(),
+        started_on: time(1_700_000_000),
+        ended_on: time(1_700_000_001),
+        end: RunEnd::Succeeded,
+        failure: None,
+        usage: Usage { fuel: 12_345, wall_micros: 678, ..Usage::default() },
+        log: None,
+    }
+}
+
+pub(crate) fn ended(before: &JobState, status: Status) -> JobState {
+    JobState {
+        status,
+        wait_reason: None,
+        revision: before.revision + 1,
+        postpone_until: None,
+        lease: None,
+        completed_on: Some(time(1_700_000_002)),
+        last_run: Some(run(before.runs.max(1))),
+        output: Some(Payload::Inline(b"done".to_vec().into())),
+        ..before.clone()
+    }
+}
+
+pub(crate) fn commit(store: &dyn Store, changes: Vec<Change>) -> Result<(), CommitError> {
+    store.commit(changes).wait()
+}
+
+pub(crate) fn must(store: &dyn Store, changes: Vec<Change>) {
+    commit(store, changes).expect("the commit follows what is stored");
+}
+
+pub(crate) fn job(store: &dyn Store, sequence: u64) -> Option<Job> {
+    store.job(key(sequence)).expect("the store can be read")
+}
+
+pub(crate) fn state(store: &dyn Store, sequence: u64) -> JobState {
+    job(store, sequence).expect("the job is there").state
+}
+
+/// Brings a job to what `next` makes of its present state.
+pub(crate) fn step(store: &dyn Store, sequence: u64, next: impl FnOnce(&JobState) -> JobState) {
+    let next = next(&state(store, sequence));
+    must(store, vec![advance(key(sequence), next)]);
+}
+
+pub(crate) fn sequences(jobs: &[Job]) -> Vec<u64> {
+    jobs.iter().map(|job| job.submission.key().sequence.0).collect()
+}
