@@ -11,7 +11,8 @@ use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::job::transition::{self, Next};
 use crate::domain::job::{Event, Job, Outcome, Payload, RunReport, Status};
-use crate::sandbox::{SignalLine, Slice, SliceEnd, SliceReport};
+use crate::domain::time::Timestamp;
+use crate::sandbox::{Signal, Slice, SliceEnd, SliceReport};
 use crate::store::{CommitError, Pending, ReadError, payload_bytes, put_payload};
 
 /// How often the end of a run is decided again when somebody steered the job meanwhile.
@@ -19,7 +20,7 @@ const ATTEMPTS: usize = 16;
 
 /// A run that has ended, and the commit of its end under way.
 pub struct Finished {
-    claimed: Claimed,
+    job: Job,
     event: Event,
     pending: Option<Pending>,
 }
@@ -41,23 +42,21 @@ impl Worker {
     /// Runs a claimed job to the end of its slice and commits what came of it. The commit is under way when this returns:
     /// [`Worker::settle`] waits for it.
     pub async fn run(&self, claimed: Claimed) -> Finished {
-        let signals = SignalLine::default();
-        let key = claimed.job.submission.key();
-        self.running.enter(key, signals.clone());
-        let event = match self.slice(&claimed, signals).await {
+        let event = match self.slice(&claimed).await {
             Ok(event) => event,
             Err(fault) => Event::Returned(Outcome::Failed(host_fault(&fault)), RunReport::default()),
         };
-        self.running.leave(key);
-        let pending = self.finish(&claimed.job, &event);
-        Finished { claimed, event, pending }
+        let Claimed { job, entered, .. } = claimed;
+        drop(entered);
+        let pending = self.finish(&job, &event);
+        Finished { job, event, pending }
     }
 
     /// Waits until the end of a run is durable. When somebody steered the job meanwhile, the end is decided again on what
     /// they made of it; when another host was given the job, this run's end is void (promise 5).
     pub async fn settle(&self, finished: Finished) -> Result<(), CommitError> {
-        let Finished { claimed, event, mut pending } = finished;
-        let key = claimed.job.submission.key();
+        let Finished { job, event, mut pending } = finished;
+        let key = job.submission.key();
         for _ in 0..ATTEMPTS {
             let Some(commit) = pending else { return Ok(()) };
             match commit.await {
@@ -66,7 +65,7 @@ impl Worker {
                 Err(error) => return Err(error),
             }
             let present = self.store.job(key).map_err(|error| CommitError::Failed(error.to_string().into()))?;
-            let is_ours = |job: &Job| job.state.status.is_locked() && job.state.fence == claimed.job.state.fence;
+            let is_ours = |present: &Job| present.state.status.is_locked() && present.state.fence == job.state.fence;
             let still_ours = present.filter(is_ours);
             let Some(present) = still_ours else { return Ok(()) };
             pending = self.finish(&present, &event);
@@ -74,17 +73,23 @@ impl Worker {
         Err(CommitError::Conflict { index: 0 })
     }
 
-    async fn slice(&self, claimed: &Claimed, signals: SignalLine) -> Result<Event, Fault> {
+    async fn slice(&self, claimed: &Claimed) -> Result<Event, Fault> {
         let input = self.read(&claimed.job.submission.input).await?;
         self.registry.prepare(&claimed.runnable.version).await?;
+        let deadline = self.clock.now().after(claimed.runnable.limits.wall);
+        let outlives_lease = claimed.job.state.lease.is_some_and(|lease| deadline > lease.until);
+        if outlives_lease || claimed.entered.signals().signal() != Signal::None {
+            // Nothing has been started, so this is as safe a point as any.
+            return Ok(Event::SafePoint(RunReport::default()));
+        }
         let (port, written) = AttemptPort::new(
-            claimed.job.submission.key(),
+            claimed.entered.place(),
             Arc::clone(&self.store),
             Arc::clone(&self.running),
             claimed.job.state.checkpoint.clone(),
             claimed.runnable.limits.output_bytes,
         );
-        let slice = make_slice(claimed, input, signals);
+        let slice = make_slice(claimed, input, deadline);
         let SliceReport { end, usage, log } = self.sandbox.run(slice, Box::new(port)).await;
         let Written { progress, checkpoint } = std::mem::take(&mut *written.lock());
         let log = if log.is_empty() { None } else { Some(self.keep(log).await?) };
@@ -142,8 +147,8 @@ impl Worker {
     }
 }
 
-fn make_slice(claimed: &Claimed, input: Bytes, signals: SignalLine) -> Slice {
-    let Claimed { job: Job { submission, state }, runnable } = claimed;
+fn make_slice(claimed: &Claimed, input: Bytes, deadline: Timestamp) -> Slice {
+    let Claimed { job: Job { submission, state }, runnable, entered } = claimed;
     Slice {
         job: submission.id,
         name: submission.display_name(),
@@ -158,20 +163,22 @@ fn make_slice(claimed: &Claimed, input: Bytes, signals: SignalLine) -> Slice {
         max_attempts: submission.max_attempts.unwrap_or(runnable.policy.retry.max_attempts),
         run: state.runs,
         created_on: submission.created_on,
-        deadline: state.run_started_on.unwrap_or_default().after(runnable.limits.wall),
+        deadline,
         correlation_id: submission.correlation_id.unwrap_or(submission.id),
         depth: submission.depth,
         tags: submission.tags.clone(),
         limits: Arc::clone(&runnable.limits),
         grants: Arc::clone(&runnable.grants),
         config: Arc::clone(&runnable.config),
-        signals,
+        signals: entered.signals().clone(),
     }
 }
 
-/// A stopped guest means another thing once a cancel was asked for: then the grace is over (T33).
+/// What an end means depends on what people wanted meanwhile. A guest that was stopped once a cancel was asked for did not
+/// listen within the grace (T33); one that stops at a safe point unasked gives its slot back (T16).
 fn as_of(status: Status, event: Event) -> Event {
     match event {
+        Event::SafePoint(report) if status == Status::Running => Event::GracefulStop { safe_point: true, report },
         Event::GracefulStop { report, .. } | Event::Deadline(_, report) if status == Status::Canceling => {
             Event::GraceElapsed(report)
         }

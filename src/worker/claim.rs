@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
+use super::running::Entered;
 use crate::domain::change::Change;
 use crate::domain::job::transition::{self, Next};
 use crate::domain::job::{Event, Job};
@@ -15,24 +16,25 @@ use crate::store::{CommitError, Pending};
 /// A lease lasts at least this long (domain.md 4.6).
 const LEASE_MIN: Duration = Duration::from_secs(60);
 
-/// A lease outlives the wall-clock limit of its run by this much, so that it need not be renewed: the sandbox stops the
-/// guest long before the lease can be given away.
-const LEASE_MARGIN: Duration = Duration::from_secs(30);
+/// A lease outlives the wall-clock limit of its run by this much, so that it need not be renewed: there is time to wait
+/// for a slot and to compile the plug-in, and the sandbox stops the guest before the lease can be given away. It may be
+/// long, because the leases of a host that died end with the start of the next (promise 7).
+const LEASE_MARGIN: Duration = Duration::from_secs(600);
 
 /// A claim on its way to the store.
 pub struct Claim {
     next: Job,
-    runnable: Option<Arc<Runnable>>,
+    run: Option<(Arc<Runnable>, Entered)>,
     pending: Pending,
 }
 
 /// A job that this host holds.
-#[derive(Clone, Debug)]
 pub struct Claimed {
     /// The job, as the claim left it.
     pub job: Job,
     /// What runs it.
     pub runnable: Arc<Runnable>,
+    pub(super) entered: Entered,
 }
 
 impl Worker {
@@ -54,13 +56,14 @@ impl Worker {
             return None;
         };
         let next = Job { submission: Arc::clone(submission), state: *state };
+        let run = runnable.map(|runnable| (runnable, self.running.enter((submission.key(), next.state.fence))));
         let pending = self.store.commit(vec![Change::Advance {
             job: submission.key(),
             expected: job.state.revision,
             next: next.state.clone(),
             earlier_run,
         }]);
-        Some(Claim { next, runnable, pending })
+        Some(Claim { next, run, pending })
     }
 
     fn claim_event(&self, runnable: &Runnable, now: Timestamp) -> Event {
@@ -75,7 +78,7 @@ impl Worker {
     /// changed the job first: if they left it ready, the feed has put its new form into the window.
     pub async fn claimed(&self, claim: Claim) -> Result<Option<Claimed>, CommitError> {
         match claim.pending.await {
-            Ok(()) => Ok(claim.runnable.map(|runnable| Claimed { job: claim.next, runnable })),
+            Ok(()) => Ok(claim.run.map(|(runnable, entered)| Claimed { job: claim.next, runnable, entered })),
             Err(CommitError::Conflict { .. }) => {
                 tracing::debug!(job.id = %claim.next.submission.id, "somebody changed the job before its claim");
                 Ok(None)

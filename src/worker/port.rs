@@ -6,8 +6,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Running;
+use super::running::Place;
 use crate::domain::host_call::{HostAnswer, HostCall};
-use crate::domain::id::JobKey;
 use crate::domain::job::{Payload, Progress};
 use crate::sandbox::{BoxFuture, HostPort};
 use crate::store::{Store, payload_bytes};
@@ -24,7 +24,7 @@ pub(crate) struct Written {
 
 /// The port of one attempt.
 pub(crate) struct AttemptPort {
-    job: JobKey,
+    place: Place,
     store: Arc<dyn Store>,
     running: Arc<Running>,
     former_checkpoint: Option<Payload>,
@@ -34,20 +34,21 @@ pub(crate) struct AttemptPort {
 
 impl AttemptPort {
     pub(crate) fn new(
-        job: JobKey,
+        place: Place,
         store: Arc<dyn Store>,
         running: Arc<Running>,
         former_checkpoint: Option<Payload>,
         checkpoint_bytes_max: u64,
     ) -> (Self, Arc<Mutex<Written>>) {
         let written = Arc::<Mutex<Written>>::default();
-        let port = Self { job, store, running, former_checkpoint, checkpoint_bytes_max, written: Arc::clone(&written) };
+        let port =
+            Self { place, store, running, former_checkpoint, checkpoint_bytes_max, written: Arc::clone(&written) };
         (port, written)
     }
 
     fn progress(&self, mut progress: Progress) -> HostAnswer {
         progress.note = progress.note.map(|note| note.chars().take(NOTE_CHARS_MAX).collect());
-        self.running.set_progress(self.job, progress.clone());
+        self.running.set_progress(self.place, progress.clone());
         self.written.lock().progress = Some(progress);
         HostAnswer::Done
     }

@@ -1,6 +1,7 @@
-//! The attempts that run on this host now, and the line to each.
+//! The attempts that this host holds now, and the line to each.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,22 +19,45 @@ struct Entry {
     stop_on: Option<Timestamp>,
 }
 
-/// One entry for each attempt under way.
+/// A run: the job and the fence that it was claimed under.
+pub(crate) type Place = (JobKey, u32);
+
+/// One entry for each attempt that is claimed, whether it has a slot already or waits for one.
 #[derive(Default)]
 pub struct Running {
-    entries: Mutex<HashMap<JobKey, Entry>>,
+    entries: Mutex<BTreeMap<Place, Entry>>,
     signaled: tokio::sync::Notify,
 }
 
-impl Running {
-    /// Enters an attempt.
-    pub fn enter(&self, job: JobKey, signals: SignalLine) {
-        self.entries.lock().insert(job, Entry { signals, ..Entry::default() });
+/// The entry of one attempt; dropping it takes the attempt out.
+pub(crate) struct Entered {
+    running: Arc<Running>,
+    place: Place,
+    signals: SignalLine,
+}
+
+impl Entered {
+    pub(crate) fn place(&self) -> Place {
+        self.place
     }
 
-    /// Takes an attempt out.
-    pub fn leave(&self, job: JobKey) {
-        self.entries.lock().remove(&job);
+    pub(crate) fn signals(&self) -> &SignalLine {
+        &self.signals
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.running.entries.lock().remove(&self.place);
+    }
+}
+
+impl Running {
+    /// Enters an attempt. Done before its claim is written, so that no wish of a person can miss it.
+    pub(crate) fn enter(self: &Arc<Self>, place: Place) -> Entered {
+        let signals = SignalLine::default();
+        self.entries.lock().insert(place, Entry { signals: signals.clone(), ..Entry::default() });
+        Entered { running: Arc::clone(self), place, signals }
     }
 
     /// How many there are.
@@ -48,17 +72,15 @@ impl Running {
 
     /// Some of the jobs, earliest submission first.
     pub fn some(&self, limit: usize) -> Vec<JobKey> {
-        let mut keys: Vec<_> = self.entries.lock().keys().copied().collect();
-        keys.sort_unstable();
+        let mut keys: Vec<_> = self.entries.lock().keys().map(|(job, _)| *job).collect();
+        keys.dedup();
         keys.truncate(limit);
         keys
     }
 
     /// Asks one handler for something.
     pub fn raise(&self, job: JobKey, signal: Signal) {
-        if let Some(entry) = self.entries.lock().get(&job) {
-            entry.signals.raise(signal);
-        }
+        self.entries.lock().range(runs_of(job)).for_each(|(_, entry)| entry.signals.raise(signal));
         self.signaled.notify_one();
     }
 
@@ -94,14 +116,18 @@ impl Running {
     }
 
     /// Remembers how far a handler says it has come.
-    pub fn set_progress(&self, job: JobKey, progress: Progress) {
-        if let Some(entry) = self.entries.lock().get_mut(&job) {
+    pub(crate) fn set_progress(&self, place: Place, progress: Progress) {
+        if let Some(entry) = self.entries.lock().get_mut(&place) {
             entry.progress = Some(progress);
         }
     }
 
     /// How far a handler says it has come.
     pub fn progress(&self, job: JobKey) -> Option<Progress> {
-        self.entries.lock().get(&job)?.progress.clone()
+        self.entries.lock().range(runs_of(job)).next_back()?.1.progress.clone()
     }
+}
+
+fn runs_of(job: JobKey) -> std::ops::RangeInclusive<Place> {
+    (job, 0)..=(job, u32::MAX)
 }
