@@ -31,3 +31,5 @@ pub mod telemetry;
 pub mod cli;
 #[cfg(feature = "host")]
 pub mod ui;
+#[cfg(feature = "host")]
+pub mod api;

@@ -1,6 +1,8 @@
 //! The sandbox against real components: what is taken, what runs, and what is stopped.
 
+mod admission;
 mod fixtures;
+mod limits;
 mod runs;
 
 #[path = "../support/mod.rs"]

@@ -10,9 +10,10 @@ const TARGET: &str = "wasm32-wasip2";
 pub(crate) fn built_plugin(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(build_plugins);
-    let file = folder.join(format!("{}.wasm", name.replace('-', "_")));
-    assert!(file.is_file(), "no plug-in `{name}` was built: {} is missing", file.display());
-    file
+    // Cargo keeps the dashes of a program's name and not those of a library's.
+    let names = [name.to_owned(), name.replace('-', "_")];
+    let file = names.iter().map(|name| folder.join(format!("{name}.wasm"))).find(|file| file.is_file());
+    file.unwrap_or_else(|| panic!("no plug-in `{name}` was built in {}", folder.display()))
 }
 
 fn build_plugins() -> PathBuf {

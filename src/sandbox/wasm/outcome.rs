@@ -153,6 +153,9 @@ fn breach_of(error: &wasmtime::Error, facts: &Facts<'_>) -> Option<Breach> {
         let at_least = facts.guest.slice.limits.host_call_bytes;
         return Some(if stack(error).is_some() { Breach::HostCallBytes } else { Breach::Output { at_least } });
     }
+    if said.contains("requested len") && said.contains("exceeds limit") {
+        return Some(Breach::HostCallBytes);
+    }
     None
 }
 
@@ -164,7 +167,7 @@ fn trapped(error: &wasmtime::Error, facts: &Facts<'_>) -> Failure {
     }
     let cause = text::neutral(&error.root_cause().to_string(), MESSAGE_BYTES);
     let (code, message) = match trap {
-        Some(_) => (code::GUEST_TRAP, format!("trapped: {cause}")),
+        Some(_) => (code::GUEST_TRAP, format!("trapped: {}", cause.trim_start_matches("wasm trap: "))),
         None if facts.guest.has_started => (code::GUEST_TRAP, format!("trapped in a call of the host: {cause}")),
         None => (code::INCOMPATIBLE_START, format!("could not be started: {cause}")),
     };
@@ -185,8 +188,16 @@ fn stack(error: &wasmtime::Error) -> Option<String> {
         return None;
     }
     let told = backtrace.to_string();
-    let frames: Vec<&str> = told.lines().skip(1).collect();
+    let frames: Vec<&str> = told.lines().skip(1).map(without_hash).collect();
     Some(text::neutral(frames.join("\n").trim_end(), STACK_TEXT_BYTES))
+}
+
+/// A frame without the `::h0123456789abcdef` that Rust puts behind names.
+fn without_hash(frame: &str) -> &str {
+    match frame.rsplit_once("::h") {
+        Some((name, hash)) if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => name,
+        _ => frame,
+    }
 }
 
 fn exited(code: i32, facts: &Facts<'_>) -> SliceEnd {

@@ -19,13 +19,10 @@ use crate::sandbox::Slice;
 /// Bytes that a stream takes in one write.
 const PERMIT: usize = 64 << 10;
 
-/// Random bytes of one call.
-const RANDOM_BYTES: u64 = 1 << 20;
-
 /// The context of a slice: without preopened folders, with every address denied, which are the builder's defaults.
 pub(crate) fn context(slice: &Slice, shared: &Arc<Shared>, output: &Option<Output>) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
-    builder.max_random_size(RANDOM_BYTES.min(slice.limits.host_call_bytes));
+    builder.max_random_size(slice.limits.host_call_bytes);
     builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
     builder.stderr(GuestStream::log(Source::Stderr, shared));
     match output {

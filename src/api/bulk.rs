@@ -1,0 +1,167 @@
+//! Many jobs in one request: NDJSON, read as it comes, taken whole or not at all.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use bytes::BytesMut;
+
+use super::body::{Chunks, LARGE_BODY_BYTES_MAX};
+use super::error::ApiError;
+use super::json::{self, JsonFault};
+use super::params::Params;
+use super::view::{BulkView, LineProblem, SubmitBody};
+use super::{ApiState, intake};
+use crate::domain::code;
+use crate::domain::id::TenantId;
+use crate::jobs::{BulkError, NewJob, SubmitError};
+
+/// The most jobs of one request.
+const JOBS_MAX: usize = 100_000;
+
+/// The longest line, in bytes: as much as one job may have that comes alone.
+const LINE_BYTES_MAX: usize = 2 << 20;
+
+/// How many faulty lines are told of.
+const PROBLEMS_MAX: usize = 20;
+
+/// Takes jobs, one on each line.
+pub(super) async fn submit(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<BulkView>), ApiError> {
+    Params::of(&uri, &[])?;
+    let _turn = state.large_body_turn().await?;
+    let mut lines = Lines::new(state.tenant());
+    let mut chunks = Chunks::open(&headers, body, LARGE_BODY_BYTES_MAX).await?;
+    while let Some(chunk) = chunks.next().await? {
+        lines.feed(&chunk);
+        if lines.is_hopeless() {
+            chunks.discard().await;
+            break;
+        }
+    }
+    let (jobs, numbers) = lines.finish()?;
+    let runtime = tokio::runtime::Handle::current();
+    let ids = state.blocking(move |host| {
+        // Checking a hundred thousand jobs and keeping their large inputs is work for another thread.
+        runtime.block_on(host.jobs.submit_bulk(jobs)).map_err(|error| refused(error, &numbers))
+    });
+    let ids: Vec<_> = ids.await?.iter().map(ToString::to_string).collect();
+    let view = BulkView { count: ids.len(), first: ids.first().cloned(), last: ids.last().cloned(), ids };
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+/// The lines read so far.
+struct Lines {
+    tenant: TenantId,
+    rest: BytesMut,
+    number: usize,
+    jobs: Vec<NewJob>,
+    numbers: Vec<usize>,
+    problems: Vec<LineProblem>,
+    faulty: usize,
+}
+
+impl Lines {
+    fn new(tenant: TenantId) -> Self {
+        Self {
+            tenant,
+            rest: BytesMut::new(),
+            number: 0,
+            jobs: Vec::new(),
+            numbers: Vec::new(),
+            problems: Vec::new(),
+            faulty: 0,
+        }
+    }
+
+    fn feed(&mut self, chunk: &[u8]) {
+        let mut chunk = chunk;
+        while let Some(end) = chunk.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = chunk.split_at(end);
+            self.rest.extend_from_slice(line);
+            self.end_line();
+            chunk = rest.get(1..).unwrap_or_default();
+        }
+        self.rest.extend_from_slice(chunk);
+    }
+
+    /// Whether no later line can make the request acceptable or its answer more useful.
+    fn is_hopeless(&self) -> bool {
+        self.rest.len() > LINE_BYTES_MAX || self.problems.len() >= PROBLEMS_MAX || self.jobs.len() > JOBS_MAX
+    }
+
+    fn end_line(&mut self) {
+        self.number += 1;
+        let line = self.rest.split();
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        if line.len() > LINE_BYTES_MAX {
+            return self.fault(code::BODY_TOO_LARGE.name, &too_long());
+        }
+        let read = json::parse::<SubmitBody>(&line, SubmitBody::FIELDS);
+        match read.and_then(|asked| intake::new_job(self.tenant, asked)) {
+            Err(JsonFault { code, field: _, detail }) => self.fault(code.name, &detail.replace("(line 1, ", "(")),
+            // What is not going to be taken need not be kept.
+            Ok(_) if self.faulty > 0 => {}
+            Ok(job) => {
+                self.jobs.push(job);
+                self.numbers.push(self.number);
+            }
+        }
+    }
+
+    fn fault(&mut self, code: &str, detail: &str) {
+        self.faulty += 1;
+        self.jobs.clear();
+        self.numbers.clear();
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(LineProblem { line: self.number, code: code.to_owned(), detail: detail.to_owned() });
+        }
+    }
+
+    fn finish(mut self) -> Result<(Vec<NewJob>, Vec<usize>), ApiError> {
+        if self.rest.len() > LINE_BYTES_MAX {
+            self.number += 1;
+            self.fault(code::BODY_TOO_LARGE.name, &too_long());
+        } else if !self.rest.is_empty() {
+            self.end_line();
+        }
+        if let Some(first) = self.problems.first() {
+            let more = match self.faulty {
+                1 => String::new(),
+                faulty => format!(" ({} more lines are faulty)", faulty - 1),
+            };
+            let detail = format!("line {}: {}{more}; nothing was taken", first.line, first.detail);
+            return Err(ApiError::new(code::BULK_LINE, detail).with_lines(self.problems));
+        }
+        if self.jobs.len() > JOBS_MAX {
+            let detail = format!("the request has more than {JOBS_MAX} jobs; nothing was taken");
+            return Err(ApiError::new(code::BODY_TOO_LARGE, detail));
+        }
+        Ok((self.jobs, self.numbers))
+    }
+}
+
+fn too_long() -> String {
+    format!("the line is longer than {LINE_BYTES_MAX} bytes")
+}
+
+/// Says whose line a refusal is about.
+fn refused(error: BulkError, numbers: &[usize]) -> ApiError {
+    let BulkError { index, error } = error;
+    let is_of_line = matches!(error, SubmitError::Unfit(_));
+    let error = ApiError::from(error);
+    match numbers.get(index) {
+        Some(&line) if is_of_line => {
+            let (code, detail) = (error.code().name.to_owned(), error.detail().to_owned());
+            ApiError::new(code::BULK_LINE, format!("line {line}: {detail}; nothing was taken"))
+                .with_lines(vec![LineProblem { line, code, detail }])
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,247 @@
+//! Errors on their way out: the only place that turns what went wrong into a status and a problem document.
+
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use super::view::{GrantView, LineProblem, Problem};
+use crate::domain::code::{self, Code};
+use crate::domain::job::transition::Refused;
+use crate::jobs::{SteerError, SubmitError};
+use crate::registry::{InstallError, Unfit};
+use crate::sandbox::Rejection;
+use crate::store::{CommitError, ReadError};
+
+/// How long a client should wait before it asks a busy host again, in seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// A request that was not done, and why.
+#[derive(Debug)]
+pub struct ApiError(Box<Fault>);
+
+#[derive(Debug)]
+struct Fault {
+    code: Code,
+    status: StatusCode,
+    detail: String,
+    next: Option<String>,
+    field: Option<String>,
+    errors: Vec<LineProblem>,
+    missing_grants: Vec<GrantView>,
+    add_to_config: Option<String>,
+}
+
+impl ApiError {
+    /// An error of the catalogue, with what is wrong this time.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self(Box::new(Fault {
+            code,
+            status: status_of(code),
+            detail: detail.into(),
+            next: None,
+            field: None,
+            errors: Vec::new(),
+            missing_grants: Vec::new(),
+            add_to_config: None,
+        }))
+    }
+
+    /// A field or query parameter that is not acceptable.
+    pub(super) fn field(name: &str, detail: impl Into<String>) -> Self {
+        let mut error = Self::new(code::BAD_FIELD, detail);
+        error.0.field = Some(name.to_owned());
+        error
+    }
+
+    /// The same with the exact next command.
+    #[must_use]
+    pub(super) fn with_next(mut self, next: impl Into<String>) -> Self {
+        self.0.next = Some(next.into());
+        self
+    }
+
+    /// The same with another status than the code's.
+    #[must_use]
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// The same with the lines that are at fault.
+    #[must_use]
+    pub(super) fn with_lines(mut self, errors: Vec<LineProblem>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
+    /// The same with what to add to backroom.toml.
+    #[must_use]
+    pub(super) fn with_config_lines(mut self, lines: String) -> Self {
+        self.0.add_to_config = Some(lines);
+        self
+    }
+
+    /// The entry of the catalogue.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// What is wrong this time.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    fn problem(&self) -> Problem {
+        let Fault { code, status, detail, next, field, errors, missing_grants, add_to_config } = &*self.0;
+        Problem {
+            kind: format!("/errors/{}", code.name),
+            title: code.title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.clone(),
+            code: code.name.to_owned(),
+            next: next.clone().unwrap_or_else(|| code.remedy.to_owned()),
+            field: field.clone(),
+            errors: errors.clone(),
+            missing_grants: missing_grants.clone(),
+            add_to_config: add_to_config.clone(),
+        }
+    }
+}
+
+fn status_of(code: Code) -> StatusCode {
+    match code {
+        code::BAD_JSON | code::BODY_CUT_OFF => StatusCode::BAD_REQUEST,
+        code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
+        code::FOREIGN_ORIGIN => StatusCode::FORBIDDEN,
+        code::UNKNOWN_PLUGIN | code::UNKNOWN_JOB | code::UNKNOWN_PATH | code::UNKNOWN_VERSION => StatusCode::NOT_FOUND,
+        code::WRONG_STATE | code::VERSION_EXISTS | code::PLUGIN_IN_USE | code::MISSING_GRANT => StatusCode::CONFLICT,
+        code::BODY_TOO_LARGE | code::INPUT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
+        code::BUSY | code::STORE_FAILED => StatusCode::SERVICE_UNAVAILABLE,
+        code::DISK_FULL => StatusCode::INSUFFICIENT_STORAGE,
+        code::INTERNAL | code::STORE_DAMAGED | code::HOST_FAULT => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        if self.0.status.is_server_error() && self.0.code != code::BUSY {
+            tracing::error!(error.code = problem.code, error.message = problem.detail, "a request was not done");
+        }
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (self.0.status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.0.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Unfit> for ApiError {
+    fn from(unfit: Unfit) -> Self {
+        let detail = unfit.to_string();
+        match unfit {
+            Unfit::UnknownPlugin { .. } => Self::new(code::UNKNOWN_PLUGIN, detail).with_next("backroom plugin list"),
+            Unfit::UnknownHandler { plugin, .. } => {
+                Self::new(code::UNKNOWN_HANDLER, detail).with_next(format!("backroom plugin show {plugin}"))
+            }
+            Unfit::InputTooLarge { .. } => Self::new(code::INPUT_TOO_LARGE, detail),
+        }
+    }
+}
+
+impl From<CommitError> for ApiError {
+    fn from(error: CommitError) -> Self {
+        let code = match error {
+            CommitError::Conflict { .. } => {
+                return Self::new(code::BUSY, "others changed the same thing at the same time; nothing was done");
+            }
+            CommitError::Full => code::DISK_FULL,
+            CommitError::Failed(_) => code::STORE_FAILED,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        let code = match error {
+            ReadError::Damaged(_) => code::STORE_DAMAGED,
+            ReadError::Failed(_) => code::STORE_FAILED,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SubmitError::Unfit(unfit) => unfit.into(),
+            SubmitError::KeyMismatch { job, .. } => {
+                Self::new(code::IDEMPOTENCY_MISMATCH, detail).with_next(format!("backroom job show {job}"))
+            }
+            SubmitError::KeyOfDeleted { .. } => {
+                Self::new(code::UNKNOWN_JOB, detail).with_next("Use a new Idempotency-Key to submit it again.")
+            }
+            SubmitError::BadKey { .. } => Self::field("Idempotency-Key", detail),
+            SubmitError::Commit(error) => error.into(),
+            SubmitError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<SteerError> for ApiError {
+    fn from(error: SteerError) -> Self {
+        let detail = error.to_string();
+        match error {
+            SteerError::Unknown(_) => Self::new(code::UNKNOWN_JOB, detail).with_next("backroom job list"),
+            SteerError::Refused(Refused { .. }) => Self::new(code::WRONG_STATE, detail),
+            SteerError::Commit(error) => error.into(),
+            SteerError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        let Rejection { code, message, next } = rejection;
+        let error = Self::new(code, message);
+        match next {
+            Some(next) => error.with_next(next),
+            None => error,
+        }
+    }
+}
+
+impl From<InstallError> for ApiError {
+    fn from(error: InstallError) -> Self {
+        let detail = error.to_string();
+        match error {
+            InstallError::Rejected(rejection) => rejection.into(),
+            InstallError::Unknown(unfit) => unfit.into(),
+            InstallError::UnknownVersion { plugin, .. } => {
+                Self::new(code::UNKNOWN_VERSION, detail).with_next(format!("backroom plugin show {plugin}"))
+            }
+            InstallError::VersionExists { .. } => Self::new(code::VERSION_EXISTS, detail),
+            InstallError::NotGranted { plugin, version, missing } => {
+                let next = format!("backroom plugin activate {plugin} {version}");
+                let mut error = Self::new(code::MISSING_GRANT, detail).with_next(next);
+                error.0.missing_grants = missing.iter().map(GrantView::from).collect();
+                error
+            }
+            InstallError::InUse { plugin, .. } => {
+                Self::new(code::PLUGIN_IN_USE, detail).with_next(format!("backroom plugin remove {plugin} --force"))
+            }
+            InstallError::Commit(error) => error.into(),
+            InstallError::Read(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Who may speak to this host: no web page of another site, nobody without the token, and not too many at once.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest as _, Sha256};
+
+use super::ApiState;
+use super::error::ApiError;
+use crate::domain::code;
+
+/// Addresses that answer without a token: they tell nothing about jobs or plug-ins.
+const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json"];
+
+/// The names under which this host may be addressed, and the token that opens it.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    listen: SocketAddr,
+    allowed_hosts: Arc<[String]>,
+    token: Option<[u8; 32]>,
+}
+
+impl Guard {
+    /// A guard of a host that listens on `listen`. `allowed_hosts` are further names for it, such as that of a proxy in
+    /// front; without a `token` everybody who reaches it may speak.
+    pub fn new(listen: SocketAddr, allowed_hosts: &[String], token: Option<&str>) -> Self {
+        Self {
+            listen,
+            allowed_hosts: allowed_hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            token: token.map(|token| Sha256::digest(token).into()),
+        }
+    }
+
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        self.check_site(request)?;
+        let path = request.uri().path();
+        let is_open = OPEN_PATHS.contains(&path) || path.starts_with("/errors/");
+        if is_open { Ok(()) } else { self.check_token(request.headers()) }
+    }
+
+    /// A name that is not ours would let a page of that name read our answers (DNS rebinding); an origin that is not ours is
+    /// a page of another site.
+    fn check_site(&self, request: &Request) -> Result<(), ApiError> {
+        let host = host_of(request)?;
+        if !self.is_ours(host.host()) {
+            return Err(foreign(format!("the Host header names `{host}`, which is not this host")));
+        }
+        for origin in request.headers().get_all(ORIGIN) {
+            let text = origin.to_str().unwrap_or("(not ASCII)");
+            let authority = text.split_once("://").and_then(|(_, rest)| rest.parse::<Authority>().ok());
+            let is_same = authority.as_ref().is_some_and(|authority| *authority == host);
+            let is_allowed = authority.as_ref().is_some_and(|authority| self.is_allowed(authority.host()));
+            if !is_same && !is_allowed {
+                return Err(foreign(format!("the Origin header names `{text}`, which is another site than `{host}`")));
+            }
+        }
+        let from_elsewhere = request.headers().get("sec-fetch-site").is_some_and(|value| value == "cross-site");
+        let has_origin = request.headers().contains_key(ORIGIN);
+        if from_elsewhere && !has_origin && !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Err(foreign("the browser says that a page of another site sent the request".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        match bare.parse::<IpAddr>() {
+            // A name can be rebound to our address, a literal address cannot.
+            Ok(address) => {
+                let listens = self.listen.ip();
+                address.is_loopback() || address == listens || listens.is_unspecified() || self.is_allowed(host)
+            }
+            Err(_) => {
+                let name = bare.trim_end_matches('.').to_ascii_lowercase();
+                name == "localhost" || name.ends_with(".localhost") || self.is_allowed(host)
+            }
+        }
+    }
+
+    fn is_allowed(&self, host: &str) -> bool {
+        self.allowed_hosts.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let Some(expected) = &self.token else { return Ok(()) };
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some(token) = given.and_then(|value| strip_scheme(value, "bearer")) else {
+            return Err(ApiError::new(code::UNAUTHORIZED, "the request carries no `Authorization: Bearer` header"));
+        };
+        // Hashes have one length and hide how much of the token was right; the sum hides where they differ.
+        let given: [u8; 32] = Sha256::digest(token).into();
+        let difference = given.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
+        if difference == 0 { Ok(()) } else { Err(ApiError::new(code::UNAUTHORIZED, "the token is not this host's")) }
+    }
+}
+
+fn strip_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+    let (given, rest) = value.split_once(' ')?;
+    given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
+}
+
+fn host_of(request: &Request) -> Result<Authority, ApiError> {
+    let mut values = request.headers().get_all(HOST).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(foreign("the request has two Host headers".to_owned()));
+    }
+    let header = first.and_then(|value| value.to_str().ok()?.parse().ok());
+    let authority = header.or_else(|| request.uri().authority().cloned());
+    authority.ok_or_else(|| foreign("the request has no Host header that could be read".to_owned()))
+}
+
+fn foreign(detail: String) -> ApiError {
+    ApiError::new(code::FOREIGN_ORIGIN, detail)
+}
+
+/// Lets a request through or answers it.
+pub(super) async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    if let Err(error) = state.guard().check(&request) {
+        return error.into_response();
+    }
+    let Ok(_permit) = state.requests().try_acquire_owned() else {
+        return ApiError::new(code::BUSY, "as many requests are under way as this host takes").into_response();
+    };
+    next.run(request).await
+}

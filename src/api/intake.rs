@@ -1,0 +1,174 @@
+//! From what a caller sent to a job that the runtime can take: names, bounds and times are checked here.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::json::{JsonFault, unknown_name};
+use super::view::SubmitBody;
+use crate::domain::id::{HandlerName, InvalidName, PluginName, QueueName, TenantId};
+use crate::domain::time::Timestamp;
+use crate::jobs::NewJob;
+
+/// Who is said to have done what came through the API.
+pub(super) const CALLER: &str = "api";
+
+const QUEUES: &[&str] = &["default", "bulk", "maintenance"];
+const PRIORITIES: std::ops::RangeInclusive<i64> = -100..=100;
+const ATTEMPTS_MAX: u64 = 1_000;
+const NAME_CHARS_MAX: usize = 256;
+const TAGS_MAX: usize = 20;
+const TAG_CHARS_MAX: usize = 64;
+const ENTRIES_MAX: usize = 64;
+const ENTRY_BYTES_MAX: usize = 32 << 10;
+
+/// Checks a submit and makes a job of it.
+pub(super) fn new_job(tenant: TenantId, body: SubmitBody) -> Result<NewJob, JsonFault> {
+    let SubmitBody {
+        plugin,
+        handler,
+        input,
+        input_text,
+        input_base64,
+        name,
+        args,
+        env,
+        at,
+        expires_on,
+        priority,
+        queue,
+        tags,
+        max_attempts,
+    } = body;
+    let env: Vec<_> = env.into_iter().collect();
+    check_entries(&args, &env)?;
+    check_tags(&tags)?;
+    let at = at.map(|text| time("at", &text)).transpose()?;
+    let expires_on = expires_on.map(|text| time("expires_on", &text)).transpose()?;
+    if let (Some(at), Some(end)) = (at, expires_on)
+        && end <= at
+    {
+        return Err(JsonFault::field("expires_on", format!("`expires_on` ({end}) must be later than `at` ({at})")));
+    }
+    Ok(NewJob {
+        tenant,
+        plugin: named("plugin", PluginName::new(&plugin))?,
+        handler: handler.map(|text| named("handler", HandlerName::new(&text))).transpose()?,
+        input: input_bytes(input, input_text, input_base64)?,
+        name: name.map(display_name).transpose()?,
+        args,
+        env,
+        queue: queue_named(queue.as_deref())?,
+        priority: checked_priority(priority.unwrap_or(0))?,
+        at,
+        expires_on,
+        tags,
+        max_attempts: max_attempts.map(attempts).transpose()?,
+        by: Some(CALLER.to_owned()),
+    })
+}
+
+fn named<T>(field: &str, name: Result<T, InvalidName>) -> Result<T, JsonFault> {
+    name.map_err(|error| JsonFault::field(field, error.to_string()))
+}
+
+fn input_bytes(json: Option<Box<RawValue>>, text: Option<String>, base64: Option<String>) -> Result<Bytes, JsonFault> {
+    match (json, text, base64) {
+        (None, None, None) => Ok(Bytes::new()),
+        (Some(json), None, None) => Ok(Bytes::from(Box::<str>::from(json).into_string())),
+        (None, Some(text), None) => Ok(Bytes::from(text)),
+        (None, None, Some(encoded)) => {
+            let decoded = BASE64.decode(&encoded);
+            let decoded = decoded.map_err(|error| {
+                JsonFault::field("input_base64", format!("field `input_base64` is no base64: {error}"))
+            })?;
+            Ok(Bytes::from(decoded))
+        }
+        _ => Err(JsonFault::field("input", "give one of `input`, `input_text` and `input_base64`, not several")),
+    }
+}
+
+fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(40).collect();
+        JsonFault::field(field, format!("field `{field}`: `{shown}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
+    })
+}
+
+fn display_name(name: String) -> Result<String, JsonFault> {
+    let length = name.chars().count();
+    if length > NAME_CHARS_MAX {
+        let detail = format!("field `name` has {length} characters; at most {NAME_CHARS_MAX} are kept");
+        return Err(JsonFault::field("name", detail));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(JsonFault::field("name", "field `name` holds a control character"));
+    }
+    Ok(name)
+}
+
+fn queue_named(name: Option<&str>) -> Result<QueueName, JsonFault> {
+    let Some(name) = name else { return Ok(QueueName::default_queue()) };
+    if !QUEUES.contains(&name) {
+        return Err(JsonFault::field("queue", unknown_name("queue", name, QUEUES)));
+    }
+    named("queue", QueueName::new(name))
+}
+
+fn checked_priority(priority: i64) -> Result<i8, JsonFault> {
+    let priority = Some(priority).filter(|priority| PRIORITIES.contains(priority));
+    let checked = priority.and_then(|priority| i8::try_from(priority).ok());
+    checked.ok_or_else(|| JsonFault::field("priority", "field `priority` must be from -100 to 100"))
+}
+
+fn attempts(attempts: u64) -> Result<u32, JsonFault> {
+    let attempts = Some(attempts).filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts));
+    let checked = attempts.and_then(|attempts| u32::try_from(attempts).ok());
+    checked.ok_or_else(|| {
+        JsonFault::field("max_attempts", format!("field `max_attempts` must be from 1 to {ATTEMPTS_MAX}"))
+    })
+}
+
+fn check_tags(tags: &[String]) -> Result<(), JsonFault> {
+    if tags.len() > TAGS_MAX {
+        let detail = format!("field `tags` has {} entries; at most {TAGS_MAX} are taken", tags.len());
+        return Err(JsonFault::field("tags", detail));
+    }
+    let fits = |tag: &&String| (1..=TAG_CHARS_MAX).contains(&tag.chars().count()) && !tag.chars().any(char::is_control);
+    if !tags.iter().all(|tag| fits(&tag)) {
+        let detail = format!("each of `tags` has 1 to {TAG_CHARS_MAX} characters and no control characters");
+        return Err(JsonFault::field("tags", detail));
+    }
+    Ok(())
+}
+
+fn check_entries(args: &[String], env: &[(String, String)]) -> Result<(), JsonFault> {
+    for (field, count) in [("args", args.len()), ("env", env.len())] {
+        if count > ENTRIES_MAX {
+            let detail = format!("field `{field}` has {count} entries; at most {ENTRIES_MAX} are taken");
+            return Err(JsonFault::field(field, detail));
+        }
+    }
+    let in_args: usize = args.iter().map(String::len).sum();
+    let in_env: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if in_args + in_env > ENTRY_BYTES_MAX {
+        let detail = format!(
+            "`args` and `env` have {} bytes together; at most {ENTRY_BYTES_MAX} are taken. Large data belongs in `input`",
+            in_args + in_env
+        );
+        return Err(JsonFault::field(if in_args > in_env { "args" } else { "env" }, detail));
+    }
+    if args.iter().any(|arg| arg.contains('\0')) {
+        return Err(JsonFault::field("args", "field `args` holds a zero character"));
+    }
+    let bad_name =
+        |(name, value): &(String, String)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0');
+    if env.iter().any(bad_name) {
+        return Err(JsonFault::field(
+            "env",
+            "names in `env` are not empty and hold no `=`; nothing in it holds a zero character",
+        ));
+    }
+    Ok(())
+}

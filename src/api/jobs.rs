@@ -1,0 +1,373 @@
+//! One job or a list of them: submit, show, look inside, cancel, delete.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::error::ApiError;
+use super::params::{Params, number_within};
+use super::view::{AttemptView, AttemptsView, JobFacts, JobPageView, JobView, Output, SubmitBody};
+use super::{ApiState, body, intake, json};
+use crate::app::Host;
+use crate::domain::code;
+use crate::domain::id::{HandlerName, JobId, PluginName, Sequence, TenantId};
+use crate::domain::job::{Job, Payload, Run, Status};
+use crate::domain::query::{JobFilter, JobQuery, Page};
+use crate::domain::time::Timestamp;
+use crate::jobs::Submitted;
+use crate::store::ReadError;
+
+/// The header that makes a repeated submit return the first job.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Tells that a submit was a repeated one.
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The longest wait for a job's end, in seconds.
+const WAIT_SECONDS_MAX: u64 = 60;
+
+const PAGE_JOBS: u64 = 50;
+const PAGE_JOBS_MAX: u64 = 200;
+
+/// How many bounded queries one page may take when few jobs match.
+const QUERIES_PER_PAGE: usize = 16;
+
+const LIST_PARAMS: &[&str] = &["state", "plugin", "handler", "tag", "q", "from", "before", "limit", "cursor"];
+
+/// Takes a job.
+pub(super) async fn submit(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let params = Params::of(&uri, &["wait"])?;
+    let wait = params.read("wait", |text| number_within(text, 0, WAIT_SECONDS_MAX))?;
+    let key = idempotency_key(&headers)?;
+    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
+    let new = intake::new_job(state.tenant(), asked)?;
+    let Submitted { job, repeated } = state.host().jobs.submit(new, key.as_deref()).await?;
+    let job = match wait {
+        Some(seconds) => wait_for_end(&state, job, Duration::from_secs(seconds)).await?,
+        None => job,
+    };
+    let status = match (wait, repeated) {
+        (Some(_), _) if !job.state.status.is_final() => StatusCode::ACCEPTED,
+        (_, true) => StatusCode::OK,
+        (_, false) => StatusCode::CREATED,
+    };
+    let view = shown(&state, job).await?;
+    let location = HeaderValue::from_str(&format!("/v1/jobs/{}", view.id));
+    let mut response = (status, Json(view)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    if repeated {
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(ApiError::field("Idempotency-Key", "the header Idempotency-Key stands there twice"));
+    }
+    let key = value.to_str();
+    let key =
+        key.map_err(|_| ApiError::field("Idempotency-Key", "the header Idempotency-Key holds more than ASCII"))?;
+    Ok(Some(key.to_owned()))
+}
+
+async fn wait_for_end(state: &ApiState, job: Job, patience: Duration) -> Result<Job, ApiError> {
+    let present = job.clone();
+    tokio::select! {
+        ended = state.host().jobs.wait(job, patience) => Ok(ended?),
+        () = state.closed() => Ok(present),
+    }
+}
+
+/// Shows one job.
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<JobView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let job = found(&state, &id).await?;
+    Ok(Json(shown(&state, job).await?))
+}
+
+/// Lists jobs, newest first.
+pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<JobPageView>, ApiError> {
+    let query = list_query(state.tenant(), &Params::of(&uri, LIST_PARAMS)?)?;
+    let page = state.blocking(move |host| page_of(host, query)).await?;
+    Ok(Json(page))
+}
+
+fn list_query(tenant: TenantId, params: &Params) -> Result<JobQuery, ApiError> {
+    let filter = JobFilter {
+        statuses: params.read("state", statuses)?.unwrap_or_default(),
+        plugin: params.read("plugin", PluginName::new)?,
+        handler: params.read("handler", HandlerName::new)?,
+        tag: params.text("tag").map(str::to_owned),
+        text: params.text("q").map(str::to_owned),
+        created_from: params.read("from", point_in_time)?,
+        created_before: params.read("before", point_in_time)?,
+    };
+    let limit = params.read("limit", |text| number_within(text, 1, PAGE_JOBS_MAX))?.unwrap_or(PAGE_JOBS);
+    let limit = usize::try_from(limit).unwrap_or(1);
+    Ok(JobQuery { tenant, filter, before: params.read("cursor", cursor)?, limit })
+}
+
+fn statuses(text: &str) -> Result<Vec<Status>, String> {
+    let words = Status::ALL.map(Status::word);
+    let status = |word: &str| Status::from_word(word).ok_or_else(|| json::unknown_name("state", word, &words));
+    text.split(',').map(|word| status(word.trim())).collect()
+}
+
+fn point_in_time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("`{text}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
+}
+
+fn cursor(text: &str) -> Result<Sequence, String> {
+    let number = text.strip_prefix('c').and_then(|digits| u64::from_str_radix(digits, 36).ok());
+    number.map(Sequence).ok_or_else(|| "it is not a cursor that a page named as `next`".to_owned())
+}
+
+fn cursor_text(sequence: Sequence) -> String {
+    let mut digits = Vec::new();
+    let mut rest = sequence.0;
+    loop {
+        let digit = u32::try_from(rest % 36).ok().and_then(|digit| char::from_digit(digit, 36));
+        digits.push(digit.unwrap_or('0'));
+        rest /= 36;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits.push('c');
+    digits.iter().rev().collect()
+}
+
+/// Asks the store until the page is full, for one query looks at a bounded number of jobs only.
+fn page_of(host: &Host, mut query: JobQuery) -> Result<JobPageView, ReadError> {
+    let mut jobs = Vec::new();
+    let mut next = None;
+    for _ in 0..QUERIES_PER_PAGE {
+        let page = host.jobs.list(&query)?;
+        let Page { jobs: more, next: rest } = page;
+        query.limit -= more.len().min(query.limit);
+        jobs.extend(more.iter().map(|job| JobView::of(job, facts(host, job))));
+        next = rest;
+        query.before = rest;
+        if rest.is_none() || query.limit == 0 {
+            break;
+        }
+    }
+    Ok(JobPageView { jobs, next: next.map(cursor_text) })
+}
+
+/// The runs of a job.
+pub(super) async fn attempts(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<AttemptsView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let job = found(&state, &id).await?;
+    let attempts = state.blocking(move |host| {
+        let under_way = AttemptView::under_way(&job);
+        let closed = host.jobs.runs(&job)?;
+        Ok::<_, ReadError>(closed.into_iter().map(AttemptView::from).chain(under_way).collect())
+    });
+    Ok(Json(AttemptsView { attempts: attempts.await? }))
+}
+
+/// What a job logged, all of its runs or those of one attempt, as text.
+pub(super) async fn logs(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let params = Params::of(&uri, &["attempt"])?;
+    let attempt = params.read("attempt", |text| number_within(text, 1, u64::from(u32::MAX)))?;
+    let job = found(&state, &id).await?;
+    let attempts = job.state.attempt;
+    if let Some(asked) = attempt
+        && asked > u64::from(attempts)
+    {
+        return Err(ApiError::field("attempt", format!("there is no attempt {asked}; the job has {attempts}")));
+    }
+    let wanted = move |run: &Run| attempt.is_none_or(|attempt| u64::from(run.attempt) == attempt);
+    let text = state.blocking(move |host| log_of(host, &job, wanted)).await?;
+    Ok(raw("text/plain; charset=utf-8", "inline", text))
+}
+
+/// The logs one after another; where there are several, each begins with a line that says whose it is.
+fn log_of(host: &Host, job: &Job, wanted: impl Fn(&Run) -> bool) -> Result<Bytes, ReadError> {
+    let runs = host.jobs.runs(job)?;
+    let logs: Vec<_> = runs.iter().filter(|run| wanted(run)).filter_map(|run| Some((run, run.log.as_ref()?))).collect();
+    if let [(_, log)] = logs.as_slice() {
+        return host.jobs.payload(log);
+    }
+    let mut text = Vec::new();
+    for (run, log) in logs {
+        text.extend_from_slice(format!("--- attempt {}, run {} ---\n", run.attempt, run.number).as_bytes());
+        text.extend_from_slice(&host.jobs.payload(log)?);
+        if !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+    }
+    Ok(text.into())
+}
+
+/// The bytes that the handler was given.
+pub(super) async fn input(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    let job = found(&state, &id).await?;
+    let id = job.submission.id;
+    let bytes = state.blocking(move |host| host.jobs.payload(&job.submission.input)).await?;
+    Ok(payload(&format!("input-{id}"), bytes))
+}
+
+/// The bytes that the handler returned.
+pub(super) async fn output(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    let job = found(&state, &id).await?;
+    let id = job.submission.id;
+    let Some(output) = job.state.output.clone() else {
+        let status = job.state.status;
+        let yet = if status.is_final() { "" } else { " yet" };
+        let error = ApiError::new(code::WRONG_STATE, format!("job {id} is {status}; it has no output{yet}"));
+        return Err(error.with_next(format!("backroom job show {id}")));
+    };
+    let bytes = state.blocking(move |host| host.jobs.payload(&output)).await?;
+    Ok(payload(&format!("output-{id}"), bytes))
+}
+
+/// Bytes that a plug-in or a caller made up: for saving, never for a browser to run.
+fn payload(name: &str, bytes: Bytes) -> Response {
+    let (content_type, ending) = match std::str::from_utf8(&bytes) {
+        Ok(text) if !text.is_empty() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
+            ("application/json", "json")
+        }
+        Ok(_) => ("text/plain; charset=utf-8", "txt"),
+        Err(_) => ("application/octet-stream", "bin"),
+    };
+    raw(content_type, &format!("attachment; filename=\"{name}.{ending}\""), bytes)
+}
+
+fn raw(content_type: &'static str, disposition: &str, bytes: Bytes) -> Response {
+    let mut response = Body::from(bytes).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    if let Ok(disposition) = HeaderValue::from_str(disposition) {
+        headers.insert(CONTENT_DISPOSITION, disposition);
+    }
+    response
+}
+
+/// Calls a job off.
+pub(super) async fn cancel(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<JobView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let id = job_id(&id)?;
+    let canceled = state.host().jobs.cancel(state.tenant(), id, intake::CALLER).await;
+    let job = canceled.map_err(|error| steered(id, error))?;
+    Ok(Json(shown(&state, job).await?))
+}
+
+/// Removes a job that has ended.
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<StatusCode, ApiError> {
+    Params::of(&uri, &[])?;
+    let id = job_id(&id)?;
+    let deleted = state.host().jobs.delete(state.tenant(), id).await;
+    deleted.map_err(|error| steered(id, error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn steered(id: JobId, error: crate::jobs::SteerError) -> ApiError {
+    let error = ApiError::from(error);
+    if error.code() == code::WRONG_STATE { error.with_next(format!("backroom job show {id}")) } else { error }
+}
+
+fn job_id(text: &str) -> Result<JobId, ApiError> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        let detail = format!("`{shown}` is no job id; one looks like 01890a5d-ac96-774b-bcce-b302099a8057");
+        ApiError::new(code::UNKNOWN_JOB, detail).with_next("backroom job list")
+    })
+}
+
+/// The job of an id in an address.
+pub(super) async fn found(state: &ApiState, id: &str) -> Result<Job, ApiError> {
+    let (id, tenant) = (job_id(id)?, state.tenant());
+    let job = state.blocking(move |host| host.jobs.get(tenant, id)).await?;
+    job.ok_or_else(|| ApiError::new(code::UNKNOWN_JOB, format!("there is no job {id}")).with_next("backroom job list"))
+}
+
+/// The whole view of one job, with its output where that is small.
+pub(super) async fn shown(state: &ApiState, job: Job) -> Result<JobView, ApiError> {
+    let is_at_hand = match &job.state.output {
+        None | Some(Payload::Inline(_)) => true,
+        Some(Payload::Blob { bytes, .. }) => *bytes > Output::BYTES_MAX,
+    };
+    if is_at_hand {
+        return Ok(show_in(state.host(), &job)?);
+    }
+    let job = Arc::new(job);
+    state.blocking(move |host| show_in(host, &job)).await
+}
+
+fn show_in(host: &Host, job: &Job) -> Result<JobView, ReadError> {
+    let mut facts = facts(host, job);
+    if let Some(output) = job.state.output.as_ref().filter(|output| output.len() <= Output::BYTES_MAX) {
+        facts.output = Output::of(&host.jobs.payload(output)?);
+    }
+    Ok(JobView::of(job, facts))
+}
+
+/// What the host knows of a job beside its record; nothing that needs the disk.
+pub(super) fn facts(host: &Host, job: &Job) -> JobFacts {
+    let (tenant, plugin) = (job.submission.tenant, &job.submission.plugin);
+    let version = job.state.version.as_ref();
+    let digest = version.and_then(|version| {
+        let plugin = host.registry.get(tenant, plugin).ok()?;
+        plugin.version(version).map(|version| version.inspection.digest)
+    });
+    JobFacts {
+        digest,
+        max_attempts: host.registry.policy(tenant, plugin).retry.max_attempts,
+        progress: host.jobs.progress(job),
+        output: None,
+    }
+}

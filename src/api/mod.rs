@@ -1,0 +1,190 @@
+//! The HTTP API: the router, and what every handler of it shares. One file per resource.
+
+mod body;
+mod bulk;
+mod error;
+mod guard;
+mod health;
+mod intake;
+mod jobs;
+mod json;
+mod pages;
+mod params;
+mod plugins;
+mod service;
+mod stream;
+pub mod view;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post, put};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::app::Host;
+use crate::domain::code;
+use crate::domain::id::TenantId;
+
+pub use error::ApiError;
+pub use guard::Guard;
+
+/// Requests that are answered at a time; further ones are told to come back.
+const REQUESTS_MAX: usize = 512;
+
+/// Uploads and bulk submits that are read at a time; each may hold a large body in memory.
+const LARGE_BODIES_MAX: usize = 4;
+
+/// How long a large body waits for its turn.
+const LARGE_BODY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Streams of changes that are open at a time.
+const STREAMS_MAX: usize = 256;
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState(Arc<Shared>);
+
+struct Shared {
+    host: Arc<Host>,
+    guard: Guard,
+    requests: Arc<Semaphore>,
+    large_bodies: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    closing: watch::Sender<bool>,
+}
+
+impl ApiState {
+    /// The API of `host` behind `guard`.
+    pub fn new(host: Arc<Host>, guard: Guard) -> Self {
+        Self(Arc::new(Shared {
+            host,
+            guard,
+            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            closing: watch::Sender::new(false),
+        }))
+    }
+
+    /// The host behind the API.
+    pub fn host(&self) -> &Host {
+        &self.0.host
+    }
+
+    /// Ends every stream and every wait, so that the server can go down.
+    pub fn close(&self) {
+        self.0.closing.send_replace(true);
+    }
+
+    /// Whose jobs and plug-ins a request is about. The one place that decides.
+    fn tenant(&self) -> TenantId {
+        TenantId::DEFAULT
+    }
+
+    fn guard(&self) -> &Guard {
+        &self.0.guard
+    }
+
+    fn requests(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.requests)
+    }
+
+    async fn closed(&self) {
+        let mut closing = self.0.closing.subscribe();
+        // The sender lives in the state, so waiting cannot fail.
+        let _closing = closing.wait_for(|closing| *closing).await;
+    }
+
+    async fn large_body_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let turn = Arc::clone(&self.0.large_bodies).acquire_owned();
+        let busy = || ApiError::new(code::BUSY, "as many large bodies are being read as this host takes");
+        tokio::time::timeout(LARGE_BODY_PATIENCE, turn).await.map_err(|_| busy())?.map_err(|_| busy())
+    }
+
+    fn stream_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        Arc::clone(&self.0.streams)
+            .try_acquire_owned()
+            .map_err(|_: TryAcquireError| ApiError::new(code::BUSY, "as many streams are open as this host serves"))
+    }
+
+    /// Does work that may touch the disk apart from the threads that serve requests.
+    async fn blocking<T, E>(&self, work: impl FnOnce(&Host) -> Result<T, E> + Send + 'static) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        E: Into<ApiError> + Send + 'static,
+    {
+        let host = Arc::clone(&self.0.host);
+        match tokio::task::spawn_blocking(move || work(&host)).await {
+            Ok(result) => result.map_err(Into::into),
+            Err(error) => Err(ApiError::new(code::INTERNAL, error.to_string())),
+        }
+    }
+}
+
+/// Every address of the API, behind its guard.
+pub fn router(state: ApiState) -> Router {
+    guarded(&state, routes(&state))
+}
+
+/// Every address of the API, for a server that adds its own before [`guarded`].
+pub fn routes(state: &ApiState) -> Router {
+    Router::new()
+        .route("/v1/jobs", post(jobs::submit).get(jobs::list))
+        .route("/v1/jobs/bulk", post(bulk::submit))
+        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
+        .route("/v1/jobs/{id}/attempts", get(jobs::attempts))
+        .route("/v1/jobs/{id}/logs", get(jobs::logs))
+        .route("/v1/jobs/{id}/input", get(jobs::input))
+        .route("/v1/jobs/{id}/output", get(jobs::output))
+        .route("/v1/jobs/{id}/changes", get(stream::of_job))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/plugins", get(plugins::list))
+        .route("/v1/plugins/{name}", get(plugins::show).delete(plugins::remove))
+        .route("/v1/plugins/{name}/versions/{version}", put(plugins::upload))
+        .route("/v1/plugins/{name}/activate", post(plugins::activate))
+        .route("/v1/plugins/{name}/rollback", post(plugins::rollback))
+        .route("/v1/plugins/{name}/enable", post(plugins::enable))
+        .route("/v1/plugins/{name}/disable", post(plugins::disable))
+        .route("/v1/service", get(service::show))
+        .route("/v1/service/pause", post(service::pause))
+        .route("/v1/service/resume", post(service::resume))
+        .route("/v1/service/drain", post(service::drain))
+        .route("/v1/counts", get(service::counts))
+        .route("/v1/stream", get(stream::of_all))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/errors", get(pages::index))
+        .route("/errors/{code}", get(pages::page))
+        .fallback(pages::unknown_path)
+        .method_not_allowed_fallback(pages::unknown_method)
+        // Bodies are read and bounded by `body`, which tells a large one from one that ended early.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(state.clone())
+}
+
+/// Puts the guard before all `routes`, and turns a panic behind it into an answer.
+pub fn guarded(state: &ApiState, routes: Router) -> Router {
+    routes.layer(from_fn_with_state(state.clone(), guard::admit)).layer(CatchPanicLayer::custom(pages::panicked))
+}
+
+/// Serves `router` until `stopping` ends; then answers what is under way and returns.
+pub async fn serve(
+    listener: TcpListener,
+    state: ApiState,
+    router: Router,
+    stopping: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let closing = async move {
+        stopping.await;
+        state.close();
+    };
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(closing).await
+}

@@ -1,0 +1,81 @@
+//! The pages that explain errors, and the answers for addresses that do not exist.
+
+use std::any::Any;
+
+use axum::extract::Path;
+use axum::http::{Method, Response as HttpResponse, StatusCode, Uri};
+use axum::response::{Html, IntoResponse, Response};
+
+use super::error::ApiError;
+use crate::domain::code::{self, CATALOGUE, Code};
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem;color:#222}\
+    code{background:#eee;padding:.1em .3em}@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}\
+    code{background:#333}a{color:#8bf}}";
+
+/// Every error of the catalogue.
+pub(super) async fn index() -> Html<String> {
+    let item = |code: &Code| {
+        let Code { name, title, .. } = code;
+        format!("<li><a href=\"/errors/{name}\">{name}</a>: {}</li>\n", escaped(title))
+    };
+    let items: String = CATALOGUE.iter().map(item).collect();
+    document("Errors", &format!("<ul>\n{items}</ul>\n"))
+}
+
+/// What one error means and what to do.
+pub(super) async fn page(Path(name): Path<String>) -> Result<Html<String>, ApiError> {
+    let found = code::find(&name);
+    let code = found.ok_or_else(|| {
+        ApiError::new(code::UNKNOWN_PATH, format!("there is no error `{name}`"))
+            .with_next("See /errors for all of them.")
+    })?;
+    let Code { name, title, cause, remedy } = code;
+    let body = format!(
+        "<p><strong>{}</strong></p>\n<h2>Why</h2>\n<p>{}</p>\n<h2>What to do</h2>\n<p>{}</p>\n<p><a href=\"/errors\">All errors</a></p>\n",
+        escaped(title),
+        marked(cause),
+        marked(remedy)
+    );
+    Ok(document(name, &body))
+}
+
+fn document(title: &str, body: &str) -> Html<String> {
+    Html(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
+         <title>{title}</title>\n<style>{STYLE}</style>\n<h1>{title}</h1>\n{body}</html>\n"
+    ))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// Text in which what stands between backticks is code.
+fn marked(text: &str) -> String {
+    let part = |(index, part): (usize, &str)| match index % 2 {
+        0 => escaped(part),
+        _ => format!("<code>{}</code>", escaped(part)),
+    };
+    text.split('`').enumerate().map(part).collect()
+}
+
+/// Answers a request for an address that does not exist.
+pub(super) async fn unknown_path(uri: Uri) -> ApiError {
+    ApiError::new(code::UNKNOWN_PATH, format!("there is nothing at `{}`", uri.path()))
+}
+
+/// Answers a request with a method that its address does not take.
+pub(super) async fn unknown_method(method: Method, uri: Uri) -> ApiError {
+    let detail = format!("`{}` does not take {method}; the Allow header names what it takes", uri.path());
+    ApiError::new(code::UNKNOWN_PATH, detail).with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// Answers a request whose handler panicked.
+pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> HttpResponse<axum::body::Body> {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    tracing::error!(error.message = text.as_deref().unwrap_or("?"), "a request handler panicked");
+    let response: Response = ApiError::new(code::INTERNAL, "the request hit a defect of the host").into_response();
+    response
+}

@@ -1,0 +1,55 @@
+//! Reading query strings: unknown, doubled and wrong parameters are refused, each by its name.
+
+use axum::extract::Query;
+use axum::http::Uri;
+
+use super::error::ApiError;
+use super::json::unknown_name;
+use crate::domain::code;
+
+/// The parameters of one request.
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads the query of `uri`, in which only `known` names may stand, each once.
+    pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|error| ApiError::new(code::BAD_FIELD, format!("the query cannot be read: {error}")))?;
+        for (index, (name, _)) in pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let detail = match known {
+                    [] => format!("there is no query parameter `{name}`; this address takes none"),
+                    known => unknown_name("query parameter", name, known),
+                };
+                return Err(ApiError::field(name, detail));
+            }
+            if pairs.iter().take(index).any(|(earlier, _)| earlier == name) {
+                return Err(ApiError::field(name, format!("the query parameter `{name}` stands there twice")));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The text of a parameter; none when it is absent or empty.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a parameter, read by `parse`, whose error says what is needed.
+    pub(super) fn read<T, E: std::fmt::Display>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ApiError> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let value = parse(text);
+        value.map(Some).map_err(|error| ApiError::field(name, format!("query parameter `{name}`: {error}")))
+    }
+}
+
+/// Reads a whole number between two bounds.
+pub(super) fn number_within(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("`{text}` is no whole number from {least} to {most}"))
+}

@@ -1,0 +1,184 @@
+//! Plug-ins: upload, list, show, choose the version that runs, switch off, remove.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::error::ApiError;
+use super::params::Params;
+use super::view::{ActivateBody, PluginListView, PluginView, UploadView, grant_lines};
+use super::{ApiState, body, json};
+use crate::config::{Manifest, parse_manifest};
+use crate::domain::code;
+use crate::domain::id::{PluginName, VersionName};
+use crate::domain::plugin::{Plugin, Wishes};
+use crate::registry::{InstallError, Removal, Upload};
+
+/// The header that carries the base64 of `plugin.toml` beside a component.
+pub(super) const MANIFEST_HEADER: &str = "backroom-manifest";
+
+/// The largest manifest, in bytes of TOML.
+const MANIFEST_BYTES_MAX: usize = 16 << 10;
+
+/// Takes a component as a version of a plug-in.
+pub(super) async fn upload(
+    State(state): State<ApiState>,
+    Path((name, version)): Path<(String, String)>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<UploadView>), ApiError> {
+    Params::of(&uri, &[])?;
+    let (name, version) = (plugin_name(&name)?, version_name(&version)?);
+    let wishes = wishes(&headers, &name, &version)?;
+    let _turn = state.large_body_turn().await?;
+    let bytes = body::read(&headers, body, body::LARGE_BODY_BYTES_MAX).await?;
+    let tenant = state.tenant();
+    let uploaded = state.host().registry.upload(Upload { tenant, name: name.clone(), version, bytes, wishes }).await?;
+    let view = UploadView::of(&uploaded, &state.host().registry.policy(tenant, &name));
+    let status = match view {
+        UploadView { repeated: true, .. } => StatusCode::OK,
+        UploadView { add_to_config: Some(_), .. } => StatusCode::ACCEPTED,
+        _ => StatusCode::CREATED,
+    };
+    Ok((status, Json(view)))
+}
+
+/// What the manifest beside the component says; nothing when there is none.
+fn wishes(headers: &HeaderMap, name: &PluginName, version: &VersionName) -> Result<Wishes, ApiError> {
+    let Some(encoded) = headers.get(MANIFEST_HEADER) else { return Ok(Wishes::default()) };
+    let bad = |detail: String| ApiError::new(code::BAD_MANIFEST, detail);
+    let decoded = BASE64.decode(encoded.as_bytes());
+    let decoded = decoded.map_err(|error| bad(format!("the header Backroom-Manifest is no base64: {error}")))?;
+    if decoded.len() > MANIFEST_BYTES_MAX {
+        return Err(bad(format!("the manifest has {} bytes; at most {MANIFEST_BYTES_MAX} are taken", decoded.len())));
+    }
+    let text = String::from_utf8(decoded).map_err(|error| bad(format!("the manifest is not UTF-8: {error}")))?;
+    let manifest = parse_manifest(&text).map_err(|problems| {
+        let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        bad(lines.join("; "))
+    })?;
+    let Manifest { name: own_name, version: own_version, wishes } = manifest;
+    if own_name != *name || own_version != *version {
+        return Err(bad(format!(
+            "plugin.toml is that of `{own_name}` version {own_version}, but the address names `{name}` version {version}"
+        )));
+    }
+    Ok(wishes)
+}
+
+/// Lists the plug-ins by name.
+pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<PluginListView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let plugins = state.host().registry.list(state.tenant());
+    Ok(Json(PluginListView { plugins: plugins.iter().map(|plugin| viewed(&state, plugin)).collect() }))
+}
+
+/// Shows one plug-in.
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let plugin = state.host().registry.get(state.tenant(), &plugin_name(&name)?)?;
+    Ok(Json(viewed(&state, &plugin)))
+}
+
+/// Makes a version the one that jobs run.
+pub(super) async fn activate(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let name = plugin_name(&name)?;
+    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let ActivateBody { version } = json::parse(&bytes, ActivateBody::FIELDS)?;
+    let version = VersionName::new(&version).map_err(|error| ApiError::field("version", error.to_string()))?;
+    let activated = state.host().registry.activate(state.tenant(), &name, &version).await;
+    Ok(Json(viewed(&state, &*activated.map_err(|error| explained(&state, error))?)))
+}
+
+/// Goes back to the version that was active before.
+pub(super) async fn rollback(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let rolled_back = state.host().registry.rollback(state.tenant(), &plugin_name(&name)?).await;
+    Ok(Json(viewed(&state, &*rolled_back.map_err(|error| explained(&state, error))?)))
+}
+
+/// Lets the plug-in's jobs run again.
+pub(super) async fn enable(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let plugin = state.host().registry.enable(state.tenant(), &plugin_name(&name)?).await?;
+    Ok(Json(viewed(&state, &plugin)))
+}
+
+/// Lets none of the plug-in's jobs run; queued ones are canceled when their turn comes.
+pub(super) async fn disable(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let plugin = state.host().registry.disable(state.tenant(), &plugin_name(&name)?).await?;
+    Ok(Json(viewed(&state, &plugin)))
+}
+
+/// Removes a plug-in with all its versions.
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<StatusCode, ApiError> {
+    let params = Params::of(&uri, &["force"])?;
+    let forced = params.read("force", |text| match text {
+        "true" => Ok(Removal::Forced),
+        "false" => Ok(Removal::Unused),
+        other => Err(format!("`{other}` is neither true nor false")),
+    })?;
+    let removal = forced.unwrap_or(Removal::Unused);
+    state.host().registry.remove(state.tenant(), &plugin_name(&name)?, removal).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn viewed(state: &ApiState, plugin: &Plugin) -> PluginView {
+    PluginView::of(plugin, &state.host().registry.policy(plugin.tenant, &plugin.name))
+}
+
+/// An error with the lines to add to the operator's file, where grants are missing.
+fn explained(state: &ApiState, error: InstallError) -> ApiError {
+    let lines = match &error {
+        InstallError::NotGranted { plugin, missing, .. } => {
+            let policy = state.host().registry.policy(state.tenant(), plugin);
+            Some(grant_lines(plugin.as_str(), &policy, missing))
+        }
+        _ => None,
+    };
+    let error = ApiError::from(error);
+    match lines {
+        Some(lines) => error.with_config_lines(lines),
+        None => error,
+    }
+}
+
+fn plugin_name(text: &str) -> Result<PluginName, ApiError> {
+    PluginName::new(text).map_err(|error| ApiError::field("name", error.to_string()))
+}
+
+fn version_name(text: &str) -> Result<VersionName, ApiError> {
+    VersionName::new(text).map_err(|error| ApiError::field("version", error.to_string()))
+}

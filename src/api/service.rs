@@ -1,0 +1,46 @@
+//! The host as a whole: its state, and how many jobs stand where.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+
+use super::ApiState;
+use super::error::ApiError;
+use super::params::Params;
+use super::view::{CountsView, ServiceView};
+use crate::domain::service::ServiceState;
+
+/// Shows how the host is doing.
+pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
+    Params::of(&uri, &[])?;
+    Ok(Json(ServiceView::of(state.host())))
+}
+
+/// Starts no new run until somebody resumes. Jobs are still taken.
+pub(super) async fn pause(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
+    set(&state, &uri, ServiceState::Paused).await
+}
+
+/// Lets jobs run again.
+pub(super) async fn resume(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
+    set(&state, &uri, ServiceState::Running).await
+}
+
+/// Starts no new run and reports not ready, so that the host can be taken down.
+pub(super) async fn drain(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
+    set(&state, &uri, ServiceState::Draining).await
+}
+
+async fn set(state: &ApiState, uri: &Uri, to: ServiceState) -> Result<Json<ServiceView>, ApiError> {
+    Params::of(uri, &[])?;
+    state.host().set_service(to).await?;
+    Ok(Json(ServiceView::of(state.host())))
+}
+
+/// Counts the jobs by plug-in and state.
+pub(super) async fn counts(State(state): State<ApiState>, uri: Uri) -> Result<Json<CountsView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let tenant = state.tenant();
+    let counts = state.blocking(move |host| host.jobs.counts(tenant)).await?;
+    Ok(Json(CountsView::of(counts)))
+}

@@ -1,0 +1,228 @@
+//! Changes as they happen, as server-sent events.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::Uri;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+
+use super::ApiState;
+use super::error::ApiError;
+use super::jobs::{facts, found, shown};
+use super::params::Params;
+use super::view::JobView;
+use crate::domain::id::JobKey;
+use crate::domain::job::{Job, Progress};
+use crate::jobs::{JobChange, Watch};
+
+/// How often the progress of a running job is looked at.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// How long changes of all jobs are gathered, so that a fast host tells of each job's latest state only.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// How many jobs one gathering tells of; of the others it tells how many there were.
+const GATHERED_MAX: usize = 200;
+
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+
+type Events<S> = Sse<axum::response::sse::KeepAliveStream<S>>;
+
+fn events<S>(stream: S) -> Events<S>
+where
+    S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
+{
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_EVERY))
+}
+
+fn event(name: &str, data: &impl serde::Serialize) -> Event {
+    // Views are made of strings and numbers, which JSON can always say.
+    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
+}
+
+/// The changes of one job: `job` with its view now and after every change, `deleted` when it is gone. Ends with the job.
+pub(super) async fn of_job(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Events<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    Params::of(&uri, &[])?;
+    let turn = state.stream_turn()?;
+    let job = found(&state, &id).await?;
+    let watch = state.host().jobs.watch(job.submission.key());
+    let job = found(&state, &id).await?;
+    let follower = Follower { state, watch, job, told: None, is_over: false, _turn: turn };
+    Ok(events(stream::unfold(follower, |mut follower| async move {
+        let event = follower.next().await?;
+        Some((Ok(event), follower))
+    })))
+}
+
+/// One listener's place in the changes of a job.
+struct Follower {
+    state: ApiState,
+    watch: Watch,
+    job: Job,
+    told: Option<Told>,
+    is_over: bool,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// What the listener knows.
+struct Told {
+    progress: Option<Progress>,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<Event> {
+        if self.is_over {
+            return None;
+        }
+        if self.told.is_some() && !self.wait_for_news().await? {
+            self.is_over = true;
+            let gone = serde_json::json!({ "id": self.job.submission.id.to_string() });
+            return Some(event("deleted", &gone));
+        }
+        self.is_over = self.job.state.status.is_final();
+        self.told = Some(Told { progress: self.progress() });
+        let view = shown(&self.state, self.job.clone()).await.ok()?;
+        Some(event("job", &view))
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.state.host().jobs.progress(&self.job)
+    }
+
+    /// Waits until there is something to tell. False when the job is gone; none when there is nobody to tell any more.
+    async fn wait_for_news(&mut self) -> Option<bool> {
+        loop {
+            let is_running = self.job.state.status.is_locked();
+            let look = async {
+                match is_running {
+                    true => tokio::time::sleep(PROGRESS_EVERY).await,
+                    false => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _change = self.watch.changed() => return self.read_again().await,
+                () = look => {}
+                () = self.state.closed() => return None,
+            }
+            let told = self.told.as_ref().and_then(|told| told.progress.clone());
+            if self.progress() != told {
+                return Some(true);
+            }
+        }
+    }
+
+    async fn read_again(&mut self) -> Option<bool> {
+        let key = self.job.submission.key();
+        match self.state.blocking(move |host| host.jobs.find(key)).await {
+            Ok(Some(job)) => {
+                self.job = job;
+                Some(true)
+            }
+            Ok(None) => Some(false),
+            Err(_) => None,
+        }
+    }
+}
+
+/// The changes of all jobs, gathered: `job` with a job's view, `missed` with how many changes are not told one by one
+/// (too many at once, or deleted jobs); a listener then reads the list again.
+pub(super) async fn of_all(
+    State(state): State<ApiState>,
+    uri: Uri,
+) -> Result<Events<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    Params::of(&uri, &[])?;
+    let turn = state.stream_turn()?;
+    let changes = state.host().jobs.watch_all();
+    let listener = Listener { state, changes, untold: Vec::new(), _turn: turn };
+    Ok(events(stream::unfold(listener, |mut listener| async move {
+        let event = listener.next().await?;
+        Some((Ok(event), listener))
+    })))
+}
+
+/// One listener's place in the changes of all jobs.
+struct Listener {
+    state: ApiState,
+    changes: broadcast::Receiver<JobChange>,
+    /// Gathered events, the next one last.
+    untold: Vec<Event>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    async fn next(&mut self) -> Option<Event> {
+        while self.untold.is_empty() {
+            let gathered = tokio::select! {
+                gathered = gather(&mut self.changes) => gathered?,
+                () = self.state.closed() => return None,
+            };
+            self.untold = self.read(gathered).await;
+        }
+        self.untold.pop()
+    }
+
+    async fn read(&self, gathered: Gathered) -> Vec<Event> {
+        let tenant = self.state.tenant();
+        let Gathered { jobs, mut missed } = gathered;
+        let read = self.state.blocking(move |host| {
+            let mut views = Vec::with_capacity(jobs.len());
+            for key in jobs.into_iter().filter(|key| key.tenant == tenant) {
+                match host.jobs.find(key)? {
+                    Some(job) => views.push(JobView::of(&job, facts(host, &job))),
+                    None => missed += 1,
+                }
+            }
+            Ok::<_, crate::store::ReadError>((views, missed))
+        });
+        let Ok((views, missed)) = read.await else { return Vec::new() };
+        let mut events: Vec<_> = views.iter().map(|view| event("job", view)).collect();
+        if missed > 0 {
+            events.push(event("missed", &serde_json::json!({ "changes": missed })));
+        }
+        events.reverse();
+        events
+    }
+}
+
+/// What changed during one gathering.
+#[derive(Default)]
+struct Gathered {
+    jobs: Vec<JobKey>,
+    missed: u64,
+}
+
+/// Waits for a change and gathers those that follow it closely. None when the host is gone.
+async fn gather(changes: &mut broadcast::Receiver<JobChange>) -> Option<Gathered> {
+    let mut order: HashMap<JobKey, usize> = HashMap::new();
+    let mut missed = 0;
+    let mut end = None;
+    loop {
+        let next = match end {
+            None => Ok(changes.recv().await),
+            Some(end) => tokio::time::timeout_at(end, changes.recv()).await,
+        };
+        end = end.or_else(|| Some(tokio::time::Instant::now() + GATHER));
+        match next {
+            Err(_elapsed) => break,
+            Ok(Err(broadcast::error::RecvError::Closed)) => return None,
+            Ok(Err(broadcast::error::RecvError::Lagged(count))) => missed += count,
+            Ok(Ok(JobChange { status: None, .. })) => missed += 1,
+            Ok(Ok(change)) if order.len() < GATHERED_MAX || order.contains_key(&change.job) => {
+                let place = order.len();
+                order.entry(change.job).or_insert(place);
+            }
+            Ok(Ok(_)) => missed += 1,
+        }
+    }
+    let mut jobs: Vec<_> = order.into_iter().collect();
+    jobs.sort_by_key(|(_, place)| *place);
+    Some(Gathered { jobs: jobs.into_iter().map(|(job, _)| job).collect(), missed })
+}

@@ -1,0 +1,453 @@
+//! Jobs and their attempts on the wire.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::{time, time_of};
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::id::Digest;
+use crate::domain::job::{Job, JobState, JobType, Lease, Payload, Progress, Run, RunEnd, Submission, WaitReason};
+use crate::domain::limits::Usage;
+
+/// A job.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JobView {
+    /// The identity, a UUID of version 7.
+    pub id: String,
+    /// The name that people see; `plugin/handler` when the caller gave none.
+    pub name: String,
+    /// The kind of work.
+    #[serde(rename = "type")]
+    pub job_type: TypeView,
+    /// Where it stands: `queued`, `waiting`, `retrying`, `paused`, `running`, `pausing`, `canceling`, `succeeded`, `failed`
+    /// or `canceled`.
+    pub state: String,
+    /// The same as a number: 0, 10, 11, 12, 20, 21, 22, 30, 31 or 32, in that order.
+    pub status_code: u8,
+    /// What a `waiting` job waits for: `scheduled`, `postponed`, `sleep`, `event`, `children`, `error`, `missing-component`
+    /// or `manual`.
+    pub wait_reason: Option<String>,
+    /// What runs it.
+    pub plugin: PluginRef,
+    /// The entry point.
+    pub handler: String,
+    /// The owner.
+    pub tenant: String,
+    /// The pool that it runs in.
+    pub queue: String,
+    /// Greater runs first; -100 to 100.
+    pub priority: i8,
+    /// Counted tries so far.
+    pub attempt: u32,
+    /// Tries in all.
+    pub max_attempts: u32,
+    /// Runs so far; an attempt may take several.
+    pub runs: u32,
+    /// How often a host died or lost its lease while it ran this job.
+    pub crashes: u32,
+    /// Not to run before.
+    pub postpone_until: Option<String>,
+    /// When the submit was taken.
+    pub created_on: String,
+    /// Who submitted it.
+    pub created_by: Option<String>,
+    /// The first start that the caller asked for.
+    pub at: Option<String>,
+    /// To be called off unless started by then.
+    pub expires_on: Option<String>,
+    /// First start.
+    pub started_on: Option<String>,
+    /// When it ended.
+    pub completed_on: Option<String>,
+    /// When a cancel was asked for.
+    pub cancel_requested_on: Option<String>,
+    /// The host that runs it or ran it last.
+    pub host_id: Option<String>,
+    /// Ties the jobs of one causal chain: the identity of its first job.
+    pub correlation_id: String,
+    /// Jobs in the chain before this one.
+    pub depth: u32,
+    /// How far the handler says it has come.
+    pub progress: Option<ProgressView>,
+    /// What its closed runs used together.
+    pub usage: UsageView,
+    /// The size of the input.
+    pub input_bytes: u64,
+    /// The size of the output, once there is one.
+    pub output_bytes: Option<u64>,
+    /// The output, where one job is shown and it has at most 64 KiB: as JSON if it is JSON, as a string if it is text, else
+    /// in base64. The bytes themselves are at `/v1/jobs/{id}/output`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub output: Option<Box<RawValue>>,
+    /// How `output` is to be read; present when `output` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_encoding: Option<OutputEncoding>,
+    /// Why it failed, retries or waits, when a failure is the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorView>,
+    /// Free words to find it by.
+    pub tags: Vec<String>,
+    /// Counts the changes of this job.
+    pub revision: u32,
+}
+
+/// The kind of work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TypeView {
+    /// The numeric code.
+    pub code: u32,
+    /// Its label.
+    pub name: String,
+}
+
+/// The plug-in that runs a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PluginRef {
+    /// Its name.
+    pub name: String,
+    /// The version that runs or ran last; none before the first run.
+    pub version: Option<String>,
+    /// The SHA-256 of that version, in hexadecimal.
+    pub digest: Option<String>,
+}
+
+/// How far a handler says it has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProgressView {
+    /// Units done.
+    pub done: u64,
+    /// Units in all, when known.
+    pub total: Option<u64>,
+    /// A word about the present one.
+    pub note: Option<String>,
+}
+
+/// What runs used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UsageView {
+    /// Units of work.
+    pub fuel: u64,
+    /// Time on a core, in milliseconds.
+    pub cpu_ms: f64,
+    /// Time from start to end, in milliseconds.
+    pub wall_ms: f64,
+    /// The greatest sum of memories, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Calls from the handler into the host.
+    pub host_calls: u64,
+    /// Bytes logged, kept or not.
+    pub log_bytes: u64,
+}
+
+/// Why an attempt did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ErrorView {
+    /// `transient`, `throttled`, `user-fixable`, `business` or `fatal`.
+    pub class: String,
+    /// The plug-in's own word, or one of the host's codes (`BR....`).
+    pub code: Option<String>,
+    /// One sentence.
+    pub message: String,
+    /// More, for administrators.
+    pub detail: Option<String>,
+}
+
+/// How a job's `output` is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputEncoding {
+    /// The output is JSON and stands there as it is.
+    Json,
+    /// The output is text and stands there as a string.
+    Text,
+    /// The output is neither and stands there as `{"base64": "..."}`.
+    Base64,
+}
+
+/// A page of jobs, newest first.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct JobPageView {
+    /// The jobs, without their outputs.
+    pub jobs: Vec<JobView>,
+    /// The `cursor` of the next page; none at the end. A page may hold fewer jobs than asked for and still have a next one.
+    pub next: Option<String>,
+}
+
+/// The runs of a job.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AttemptsView {
+    /// Oldest first; the one under way last.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// One run: a slice of an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AttemptView {
+    /// 1 for the first run of the job.
+    pub run: u32,
+    /// The attempt that it belongs to.
+    pub attempt: u32,
+    /// The host that ran it.
+    pub host_id: String,
+    /// The version of the plug-in that ran.
+    pub version: Option<String>,
+    /// When it was claimed.
+    pub started_on: String,
+    /// When it ended; none while it is under way.
+    pub ended_on: Option<String>,
+    /// How it ended: `succeeded`, `failed`, `canceled`, `retry`, `suspended`, `yielded`, `released`, `paused`, `timed-out` or
+    /// `lease-lost`; none while it is under way.
+    pub end: Option<String>,
+    /// Why it failed, when it did.
+    pub error: Option<ErrorView>,
+    /// What it used; nothing while it is under way.
+    pub usage: UsageView,
+    /// The size of the log that was kept.
+    pub log_bytes: u64,
+}
+
+/// What a job's view says beyond its record.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JobFacts {
+    /// The digest of the version that runs or ran last.
+    pub(crate) digest: Option<Digest>,
+    /// Attempts in all by the plug-in's policy.
+    pub(crate) max_attempts: u32,
+    /// How far it has come by now.
+    pub(crate) progress: Option<Progress>,
+    /// The output, where it is shown.
+    pub(crate) output: Option<Output>,
+}
+
+/// An output in the form in which it is shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    value: Box<RawValue>,
+    encoding: OutputEncoding,
+}
+
+impl Output {
+    /// Outputs above this size are not shown with their job.
+    pub(crate) const BYTES_MAX: u64 = 64 << 10;
+
+    /// Chooses the form that loses nothing.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        let (text, encoding) = match std::str::from_utf8(bytes) {
+            // What a reader with the usual bound on nesting could not read is no JSON to him.
+            Ok(text) if serde_json::from_str::<serde_json::Value>(text).is_ok() => {
+                (text.to_owned(), OutputEncoding::Json)
+            }
+            Ok(text) => (serde_json::Value::from(text).to_string(), OutputEncoding::Text),
+            Err(_) => (serde_json::json!({ "base64": BASE64.encode(bytes) }).to_string(), OutputEncoding::Base64),
+        };
+        let value = RawValue::from_string(text).ok()?;
+        Some(Self { value, encoding })
+    }
+}
+
+impl JobView {
+    /// The view of `job`.
+    pub(crate) fn of(job: &Job, facts: JobFacts) -> Self {
+        let Job { submission, state } = job;
+        let Submission {
+            id,
+            tenant,
+            job_type,
+            name: _,
+            plugin,
+            handler,
+            input,
+            args: _,
+            env: _,
+            queue,
+            priority,
+            created_on,
+            created_by,
+            not_before,
+            expires_on,
+            correlation_id,
+            depth,
+            tags,
+            max_attempts,
+        } = &**submission;
+        let JobState {
+            status,
+            wait_reason,
+            revision,
+            fence: _,
+            attempt,
+            runs,
+            crashes,
+            same_attempt: _,
+            postpone_until,
+            pending_postpone_until: _,
+            lease,
+            started_on,
+            run_started_on: _,
+            throttled_since: _,
+            completed_on,
+            cancel_requested_on,
+            modified: _,
+            version,
+            earlier_usage: _,
+            last_run,
+            failure: _,
+            progress: _,
+            checkpoint: _,
+            output,
+        } = state;
+        let host = lease.map(|lease| lease.host).or_else(|| last_run.as_ref().map(|run| run.host));
+        let (shown, encoding) = facts.output.map(|output| (output.value, output.encoding)).unzip();
+        Self {
+            id: id.to_string(),
+            name: submission.display_name(),
+            job_type: (*job_type).into(),
+            state: status.word().to_owned(),
+            status_code: status.code(),
+            wait_reason: wait_reason.map(WaitReason::word).map(str::to_owned),
+            plugin: PluginRef {
+                name: plugin.to_string(),
+                version: version.as_ref().map(ToString::to_string),
+                digest: facts.digest.map(|digest| digest.to_string()),
+            },
+            handler: handler.to_string(),
+            tenant: tenant.to_string(),
+            queue: queue.to_string(),
+            priority: *priority,
+            attempt: *attempt,
+            max_attempts: max_attempts.unwrap_or(facts.max_attempts),
+            runs: *runs,
+            crashes: *crashes,
+            postpone_until: time_of(*postpone_until),
+            created_on: time(*created_on),
+            created_by: created_by.clone(),
+            at: time_of(*not_before),
+            expires_on: time_of(*expires_on),
+            started_on: time_of(*started_on),
+            completed_on: time_of(*completed_on),
+            cancel_requested_on: time_of(*cancel_requested_on),
+            host_id: host.map(|host| host.to_string()),
+            correlation_id: correlation_id.unwrap_or(*id).to_string(),
+            depth: *depth,
+            progress: facts.progress.map(Into::into),
+            usage: state.usage().into(),
+            input_bytes: input.len(),
+            output_bytes: output.as_ref().map(Payload::len),
+            output: shown,
+            output_encoding: encoding,
+            error: state.failure().cloned().map(Into::into),
+            tags: tags.clone(),
+            revision: *revision,
+        }
+    }
+
+    /// Whether nothing but deletion can follow.
+    pub fn is_final(&self) -> bool {
+        self.status_code >= 30
+    }
+}
+
+impl From<JobType> for TypeView {
+    fn from(job_type: JobType) -> Self {
+        Self { code: job_type.0, name: job_type.name().to_owned() }
+    }
+}
+
+impl From<Progress> for ProgressView {
+    fn from(progress: Progress) -> Self {
+        let Progress { done, total, note } = progress;
+        Self { done, total, note }
+    }
+}
+
+impl From<Usage> for UsageView {
+    fn from(usage: Usage) -> Self {
+        let Usage { fuel, cpu_micros, wall_micros, peak_memory_bytes, host_calls, log_bytes } = usage;
+        Self {
+            fuel,
+            cpu_ms: millis(cpu_micros),
+            wall_ms: millis(wall_micros),
+            peak_memory_bytes,
+            host_calls,
+            log_bytes,
+        }
+    }
+}
+
+fn millis(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64() * 1_000.0
+}
+
+impl From<Failure> for ErrorView {
+    fn from(failure: Failure) -> Self {
+        let Failure { class, code, message, detail } = failure;
+        Self { class: class_word(class).to_owned(), code, message, detail }
+    }
+}
+
+const fn class_word(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::Transient => "transient",
+        ErrorClass::Throttled => "throttled",
+        ErrorClass::UserFixable => "user-fixable",
+        ErrorClass::Business => "business",
+        ErrorClass::Fatal => "fatal",
+    }
+}
+
+const fn end_word(end: RunEnd) -> &'static str {
+    match end {
+        RunEnd::Succeeded => "succeeded",
+        RunEnd::Failed => "failed",
+        RunEnd::Canceled => "canceled",
+        RunEnd::Retry => "retry",
+        RunEnd::Suspended => "suspended",
+        RunEnd::Yielded => "yielded",
+        RunEnd::Released => "released",
+        RunEnd::Paused => "paused",
+        RunEnd::TimedOut => "timed-out",
+        RunEnd::LeaseLost => "lease-lost",
+    }
+}
+
+impl From<Run> for AttemptView {
+    fn from(run: Run) -> Self {
+        let Run { number, attempt, host, version, started_on, ended_on, end, failure, usage, log } = run;
+        Self {
+            run: number,
+            attempt,
+            host_id: host.to_string(),
+            version: version.map(|version| version.to_string()),
+            started_on: time(started_on),
+            ended_on: Some(time(ended_on)),
+            end: Some(end_word(end).to_owned()),
+            error: failure.map(Into::into),
+            usage: usage.into(),
+            log_bytes: log.as_ref().map(Payload::len).unwrap_or_default(),
+        }
+    }
+}
+
+impl AttemptView {
+    /// The run that is under way, if one is.
+    pub(crate) fn under_way(job: &Job) -> Option<Self> {
+        let state = &job.state;
+        let (Lease { host, until: _ }, started_on) = (state.lease?, state.run_started_on?);
+        Some(Self {
+            run: state.runs,
+            attempt: state.attempt,
+            host_id: host.to_string(),
+            version: state.version.as_ref().map(ToString::to_string),
+            started_on: time(started_on),
+            ended_on: None,
+            end: None,
+            error: None,
+            usage: UsageView::default(),
+            log_bytes: 0,
+        })
+    }
+}

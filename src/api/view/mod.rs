@@ -1,0 +1,33 @@
+//! The wire types: what the HTTP API sends and takes. The public contract; clients of the API read the same types.
+//!
+//! Times are RFC 3339 in UTC, sizes are bytes, and every field that may be absent says when. Conversions from the
+//! domain name every field of the domain's types, so that a new one cannot be forgotten here.
+
+mod job;
+mod plugin;
+mod problem;
+mod service;
+mod submit;
+
+pub use job::{
+    AttemptView, AttemptsView, ErrorView, JobPageView, JobView, OutputEncoding, PluginRef, ProgressView, TypeView,
+    UsageView,
+};
+pub(crate) use job::{JobFacts, Output};
+pub use plugin::{
+    ActivateBody, GrantView, PluginListView, PluginView, UploadView, VersionState, VersionView, grant_lines,
+};
+pub use problem::{LineProblem, Problem};
+pub(crate) use service::service_word;
+pub use service::{CountsView, HealthView, PluginCountsView, ServiceView, StateCounts, StoreView};
+pub use submit::{BulkView, SubmitBody};
+
+use crate::domain::time::Timestamp;
+
+fn time(at: Timestamp) -> String {
+    at.to_string()
+}
+
+fn time_of(at: Option<Timestamp>) -> Option<String> {
+    at.map(time)
+}

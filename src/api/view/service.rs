@@ -1,0 +1,154 @@
+//! The host and its numbers on the wire.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::time;
+use crate::domain::id::PluginName;
+use crate::domain::job::Status;
+use crate::domain::query::Counts;
+use crate::domain::service::ServiceState;
+use crate::store::StoreStats;
+
+/// How the host is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceView {
+    /// `running`, `draining` or `paused`.
+    pub state: String,
+    /// The release.
+    pub version: String,
+    /// This start of the host.
+    pub host_id: String,
+    /// When it started.
+    pub started_on: String,
+    /// What its clock says.
+    pub now: String,
+    /// Attempts that run now.
+    pub running: usize,
+    /// Jobs of an interrupted host that it rescued when it started.
+    pub rescued: usize,
+    /// How the store is doing.
+    pub store: StoreView,
+}
+
+/// How the store is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreView {
+    /// What a submit that was answered survives: `power`, `process` or `none`.
+    pub durability: String,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Syncs to disk since the start.
+    pub fsyncs: u64,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Why it takes no new jobs; none while it does.
+    pub refusing: Option<String>,
+}
+
+/// The answer of the health checks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HealthView {
+    /// `ok`, `ready` or `not-ready`.
+    pub status: String,
+    /// Why it is not ready; none when it is.
+    pub reason: Option<String>,
+}
+
+/// How many jobs stand where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CountsView {
+    /// Of all plug-ins together.
+    pub all: StateCounts,
+    /// Of each plug-in that has or had jobs, by name.
+    pub plugins: Vec<PluginCountsView>,
+}
+
+/// How many jobs of one plug-in stand where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PluginCountsView {
+    /// The plug-in.
+    pub plugin: String,
+    /// Its jobs.
+    pub counts: StateCounts,
+}
+
+/// How many jobs stand in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[expect(missing_docs, reason = "the fields are the ten states, each under its word")]
+pub struct StateCounts {
+    pub queued: u64,
+    pub waiting: u64,
+    pub retrying: u64,
+    pub paused: u64,
+    pub running: u64,
+    pub pausing: u64,
+    pub canceling: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub canceled: u64,
+    /// All of them.
+    pub total: u64,
+}
+
+impl From<Counts> for StateCounts {
+    fn from(counts: Counts) -> Self {
+        Self {
+            queued: counts.of(Status::Queued),
+            waiting: counts.of(Status::Waiting),
+            retrying: counts.of(Status::Retrying),
+            paused: counts.of(Status::Paused),
+            running: counts.of(Status::Running),
+            pausing: counts.of(Status::Pausing),
+            canceling: counts.of(Status::Canceling),
+            succeeded: counts.of(Status::Succeeded),
+            failed: counts.of(Status::Failed),
+            canceled: counts.of(Status::Canceled),
+            total: Status::ALL.into_iter().map(|status| counts.of(status)).sum(),
+        }
+    }
+}
+
+impl CountsView {
+    /// The view of the counts of each plug-in.
+    pub(crate) fn of(counts: Vec<(PluginName, Counts)>) -> Self {
+        let all = counts.iter().fold(Counts::default(), |sum, (_, counts)| sum.plus(counts)).into();
+        let view = |(plugin, counts): (PluginName, Counts)| PluginCountsView {
+            plugin: plugin.to_string(),
+            counts: counts.into(),
+        };
+        Self { all, plugins: counts.into_iter().map(view).collect() }
+    }
+}
+
+impl From<StoreStats> for StoreView {
+    fn from(stats: StoreStats) -> Self {
+        let StoreStats { durability, commits, fsyncs, disk_bytes, refusing } = stats;
+        Self { durability: durability.to_owned(), commits, fsyncs, disk_bytes, refusing }
+    }
+}
+
+/// The word for the state of the service.
+pub(crate) const fn service_word(state: ServiceState) -> &'static str {
+    match state {
+        ServiceState::Running => "running",
+        ServiceState::Draining => "draining",
+        ServiceState::Paused => "paused",
+    }
+}
+
+impl ServiceView {
+    /// The view of `host`.
+    pub(crate) fn of(host: &crate::app::Host) -> Self {
+        Self {
+            state: service_word(host.service()).to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host_id: host.id.to_string(),
+            started_on: time(host.started_on),
+            now: time(host.now()),
+            running: host.running.len(),
+            rescued: host.rescued,
+            store: host.store_stats().into(),
+        }
+    }
+}

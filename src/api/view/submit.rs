@@ -1,0 +1,94 @@
+//! What a caller sends to submit a job, and the answer to a bulk submit.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+/// A job to submit. Only `plugin` is needed; unknown fields are refused.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubmitBody {
+    /// The plug-in to run.
+    pub plugin: String,
+    /// The entry point; the plug-in's first when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// Any JSON value. The handler is given its bytes exactly as they stand here. At most one of `input`, `input_text` and
+    /// `input_base64`; the input is empty when all are absent.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub input: Option<Box<RawValue>>,
+    /// Text that the handler is given as it is, without quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_text: Option<String>,
+    /// Bytes in base64 (RFC 4648 section 4) that the handler is given decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_base64: Option<String>,
+    /// A display name, at most 256 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Command-line arguments, for a plug-in that is a command; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Environment variables, for a plug-in that is a command; at most 64, and 32 KiB together with `args`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Not to start before this time, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// To be called off unless started by this time, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_on: Option<String>,
+    /// Greater runs first; -100 to 100, 0 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i64>,
+    /// `default`, `bulk` or `maintenance`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Free words to find it by; at most 20 of 64 characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Attempts in all, 1 to 1000; the plug-in's policy when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u64>,
+}
+
+impl SubmitBody {
+    /// The names of the fields.
+    pub const FIELDS: &'static [&'static str] = &[
+        "plugin",
+        "handler",
+        "input",
+        "input_text",
+        "input_base64",
+        "name",
+        "args",
+        "env",
+        "at",
+        "expires_on",
+        "priority",
+        "queue",
+        "tags",
+        "max_attempts",
+    ];
+}
+
+/// Keeps a `null` that stands there: it is an input of four bytes, not an absent one.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(from).map(Some)
+}
+
+/// The answer to a bulk submit: all of its jobs were taken, in the order of the lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BulkView {
+    /// How many jobs there are.
+    pub count: usize,
+    /// The first job; none when there is none.
+    pub first: Option<String>,
+    /// The last job; none when there is none.
+    pub last: Option<String>,
+    /// Every job.
+    pub ids: Vec<String>,
+}

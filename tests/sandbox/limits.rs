@@ -1,0 +1,257 @@
+//! Every limit against a component that breaks it: the job ends with an outcome that names the limit, and the host goes on.
+
+use std::time::{Duration, Instant};
+
+use backroom::domain::failure::ErrorClass;
+use backroom::domain::limits::Limits;
+use backroom::sandbox::wasm::STACK_BYTES;
+use backroom::sandbox::{Sandbox, Signal, SignalLine, SliceEnd, SliceReport};
+use serde_json::json;
+
+use crate::fixtures::{Port, admit, failure, log, misbehave, misbehaves, run, sandbox, slice, version};
+
+const MIB: u64 = 1 << 20;
+
+/// Code, class, message and detail without the stack, as they are shown.
+fn told(report: &SliceReport) -> String {
+    let failure = failure(report);
+    let detail = failure.detail.as_deref().unwrap_or_default();
+    let detail = detail.split("\n\nIt was in:").next().unwrap_or_default();
+    format!("{} {:?}: {}\n{detail}", failure.code.as_deref().unwrap_or("-"), failure.class, failure.message)
+}
+
+/// Compares with the snapshot of that name; times differ from run to run.
+fn assert_told(name: &str, report: &SliceReport) {
+    let times = (r"\d+(\.\d+)? (us|ms|s)( of it| on this host)", "[time]$3");
+    insta::with_settings!({ filters => vec![times], prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, told(report));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fuel() {
+    let limits = Limits { fuel: 50_000_000, ..Limits::default() };
+    let report = misbehaves(json!({ "do": "loop" }), limits).await;
+    assert_told("fuel", &report);
+    assert_eq!(report.usage.fuel, 50_000_000);
+    assert!(failure(&report).detail.as_ref().is_some_and(|detail| detail.contains("It was in:")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory() {
+    let report = misbehaves(json!({ "do": "allocate" }), Limits::default()).await;
+    assert_told("memory", &report);
+    assert!(report.usage.peak_memory_bytes <= 64 * MIB && report.usage.peak_memory_bytes > 60 * MIB);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_that_is_refused_politely_is_no_failure() {
+    let report = misbehaves(json!({ "do": "allocate-politely" }), Limits::default()).await;
+    assert!(matches!(report.end, SliceEnd::Succeeded(_)), "{:?}", report.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_below_what_it_starts_with() {
+    let report = misbehaves(json!({ "do": "burn" }), Limits { memory_bytes: 1 << 16, ..Limits::default() }).await;
+    assert_eq!(failure(&report).code.as_deref(), Some("BR0302"), "{:?}", report.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sum_of_memories_counts() {
+    let two = r#"(component
+        (core module $m
+            (memory 1)
+            (func (export "grow") (result i32)
+                (if (i32.eq (memory.grow (i32.const 20)) (i32.const -1)) (then (unreachable)))
+                (i32.const 0)))
+        (core instance $a (instantiate $m))
+        (core instance $b (instantiate $m))
+        (core module $both
+            (import "a" "grow" (func $a (result i32)))
+            (import "b" "grow" (func $b (result i32)))
+            (func (export "run") (result i32) (drop (call $a)) (call $b)))
+        (core instance $i (instantiate $both (with "a" (instance $a)) (with "b" (instance $b))))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $exports (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
+    let version = version(admit(wat::parse_str(two).expect("WAT")).await.expect("admitted"));
+    let mut one = slice("two", version, "");
+    one.limits = Limits { memory_bytes: 42 << 16, ..Limits::default() }.into();
+    let mut less = one.clone();
+    less.limits = Limits { memory_bytes: 41 << 16, ..Limits::default() }.into();
+    assert_eq!(run(one).await.end, SliceEnd::Succeeded("".into()));
+    assert_eq!(failure(&run(less).await).code.as_deref(), Some("BR0302"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn table_elements() {
+    let grows = r#"(component
+        (core module $m
+            (table $t 1 funcref)
+            (func (export "run") (result i32)
+                (if (i32.eq (table.grow $t (ref.null func) (i32.const 20000)) (i32.const -1)) (then (unreachable)))
+                (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $exports (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
+    let version = version(admit(wat::parse_str(grows).expect("WAT")).await.expect("admitted"));
+    assert_told("table_elements", &run(slice("tables", version.clone(), "")).await);
+    let mut allowed = slice("tables", version, "");
+    allowed.limits = Limits { table_elements: 20_001, ..Limits::default() }.into();
+    assert_eq!(run(allowed).await.end, SliceEnd::Succeeded("".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stack() {
+    assert_told("stack", &misbehaves(json!({ "do": "recurse" }), Limits::default()).await);
+    let half = STACK_BYTES / 2 / 1024;
+    let report = misbehaves(json!({ "do": "deep-stack", "frames": half }), Limits::default()).await;
+    assert!(matches!(report.end, SliceEnd::Succeeded(_)), "{:?}", report.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wall_time_while_it_computes() {
+    let limits = Limits { wall: Duration::from_millis(200), fuel: u64::MAX, ..Limits::default() };
+    let start = Instant::now();
+    let report = misbehaves(json!({ "do": "loop" }), limits).await;
+    assert!(matches!(report.end, SliceEnd::TimedOut(_)), "{:?}", report.end);
+    assert_told("wall_time_while_it_computes", &report);
+    assert!(report.usage.wall_micros < 1_200_000, "{:?}", report.usage);
+    assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wall_time_while_it_waits() {
+    let limits = Limits { wall: Duration::from_millis(200), ..Limits::default() };
+    let report = misbehaves(json!({ "do": "sleep" }), limits).await;
+    assert!(matches!(report.end, SliceEnd::TimedOut(_)), "{:?}", report.end);
+    assert!(report.usage.wall_micros < 1_200_000, "{:?}", report.usage);
+    assert!(report.usage.cpu_micros < 100_000, "waiting is not computing: {:?}", report.usage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output() {
+    assert_told("output", &misbehaves(json!({ "do": "output", "bytes": 2 * MIB }), Limits::default()).await);
+    let huge = misbehaves(json!({ "do": "output", "bytes": 16 * MIB }), Limits::default()).await;
+    assert_eq!(failure(&huge).code.as_deref(), Some("BR0307"), "{:?}", huge.end);
+    let allowed = misbehaves(json!({ "do": "output", "bytes": MIB }), Limits::default()).await;
+    assert!(matches!(&allowed.end, SliceEnd::Succeeded(output) if output.len() as u64 == MIB));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn host_calls() {
+    let limits = || Limits { host_calls: 1_000, ..Limits::default() };
+    let report = misbehaves(json!({ "do": "host-calls", "times": 2_000 }), limits()).await;
+    assert_told("host_calls", &report);
+    assert_eq!(report.usage.host_calls, 1_001);
+    let few = misbehaves(json!({ "do": "host-calls", "times": 900 }), limits()).await;
+    assert!(matches!(few.end, SliceEnd::Succeeded(_)), "{:?}", few.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_one_host_call() {
+    assert_told(
+        "bytes_of_one_host_call",
+        &misbehaves(json!({ "do": "checkpoint", "bytes": 5 * MIB }), Limits::default()).await,
+    );
+    let allowed = misbehaves(json!({ "do": "checkpoint", "bytes": 4 * MIB - 1024 }), Limits::default()).await;
+    assert!(matches!(allowed.end, SliceEnd::Succeeded(_)), "{:?}", allowed.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_all_host_calls() {
+    let report = misbehaves(json!({ "do": "checkpoint", "bytes": 2 * MIB, "times": 33 }), Limits::default()).await;
+    assert_told("bytes_of_all_host_calls", &report);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles() {
+    assert_told("handles", &misbehaves(json!({ "do": "handles" }), Limits::default()).await);
+    let few = misbehaves(json!({ "do": "handles", "times": 400 }), Limits::default()).await;
+    assert!(matches!(few.end, SliceEnd::Succeeded(_)), "{:?}", few.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_bytes() {
+    assert_told("random_bytes", &misbehaves(json!({ "do": "random" }), Limits::default()).await);
+    let some = misbehaves(json!({ "do": "random", "bytes": MIB }), Limits::default()).await;
+    assert!(matches!(some.end, SliceEnd::Succeeded(_)), "{:?}", some.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_the_log_are_counted_and_cut() {
+    for act in ["flood-log", "flood-stdout", "flood-stderr"] {
+        let report = misbehaves(json!({ "do": act }), Limits::default()).await;
+        assert!(matches!(report.end, SliceEnd::Succeeded(_)), "{act}: {:?}", report.end);
+        assert_eq!(report.usage.log_bytes, 16 * MIB, "{act}");
+        assert!(report.log.len() < (256 << 10) + 200, "{act}: {}", report.log.len());
+        assert!(log(&report).contains(" lines ("), "{act}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_ends_it_at_once_wherever_it_is() {
+    for act in ["loop", "sleep"] {
+        let mut slice = slice("misbehave", misbehave().await, json!({ "do": act }).to_string());
+        slice.limits = Limits { fuel: u64::MAX, ..Limits::default() }.into();
+        slice.signals = SignalLine::default();
+        let signals = slice.signals.clone();
+        let running = tokio::spawn(run(slice));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!running.is_finished(), "{act} runs without end");
+        let raised = Instant::now();
+        signals.raise(Signal::Kill);
+        assert_eq!(running.await.expect("no panic").end, SliceEnd::Killed, "{act}");
+        assert!(raised.elapsed() < Duration::from_secs(1), "{act}: {:?}", raised.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_allocates_without_end_harms_none_of_99_others() {
+    let version = misbehave().await;
+    let hog =
+        tokio::spawn(misbehaves(json!({ "do": "allocate" }), Limits { memory_bytes: 512 * MIB, ..Limits::default() }));
+    let turns = std::sync::Arc::new(tokio::sync::Semaphore::new(crate::fixtures::CONCURRENCY));
+    let others: Vec<_> = (0..99)
+        .map(|_| {
+            let (version, turns) = (version.clone(), turns.clone());
+            tokio::spawn(async move {
+                let _turn = turns.acquire().await.expect("open");
+                let ask = json!({ "do": "grow", "mib": 4 }).to_string();
+                sandbox().run(slice("misbehave", version, ask), Box::new(Port::default())).await
+            })
+        })
+        .collect();
+    for other in others {
+        let report = other.await.expect("no panic");
+        assert!(matches!(report.end, SliceEnd::Succeeded(_)), "{:?}", report.end);
+    }
+    assert_eq!(failure(&hog.await.expect("no panic")).code.as_deref(), Some("BR0302"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_slices_beside_spinning_ones_stay_quick() {
+    let version = misbehave().await;
+    let mut spinner = slice("misbehave", version.clone(), json!({ "do": "loop" }).to_string());
+    spinner.limits = Limits { fuel: u64::MAX, ..Limits::default() }.into();
+    let spinning: Vec<_> = (0..16).map(|_| tokio::spawn(run(spinner.clone()))).collect();
+    let mut worst = Duration::ZERO;
+    for _ in 0..50 {
+        let start = Instant::now();
+        let short = slice("misbehave", version.clone(), json!({ "do": "burn", "millions": 0 }).to_string());
+        let report = tokio::spawn(run(short)).await.expect("no panic");
+        assert!(matches!(report.end, SliceEnd::Succeeded(_)), "{:?}", report.end);
+        worst = worst.max(start.elapsed());
+    }
+    println!("the slowest of 50 short slices beside 16 spinning ones took {worst:?}");
+    spinner.signals.raise(Signal::Kill);
+    for one in spinning {
+        assert_eq!(one.await.expect("no panic").end, SliceEnd::Killed);
+    }
+    assert_eq!(failure_class_of_a_trap().await, ErrorClass::Transient);
+}
+
+async fn failure_class_of_a_trap() -> ErrorClass {
+    failure(&misbehaves(json!({ "do": "trap" }), Limits::default()).await).class
+}

@@ -1,0 +1,74 @@
+//! The parts of a host as `app` joins them, without its loops.
+
+use std::sync::Arc;
+
+use backroom::clock::{Clock, SimulatedClock};
+use backroom::domain::change::Change;
+use backroom::jobs::{Jobs, Watchers};
+use backroom::registry::{Policies, Registry};
+use backroom::sandbox::scripted::ScriptedSandbox;
+use backroom::scheduler::Scheduler;
+use backroom::store::Store;
+use backroom::store::memory::MemoryStore;
+use backroom::worker::{Lanes, Running, Window, Worker};
+use parking_lot::Mutex;
+
+use crate::director::direct;
+use crate::ledger::Ledger;
+
+/// One start of a host.
+pub(crate) struct Host {
+    pub(crate) scheduler: Scheduler,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) window: Arc<Window>,
+    pub(crate) running: Arc<Running>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) jobs: Arc<Jobs>,
+}
+
+impl Host {
+    /// Takes over a store, in the order in which `app` does.
+    pub(crate) fn start(
+        seed: u64,
+        memory: &Arc<MemoryStore>,
+        clock: &SimulatedClock,
+        ledger: &Arc<Mutex<Ledger>>,
+    ) -> Self {
+        let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(memory);
+        let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        let id = store.next_host();
+        let window = Arc::new(Window::new(Lanes::default()));
+        let watchers = Arc::<Watchers>::default();
+        let (fed, told, noted) = (Arc::clone(&window), Arc::clone(&watchers), Arc::clone(ledger));
+        store.feed(Arc::new(move |changes: &[Change]| {
+            noted.lock().observe(changes);
+            fed.committed(changes);
+            told.committed(changes);
+        }));
+        let _durable_with_the_next_sync = store.commit(vec![Change::StartHost(id)]);
+        memory.sync();
+        let sandbox = ScriptedSandbox::new(Arc::clone(&clock), move |slice| direct(seed, slice));
+        let sandbox = Arc::new(sandbox);
+        let running = Arc::<Running>::default();
+        let registry = Registry::open(
+            Arc::clone(&store),
+            Arc::<ScriptedSandbox>::clone(&sandbox),
+            Arc::clone(&clock),
+            Policies::default(),
+        );
+        let registry = Arc::new(registry.expect("memory can be read"));
+        let scheduler =
+            Scheduler::new(Arc::clone(&store), Arc::clone(&registry), Arc::clone(&running), Arc::clone(&window), id);
+        scheduler.recover(clock.now()).expect("memory can be read");
+        let worker = Worker::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&registry),
+            sandbox,
+            Arc::clone(&running),
+            id,
+        );
+        let jobs = Jobs::new(store, clock, Arc::clone(&registry), Arc::clone(&running), watchers, seed);
+        Self { scheduler, worker: Arc::new(worker), window, running, registry, jobs: Arc::new(jobs) }
+    }
+}

@@ -1,0 +1,520 @@
+//! One life: a host, those who use it, and what goes wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use backroom::clock::{Clock, SimulatedClock};
+use backroom::domain::change::Change;
+use backroom::domain::id::{Digest, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
+use backroom::domain::job::transition::{self, Next};
+use backroom::domain::job::{Event, Status, WaitReason};
+use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
+use backroom::domain::retry::RetryPolicy;
+use backroom::domain::time::Timestamp;
+use backroom::jobs::{NewJob, SubmitError};
+use backroom::sandbox::Signal;
+use backroom::scheduler::CANCEL_GRACE;
+use backroom::store::Store;
+use backroom::store::memory::MemoryStore;
+use parking_lot::Mutex;
+
+use crate::draw::Draw;
+use crate::host::Host;
+use crate::ledger::Ledger;
+use crate::tasks::{Note, Task};
+
+/// Steps in which things go wrong.
+const CHAOS_STEPS: u64 = 600;
+
+/// Rounds that everything takes to end once nothing goes wrong any more, at most.
+const HEALING_ROUNDS: usize = 3_000;
+
+/// Jobs that a life submits, at most.
+const JOBS_MAX: usize = 40;
+
+/// How long an `Idempotency-Key` is kept (promise 6).
+const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a life was like; the same seed must give the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) steps: u64,
+    pub(crate) edges: BTreeSet<(u8, u8)>,
+    pub(crate) fingerprint: u64,
+}
+
+pub(crate) struct World {
+    seed: u64,
+    draw: Draw,
+    clock: SimulatedClock,
+    store: Arc<MemoryStore>,
+    ledger: Arc<Mutex<Ledger>>,
+    host: Host,
+    tasks: Vec<Task>,
+    /// The job and time of the first answered submit of a key.
+    answered: BTreeMap<String, (JobId, Timestamp)>,
+    submits: usize,
+    steps: u64,
+    fingerprint: u64,
+    printing: bool,
+    store_has_failed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Submit,
+    Sync,
+    Tick,
+    Claim,
+    GoOn,
+    Breathe,
+    Leap,
+    Steer,
+    Delete,
+    Plugin,
+    Kill,
+    PowerCut,
+    Usurp,
+    StoreFails,
+}
+
+const ACTIONS: [(u64, Action); 14] = [
+    (60, Action::Submit),
+    (220, Action::Sync),
+    (90, Action::Tick),
+    (110, Action::Claim),
+    (320, Action::GoOn),
+    (70, Action::Breathe),
+    (12, Action::Leap),
+    (70, Action::Steer),
+    (12, Action::Delete),
+    (4, Action::Plugin),
+    (6, Action::Kill),
+    (6, Action::PowerCut),
+    (2, Action::Usurp),
+    (1, Action::StoreFails),
+];
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
+        let store = Arc::new(MemoryStore::with_lazy_sync());
+        let ledger = Arc::new(Mutex::new(Ledger::new()));
+        let plugins = [plugin("early", true), plugin("late", false)];
+        let _durable_with_the_next_sync = store.commit(plugins.map(Change::PutPlugin).to_vec());
+        store.sync();
+        let host = Host::start(seed, &store, &clock, &ledger);
+        let draw = Draw::of(&[seed, 1]);
+        Self {
+            seed,
+            draw,
+            clock,
+            store,
+            ledger,
+            host,
+            tasks: Vec::new(),
+            answered: BTreeMap::new(),
+            submits: 0,
+            steps: 0,
+            fingerprint: 0,
+            printing: false,
+            store_has_failed: false,
+        }
+    }
+
+    pub(crate) fn print_steps(&mut self) {
+        self.printing = true;
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        Report { steps: self.steps, edges: self.ledger.lock().edges(), fingerprint: self.fingerprint }
+    }
+
+    /// Lives: first things go wrong, then everything heals.
+    pub(crate) fn live(&mut self) {
+        for _ in 0..CHAOS_STEPS {
+            let action = self.draw.choose(&ACTIONS);
+            self.act(action);
+            self.ledger.lock().check();
+        }
+        self.heal();
+    }
+
+    fn note(&mut self, what: impl FnOnce(&Self) -> String) {
+        self.steps += 1;
+        let what = what(self);
+        for byte in what.bytes() {
+            self.fingerprint = (self.fingerprint ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        if self.printing {
+            println!("{:5} {} {what}", self.steps, self.clock.now());
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Submit => self.submit(),
+            Action::Sync => self.sync(),
+            Action::Tick => self.tick(),
+            Action::Claim => self.claim(),
+            Action::GoOn => self.go_on_somewhere(),
+            Action::Breathe => self.pass(1, 2_000),
+            Action::Leap => self.pass(60_000, 7_200_000),
+            Action::Steer => self.steer_any(),
+            Action::Delete => self.delete_any(),
+            Action::Plugin => self.change_plugin(),
+            Action::Kill => self.restart("killed", self.store.kill()),
+            Action::PowerCut => self.restart("power cut", self.store.crash()),
+            Action::Usurp => self.usurp(),
+            Action::StoreFails => {
+                self.store.close();
+                self.store_has_failed = true;
+                self.note(|_| "the store fails".to_owned());
+            }
+        }
+    }
+
+    fn pass(&mut self, from: u64, to: u64) {
+        let span = Duration::from_millis(from + self.draw.below(to - from));
+        self.clock.advance(span);
+        self.note(|_| format!("{span:?} pass"));
+    }
+
+    fn sync(&mut self) {
+        let taken = self.store.sync();
+        self.note(|_| format!("sync of {taken}"));
+    }
+
+    fn tick(&mut self) {
+        let tick = self.host.scheduler.tick(self.clock.now()).expect("memory can be read");
+        self.note(|_| format!("tick: {tick:?}"));
+    }
+
+    fn submit(&mut self) {
+        if self.submits >= JOBS_MAX {
+            return;
+        }
+        self.submits += 1;
+        let draw = &mut self.draw;
+        let name = if draw.chance(85) { "early" } else { "late" };
+        let queue = draw.choose(&[(6, "default"), (2, "bulk"), (1, "maintenance")]);
+        let key = draw.chance(40).then(|| format!("key {}", draw.below(6)));
+        let now = self.clock.now();
+        let later = |draw: &mut Draw, percent, span| {
+            draw.chance(percent).then(|| now.after(Duration::from_secs(draw.below(span))))
+        };
+        // The same key stands for the same request.
+        let plain = NewJob::new(PluginName::new("early").expect("a slug"), key.clone().unwrap_or_default());
+        let new = match key {
+            Some(_) => plain,
+            None => NewJob {
+                plugin: PluginName::new(name).expect("a slug"),
+                queue: QueueName::new(queue).expect("a slug"),
+                priority: i8::try_from(draw.below(5)).expect("small") - 2,
+                at: later(draw, 15, 900),
+                expires_on: later(draw, 10, 900),
+                max_attempts: draw.chance(20).then(|| 1 + u32::try_from(draw.below(5)).expect("small")),
+                ..plain
+            },
+        };
+        self.note(|_| format!("submit of {} with {key:?}", new.plugin));
+        let jobs = Arc::clone(&self.host.jobs);
+        self.tasks.push(Task::new("submit", async move {
+            let answer = jobs.submit(new, key.as_deref()).await;
+            Note::Submitted { key, answer }
+        }));
+        self.go_on(self.tasks.len() - 1);
+    }
+
+    fn claim(&mut self) {
+        let ready = self.host.window.take(1 + self.draw.index(3));
+        let now = self.clock.now();
+        for job in ready {
+            let name = format!("run of {}", job.submission.key().sequence.0);
+            let Some(claim) = self.host.worker.claim(job, now) else { continue };
+            self.note(|_| format!("claim: {name}"));
+            let worker = Arc::clone(&self.host.worker);
+            self.tasks.push(Task::new(name, async move {
+                let Ok(Some(claimed)) = worker.claimed(claim).await else { return Note::Done };
+                let (job, fence) = (claimed.job.submission.key(), claimed.job.state.fence);
+                let finished = worker.run(claimed).await;
+                match worker.settle(finished).await {
+                    Ok(()) => Note::Settled { job, fence },
+                    Err(_) => Note::Done,
+                }
+            }));
+        }
+    }
+
+    fn go_on_somewhere(&mut self) {
+        if !self.tasks.is_empty() {
+            let index = self.draw.index(self.tasks.len());
+            self.go_on(index);
+        }
+    }
+
+    /// Lets one task go on. True when it ended.
+    fn go_on(&mut self, index: usize) -> bool {
+        let Some(task) = self.tasks.get_mut(index) else { return false };
+        let Some(note) = task.go_on() else { return false };
+        let name = self.tasks.swap_remove(index).name;
+        self.note(|_| format!("end of: {name}"));
+        self.hear(note);
+        true
+    }
+
+    fn hear(&mut self, note: Note) {
+        match note {
+            Note::Submitted { key, answer: Ok(submitted) } => {
+                let job = submitted.job;
+                if !submitted.repeated {
+                    self.ledger.lock().acknowledge(job.submission.key(), Some(job.state.revision));
+                }
+                if let Some(key) = key {
+                    self.check_answer(key, job.submission.id, job.submission.created_on);
+                }
+            }
+            Note::Submitted { key, answer: Err(error) } => {
+                let expected = matches!(error, SubmitError::Commit(_) | SubmitError::KeyOfDeleted { .. });
+                assert!(expected, "the submit of {key:?} fails: {error}");
+            }
+            Note::Steered(Ok(job)) => {
+                self.ledger.lock().acknowledge(job.submission.key(), Some(job.state.revision));
+            }
+            Note::Deleted(id, Ok(())) => {
+                let key = JobKey { tenant: TenantId::DEFAULT, sequence: id.sequence() };
+                self.ledger.lock().acknowledge(key, None);
+            }
+            Note::Settled { job, fence } => self.ledger.lock().acknowledge_end(job, fence),
+            Note::Steered(Err(_)) | Note::Deleted(_, Err(_)) | Note::Done => {}
+        }
+    }
+
+    /// Promise 6: a key stands for one job for a day.
+    fn check_answer(&mut self, key: String, job: JobId, created_on: Timestamp) {
+        let now = self.clock.now();
+        let first = self.answered.get(&key).filter(|(_, on)| on.after(KEY_KEPT) > now);
+        match first {
+            Some((first, _)) => assert_eq!(*first, job, "promise 6: `{key}` made two jobs within a day"),
+            None => {
+                self.answered.insert(key, (job, created_on));
+            }
+        }
+    }
+
+    fn any_job(&mut self) -> Option<JobKey> {
+        let keys: Vec<JobKey> = self.ledger.lock().records().map(|(key, _)| key).collect();
+        (!keys.is_empty()).then(|| keys[self.draw.index(keys.len())])
+    }
+
+    fn id_of(&self, job: JobKey) -> Option<JobId> {
+        self.ledger.lock().record(job).map(|record| record.submission.id)
+    }
+
+    fn steer_any(&mut self) {
+        let Some(job) = self.any_job() else { return };
+        let until = self.clock.now().after(Duration::from_secs(self.draw.below(1_200)));
+        let by = || "somebody".to_owned();
+        match self.draw.below(8) {
+            0..=2 => self.cancel(job),
+            3 | 4 => self.steer(job, Event::Pause { by: by() }),
+            5 => self.steer(job, Event::Postpone { until, by: by() }),
+            _ => self.steer(job, Event::Resume { by: by() }),
+        }
+    }
+
+    fn cancel(&mut self, job: JobKey) {
+        let Some(id) = self.id_of(job) else { return };
+        self.note(|_| format!("cancel of {}", job.sequence.0));
+        let jobs = Arc::clone(&self.host.jobs);
+        self.tasks.push(Task::new(format!("cancel of {}", job.sequence.0), async move {
+            Note::Steered(jobs.cancel(TenantId::DEFAULT, id, "somebody").await)
+        }));
+        self.go_on(self.tasks.len() - 1);
+    }
+
+    fn delete_any(&mut self) {
+        let Some(id) = self.any_job().and_then(|job| self.id_of(job)) else { return };
+        self.note(|_| format!("delete of {}", id.sequence().0));
+        let jobs = Arc::clone(&self.host.jobs);
+        self.tasks.push(Task::new(format!("delete of {}", id.sequence().0), async move {
+            Note::Deleted(id, jobs.delete(TenantId::DEFAULT, id).await)
+        }));
+        self.go_on(self.tasks.len() - 1);
+    }
+
+    /// What a person does to a job beside canceling it: decided on what is visible now, committed, not waited for.
+    fn steer(&mut self, key: JobKey, event: Event) {
+        let Some(job) = self.store.job(key).expect("memory can be read") else { return };
+        let asks_to_pause = matches!(event, Event::Pause { .. } | Event::Postpone { .. });
+        self.note(|_| format!("{event:?} for {}", key.sequence.0));
+        let next = transition::apply(&job.submission, &job.state, &RetryPolicy::default(), event, self.clock.now());
+        let Ok(Next::Changed { state, earlier_run, .. }) = next else { return };
+        let expected = job.state.revision;
+        let change = Change::Advance { job: key, expected, next: *state, earlier_run };
+        let pending = self.store.commit(vec![change]);
+        let running = Arc::clone(&self.host.running);
+        self.tasks.push(Task::new("a command", async move {
+            if pending.await.is_ok() && asks_to_pause {
+                running.raise(key, Signal::Pause);
+            }
+            Note::Done
+        }));
+    }
+
+    fn change_plugin(&mut self) {
+        let registry = Arc::clone(&self.host.registry);
+        let choice = self.draw.below(3);
+        self.note(|_| format!("change {choice} of a plug-in"));
+        self.tasks.push(Task::new("change of a plug-in", async move {
+            let (early, late) = (PluginName::new("early").expect("a slug"), PluginName::new("late").expect("a slug"));
+            // The store may fail meanwhile, and that is all that may.
+            let _changed = match choice {
+                0 => registry.disable(TenantId::DEFAULT, &early).await,
+                1 => registry.enable(TenantId::DEFAULT, &early).await,
+                _ => registry.activate(TenantId::DEFAULT, &late, &version()).await,
+            };
+            Note::Done
+        }));
+    }
+
+    /// The host is gone from one moment to the next, and another starts on what is left.
+    fn restart(&mut self, why: &str, left: MemoryStore) {
+        self.tasks.clear();
+        self.store = Arc::new(left);
+        self.store_has_failed = false;
+        self.ledger.lock().came_back(&*self.store);
+        self.start(why);
+    }
+
+    fn start(&mut self, why: &str) {
+        self.host = Host::start(self.seed, &self.store, &self.clock, &self.ledger);
+        self.store.sync();
+        let now = self.clock.now();
+        self.note(|_| format!("{why}, and started again"));
+        self.ledger.lock().check_recovered(now);
+    }
+
+    /// A second host takes the store over while the first one's runs go on: what the first writes must come to nothing.
+    fn usurp(&mut self) {
+        if !self.store_has_failed {
+            self.start("taken over");
+        }
+    }
+
+    fn heal(&mut self) {
+        // Half of the lives end well without a last restart: what went wrong while the host was up must mend by itself.
+        if self.store_has_failed || self.draw.chance(50) {
+            self.restart("killed for the last time", self.store.kill());
+        }
+        let healing_since = self.clock.now();
+        self.note(|_| "everything heals".to_owned());
+        for round in 0..HEALING_ROUNDS {
+            self.claim_all();
+            self.sync();
+            while self.go_on_everywhere() {
+                self.sync();
+            }
+            self.tick();
+            self.sync();
+            self.ledger.lock().check();
+            self.check_cancels(healing_since);
+            self.help_those_who_wait(round);
+            if self.all_ended() {
+                return;
+            }
+            let next = self.host.scheduler.tick(self.clock.now()).expect("memory can be read").next;
+            let is_busy = !self.tasks.is_empty() || !self.host.window.is_empty();
+            let idle = next.since(self.clock.now());
+            self.clock.advance(if is_busy { idle.min(Duration::from_secs(1)) } else { idle });
+        }
+        let ledger = self.ledger.lock();
+        let left: Vec<_> = ledger.records().filter(|(_, record)| !record.state().status.is_final()).collect();
+        let left: Vec<_> =
+            left.iter().map(|(key, record)| format!("{}: {:?}", key.sequence.0, record.state())).collect();
+        panic!("I14: these jobs never end, although nothing goes wrong any more:\n{}", left.join("\n"));
+    }
+
+    fn claim_all(&mut self) {
+        while !self.host.window.is_empty() {
+            self.claim();
+        }
+    }
+
+    /// Lets every task go on once. True when one of them ended.
+    fn go_on_everywhere(&mut self) -> bool {
+        let before = self.tasks.len();
+        for index in (0..before).rev() {
+            self.go_on(index);
+        }
+        self.tasks.len() < before
+    }
+
+    /// People resume what waits for them, and call some of it off.
+    fn help_those_who_wait(&mut self, round: usize) {
+        let needs_help = |status, reason: Option<WaitReason>| {
+            status == Status::Paused || reason.is_some_and(|reason| !reason.is_timed())
+        };
+        let waiting: Vec<JobKey> = {
+            let ledger = self.ledger.lock();
+            let waiting = ledger.records().filter(|(_, record)| {
+                let state = record.state();
+                needs_help(state.status, state.wait_reason)
+            });
+            waiting.map(|(key, _)| key).collect()
+        };
+        for job in waiting {
+            // Some wait for a plug-in that nobody activates.
+            if self.draw.chance(20) || round > 100 {
+                self.cancel(job);
+            } else {
+                self.steer(job, Event::Resume { by: "somebody".to_owned() });
+            }
+        }
+        if self.draw.chance(5) {
+            self.steer_any();
+        }
+    }
+
+    /// I13: a cancel ends the job within the grace, once the host is there and time passes.
+    fn check_cancels(&self, healing_since: Timestamp) {
+        let now = self.clock.now();
+        let slack = Duration::from_secs(2);
+        for (key, record) in self.ledger.lock().records() {
+            let state = record.state();
+            let asked_on = state.cancel_requested_on.unwrap_or(now).max(healing_since);
+            let is_late = state.status == Status::Canceling && now > asked_on.after(CANCEL_GRACE + slack);
+            assert!(!is_late, "I13, {key:?}: still canceling {:?} after it was asked", now.since(asked_on));
+        }
+    }
+
+    fn all_ended(&self) -> bool {
+        self.submits > 0 && self.ledger.lock().records().all(|(_, record)| record.state().status.is_final())
+    }
+}
+
+fn version() -> VersionName {
+    VersionName::new("1.0.0").expect("a good version")
+}
+
+fn plugin(name: &str, is_active: bool) -> Plugin {
+    let inspection = Inspection {
+        shape: Shape::Handler,
+        imports: Vec::new(),
+        exports: Vec::new(),
+        digest: Digest([7; 32]),
+        bytes: 8,
+    };
+    let only =
+        PluginVersion { version: version(), inspection, wishes: Wishes::default(), uploaded_on: Timestamp::default() };
+    Plugin {
+        tenant: TenantId::DEFAULT,
+        name: PluginName::new(name).expect("a slug"),
+        revision: 1,
+        versions: vec![only],
+        active: is_active.then(version),
+        previous: None,
+        disabled: false,
+    }
+}
