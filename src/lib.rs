@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 4  edges      main  cli  api  ui             speak a protocol; hold no rules
-//! 3  assembly   app  config  telemetry         read settings, wire, shut down in order
+//! 3  assembly   app  config  embedded  telemetry  bench    read settings, wire, shut down in order
 //! 2  runtime    jobs  scheduler  worker  registry    loops and commands: tick(now) -> next wake
 //! 1  adapters   store  sandbox                 hold no rules
 //! 0  domain                                    pure: no IO, no async, no clock, no randomness
@@ -25,11 +25,16 @@ pub mod app;
 #[cfg(feature = "host")]
 pub mod config;
 #[cfg(feature = "host")]
+pub mod embedded;
+#[cfg(feature = "host")]
 pub mod telemetry;
 
+#[cfg(feature = "host")]
+pub mod bench;
+
+#[cfg(feature = "host")]
+pub mod api;
 #[cfg(feature = "host")]
 pub mod cli;
 #[cfg(feature = "host")]
 pub mod ui;
-#[cfg(feature = "host")]
-pub mod api;

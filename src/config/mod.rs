@@ -24,6 +24,7 @@ use crate::domain::id::PluginName;
 use crate::domain::limits::Limits;
 use crate::domain::plugin::Grant;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::service::Durability;
 
 pub use environment::Flag;
 pub use manifest::{Manifest, parse_manifest};
@@ -106,16 +107,6 @@ impl Default for StoreSettings {
     fn default() -> Self {
         Self { path: PathBuf::from("backroom-data"), durability: Durability::Power, min_free_bytes: 256 << 20 }
     }
-}
-
-/// What an acknowledged submit survives (design section 6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Loss of power: synced to the disk before it is acknowledged.
-    #[default]
-    Power,
-    /// The death of the process, but not of the machine.
-    Process,
 }
 
 /// `[worker]`: how many jobs run at a time.

@@ -1,4 +1,4 @@
-//! The state of the whole service.
+//! The state of the whole service, and what it promises of its store.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,4 +13,25 @@ pub enum ServiceState {
     Draining,
     /// No new run starts until somebody resumes.
     Paused,
+}
+
+/// What an acknowledged commit survives (design section 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// Loss of power: synced to the disk before it is acknowledged.
+    #[default]
+    Power,
+    /// The death of the process, but not of the machine: a power cut may take the last commits back.
+    Process,
+}
+
+impl Durability {
+    /// The word in settings and statistics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Power => "power",
+            Self::Process => "process",
+        }
+    }
 }

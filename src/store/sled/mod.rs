@@ -40,7 +40,7 @@ use crate::domain::id::{Digest, HostId, JobKey, PluginName, QueueName, Sequence,
 use crate::domain::job::{Job, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, JobQuery, Page};
-use crate::domain::service::ServiceState;
+use crate::domain::service::{Durability, ServiceState};
 use crate::domain::time::Timestamp;
 
 const JOURNAL: &str = "journal";
@@ -49,26 +49,6 @@ const BLOBS: &str = "blobs";
 
 /// So many sequences may be given out without writing that down.
 const SEQUENCES_AHEAD: u64 = 65_536;
-
-/// What a commit that was acknowledged survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Loss of power: one sync for each group of commits.
-    #[default]
-    Power,
-    /// The end of the process; a power cut may take the last commits back.
-    Process,
-}
-
-impl Durability {
-    /// The word in settings and statistics.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Power => "power",
-            Self::Process => "process",
-        }
-    }
-}
 
 /// How a store is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,75 @@
+//! Opens a host from its settings: the embedded store, the Wasm sandbox, and a runtime for guests.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::runtime::Runtime;
+
+use crate::app::{Host, Parts};
+use crate::clock::SystemClock;
+use crate::config::Settings;
+use crate::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings};
+use crate::store::sled::{SledSettings, SledStore};
+use crate::worker::PoolSettings;
+
+/// A host that runs, and what it stands on.
+pub struct Opened {
+    /// The host.
+    pub host: Arc<Host>,
+    /// What an operator should know, such as a machine that cannot reserve the instance pool.
+    pub notices: Vec<String>,
+    guests: Runtime,
+}
+
+impl Opened {
+    /// Ends everything in order: see [`Host::shut_down`].
+    pub async fn shut_down(self, grace: Duration) {
+        self.host.shut_down(grace).await;
+        self.guests.shutdown_background();
+    }
+}
+
+/// Opens a host. Must be called within a Tokio runtime, which everything but guests runs on.
+pub async fn open(settings: &Settings) -> Result<Opened> {
+    let store = open_store(settings).await?;
+    let compile = CompileSettings::of_this_program().context("finding this program")?;
+    let sandbox = WasmSandbox::new(WasmSettings::new(&settings.store.path, settings.worker.concurrency, compile))
+        .context("setting up the sandbox")?;
+    let notices = sandbox.notice().map(str::to_owned).into_iter().collect();
+    let guests = guest_runtime()?;
+    let parts = Parts {
+        store: Arc::new(store),
+        sandbox: Arc::new(sandbox),
+        clock: Arc::new(SystemClock),
+        policies: settings.policies(),
+        pool: PoolSettings { ahead: settings.worker.ahead, ..PoolSettings::new(settings.worker.concurrency) },
+        guests: guests.handle().clone(),
+        salt: RandomState::new().hash_one("the identities of this host's jobs"),
+    };
+    let host = Arc::new(Host::start(parts).await.context("starting the host")?);
+    Ok(Opened { host, notices, guests })
+}
+
+async fn open_store(settings: &Settings) -> Result<SledStore> {
+    let sled = SledSettings {
+        durability: settings.store.durability,
+        min_free_bytes: settings.store.min_free_bytes,
+        ..SledSettings::new(&settings.store.path)
+    };
+    let opened = tokio::task::spawn_blocking(move || SledStore::open(sled)).await?;
+    Ok(opened?)
+}
+
+/// Guests have threads of their own, so that no guest can hold up a request. A short interval between looks at the shared
+/// queue and at timers keeps short jobs quick beside long ones.
+fn guest_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("guest")
+        .enable_all()
+        .global_queue_interval(1)
+        .event_interval(1)
+        .build()
+        .context("starting the runtime of the guests")
+}
