@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::api::view;
 use crate::config::Problems;
 use crate::domain::code::{self, Code};
 
@@ -91,6 +92,28 @@ impl From<Problems> for Failure {
             notes: problems.iter().map(line).collect(),
             next: None,
             exit: Exit::BadInput,
+        }
+    }
+}
+
+impl From<view::Problem> for Failure {
+    fn from(problem: view::Problem) -> Self {
+        let lines = problem.errors.iter().map(|line| format!("line {}: {} ({})", line.line, line.detail, line.code));
+        let granting = problem.add_to_config.iter().map(|lines| format!("add to backroom.toml:\n{}", lines.trim_end()));
+        let exit = match problem.status {
+            400 | 413 | 415 | 422 => Exit::BadInput,
+            _ => Exit::Failed,
+        };
+        let message = match problem.detail.is_empty() {
+            true => problem.title,
+            false => problem.detail,
+        };
+        Self {
+            code: (!problem.code.is_empty()).then_some(problem.code),
+            message,
+            notes: lines.chain(granting).collect(),
+            next: (!problem.next.is_empty()).then_some(problem.next),
+            exit,
         }
     }
 }

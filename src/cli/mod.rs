@@ -1,9 +1,20 @@
 //! The command line: the tree of verbs, and where each is done.
 
+mod build;
+mod bulk;
+mod client;
 mod completions;
 mod config;
+mod doctor;
 mod explain;
 mod failure;
+mod follow;
+mod input;
+mod job;
+mod job_view;
+mod new;
+mod plugin;
+mod service;
 mod settings;
 mod terminal;
 
@@ -12,12 +23,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::telemetry::{self, LogFormat};
+use client::ClientArgs;
 use failure::{Exit, Failure};
 use terminal::{Format, Terminal};
 
 /// Runs uploaded WebAssembly plug-ins as durable jobs, each in a sandbox of its own
 #[derive(Debug, Parser)]
-#[command(name = "backroom", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "backroom", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Print the API's JSON instead of tables
     #[arg(long, global = true)]
@@ -34,11 +46,41 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Submit a job, follow it to its end, and print its output
+    Run {
+        #[command(flatten)]
+        client: ClientArgs,
+        #[command(flatten)]
+        args: job::RunArgs,
+    },
+    /// Submit, watch and steer jobs
+    Job {
+        #[command(flatten)]
+        client: ClientArgs,
+        #[command(subcommand)]
+        verb: job::JobCommand,
+    },
+    /// Write, build, upload and manage plug-ins
+    Plugin {
+        #[command(flatten)]
+        client: ClientArgs,
+        #[command(subcommand)]
+        verb: plugin::PluginCommand,
+    },
+    /// See how the host is doing; pause and resume its work
+    Service {
+        #[command(flatten)]
+        client: ClientArgs,
+        #[command(subcommand)]
+        verb: service::ServiceCommand,
+    },
     /// Check and show the host's settings
     Config {
         #[command(subcommand)]
         verb: config::ConfigCommand,
     },
+    /// Check that this machine has what a host and a plug-in author need
+    Doctor(doctor::DoctorArgs),
     /// Explain an error code, offline
     Explain(explain::ExplainArgs),
     /// Write the script that completes these words in a shell
@@ -87,7 +129,12 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
 
 fn run(command: Command, terminal: Terminal) -> anyhow::Result<Exit> {
     match command {
+        Command::Run { client, args } => job::run_plugin(&client, &args, terminal),
+        Command::Job { client, verb } => job::run(&client, &verb, terminal),
+        Command::Plugin { client, verb } => plugin::run(&client, &verb, terminal),
+        Command::Service { client, verb } => service::run(&client, verb, terminal),
         Command::Config { verb } => config::run(&verb, terminal),
+        Command::Doctor(args) => doctor::run(&args, terminal),
         Command::Explain(args) => explain::run(&args, terminal),
         Command::Completions(args) => completions::run(&args, terminal),
     }

@@ -232,7 +232,7 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
     if error.chain().any(is_broken_pipe) {
         return Exit::Done;
     }
-    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    let failure = error.downcast_ref::<Failure>();
     let code = failure.and_then(|failure| failure.code.as_deref());
     let mut text = format!("{}: {error}\n", head(code));
     for cause in error.chain().skip(1) {

@@ -1,0 +1,384 @@
+//! A typed client of the HTTP API, over the types that the API itself sends.
+
+use std::io::{BufRead, BufReader};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::de::DeserializeOwned;
+use ureq::http::{Response, Uri};
+use ureq::{Agent, Body, RequestBuilder};
+
+use super::failure::{Exit, Failure};
+use crate::api::view::{
+    ActivateBody, AttemptsView, BulkView, CountsView, JobPageView, JobView, PluginListView, PluginView, Problem,
+    ServiceView, SubmitBody, UploadView,
+};
+use crate::domain::code;
+
+/// The largest answer that is read, in bytes: a job's output and log are bounded far below.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the host may take to begin its answer: a compilation takes a minute at most.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Where the host is and how it knows us.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ClientArgs {
+    /// The host's address
+    #[arg(long, global = true, value_name = "URL", env = "BACKROOM_SERVER", default_value = "http://127.0.0.1:7171")]
+    pub(crate) server: String,
+    /// The host's token
+    #[arg(long, global = true, value_name = "TOKEN", env = "BACKROOM_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+/// What the host answered: its text, and what that means.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer<T> {
+    /// The JSON exactly as it came.
+    pub(crate) text: String,
+    /// What it says.
+    pub(crate) view: T,
+}
+
+/// Which jobs to list; an absent field does not count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct JobQuery<'a> {
+    /// Names and values of query parameters.
+    pub(crate) params: Vec<(&'a str, String)>,
+}
+
+/// A component on its way to the host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Component<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) version: &'a str,
+    /// The text of its `plugin.toml`.
+    pub(crate) manifest: Option<&'a str>,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// A connection to a host.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    agent: Agent,
+    server: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client of the host that `args` name. Nothing is sent yet.
+    pub(crate) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
+        let server = args.server.trim_end_matches('/').to_owned();
+        let uri = server.parse::<Uri>().ok().filter(|uri| {
+            let is_http = uri.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
+            is_http && uri.host().is_some() && matches!(uri.path(), "" | "/") && uri.query().is_none()
+        });
+        let Some(uri) = uri else {
+            let message = format!("`{server}` is not the address of a host");
+            return Err(Failure::bad_input(message, "give --server http://HOST:PORT").into());
+        };
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("backroom/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(ANSWER_TIMEOUT));
+        if uri.host().is_some_and(is_loopback) {
+            config = config.proxy(None);
+        }
+        Ok(Self { agent: config.build().new_agent(), server, token: args.token.clone() })
+    }
+
+    /// The host's address, for messages.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Submits a job. `wait` is how long the host may wait for its end before it answers.
+    pub(crate) fn submit(
+        &self,
+        job: &SubmitBody,
+        idempotency_key: Option<&str>,
+        wait: Option<Duration>,
+    ) -> anyhow::Result<Answer<JobView>> {
+        let mut request = self.with_token(self.agent.post(self.url("/v1/jobs")));
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        if let Some(wait) = wait {
+            request = request.query("wait", wait.as_secs().to_string());
+        }
+        self.read(request.content_type("application/json").send(serde_json::to_vec(job)?))
+    }
+
+    /// Submits the jobs of some NDJSON lines, all or none.
+    pub(crate) fn submit_bulk(&self, lines: &[u8]) -> anyhow::Result<Answer<BulkView>> {
+        let request = self.with_token(self.agent.post(self.url("/v1/jobs/bulk")));
+        self.read(request.content_type("application/x-ndjson").send(lines))
+    }
+
+    /// Lists jobs, newest first.
+    pub(crate) fn jobs(&self, query: &JobQuery<'_>) -> anyhow::Result<Answer<JobPageView>> {
+        let request = self.with_token(self.agent.get(self.url("/v1/jobs")));
+        self.read(request.query_pairs(query.params.iter().map(|(name, value)| (*name, value.as_str()))).call())
+    }
+
+    /// Shows a job.
+    pub(crate) fn job(&self, id: &str) -> anyhow::Result<Answer<JobView>> {
+        self.get(&format!("/v1/jobs/{}", segment(id)))
+    }
+
+    /// The runs of a job.
+    pub(crate) fn attempts(&self, id: &str) -> anyhow::Result<Answer<AttemptsView>> {
+        self.get(&format!("/v1/jobs/{}/attempts", segment(id)))
+    }
+
+    /// What a job logged, in all of its runs or in those of one attempt.
+    pub(crate) fn logs(&self, id: &str, attempt: Option<u32>) -> anyhow::Result<Vec<u8>> {
+        let mut request = self.with_token(self.agent.get(self.url(&format!("/v1/jobs/{}/logs", segment(id)))));
+        if let Some(attempt) = attempt {
+            request = request.query("attempt", attempt.to_string());
+        }
+        self.read_bytes(request.call())
+    }
+
+    /// What a job returned.
+    pub(crate) fn output(&self, id: &str) -> anyhow::Result<Vec<u8>> {
+        self.read_bytes(self.with_token(self.agent.get(self.url(&format!("/v1/jobs/{}/output", segment(id))))).call())
+    }
+
+    /// The changes of a job as they happen.
+    pub(crate) fn changes(&self, id: &str) -> anyhow::Result<Changes> {
+        let url = self.url(&format!("/v1/jobs/{}/changes", segment(id)));
+        let response = self.accepted(self.with_token(self.agent.get(url)).call())?;
+        Ok(Changes { lines: Box::new(BufReader::new(response.into_body().into_reader())) })
+    }
+
+    /// Calls a job off.
+    pub(crate) fn cancel(&self, id: &str) -> anyhow::Result<Answer<JobView>> {
+        self.post(&format!("/v1/jobs/{}/cancel", segment(id)))
+    }
+
+    /// Removes a job that has ended.
+    pub(crate) fn delete_job(&self, id: &str) -> anyhow::Result<()> {
+        let url = self.url(&format!("/v1/jobs/{}", segment(id)));
+        self.accepted(self.with_token(self.agent.delete(url)).call()).map(drop)
+    }
+
+    /// Uploads a version of a plug-in.
+    pub(crate) fn upload(&self, component: Component<'_>) -> anyhow::Result<Answer<UploadView>> {
+        let Component { name, version, manifest, bytes } = component;
+        let url = self.url(&format!("/v1/plugins/{}/versions/{}", segment(name), segment(version)));
+        let mut request = self.with_token(self.agent.put(url)).content_type("application/wasm");
+        if let Some(manifest) = manifest {
+            request = request.header("Backroom-Manifest", BASE64.encode(manifest));
+        }
+        self.read(request.send(bytes))
+    }
+
+    /// Lists the plug-ins.
+    pub(crate) fn plugins(&self) -> anyhow::Result<Answer<PluginListView>> {
+        self.get("/v1/plugins")
+    }
+
+    /// Shows a plug-in.
+    pub(crate) fn plugin(&self, name: &str) -> anyhow::Result<Answer<PluginView>> {
+        self.get(&format!("/v1/plugins/{}", segment(name)))
+    }
+
+    /// Makes a version the one that jobs run.
+    pub(crate) fn activate(&self, name: &str, version: &str) -> anyhow::Result<Answer<PluginView>> {
+        let request = self.with_token(self.agent.post(self.url(&format!("/v1/plugins/{}/activate", segment(name)))));
+        let body = ActivateBody { version: version.to_owned() };
+        self.read(request.content_type("application/json").send(serde_json::to_vec(&body)?))
+    }
+
+    /// Does something with a plug-in that needs no more words: `rollback`, `enable`, `disable`.
+    pub(crate) fn steer_plugin(&self, name: &str, verb: &str) -> anyhow::Result<Answer<PluginView>> {
+        self.post(&format!("/v1/plugins/{}/{verb}", segment(name)))
+    }
+
+    /// Removes a plug-in; `force` also when unfinished jobs need it.
+    pub(crate) fn remove_plugin(&self, name: &str, force: Force) -> anyhow::Result<()> {
+        let mut request = self.with_token(self.agent.delete(self.url(&format!("/v1/plugins/{}", segment(name)))));
+        if force == Force::Yes {
+            request = request.query("force", "true");
+        }
+        self.accepted(request.call()).map(drop)
+    }
+
+    /// How the host is doing.
+    pub(crate) fn service(&self) -> anyhow::Result<Answer<ServiceView>> {
+        self.get("/v1/service")
+    }
+
+    /// Pauses, resumes or drains the host.
+    pub(crate) fn steer_service(&self, verb: &str) -> anyhow::Result<Answer<ServiceView>> {
+        self.post(&format!("/v1/service/{verb}"))
+    }
+
+    /// How many jobs stand where.
+    pub(crate) fn counts(&self) -> anyhow::Result<Answer<CountsView>> {
+        self.get("/v1/counts")
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.server)
+    }
+
+    fn with_token<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("Authorization", format!("Bearer {token}")),
+            None => request,
+        }
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Answer<T>> {
+        self.read(self.with_token(self.agent.get(self.url(path))).call())
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Answer<T>> {
+        self.read(self.with_token(self.agent.post(self.url(path))).send_empty())
+    }
+
+    fn read<T: DeserializeOwned>(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Answer<T>> {
+        let text =
+            String::from_utf8(self.read_bytes(sent)?).map_err(|_| self.not_a_host("an answer that is not UTF-8"))?;
+        let view = serde_json::from_str(&text)
+            .map_err(|error| self.not_a_host(&format!("an answer that is not ours ({error})")))?;
+        Ok(Answer { text, view })
+    }
+
+    fn read_bytes(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Vec<u8>> {
+        let mut response = self.accepted(sent)?;
+        let read = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        read.map_err(|error| self.unreachable(error))
+    }
+
+    /// The response, unless it is an error.
+    fn accepted(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {
+        let mut response = sent.map_err(|error| self.unreachable(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let body = response.body_mut().with_config().limit(1 << 20).read_to_string().unwrap_or_default();
+        match serde_json::from_str::<Problem>(&body) {
+            Ok(problem) => Err(Failure::from(problem).into()),
+            Err(_) => Err(self.not_a_host(&format!("HTTP status {status}")).into()),
+        }
+    }
+
+    fn unreachable(&self, error: ureq::Error) -> anyhow::Error {
+        let failure = Failure::new(code::NO_HOST, format!("no host answers at {}", self.server))
+            .with_next("start one with `backroom serve`, or give its address with `--server`");
+        anyhow::Error::new(error).context(failure)
+    }
+
+    fn not_a_host(&self, what: &str) -> Failure {
+        let message = format!("what listens at {} answers with {what}; it is not a host of this release", self.server);
+        Failure { exit: Exit::Failed, ..Failure::new(code::NO_HOST, message) }
+    }
+}
+
+/// Whether something is done although it costs something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Force {
+    No,
+    Yes,
+}
+
+/// The events of a stream.
+pub(crate) struct Changes {
+    lines: Box<dyn BufRead + Send>,
+}
+
+/// One event of a job's stream.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// The job as it is now.
+    Job(Box<Answer<JobView>>),
+    /// It is gone.
+    Deleted,
+}
+
+impl Changes {
+    /// The next event; none when the host ends the stream.
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<Change>> {
+        let (mut name, mut data) = (String::new(), String::new());
+        loop {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).context("the stream broke off")? == 0 {
+                return Ok(None);
+            }
+            let line = line.trim_end_matches(['\n', '\r']);
+            match line.split_once(':').map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value))) {
+                Some(("event", value)) => name = value.to_owned(),
+                Some(("data", value)) => data.push_str(value),
+                None if line.is_empty() && !data.is_empty() => match name.as_str() {
+                    "job" => {
+                        let view = serde_json::from_str(&data)
+                            .context("the host tells of a job in a form that is not ours")?;
+                        return Ok(Some(Change::Job(Box::new(Answer { text: data, view }))));
+                    }
+                    "deleted" => return Ok(Some(Change::Deleted)),
+                    _ => (name, data) = (String::new(), String::new()),
+                },
+                _ => {}
+            }
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Text made fit for one segment of a path (RFC 3986 section 2.1).
+fn segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            byte => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_cannot_leave_its_place() {
+        for (text, expected) in [("echo", "echo"), ("a/b?c#d", "a%2Fb%3Fc%23d"), ("\u{e4} %", "%C3%A4%20%25")] {
+            assert_eq!(segment(text), expected);
+        }
+    }
+
+    #[test]
+    fn events_are_read_one_by_one() {
+        let text = ": keep-alive\n\nevent: other\ndata: {}\n\nevent: deleted\ndata: {\"id\":\"x\"}\n\nevent: deleted\n";
+        let mut changes = Changes { lines: Box::new(text.as_bytes()) };
+        assert!(matches!(changes.next(), Ok(Some(Change::Deleted))));
+        assert!(matches!(changes.next(), Ok(None)));
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused() {
+        for server in ["127.0.0.1:7171", "ftp://host", "http://", "http://host/path", "http://host?x=1"] {
+            let args = ClientArgs { server: server.to_owned(), token: None };
+            let error = Client::new(&args).expect_err(server);
+            let failure = error.downcast_ref::<Failure>().expect("a failure of ours");
+            assert_eq!(failure.exit, Exit::BadInput, "{server}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Follows a job to its end: tells each change, shows its log, and ends with its result.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::client::{Answer, Change, Client};
+use super::failure::{Exit, Failure};
+use super::terminal::{Terminal, Tone, neutralised};
+use crate::api::view::{ErrorView, JobView};
+
+/// How long a host that went away may take to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const RECONNECT_EVERY: Duration = Duration::from_millis(500);
+
+/// What is told on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// Nothing.
+    Quiet,
+    /// Every change, and the log of every attempt.
+    Everything,
+}
+
+/// Waits for the end of the job `id` and returns it then.
+pub(crate) fn to_the_end(client: &Client, id: &str, telling: Telling) -> anyhow::Result<Answer<JobView>> {
+    let mut teller = Teller::new(client, telling);
+    let mut lost_since: Option<Instant> = None;
+    loop {
+        match listen(client, id, &mut teller) {
+            Ok(Some(ended)) => {
+                teller.clear();
+                return Ok(ended);
+            }
+            Ok(None) => lost_since = None,
+            Err(error) if !is_lost(&error) => return Err(error),
+            Err(error) => {
+                let since = *lost_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE || !teller.has_told() {
+                    return Err(error);
+                }
+            }
+        }
+        std::thread::sleep(RECONNECT_EVERY);
+    }
+}
+
+/// Whether the host is gone, rather than refusing.
+fn is_lost(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_none_or(|failure| failure.code.as_deref() == Some("BR0502"))
+}
+
+/// Listens until the job ends, or until the host ends the stream.
+fn listen(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<Option<Answer<JobView>>> {
+    let mut changes = client.changes(id)?;
+    while let Some(change) = changes.next()? {
+        match change {
+            Change::Deleted => {
+                return Err(Failure::bad_input(format!("job {id} was deleted"), "backroom job list").into());
+            }
+            Change::Job(job) => {
+                teller.tell(&job.view)?;
+                if job.view.is_final() {
+                    return Ok(Some(*job));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+struct Teller<'a> {
+    client: &'a Client,
+    telling: Telling,
+    bar: ProgressBar,
+    told: Option<(String, u32)>,
+    logged: u32,
+}
+
+impl<'a> Teller<'a> {
+    fn new(client: &'a Client, telling: Telling) -> Self {
+        let bar = match telling {
+            Telling::Quiet => ProgressBar::hidden(),
+            Telling::Everything => ProgressBar::new_spinner(),
+        };
+        Self { client, telling, bar, told: None, logged: 0 }
+    }
+
+    fn has_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    fn tell(&mut self, job: &JobView) -> anyhow::Result<()> {
+        let news = Some((job.state.clone(), job.attempt));
+        let is_news = self.told != news;
+        self.told = news;
+        if self.telling == Telling::Quiet {
+            return Ok(());
+        }
+        if is_news {
+            self.say(&describe(job));
+        }
+        self.show_progress(job);
+        let is_over = job.is_final() || job.state == "retrying" || job.state == "waiting";
+        if is_over && job.attempt > self.logged {
+            self.logged = job.attempt;
+            let log = self.client.logs(&job.id, Some(job.attempt))?;
+            for line in String::from_utf8_lossy(&log).lines() {
+                self.say(&format!("  | {line}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn say(&self, line: &str) {
+        let line = neutralised(line);
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    fn show_progress(&self, job: &JobView) {
+        let Some(progress) = &job.progress else { return };
+        let template = match progress.total {
+            Some(_) => "{bar:30} {pos}/{len} {msg}",
+            None => "{spinner} {pos} {msg}",
+        };
+        self.bar.set_style(ProgressStyle::with_template(template).expect("the template is right"));
+        if let Some(total) = progress.total {
+            self.bar.set_length(total);
+        }
+        self.bar.set_position(progress.done);
+        self.bar.set_message(neutralised(progress.note.as_deref().unwrap_or_default()));
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn describe(job: &JobView) -> String {
+    let mut line = job.state.clone();
+    if job.attempt > 0 {
+        line.push_str(&format!(", attempt {} of {}", job.attempt, job.max_attempts));
+    }
+    if let Some(reason) = &job.wait_reason {
+        line.push_str(&format!(" ({reason})"));
+    }
+    if let Some(until) = &job.postpone_until {
+        line.push_str(&format!(" until {until}"));
+    }
+    if let (Some(error), false) = (&job.error, job.is_final()) {
+        line.push_str(&format!(": {}", error.message));
+    }
+    line
+}
+
+/// Writes the result of an ended job: its output where it has one, its error on standard error.
+pub(crate) fn show_result(client: &Client, job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    if terminal.is_json() {
+        terminal.json(&job.text)?;
+        return Ok(exit_of(&job.view));
+    }
+    let view = &job.view;
+    match view.state.as_str() {
+        "succeeded" => {
+            if view.output_bytes.is_some_and(|bytes| bytes > 0) {
+                terminal.bytes(&client.output(&view.id)?)?;
+            }
+            Ok(Exit::Done)
+        }
+        _ => Err(failure_of(view).into()),
+    }
+}
+
+/// What the process ends with when the job is the whole of its work.
+pub(crate) fn exit_of(job: &JobView) -> Exit {
+    if job.state == "succeeded" { Exit::Done } else { Exit::Failed }
+}
+
+/// An ended job that did not succeed, as an error of this command.
+pub(crate) fn failure_of(job: &JobView) -> Failure {
+    let base = Failure::bad_input("", format!("backroom job show {}", job.id));
+    let base = Failure { exit: Exit::Failed, ..base };
+    let Some(ErrorView { class, code, message, detail }) = &job.error else {
+        return Failure { message: format!("job {} is {}", job.id, job.state), ..base };
+    };
+    let is_ours = code.as_deref().is_some_and(|code| crate::domain::code::find(code).is_some());
+    let own_word = code.as_ref().filter(|_| !is_ours).map(|code| format!(" `{code}`")).unwrap_or_default();
+    let attempts = if job.attempt > 1 { format!(" after {} attempts", job.attempt) } else { String::new() };
+    Failure {
+        code: code.clone().filter(|_| is_ours),
+        message: format!("job {} {}{attempts}: {message}", job.id, job.state),
+        notes: std::iter::once(format!("class: {class}{own_word}")).chain(detail.clone()).collect(),
+        ..base
+    }
+}
+
+/// A line about a job that has just been taken, for a person.
+pub(crate) fn announce(job: &JobView, terminal: Terminal) -> String {
+    let state = terminal.paint(Tone::of_state(&job.state), &job.state);
+    format!("job {} is {state}; follow it with: backroom job watch {}", job.id, job.id)
+}

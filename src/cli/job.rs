@@ -1,0 +1,318 @@
+//! `backroom job` and `backroom run`: submit, look at and steer jobs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::client::{Answer, Client, ClientArgs, JobQuery};
+use super::failure::{Exit, Failure};
+use super::follow::{self, Telling};
+use super::input;
+use super::terminal::{Field, Terminal};
+use super::{bulk, job_view};
+use crate::api::view::{JobView, SubmitBody};
+
+/// How long the host waits for the end of a job before it answers, where we wait.
+const FIRST_WAIT: Duration = Duration::from_secs(20);
+
+/// What to do with jobs.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum JobCommand {
+    /// Submit a job, or a file of them
+    Submit(Box<SubmitArgs>),
+    /// List jobs, newest first
+    List(ListArgs),
+    /// Show a job
+    Show {
+        /// The job's id
+        id: String,
+    },
+    /// Print what a job logged
+    Logs {
+        /// The job's id
+        id: String,
+        /// Only what this attempt logged
+        #[arg(long, value_name = "NUMBER")]
+        attempt: Option<u32>,
+    },
+    /// Tell every change of a job until it ends
+    Watch {
+        /// The job's id
+        id: String,
+    },
+    /// List the runs of a job
+    Attempts {
+        /// The job's id
+        id: String,
+    },
+    /// Print what a job returned, byte for byte
+    Output {
+        /// The job's id
+        id: String,
+    },
+    /// Call jobs off
+    Cancel {
+        /// The jobs' ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Remove jobs that have ended
+    Delete {
+        /// The jobs' ids
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
+/// What to submit.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubmitArgs {
+    /// The plug-in to run
+    #[arg(required_unless_present = "bulk")]
+    plugin: Option<String>,
+    /// The input: JSON, @FILE or - for standard input
+    #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "text")]
+    input: Option<String>,
+    /// The input as plain text
+    #[arg(long)]
+    text: Option<String>,
+    /// The entry point; the plug-in's first unless given
+    #[arg(long, value_name = "NAME")]
+    handler: Option<String>,
+    /// A name that people see
+    #[arg(long)]
+    name: Option<String>,
+    /// The queue: default, bulk or maintenance
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
+    /// Greater runs first; -100 to 100
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    priority: Option<i64>,
+    /// Do not start before this time, such as 2030-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// Call it off unless it was started by this time
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    /// A word to find it by; may be given several times
+    #[arg(long = "tag", value_name = "WORD")]
+    tags: Vec<String>,
+    /// Attempts in all
+    #[arg(long, value_name = "NUMBER")]
+    max_attempts: Option<u64>,
+    /// A repeated submit with the same key returns the first job
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// An argument, for a plug-in that is a command; may be given several times
+    #[arg(long = "arg", value_name = "TEXT", allow_hyphen_values = true)]
+    args: Vec<String>,
+    /// A variable, for a plug-in that is a command; may be given several times
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Wait for its end, then show it
+    #[arg(long, conflicts_with = "follow")]
+    wait: bool,
+    /// Tell every change until it ends, then print its output
+    #[arg(long)]
+    follow: bool,
+    /// Submit the jobs of a file, one JSON object on each line
+    #[arg(long, value_name = "FILE.ndjson", conflicts_with_all = ["plugin", "input", "text", "handler", "name", "queue",
+        "priority", "at", "expires", "tags", "max_attempts", "idempotency_key", "args", "env", "wait", "follow"])]
+    bulk: Option<PathBuf>,
+    /// With --bulk, begin at this line, after a submit that broke off
+    #[arg(long, value_name = "NUMBER", requires = "bulk", default_value_t = 1)]
+    from_line: usize,
+}
+
+/// What to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The plug-in to run
+    plugin: String,
+    /// The input as it stands, @FILE, or - for standard input; nothing unless given
+    input: Option<String>,
+    /// The entry point; the plug-in's first unless given
+    #[arg(long, value_name = "NAME")]
+    handler: Option<String>,
+}
+
+/// Which jobs to list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Only these states, such as failed or queued,running
+    #[arg(long, value_name = "STATES")]
+    state: Option<String>,
+    /// Only jobs of this plug-in
+    #[arg(long, value_name = "NAME")]
+    plugin: Option<String>,
+    /// Only jobs of this entry point
+    #[arg(long, value_name = "NAME")]
+    handler: Option<String>,
+    /// Only jobs with this tag
+    #[arg(long, value_name = "WORD")]
+    tag: Option<String>,
+    /// Only jobs whose name or error holds this text
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only jobs submitted from this time on
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only jobs submitted before this time
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
+    /// How many, at most 200
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    limit: u32,
+    /// Where the page before ended
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+/// Does something with jobs.
+pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -> anyhow::Result<Exit> {
+    let client = Client::new(args)?;
+    match command {
+        JobCommand::Submit(args) => submit(&client, args, terminal),
+        JobCommand::List(args) => list(&client, args, terminal),
+        JobCommand::Show { id } => show(&client.job(id)?, terminal),
+        JobCommand::Logs { id, attempt } => {
+            terminal.bytes(&client.logs(id, *attempt)?)?;
+            Ok(Exit::Done)
+        }
+        JobCommand::Watch { id } => {
+            let ended = follow::to_the_end(&client, id, Telling::Everything)?;
+            follow::show_result(&client, &ended, terminal)
+        }
+        JobCommand::Attempts { id } => job_view::attempts(&client.attempts(id)?, terminal),
+        JobCommand::Output { id } => {
+            terminal.bytes(&client.output(id)?)?;
+            Ok(Exit::Done)
+        }
+        JobCommand::Cancel { ids } => ids.iter().try_for_each(|id| cancel(&client, id, terminal)).map(|()| Exit::Done),
+        JobCommand::Delete { ids } => ids.iter().try_for_each(|id| delete(&client, id, terminal)).map(|()| Exit::Done),
+    }
+}
+
+/// Submits a job and follows it.
+pub(crate) fn run_plugin(args: &ClientArgs, run: &RunArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+    let client = Client::new(args)?;
+    let mut job = SubmitBody { plugin: run.plugin.clone(), handler: run.handler.clone(), ..SubmitBody::default() };
+    if let Some(input) = &run.input {
+        input::put_plain(&mut job, input)?;
+    }
+    let taken = client.submit(&job, None, None)?;
+    let ended = follow::to_the_end(&client, &taken.view.id, Telling::Everything)?;
+    follow::show_result(&client, &ended, terminal)
+}
+
+fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+    if let Some(file) = &args.bulk {
+        return bulk::submit(client, file, args.from_line.max(1), terminal);
+    }
+    let wait = args.wait.then_some(FIRST_WAIT);
+    let taken = client.submit(&body(args)?, args.idempotency_key.as_deref(), wait)?;
+    if args.follow {
+        let ended = follow::to_the_end(client, &taken.view.id, Telling::Everything)?;
+        return follow::show_result(client, &ended, terminal);
+    }
+    if args.wait {
+        let ended = match taken.view.is_final() {
+            true => taken,
+            false => follow::to_the_end(client, &taken.view.id, Telling::Quiet)?,
+        };
+        show(&ended, terminal)?;
+        return Ok(follow::exit_of(&ended.view));
+    }
+    show_taken(&taken, terminal)
+}
+
+fn body(args: &SubmitArgs) -> anyhow::Result<SubmitBody> {
+    let mut job = SubmitBody {
+        plugin: args.plugin.clone().unwrap_or_default(),
+        handler: args.handler.clone(),
+        name: args.name.clone(),
+        args: args.args.clone(),
+        at: args.at.clone(),
+        expires_on: args.expires.clone(),
+        priority: args.priority,
+        queue: args.queue.clone(),
+        tags: args.tags.clone(),
+        max_attempts: args.max_attempts,
+        ..SubmitBody::default()
+    };
+    for variable in &args.env {
+        let Some((name, value)) = variable.split_once('=') else {
+            return Err(Failure::bad_input(format!("`{variable}` is not a variable"), "give --env NAME=VALUE").into());
+        };
+        job.env.insert(name.to_owned(), value.to_owned());
+    }
+    if let Some(input) = &args.input {
+        input::put_input(&mut job, input)?;
+    }
+    job.input_text = args.text.clone().or(job.input_text);
+    Ok(job)
+}
+
+/// Tells of a job that was taken: for a script the id alone, for a person also what to do next.
+fn show_taken(taken: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    if terminal.is_json() {
+        terminal.json(&taken.text)?;
+    } else if terminal.is_interactive() {
+        terminal.raw_line(&follow::announce(&taken.view, terminal))?;
+    } else {
+        terminal.line(&taken.view.id)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn list(client: &Client, args: &ListArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+    let given = [
+        ("state", &args.state),
+        ("plugin", &args.plugin),
+        ("handler", &args.handler),
+        ("tag", &args.tag),
+        ("q", &args.search),
+        ("from", &args.from),
+        ("before", &args.before),
+        ("cursor", &args.cursor),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+    let params = given.chain([("limit", args.limit.to_string())]).collect();
+    let page = client.jobs(&JobQuery { params })?;
+    if terminal.is_json() {
+        terminal.json(&page.text)?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<Vec<Field>> = page.view.jobs.iter().map(job_view::row).collect();
+    if rows.is_empty() {
+        terminal.line("there are no such jobs")?;
+        return Ok(Exit::Done);
+    }
+    terminal.table(job_view::HEADINGS, rows)?;
+    if let Some(cursor) = &page.view.next {
+        terminal.line(&format!("\nthere are more: add --cursor {cursor}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    job_view::show(job, terminal)?;
+    Ok(Exit::Done)
+}
+
+fn cancel(client: &Client, id: &str, terminal: Terminal) -> anyhow::Result<()> {
+    let canceled = client.cancel(id)?;
+    if terminal.is_json() {
+        terminal.json(&canceled.text)?;
+    } else {
+        terminal.line(&format!("job {id} is {}", canceled.view.state))?;
+    }
+    Ok(())
+}
+
+fn delete(client: &Client, id: &str, terminal: Terminal) -> anyhow::Result<()> {
+    client.delete_job(id)?;
+    if !terminal.is_json() {
+        terminal.line(&format!("job {id} was deleted"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! `backroom plugin`: write, build, upload and manage plug-ins.
+
+use std::path::{Path, PathBuf};
+
+use super::build::{self, BuildOptions, Lock};
+use super::client::{Answer, Client, ClientArgs, Component, Force};
+use super::failure::{Exit, Failure};
+use super::new;
+use super::terminal::{Field, Terminal};
+use crate::api::view::{GrantView, PluginView, UploadView, VersionState, VersionView};
+use crate::config::units::show_size;
+use crate::config::{Problems, parse_manifest};
+
+/// How far above a component its manifest is looked for: `target/wasm32-wasip2/release` lies three folders down.
+const FOLDERS_UP: usize = 5;
+
+/// What to do with plug-ins.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Write a project that builds, is tested, and can be uploaded and run
+    New(new::NewArgs),
+    /// Build the plug-ins of a project with cargo
+    Build {
+        /// The project's folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// Only this package of a workspace; may be given several times
+        #[arg(long = "package", short = 'p', value_name = "NAME")]
+        packages: Vec<String>,
+        /// Refuse to change Cargo.lock
+        #[arg(long)]
+        locked: bool,
+    },
+    /// Upload a component; it runs at once unless it asks for what is not granted
+    Upload(UploadArgs),
+    /// List the plug-ins
+    List,
+    /// Show a plug-in with its versions
+    Show {
+        /// The plug-in
+        name: String,
+    },
+    /// Make a version the one that jobs run
+    Activate {
+        /// The plug-in
+        name: String,
+        /// The version
+        version: String,
+    },
+    /// Go back to the version that was active before
+    Rollback {
+        /// The plug-in
+        name: String,
+    },
+    /// Let a plug-in's jobs run again
+    Enable {
+        /// The plug-in
+        name: String,
+    },
+    /// Cancel a plug-in's queued jobs when their turn comes
+    Disable {
+        /// The plug-in
+        name: String,
+    },
+    /// Remove a plug-in with all its versions
+    Remove {
+        /// The plug-in
+        name: String,
+        /// Also when unfinished jobs need it: they wait until it is uploaded again
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// What to upload.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UploadArgs {
+    /// The component
+    file: PathBuf,
+    /// The plug-in, when there is no plugin.toml
+    #[arg(long)]
+    name: Option<String>,
+    /// The version, when there is no plugin.toml
+    #[arg(long)]
+    version: Option<String>,
+    /// Its plugin.toml [default: the one of its project]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "version"])]
+    manifest: Option<PathBuf>,
+}
+
+/// Does something with plug-ins.
+pub(crate) fn run(args: &ClientArgs, command: &PluginCommand, terminal: Terminal) -> anyhow::Result<Exit> {
+    match command {
+        PluginCommand::New(args) => return new::run(args, terminal),
+        PluginCommand::Build { dir, packages, locked } => {
+            let lock = if *locked { Lock::Kept } else { Lock::MayChange };
+            return build(dir, BuildOptions { packages: packages.clone(), lock, target_dir: None }, terminal);
+        }
+        _ => {}
+    }
+    let client = Client::new(args)?;
+    match command {
+        PluginCommand::New(_) | PluginCommand::Build { .. } => Ok(Exit::Done),
+        PluginCommand::Upload(args) => upload(&client, args, terminal),
+        PluginCommand::List => list(&client, terminal),
+        PluginCommand::Show { name } => show(&client.plugin(name)?, terminal),
+        PluginCommand::Activate { name, version } => changed(&client.activate(name, version)?, terminal),
+        PluginCommand::Rollback { name } => changed(&client.steer_plugin(name, "rollback")?, terminal),
+        PluginCommand::Enable { name } => changed(&client.steer_plugin(name, "enable")?, terminal),
+        PluginCommand::Disable { name } => changed(&client.steer_plugin(name, "disable")?, terminal),
+        PluginCommand::Remove { name, force } => {
+            client.remove_plugin(name, if *force { Force::Yes } else { Force::No })?;
+            if !terminal.is_json() {
+                terminal.line(&format!("plug-in `{name}` was removed"))?;
+            }
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn build(dir: &Path, options: BuildOptions, terminal: Terminal) -> anyhow::Result<Exit> {
+    let here = std::env::current_dir().unwrap_or_default();
+    for built in build::build_component(dir, &options)? {
+        let shown = built.wasm.strip_prefix(&here).unwrap_or(&built.wasm);
+        terminal.line(&shown.display().to_string())?;
+        if let Some(manifest) = &built.manifest {
+            read_manifest(manifest)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// A component's name and version, and the manifest that says them.
+struct Identity {
+    name: String,
+    version: String,
+    manifest: Option<String>,
+}
+
+fn upload(client: &Client, args: &UploadArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+    let bytes = std::fs::read(&args.file).map_err(|error| {
+        let message = format!("`{}` cannot be read: {error}", args.file.display());
+        Failure::bad_input(message, "give the component, such as target/wasm32-wasip2/release/NAME.wasm")
+    })?;
+    let Identity { name, version, manifest } = identify(args)?;
+    let component = Component { name: &name, version: &version, manifest: manifest.as_deref(), bytes: &bytes };
+    let uploaded = client.upload(component)?;
+    if terminal.is_json() {
+        terminal.json(&uploaded.text)?;
+        return Ok(Exit::Done);
+    }
+    let UploadView { plugin, version, repeated, add_to_config, next } = &uploaded.view;
+    let was_there = if *repeated { ", and was there already" } else { "" };
+    let digest = version.digest.get(..12).unwrap_or(&version.digest);
+    let state = state_word(version.state);
+    terminal.line(&format!(
+        "{plugin} {} is {state}{was_there} ({}, {}, sha256 {digest})",
+        version.version,
+        version.shape,
+        kibibytes(version.bytes)
+    ))?;
+    if let (Some(lines), Some(next)) = (add_to_config, next) {
+        terminal.line(&format!(
+            "it asks for what is not granted; add to backroom.toml, restart the host, and activate it:\n\n{}\n\n  {next}",
+            lines.trim_end()
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Finds out what a component is called: by the flags, or by its manifest.
+fn identify(args: &UploadArgs) -> anyhow::Result<Identity> {
+    let found = args.manifest.clone().or_else(|| manifest_of(&args.file));
+    if let (Some(path), None, None) = (&found, &args.name, &args.version) {
+        let text = read_manifest(path)?;
+        let manifest = parse_manifest(&text).map_err(|problems| Failure::from(Problems(problems)))?;
+        let (name, version) = (manifest.name.to_string(), manifest.version.to_string());
+        return Ok(Identity { name, version, manifest: Some(text) });
+    }
+    let stem = args.file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().replace('_', "-");
+    let name = args.name.clone().unwrap_or(stem);
+    let Some(version) = args.version.clone() else {
+        let message = format!("there is no plugin.toml beside {}", args.file.display());
+        let next = "write one with `name` and `version`, or give --name and --version";
+        return Err(Failure::bad_input(message, next).into());
+    };
+    Ok(Identity { name, version, manifest: None })
+}
+
+/// The `plugin.toml` that belongs to a component: beside it, or in its project above `target`. In a workspace it is that
+/// of the member whose name the component has.
+fn manifest_of(component: &Path) -> Option<PathBuf> {
+    let component = component.canonicalize().ok()?;
+    let member = component.file_stem()?.to_str()?.replace('_', "-");
+    let folders = component.ancestors().skip(1).take(FOLDERS_UP);
+    let mut candidates =
+        folders.flat_map(|folder| [folder.join(&member).join("plugin.toml"), folder.join("plugin.toml")]);
+    candidates.find(|candidate| candidate.is_file())
+}
+
+/// The text of a manifest, once it is known to be right.
+fn read_manifest(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::bad_input(format!("`{}` cannot be read: {error}", path.display()), "check the path")
+    })?;
+    parse_manifest(&text).map_err(|problems| Failure::from(Problems(problems)))?;
+    Ok(text)
+}
+
+fn changed(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    if terminal.is_json() {
+        terminal.json(&plugin.text)?;
+        return Ok(Exit::Done);
+    }
+    let PluginView { name, active, enabled, .. } = &plugin.view;
+    let active =
+        active.as_ref().map_or("has no active version".to_owned(), |version| format!("runs version {version}"));
+    let enabled = if *enabled { "" } else { " and is disabled" };
+    terminal.line(&format!("{name} {active}{enabled}"))?;
+    Ok(Exit::Done)
+}
+
+fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
+    let plugins = client.plugins()?;
+    if terminal.is_json() {
+        terminal.json(&plugins.text)?;
+        return Ok(Exit::Done);
+    }
+    let row = |plugin: &PluginView| {
+        let state = match (plugin.enabled, &plugin.active) {
+            (false, _) => "disabled",
+            (true, Some(_)) => "active",
+            (true, None) => "pending",
+        };
+        vec![
+            Field::new(&plugin.name),
+            Field::state(state),
+            Field::or_dash(plugin.active.as_ref()),
+            Field::new(plugin.versions.len().to_string()),
+            Field::new(plugin.description.as_deref().unwrap_or_default()),
+        ]
+    };
+    let rows: Vec<_> = plugins.view.plugins.iter().map(row).collect();
+    if rows.is_empty() {
+        terminal.line("there are no plug-ins; upload one with: backroom plugin upload FILE.wasm")?;
+        return Ok(Exit::Done);
+    }
+    terminal.table(&["NAME", "STATE", "VERSION", "VERSIONS", "DESCRIPTION"], rows)?;
+    Ok(Exit::Done)
+}
+
+fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    if terminal.is_json() {
+        terminal.json(&plugin.text)?;
+        return Ok(Exit::Done);
+    }
+    let PluginView { name, description, active, previous, enabled, versions, .. } = &plugin.view;
+    let current = versions.iter().find(|version| Some(&version.version) == active.as_ref()).or(versions.last());
+    terminal.facts(&[
+        ("plug-in", Some(name.clone())),
+        ("about", description.clone()),
+        ("enabled", Some(if *enabled { "yes" } else { "no: its jobs are canceled" }.to_owned())),
+        ("active", active.clone().or(Some("none".to_owned()))),
+        ("before", previous.clone()),
+        ("handlers", current.map(|version| version.handlers.join(", "))),
+        ("wants", current.filter(|version| !version.wants.is_empty()).map(|version| grants(&version.wants))),
+        ("wishes", current.and_then(wishes)),
+        ("imports", current.map(|version| version.imports.join("\n"))),
+    ])?;
+    let row = |version: &VersionView| {
+        vec![
+            Field::new(&version.version),
+            Field::state(state_word(version.state)),
+            Field::new(&version.shape),
+            Field::new(kibibytes(version.bytes)),
+            Field::new(&version.uploaded_on),
+            Field::new(version.digest.get(..12).unwrap_or(&version.digest)),
+            Field::new(missing(version)),
+        ]
+    };
+    terminal.line("")?;
+    let headings = ["VERSION", "STATE", "SHAPE", "SIZE", "UPLOADED", "SHA-256", "NOTE"];
+    terminal.table(&headings, versions.iter().map(row).collect())?;
+    Ok(Exit::Done)
+}
+
+fn missing(version: &VersionView) -> String {
+    match version.missing_grants.as_slice() {
+        [] => String::new(),
+        missing => format!("not granted: {}", grants(missing)),
+    }
+}
+
+fn grants(grants: &[GrantView]) -> String {
+    let words: Vec<_> = grants.iter().map(|grant| format!("{} {}", grant.kind, grant.value)).collect();
+    words.join(", ")
+}
+
+fn wishes(version: &VersionView) -> Option<String> {
+    let fuel = version.fuel.map(|fuel| format!("fuel {fuel}"));
+    let wall = version.wall_ms.map(|millis| format!("wall {millis}ms"));
+    let memory = version.memory_bytes.map(|bytes| format!("memory {}", show_size(bytes)));
+    let all: Vec<_> = [fuel, wall, memory].into_iter().flatten().collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn state_word(state: VersionState) -> &'static str {
+    match state {
+        VersionState::Active => "active",
+        VersionState::Inactive => "inactive",
+        VersionState::Pending => "pending",
+    }
+}
+
+fn kibibytes(bytes: u64) -> String {
+    format!("{} KiB", bytes.div_ceil(1_024))
+}

@@ -1,0 +1,84 @@
+//! `backroom service`: how the host is doing, and whether it works.
+
+use super::client::{Answer, Client, ClientArgs};
+use super::failure::Exit;
+use super::terminal::{Field, Terminal};
+use crate::api::view::{ServiceView, StateCounts};
+use crate::config::units::show_size;
+
+/// What to do with the host.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Show how the host is doing, and how many jobs stand where
+    Status,
+    /// Start no new run until resumed; jobs are still taken
+    Pause,
+    /// Let jobs run again
+    Resume,
+    /// Start no new run and report not ready, so that the host can be taken down
+    Drain,
+}
+
+/// Does it.
+pub(crate) fn run(args: &ClientArgs, command: ServiceCommand, terminal: Terminal) -> anyhow::Result<Exit> {
+    let client = Client::new(args)?;
+    match command {
+        ServiceCommand::Status => status(&client, terminal),
+        ServiceCommand::Pause => changed(&client.steer_service("pause")?, terminal),
+        ServiceCommand::Resume => changed(&client.steer_service("resume")?, terminal),
+        ServiceCommand::Drain => changed(&client.steer_service("drain")?, terminal),
+    }
+}
+
+fn changed(service: &Answer<ServiceView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    if terminal.is_json() {
+        terminal.json(&service.text)?;
+    } else {
+        let ServiceView { state, running, .. } = &service.view;
+        terminal.line(&format!("the host is {state}; {running} attempts are under way"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
+    let service = client.service()?;
+    if terminal.is_json() {
+        terminal.json(&service.text)?;
+        return Ok(Exit::Done);
+    }
+    let ServiceView { state, version, host_id, started_on, running, rescued, store, .. } = &service.view;
+    let refusing = store.refusing.as_ref().map(|why| format!("takes no new jobs: {why}"));
+    terminal.facts(&[
+        ("host", Some(format!("{host_id} at {}, release {version}", client.server()))),
+        ("state", Some(state.clone())),
+        ("started", Some(started_on.clone())),
+        ("running", Some(format!("{running} attempts"))),
+        ("rescued", (*rescued > 0).then(|| format!("{rescued} jobs when it started"))),
+        ("durability", Some(store.durability.clone())),
+        ("disk", Some(format!("{}; {} commits, {} syncs", rounded(store.disk_bytes), store.commits, store.fsyncs))),
+        ("store", refusing),
+    ])?;
+    let counts = client.counts()?.view;
+    let mut rows: Vec<_> = counts.plugins.iter().map(|plugin| row(&plugin.plugin, &plugin.counts)).collect();
+    if rows.len() != 1 {
+        rows.push(row("all", &counts.all));
+    }
+    terminal.line("")?;
+    terminal.table(&["PLUG-IN", "QUEUED", "WAITING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED", "TOTAL"], rows)?;
+    Ok(Exit::Done)
+}
+
+fn row(name: &str, counts: &StateCounts) -> Vec<Field> {
+    let StateCounts { queued, waiting, retrying, paused, running, pausing, canceling, .. } = counts;
+    let StateCounts { succeeded, failed, canceled, total, .. } = counts;
+    let numbers =
+        [*queued, waiting + retrying + paused, running + pausing + canceling, *succeeded, *failed, *canceled, *total];
+    std::iter::once(Field::new(name)).chain(numbers.map(|number| Field::new(number.to_string()))).collect()
+}
+
+fn rounded(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes < 1 << 20 => show_size(bytes),
+        bytes => format!("{}MiB", bytes >> 20),
+    }
+}
