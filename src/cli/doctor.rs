@@ -12,8 +12,9 @@ use super::client::{Client, ClientArgs};
 use super::failure::Exit;
 use super::settings::SettingsArgs;
 use super::terminal::{Terminal, Tone};
+use crate::config::Settings;
 use crate::config::units::show_size;
-use crate::config::{Durability, Settings};
+use crate::domain::service::Durability;
 
 /// Where the settings and the host are.
 #[derive(Debug, clap::Args)]

@@ -1,10 +1,12 @@
 //! The command line: the tree of verbs, and where each is done.
 
+mod bench;
 mod build;
 mod bulk;
 mod client;
 mod completions;
 mod config;
+mod demo;
 mod doctor;
 mod explain;
 mod failure;
@@ -14,6 +16,8 @@ mod job;
 mod job_view;
 mod new;
 mod plugin;
+mod samples;
+mod serve;
 mod service;
 mod settings;
 mod terminal;
@@ -46,6 +50,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a host: jobs, API and console
+    Serve(serve::ServeArgs),
+    /// Build the sample plug-ins and run real work on a host made for it
+    Demo(demo::DemoArgs),
+    /// Measure a host on this machine
+    Bench(bench::BenchArgs),
     /// Submit a job, follow it to its end, and print its output
     Run {
         #[command(flatten)]
@@ -107,7 +117,10 @@ impl From<LogWord> for LogFormat {
 impl Command {
     /// What goes to the log unless the caller says otherwise: a host tells what it does, a client only what is odd.
     fn default_log(&self) -> &'static str {
-        "warn"
+        match self {
+            Self::Serve(_) => "info",
+            _ => "warn",
+        }
     }
 }
 
@@ -129,6 +142,9 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
 
 fn run(command: Command, terminal: Terminal) -> anyhow::Result<Exit> {
     match command {
+        Command::Serve(args) => serve::run(&args, terminal),
+        Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args, terminal),
         Command::Run { client, args } => job::run_plugin(&client, &args, terminal),
         Command::Job { client, verb } => job::run(&client, &verb, terminal),
         Command::Plugin { client, verb } => plugin::run(&client, &verb, terminal),

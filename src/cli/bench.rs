@@ -1,0 +1,93 @@
+//! `backroom bench`: measures this host on this machine.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::failure::Exit;
+use super::samples::{build_samples, checkout};
+use super::settings::SettingsArgs;
+use super::terminal::Terminal;
+use crate::bench::{self, Plan, Report};
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    /// Jobs of the throughput run.
+    #[arg(long, default_value_t = 100_000)]
+    jobs: usize,
+    /// Bytes of each job's input.
+    #[arg(long, default_value_t = 128)]
+    input_bytes: usize,
+    /// Jobs in one bulk submit.
+    #[arg(long, default_value_t = 1_000)]
+    batch: usize,
+    /// Samples of each latency run.
+    #[arg(long, default_value_t = 10_000)]
+    samples: usize,
+    /// The no-op component; `plugins/echo` of this checkout is built when it is absent.
+    #[arg(long)]
+    component: Option<PathBuf>,
+    /// Drive a host in another process through its HTTP API.
+    #[arg(long)]
+    http: bool,
+    /// Work in this folder until somebody kills the process; what the rescue measurement starts.
+    #[arg(long, hide = true)]
+    victim: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Measures and prints.
+pub(crate) fn run(args: &BenchArgs, terminal: Terminal) -> Result<Exit> {
+    let settings = args.settings.load()?.settings;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(folder) = &args.victim {
+        runtime.block_on(bench::be_the_victim(&args.plan(folder.clone())?, &settings))?;
+        return Ok(Exit::Done);
+    }
+    let (folder, _removed_at_the_end) = args.folder()?;
+    let plan = args.plan(folder)?;
+    let report: Report = match args.http {
+        true => bench::run_over_http(&plan, &settings)?,
+        false => runtime.block_on(bench::run_embedded(&plan, &settings))?,
+    };
+    match terminal.is_json() {
+        true => terminal.json(&report.to_json().to_string())?,
+        false => terminal.line(report.to_string().trim_end())?,
+    }
+    Ok(Exit::Done)
+}
+
+impl BenchArgs {
+    fn plan(&self, folder: PathBuf) -> Result<Plan> {
+        if self.jobs == 0 || self.batch == 0 || self.samples == 0 {
+            bail!("--jobs, --batch and --samples must be at least 1");
+        }
+        let component = match &self.component {
+            Some(component) => component.clone(),
+            None => echo().context("building the no-op plug-in (or give --component)")?,
+        };
+        let Self { jobs, input_bytes, batch, samples, .. } = *self;
+        Ok(Plan { jobs, input_bytes, batch, samples, component, folder })
+    }
+
+    fn folder(&self) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
+        if let Some(folder) = self.settings.data.as_ref().map(PathBuf::from) {
+            if folder.exists() {
+                bail!("{} exists: a measurement starts on an empty store", folder.display());
+            }
+            return Ok((folder, None));
+        }
+        let target = std::path::Path::new("target");
+        let parent = if target.is_dir() { target } else { std::path::Path::new(".") };
+        let folder = tempfile::Builder::new().prefix("backroom-bench-").tempdir_in(parent)?;
+        Ok((folder.path().to_owned(), Some(folder)))
+    }
+}
+
+/// The smallest sample, which does nothing but give its input back.
+fn echo() -> Result<PathBuf> {
+    let samples = build_samples(&checkout()?, &["echo"])?;
+    Ok(samples.component("echo")?.to_owned())
+}

@@ -1,0 +1,88 @@
+//! `backroom serve`: a host, its API and its console, until it is told to end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::failure::{Exit, Failure};
+use super::settings::SettingsArgs;
+use super::terminal::Terminal;
+use crate::api::{self, ApiState, Guard};
+use crate::app::Host;
+use crate::config::Settings;
+use crate::domain::code;
+use crate::embedded::open;
+use crate::ui;
+
+/// How to serve.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Serves until SIGTERM or SIGINT, then ends in order within the grace.
+pub(crate) fn run(args: &ServeArgs, terminal: Terminal) -> Result<Exit> {
+    let settings = args.settings.load()?.settings;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
+    runtime.block_on(serve(&settings, terminal))?;
+    Ok(Exit::Done)
+}
+
+async fn serve(settings: &Settings, terminal: Terminal) -> Result<()> {
+    let listener = listen(settings.server.listen).await?;
+    let address = listener.local_addr()?;
+    let opened = open(settings).await?;
+    opened.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+    if opened.host.rescued > 0 {
+        tracing::info!(rescued = opened.host.rescued, "took over the jobs that an earlier host left unfinished");
+    }
+    let (stop, stopped) = oneshot::channel();
+    let serving = tokio::spawn(answer(listener, Arc::clone(&opened.host), settings.clone(), stopped));
+    terminal.line(&format!("backroom listens on http://{address}  (console: http://{address}/)"))?;
+    told_to_end().await?;
+    tracing::info!("ending: no new job starts; those under way have {:?}", settings.worker.shutdown_grace);
+    opened.shut_down(settings.worker.shutdown_grace).await;
+    // An error means that the server has ended already; what it ended with comes out below.
+    let _already_ended = stop.send(());
+    serving.await?
+}
+
+/// Binds the address, or says that somebody has it.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| Failure::new(code::PORT_IN_USE, format!("cannot listen on {address}: {error}")).into())
+}
+
+/// Answers requests, API and console, until `stopped`.
+pub(crate) async fn answer(
+    listener: TcpListener,
+    host: Arc<Host>,
+    settings: Settings,
+    stopped: oneshot::Receiver<()>,
+) -> Result<()> {
+    let token = settings.server.token.as_ref().map(crate::config::Token::reveal);
+    let guard = Guard::new(listener.local_addr()?, &settings.server.allowed_hosts, token);
+    let state = ApiState::new(Arc::clone(&host), guard);
+    let router = api::guarded(&state, api::routes(&state).merge(ui::routes(host)));
+    let stopping = async {
+        // A sender that is gone means the same.
+        let _stopped = stopped.await;
+    };
+    api::serve(listener, state, router, stopping).await.context("answering requests")
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn told_to_end() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
