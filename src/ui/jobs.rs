@@ -157,6 +157,16 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// The same without what cannot be typed, and no longer than what is searched for.
+    fn typed(self) -> Self {
+        let typed = |text: String| -> String {
+            let shown = text.trim().chars().filter(|c| text::is_shown(*c));
+            shown.take(SEARCH_CHARS).collect()
+        };
+        let Self { state, plugin, tag, q, before, done } = self;
+        Self { state: typed(state), plugin: typed(plugin), tag: typed(tag), q: typed(q), before, done }
+    }
+
     /// The address of the list with another state and from the start.
     fn with_state(&self, state: &str) -> String {
         self.address(state, None)
@@ -220,6 +230,7 @@ pub(super) async fn show(State(console): State<Console>, Query(asked): Query<Ask
 }
 
 fn list(console: &Console, asked: Asked) -> Result<List, Trouble> {
+    let asked = asked.typed();
     let group = match asked.state.as_str() {
         "" => None,
         word => Some(Group::from_word(word).ok_or_else(|| Trouble::field(unknown_state(word)))?),
@@ -252,7 +263,7 @@ fn unknown_state(word: &str) -> String {
 }
 
 fn query(asked: &Asked, group: Option<Group>) -> Result<JobQuery, Trouble> {
-    let given = |text: &str| Some(text.trim().chars().take(SEARCH_CHARS).collect::<String>()).filter(|t| !t.is_empty());
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     let plugin = given(&asked.plugin).map(|name| PluginName::new(&name)).transpose();
     let filter = JobFilter {
         statuses: group.map(|group| group.statuses().to_vec()).unwrap_or_default(),

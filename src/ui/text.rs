@@ -42,25 +42,26 @@ fn after_colour(text: &str) -> Option<&str> {
     after.strip_prefix('m')
 }
 
+/// Whether a reader sees a character as what it is: no control character, and nothing that is invisible or turns the
+/// direction of writing.
+pub(super) fn is_shown(c: char) -> bool {
+    let hides = matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    !hides && !c.is_control()
+}
+
 fn push_neutral(shown: &mut String, c: char) {
     match c {
         '\n' | '\t' => shown.push(c),
         '\r' => {}
         '\0'..='\u{1f}' => shown.push(char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}')),
         '\u{7f}' => shown.push('\u{2421}'),
-        '\u{80}'..='\u{9f}'
-        | '\u{ad}'
-        | '\u{61c}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}'
-        | '\u{e0000}'..='\u{e007f}' => {
-            // Writing to a string cannot fail.
+        c if is_shown(c) => shown.push(c),
+        // Writing to a string cannot fail.
+        c => {
             let _written = write!(shown, "⟨U+{:04X}⟩", u32::from(c));
         }
-        _ => shown.push(c),
     }
 }
 

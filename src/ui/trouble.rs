@@ -29,7 +29,7 @@ pub(super) struct Trouble {
 
 impl Trouble {
     pub(super) fn new(status: StatusCode, code: Code, message: impl AsRef<str>) -> Self {
-        let message = text::line(message.as_ref(), MESSAGE_CHARS);
+        let message = text::neutral(&message.as_ref().chars().take(MESSAGE_CHARS).collect::<String>());
         Self { status, code, message, next: None, lines: None, section: Section::Overview }
     }
 

@@ -160,7 +160,10 @@ fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
         facts: described(&job, &facts),
         tags: submission.tags.iter().map(|tag| text::line(tag, 64)).collect(),
         progress: host.jobs.progress(&job).filter(|_| !state.status.is_final()).map(bar),
-        error: state.failure().filter(|_| state.status != Status::Succeeded).map(error_box),
+        error: state
+            .failure()
+            .filter(|_| state.status != Status::Succeeded)
+            .map(|failure| error_box(failure, &job, now)),
         moments: timeline::moments(&job, &runs, &facts),
         runs_left_out: runs.len().saturating_sub(RUNS),
         runs: run_rows(&job, &runs, now, shown_run),
@@ -238,20 +241,18 @@ fn bar(progress: Progress) -> Bar {
     Bar { value: max.map_or(done, |max| done.min(max)), max, words, note }
 }
 
-fn error_box(failure: &Failure) -> ErrorBox {
+fn error_box(failure: &Failure, job: &Job, now: Timestamp) -> ErrorBox {
     let (class, class_words, advice) = match failure.class {
-        ErrorClass::Transient => {
-            ("transient", "may pass by itself", "The host tries again as long as attempts are left.")
-        }
-        ErrorClass::Throttled => {
-            ("throttled", "the other side asked to slow down", "The host tries again later by itself.")
-        }
-        ErrorClass::UserFixable => ("user-fixable", "a person can mend it", "Mend the cause, then retry the job."),
+        ErrorClass::Transient => ("transient", "may pass by itself", "Look at what it depends on, then run it again."),
+        ErrorClass::Throttled => ("throttled", "the other side asked to slow down", "Run it again later."),
+        ErrorClass::UserFixable => ("user-fixable", "a person can mend it", "Mend the cause, then run it again."),
         ErrorClass::Business => ("business", "the handler refuses the work", "Correct the input and submit it again."),
         ErrorClass::Fatal => {
-            ("fatal", "trying again would not help", "Mend the handler, upload a new version, then retry.")
+            ("fatal", "the handler is broken", "Mend the handler, upload a new version, run it again.")
         }
     };
+    let retry = (job.state.status == Status::Retrying).then_some(job.state.postpone_until).flatten();
+    let retry = retry.map(|at| format!("Nothing: the host tries it again {}. ", When::new(at, now).relative));
     let known = failure.code.as_deref().and_then(code::find);
     let whole = |text: &str| text::neutral(&text.chars().take(ERROR_CHARS).collect::<String>());
     ErrorBox {
@@ -261,7 +262,7 @@ fn error_box(failure: &Failure) -> ErrorBox {
         is_ours: known.is_some(),
         message: whole(&failure.message),
         detail: failure.detail.as_deref().map(whole),
-        next: known.map_or(advice, |code| code.remedy).to_owned(),
+        next: format!("{}{}", retry.unwrap_or_default(), known.map_or(advice, |code| code.remedy)),
     }
 }
 

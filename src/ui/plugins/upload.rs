@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
+use crate::config::{Manifest, Problem, parse_manifest};
 use crate::domain::code;
-use crate::domain::id::{PluginName, TenantId, VersionName};
+use crate::domain::id::{InvalidName, PluginName, TenantId, VersionName};
 use crate::domain::plugin::Wishes;
 use crate::registry::Upload;
 use crate::ui::Console;
@@ -85,14 +86,37 @@ fn refused(error: MultipartError) -> Trouble {
     }
 }
 
-/// The form's name and version hold; what it leaves empty is taken from the manifest.
+/// What the form says and what its manifest says must agree; either may leave the name and the version to the other.
 fn described(form: Form) -> Result<Upload, Trouble> {
-    let field = |error: crate::domain::id::InvalidName| Trouble::field(error.to_string());
-    Ok(Upload {
-        tenant: TenantId::DEFAULT,
-        name: PluginName::new(form.name.trim()).map_err(field)?,
-        version: VersionName::new(form.version.trim()).map_err(field)?,
-        bytes: form.component,
-        wishes: Wishes::default(),
-    })
+    let manifest = form.manifest.as_deref().map(parse_manifest).transpose().map_err(bad_manifest)?;
+    let (name, version, wishes) = match manifest {
+        Some(Manifest { name, version, wishes }) => {
+            agree("name", &form.name, name.as_str())?;
+            agree("version", &form.version, version.as_str())?;
+            (name, version, wishes)
+        }
+        None => (
+            named(PluginName::new(form.name.trim()))?,
+            named(VersionName::new(form.version.trim()))?,
+            Wishes::default(),
+        ),
+    };
+    Ok(Upload { tenant: TenantId::DEFAULT, name, version, bytes: form.component, wishes })
+}
+
+fn named<T>(name: Result<T, InvalidName>) -> Result<T, Trouble> {
+    name.map_err(|error| Trouble::field(error.to_string()))
+}
+
+fn agree(field: &str, given: &str, of_manifest: &str) -> Result<(), Trouble> {
+    let given = given.trim();
+    if given.is_empty() || given == of_manifest {
+        return Ok(());
+    }
+    Err(Trouble::field(format!("The {field} is `{given}` in the form and `{of_manifest}` in plugin.toml.")))
+}
+
+fn bad_manifest(problems: Vec<Problem>) -> Trouble {
+    let listed: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    Trouble::new(StatusCode::UNPROCESSABLE_ENTITY, code::BAD_MANIFEST, listed.join("\n"))
 }

@@ -1,0 +1,8 @@
+//! The console as a browser without JavaScript sees it, over a host in memory with scripted plug-ins.
+
+mod page;
+mod pages;
+mod show;
+mod site;
+mod steering;
+mod uploads;

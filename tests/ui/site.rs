@@ -1,0 +1,251 @@
+//! A host with a console on a port of its own, and a browser without JavaScript to visit it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backroom::app::{Host, Parts};
+use backroom::clock::Clock;
+use backroom::domain::failure::{ErrorClass, Failure};
+use backroom::domain::host_call::HostCall;
+use backroom::domain::id::{PluginName, TenantId, VersionName};
+use backroom::domain::job::{Job, Progress};
+use backroom::domain::limits::Usage;
+use backroom::domain::plugin::{Grant, PluginVersion, Wishes};
+use backroom::jobs::NewJob;
+use backroom::registry::{Policies, Upload};
+use backroom::sandbox::scripted::{Script, ScriptedSandbox};
+use backroom::sandbox::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Signal, Slice, SliceEnd, SliceReport};
+use backroom::store::memory::MemoryStore;
+use backroom::worker::PoolSettings;
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// No test waits longer for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Text that would do harm if a page did not take care.
+pub(crate) const HOSTILE: &str =
+    "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>\u{0}\u{1b}[2J\u{202e}\r\nend";
+
+/// A host and its console.
+pub(crate) struct Site {
+    pub(crate) host: Arc<Host>,
+    pub(crate) address: SocketAddr,
+    gate: watch::Sender<bool>,
+}
+
+/// An answer of the console.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).expect("the console speaks UTF-8")
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+}
+
+impl Site {
+    /// A host without plug-ins.
+    pub(crate) async fn empty(clock: Arc<dyn Clock>) -> Self {
+        Self::open(clock, "127.0.0.1:0").await
+    }
+
+    /// The same, on an address of the caller's choice.
+    pub(crate) async fn open(clock: Arc<dyn Clock>, address: &str) -> Self {
+        let gate = watch::Sender::new(false);
+        let scripted = ScriptedSandbox::new(Arc::clone(&clock), direct);
+        let sandbox = Patient { scripted, gate: gate.subscribe() };
+        let host = Host::start(Parts {
+            store: Arc::new(MemoryStore::new()),
+            sandbox: Arc::new(sandbox),
+            clock,
+            policies: Policies::default(),
+            pool: PoolSettings::new(4),
+            guests: tokio::runtime::Handle::current(),
+            salt: 7,
+        });
+        let host = Arc::new(host.await.expect("a host over an empty store starts"));
+        let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let pages = backroom::ui::routes(Arc::clone(&host));
+        tokio::spawn(async move { axum::serve(listener, pages).await });
+        Self { host, address, gate }
+    }
+
+    /// A host with the plug-in `echo`.
+    pub(crate) async fn with_echo(clock: Arc<dyn Clock>) -> Self {
+        let site = Self::empty(clock).await;
+        site.upload("echo", "0.1.0", Wishes::default()).await;
+        site
+    }
+
+    /// Lets the jobs go on whose input starts with `hold`.
+    pub(crate) fn open_gate(&self) {
+        self.gate.send_replace(true);
+    }
+
+    pub(crate) async fn upload(&self, name: &str, version: &str, wishes: Wishes) {
+        let upload = Upload {
+            tenant: TenantId::DEFAULT,
+            name: PluginName::new(name).expect("a slug"),
+            version: VersionName::new(version).expect("a version"),
+            bytes: component(&format!("{name} {version}")),
+            wishes,
+        };
+        self.host.registry.upload(upload).await.expect("the upload is acceptable");
+    }
+
+    pub(crate) async fn submit(&self, new: NewJob) -> Job {
+        self.host.jobs.submit(new, None).await.expect("the job is acceptable").job
+    }
+
+    /// Submits a job of `echo` and waits for its end.
+    pub(crate) async fn run(&self, input: &str) -> Job {
+        let job = self.submit(job(input)).await;
+        self.host.jobs.wait(job, PATIENCE).await.expect("the memory store reads")
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        let request = http::Request::get(self.url(path)).body(Vec::new()).expect("a path");
+        send(request).await
+    }
+
+    /// Presses the button of a form without a file.
+    pub(crate) async fn post(&self, path: &str, fields: &str) -> Answer {
+        let request = http::Request::post(self.url(path)).header("content-type", "application/x-www-form-urlencoded");
+        send(request.body(fields.as_bytes().to_vec()).expect("a form")).await
+    }
+
+    /// Sends the form of an upload.
+    pub(crate) async fn post_files(&self, path: &str, parts: &[(&str, &[u8])]) -> Answer {
+        const BOUNDARY: &str = "one-part-ends-here";
+        let mut body = Vec::new();
+        for (name, content) in parts {
+            let file = if matches!(*name, "component" | "manifest") { "; filename=\"f\"" } else { "" };
+            body.extend(
+                format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"{file}\r\n\r\n").bytes(),
+            );
+            body.extend_from_slice(content);
+            body.extend(b"\r\n");
+        }
+        body.extend(format!("--{BOUNDARY}--\r\n").bytes());
+        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+        send(http::Request::post(self.url(path)).header("content-type", kind).body(body).expect("a form")).await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+/// A job of `echo`.
+pub(crate) fn job(input: &str) -> NewJob {
+    NewJob::new(PluginName::new("echo").expect("a slug"), input.to_owned())
+}
+
+/// Bytes that the scripted sandbox takes for a component.
+pub(crate) fn component(content: &str) -> Bytes {
+    Bytes::from(format!("\0asm{content}"))
+}
+
+/// Wishes that the host does not grant.
+pub(crate) fn ungranted() -> Wishes {
+    let wants = [Grant::Http("https://api.example.com".into()), Grant::Config("sender".into())];
+    Wishes { description: Some("Sends what it is told to".to_owned()), wants: wants.into(), ..Wishes::default() }
+}
+
+async fn send(request: http::Request<Vec<u8>>) -> Answer {
+    let sent = tokio::task::spawn_blocking(move || {
+        let agent = ureq::Agent::config_builder().max_redirects(0).http_status_as_error(false);
+        let agent = agent.timeout_global(Some(PATIENCE)).build().new_agent();
+        let mut response = agent.run(request).expect("the console answers");
+        let headers = response.headers().iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()));
+        Answer {
+            status: response.status().as_u16(),
+            headers: headers.collect(),
+            bytes: response.body_mut().read_to_vec().expect("the whole answer arrives"),
+        }
+    });
+    sent.await.expect("the browser holds")
+}
+
+/// What a slice does: the first word of its input says it.
+fn direct(slice: &Slice) -> Script {
+    let input = String::from_utf8_lossy(&slice.input).into_owned();
+    let (word, rest) = input.split_once(' ').unwrap_or((&input, ""));
+    let failure = |class, code: &str| Failure {
+        class,
+        code: Some(code.to_owned()),
+        message: rest.to_owned(),
+        detail: Some(format!("detail: {rest}")),
+    };
+    let end = match word {
+        "fail" => SliceEnd::Failed(failure(ErrorClass::Business, "BAD_ROW")),
+        "trap" => SliceEnd::Failed(failure(ErrorClass::Fatal, "BR0305")),
+        "again" => SliceEnd::Retry(Some(Duration::from_secs(3_600)), failure(ErrorClass::Transient, "LATER")),
+        "binary" => SliceEnd::Succeeded(Bytes::from_static(b"\0\xff\x80<b>")),
+        _ => SliceEnd::Succeeded(slice.input.clone()),
+    };
+    let log = match word {
+        "log" => rest.repeat(4_000),
+        _ => format!("INFO: attempt {} of {}\nINFO: {rest}\n", slice.attempt, slice.name),
+    };
+    let usage = Usage { fuel: 1_234_567, peak_memory_bytes: 3 << 20, host_calls: 42, ..Usage::default() };
+    Script { log: log.into(), usage, ..Script::of(end) }
+}
+
+/// Runs scripts, but holds back those whose input starts with `hold` until the gate opens or they are told to stop.
+struct Patient {
+    scripted: ScriptedSandbox,
+    gate: watch::Receiver<bool>,
+}
+
+impl Sandbox for Patient {
+    fn admit(&self, upload: Bytes) -> BoxFuture<'_, Result<Admitted, Rejection>> {
+        self.scripted.admit(upload)
+    }
+
+    fn prepare<'a>(&'a self, version: &'a PluginVersion, component: Bytes) -> BoxFuture<'a, Result<(), Rejection>> {
+        self.scripted.prepare(version, component)
+    }
+
+    fn is_ready(&self, version: &PluginVersion) -> bool {
+        self.scripted.is_ready(version)
+    }
+
+    fn run(&self, slice: Slice, mut port: Box<dyn HostPort>) -> BoxFuture<'_, SliceReport> {
+        Box::pin(async move {
+            if slice.input.starts_with(b"hold") {
+                let note = Some(String::from_utf8_lossy(&slice.input).into_owned());
+                port.call(HostCall::Progress(Progress { done: 37, total: Some(120), note })).await;
+                self.hold(&slice).await;
+            }
+            self.scripted.run(slice, port).await
+        })
+    }
+}
+
+impl Patient {
+    async fn hold(&self, slice: &Slice) {
+        const LOOK_AGAIN: Duration = Duration::from_millis(5);
+        let mut gate = self.gate.clone();
+        let is_told = || slice.signals.signal() != Signal::None;
+        while !is_told() {
+            let opened = gate.wait_for(|is_open| *is_open);
+            if tokio::time::timeout(LOOK_AGAIN, opened).await.is_ok() {
+                return;
+            }
+        }
+    }
+}
