@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::text::{self, LINE_CHARS, When};
+use crate::domain::failure::ErrorClass;
 use crate::domain::job::{Job, Run, RunEnd, Status, WaitReason};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
@@ -146,7 +147,8 @@ pub(super) fn explain(job: &Job, facts: &Facts) -> String {
         Status::Pausing => "Asked to pause; it stops at the handler's next safe point.".to_owned(),
         Status::Canceling => "Asked to cancel; a handler that does not stop by itself is stopped soon.".to_owned(),
         Status::Succeeded => finished(job, facts),
-        Status::Failed | Status::Canceled => match state.failure() {
+        Status::Failed => failed(job, facts),
+        Status::Canceled => match state.failure() {
             Some(failure) => text::line(&failure.message, LINE_CHARS),
             None => finished(job, facts),
         },
@@ -175,6 +177,21 @@ fn waiting(job: &Job, until: &str) -> String {
             format!("Plug-in {} has no active version; upload or activate one and it goes on.", job.submission.plugin)
         }
         Some(WaitReason::Manual) | None => "It waits for a person to resume it.".to_owned(),
+    }
+}
+
+fn failed(job: &Job, facts: &Facts) -> String {
+    let state = &job.state;
+    let class = state.failure().map(|failure| failure.class);
+    match class {
+        _ if state.started_on.is_none() => "It never started.".to_owned(),
+        _ if state.attempt >= facts.max_attempts => match facts.max_attempts {
+            1 => "Its only attempt failed.".to_owned(),
+            max => format!("All {max} attempts failed."),
+        },
+        Some(ErrorClass::Business) => "The handler refused the work, so it is not tried again.".to_owned(),
+        Some(ErrorClass::Fatal) => "Another attempt would not help, so there is none.".to_owned(),
+        _ => format!("Given up after attempt {} of {}.", state.attempt, facts.max_attempts),
     }
 }
 

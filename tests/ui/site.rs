@@ -69,7 +69,7 @@ impl Site {
             store: Arc::new(MemoryStore::new()),
             sandbox: Arc::new(sandbox),
             clock,
-            policies: Policies::default(),
+            policies: patient_policies(),
             pool: PoolSettings::new(4),
             guests: tokio::runtime::Handle::current(),
             salt: 7,
@@ -146,6 +146,13 @@ impl Site {
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
+}
+
+/// Lets a scripted job be held for longer than a real one.
+fn patient_policies() -> Policies {
+    let mut policies = Policies::default();
+    policies.default.limits.wall = Duration::from_secs(3_600);
+    policies
 }
 
 /// A job of `echo`.

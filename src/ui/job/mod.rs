@@ -175,6 +175,11 @@ fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
     })
 }
 
+/// Whether a job's last failure is why it stands where it does.
+fn stands(status: Status) -> bool {
+    matches!(status, Status::Waiting | Status::Retrying | Status::Paused | Status::Failed | Status::Canceled)
+}
+
 /// The log of a run: the one asked for, or the last one that has any.
 fn log(console: &Console, runs: &[Run], number: Option<u32>) -> Result<Option<LogView>, Trouble> {
     let chosen = match number {

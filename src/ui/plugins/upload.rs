@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
-use crate::config::{Manifest, Problem, parse_manifest};
+use crate::config::{Manifest, parse_manifest};
 use crate::domain::code;
 use crate::domain::id::{InvalidName, PluginName, TenantId, VersionName};
 use crate::domain::plugin::Wishes;
@@ -88,7 +88,8 @@ fn refused(error: MultipartError) -> Trouble {
 
 /// What the form says and what its manifest says must agree; either may leave the name and the version to the other.
 fn described(form: Form) -> Result<Upload, Trouble> {
-    let manifest = form.manifest.as_deref().map(parse_manifest).transpose().map_err(bad_manifest)?;
+    let manifest =
+        form.manifest.as_deref().map(parse_manifest).transpose().map_err(|problems| bad_manifest(&problems))?;
     let (name, version, wishes) = match manifest {
         Some(Manifest { name, version, wishes }) => {
             agree("name", &form.name, name.as_str())?;
@@ -116,7 +117,7 @@ fn agree(field: &str, given: &str, of_manifest: &str) -> Result<(), Trouble> {
     Err(Trouble::field(format!("The {field} is `{given}` in the form and `{of_manifest}` in plugin.toml.")))
 }
 
-fn bad_manifest(problems: Vec<Problem>) -> Trouble {
+fn bad_manifest(problems: &[impl ToString]) -> Trouble {
     let listed: Vec<_> = problems.iter().map(ToString::to_string).collect();
     Trouble::new(StatusCode::UNPROCESSABLE_ENTITY, code::BAD_MANIFEST, listed.join("\n"))
 }
