@@ -78,6 +78,10 @@ fn told(breach: Breach, facts: &Facts<'_>) -> (Code, String) {
             let limit = text::bytes(limits.host_copy_bytes);
             (code::HOST_CALL_LIMIT, format!("host calls carried too much: all calls together may carry {limit}"))
         }
+        Breach::OutboundRequests => {
+            let limit = text::grouped(limits.outbound_requests.into(), ',');
+            (code::HOST_CALL_LIMIT, format!("too many outbound requests: sent {limit} and asked for more"))
+        }
     }
 }
 
@@ -104,6 +108,9 @@ fn line(breach: Breach, facts: &Facts<'_>) -> Option<String> {
         Breach::HostCalls => format!("host_calls = {}", text::grouped(limits.host_calls.saturating_mul(2), '_')),
         Breach::HostCallBytes => {
             format!("host_call = \"{}\"", config_bytes(limits.host_call_bytes.saturating_mul(2)))
+        }
+        Breach::OutboundRequests => {
+            format!("outbound_requests = {}", text::grouped(u64::from(limits.outbound_requests).max(1) * 2, '_'))
         }
         Breach::HostCopy => format!("host_copy = \"{}\"", config_bytes(limits.host_copy_bytes.saturating_mul(2))),
     })

@@ -94,6 +94,14 @@ impl Guest {
         Ok(())
     }
 
+    /// The limit that it passed where nothing could refuse it at once.
+    pub(crate) fn check_limits(&self) -> Result<(), Halt> {
+        if self.outbound.is_exhausted() {
+            return Err(Halt::Breach(Breach::OutboundRequests));
+        }
+        self.check_calls()
+    }
+
     /// What each tick decides: stop, or give other guests a turn.
     pub(crate) fn at_tick(&self) -> Result<UpdateDeadline, Halt> {
         if self.slice.signals.signal() == Signal::Kill {
@@ -102,7 +110,7 @@ impl Guest {
         if Instant::now() >= self.deadline {
             return Err(Halt::Stop(Stop::TimedOut));
         }
-        self.check_calls()?;
+        self.check_limits()?;
         Ok(UpdateDeadline::Yield(1))
     }
 }

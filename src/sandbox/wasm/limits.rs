@@ -29,6 +29,7 @@ pub(crate) enum Breach {
     HostCalls,
     HostCallBytes,
     HostCopy,
+    OutboundRequests,
 }
 
 /// Why the host stopped a guest.

@@ -44,6 +44,10 @@ pub(crate) fn host_fault(what: &str) -> SliceEnd {
 
 /// What the end of a call means.
 pub(crate) fn end(ending: Ending, facts: &Facts<'_>) -> SliceEnd {
+    // A guest may return between passing such a limit and the tick that would have stopped it.
+    if let (Ending::Returned(Ok(_)), Err(Halt::Breach(breach))) = (&ending, facts.guest.check_limits()) {
+        return breached(breach, facts, None);
+    }
     match ending {
         Ending::Stopped(stop) => stopped(stop, facts),
         Ending::Panicked(message) => {
