@@ -16,13 +16,11 @@ use crate::config::Settings;
 use crate::config::units::show_size;
 use crate::domain::service::Durability;
 
-/// Where the settings and the host are.
+/// Where the settings come from.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    #[command(flatten)]
-    client: ClientArgs,
 }
 
 /// One thing that was looked at.
@@ -68,11 +66,11 @@ impl Finding {
 }
 
 /// Looks at everything and tells of it line by line.
-pub(crate) fn run(args: &DoctorArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+pub(crate) fn run(client: &ClientArgs, args: &DoctorArgs, terminal: Terminal) -> anyhow::Result<Exit> {
     let (settings, config) = settings(&args.settings);
     let mut findings = vec![config];
     findings.extend(toolchain());
-    let host = host(&args.client);
+    let host = host(client);
     findings.push(port(&settings, host.verdict));
     findings.push(host);
     findings.extend(data_directory(&settings));

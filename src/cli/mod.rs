@@ -44,6 +44,8 @@ pub(crate) struct Cli {
     /// How log lines look
     #[arg(long, global = true, value_name = "FORMAT", env = "BACKROOM_LOG_FORMAT", default_value = "auto")]
     log_format: LogWord,
+    #[command(flatten)]
+    client: ClientArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -57,30 +59,19 @@ enum Command {
     /// Measure a host on this machine
     Bench(bench::BenchArgs),
     /// Submit a job, follow it to its end, and print its output
-    Run {
-        #[command(flatten)]
-        client: ClientArgs,
-        #[command(flatten)]
-        args: job::RunArgs,
-    },
+    Run(job::RunArgs),
     /// Submit, watch and steer jobs
     Job {
-        #[command(flatten)]
-        client: ClientArgs,
         #[command(subcommand)]
         verb: job::JobCommand,
     },
     /// Write, build, upload and manage plug-ins
     Plugin {
-        #[command(flatten)]
-        client: ClientArgs,
         #[command(subcommand)]
         verb: plugin::PluginCommand,
     },
     /// See how the host is doing; pause and resume its work
     Service {
-        #[command(flatten)]
-        client: ClientArgs,
         #[command(subcommand)]
         verb: service::ServiceCommand,
     },
@@ -128,7 +119,7 @@ impl Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let format = if cli.json { Format::Json } else { Format::Human };
-    let done = start_log(&cli).and_then(|()| run(cli.command, Terminal::new(format)));
+    let done = start_log(&cli).and_then(|()| run(&cli.client, &cli.command, Terminal::new(format)));
     done.unwrap_or_else(|error| terminal::report(&error)).into()
 }
 
@@ -140,19 +131,19 @@ fn start_log(cli: &Cli) -> anyhow::Result<()> {
     })
 }
 
-fn run(command: Command, terminal: Terminal) -> anyhow::Result<Exit> {
+fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Result<Exit> {
     match command {
-        Command::Serve(args) => serve::run(&args, terminal),
-        Command::Demo(args) => demo::run(&args),
-        Command::Bench(args) => bench::run(&args, terminal),
-        Command::Run { client, args } => job::run_plugin(&client, &args, terminal),
-        Command::Job { client, verb } => job::run(&client, &verb, terminal),
-        Command::Plugin { client, verb } => plugin::run(&client, &verb, terminal),
-        Command::Service { client, verb } => service::run(&client, verb, terminal),
-        Command::Config { verb } => config::run(&verb, terminal),
-        Command::Doctor(args) => doctor::run(&args, terminal),
-        Command::Explain(args) => explain::run(&args, terminal),
-        Command::Completions(args) => completions::run(&args, terminal),
+        Command::Serve(args) => serve::run(args, terminal),
+        Command::Demo(args) => demo::run(args),
+        Command::Bench(args) => bench::run(args, terminal),
+        Command::Run(args) => job::run_plugin(client, args, terminal),
+        Command::Job { verb } => job::run(client, verb, terminal),
+        Command::Plugin { verb } => plugin::run(client, verb, terminal),
+        Command::Service { verb } => service::run(client, *verb, terminal),
+        Command::Config { verb } => config::run(verb, terminal),
+        Command::Doctor(args) => doctor::run(client, args, terminal),
+        Command::Explain(args) => explain::run(args, terminal),
+        Command::Completions(args) => completions::run(args, terminal),
     }
 }
 
