@@ -152,6 +152,17 @@ async fn a_damaged_compiled_file_is_compiled_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn compiled_files_of_other_settings_are_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = WasmSettings::new(folder.path(), 1, compile_settings());
+    drop(WasmSandbox::new(settings.clone()).expect("it starts"));
+    let stale = folder.path().join("compiled/00-0000000000000000.cwasm");
+    std::fs::write(&stale, b"old").expect("written");
+    drop(WasmSandbox::new(settings).expect("it starts"));
+    assert!(!stale.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_others_may_enter_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().expect("a folder");

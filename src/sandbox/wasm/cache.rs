@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use wasmtime::component::{Component, Linker};
@@ -17,6 +18,11 @@ use super::guest::Guest;
 use super::linker::{self, Entry};
 use crate::domain::id::Digest;
 use crate::domain::plugin::Shape;
+
+const WORKSHOP_PREFIX: &str = "compiling-";
+
+/// How old a workshop must be to have been left behind by a host that died: much older than a compilation may become.
+const ABANDONED: Duration = Duration::from_secs(600);
 
 /// The compiled code of every version, on disk and in memory.
 pub(crate) struct Cache {
@@ -47,12 +53,14 @@ impl Cache {
     /// Opens `folder`, which must belong to this user alone: its files are run as native code.
     pub(crate) fn open(folder: PathBuf, engines: &Engines, capacity: usize) -> Result<Self, SetupError> {
         make_private(&folder)?;
+        let settings = settings_hash(&engines.on_demand);
+        remove_stale(&folder, settings);
         let with_linker = |engine: &wasmtime::Engine| {
             linker::linker(engine).map(|linker| (engine.clone(), linker)).map_err(SetupError::engine)
         };
         Ok(Self {
             folder,
-            settings: settings_hash(&engines.on_demand),
+            settings,
             pool: engines.pool.as_ref().map(with_linker).transpose()?,
             on_demand: with_linker(&engines.on_demand)?,
             capacity: capacity.max(1),
@@ -68,7 +76,7 @@ impl Cache {
 
     /// Makes an empty folder for one compilation; whoever holds it removes it by dropping it.
     pub(crate) fn workshop(&self) -> io::Result<tempfile::TempDir> {
-        tempfile::Builder::new().prefix("compiling-").tempdir_in(&self.folder)
+        tempfile::Builder::new().prefix(WORKSHOP_PREFIX).tempdir_in(&self.folder)
     }
 
     /// Keeps an artefact that was written and synced in a workshop.
@@ -119,7 +127,25 @@ impl Cache {
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(format!("{digest}-{:016x}.cwasm", self.settings))
+        self.folder.join(format!("{digest}{}", suffix(self.settings)))
+    }
+}
+
+fn suffix(settings: u64) -> String {
+    format!("-{settings:016x}.cwasm")
+}
+
+/// Removes what no host of these settings will read again. What cannot be removed only takes room.
+fn remove_stale(folder: &Path, settings: u64) {
+    let current = suffix(settings);
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let age = file.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        if name.starts_with(WORKSHOP_PREFIX) && age.is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_dir_all(file.path());
+        } else if name.ends_with(".cwasm") && !name.ends_with(&current) {
+            let _ = fs::remove_file(file.path());
+        }
     }
 }
 

@@ -83,9 +83,10 @@ pub(crate) async fn compile(settings: &CompileSettings, folder: &Path) -> Result
     match ended.await {
         Err(_) => Err(limit(&format!("compiling took longer than {} seconds", settings.wall.as_secs()))),
         Ok(Err(error)) => Err(host_fault(&error.to_string())),
-        Ok(Ok(status)) if status.success() => {
-            serde_json::from_slice(&answer).map_err(|error| host_fault(&format!("its answer is not readable: {error}")))
-        }
+        Ok(Ok(status)) if status.success() => serde_json::from_slice(&answer).map_err(|error| {
+            let program = settings.program.display();
+            host_fault(&format!("`{program}` did not answer as the compiler of this host: {error}"))
+        }),
         Ok(Ok(status)) => Err(died(status, &String::from_utf8_lossy(&said))),
     }
 }
