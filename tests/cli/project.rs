@@ -1,0 +1,58 @@
+//! A new plug-in project: it is written, tested and built as its README says.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::program::{run, run_in};
+
+/// Runs cargo in a folder as a person would, and returns whether it ended well.
+fn cargo(folder: &Path, args: &[&str]) -> bool {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
+        command.env_remove(inherited);
+    }
+    command.args(args).current_dir(folder).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_name_that_cannot_be_is_refused_and_nothing_is_written() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for name in ["My-Plugin", "core", "fn", "with_underscore", "", "../up"] {
+        let ran = run_in(folder.path(), &["plugin", "new", name]);
+        assert_eq!(ran.code, 2, "{name}: {}", ran.whole());
+        assert!(ran.err.contains("next: "), "{}", ran.whole());
+    }
+    std::fs::create_dir(folder.path().join("taken")).expect("it can be made");
+    std::fs::write(folder.path().join("taken/file"), "mine").expect("it can be written");
+    let ran = run_in(folder.path(), &["plugin", "new", "taken"]);
+    assert!(ran.err.contains("taken exists and is not an empty folder"), "{}", ran.whole());
+    let left = folder.path().read_dir().expect("it is there").count();
+    assert_eq!(left, 1, "something was written");
+}
+
+#[test]
+fn a_new_project_is_tested_and_built() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let said = run_in(folder.path(), &["plugin", "new", "my-first"]).done();
+    insta::assert_snapshot!("plugin_new", said);
+    let project = folder.path().join("my-first");
+    assert!(cargo(&project, &["test", "--quiet"]), "its native tests fail");
+    let built = run_in(&project, &["plugin", "build"]).done();
+    assert_eq!(built.trim(), "target/wasm32-wasip2/release/my_first.wasm");
+    let component = std::fs::read(project.join(built.trim())).expect("the component is there");
+    assert_eq!(component.get(..8), Some(b"\0asm\x0d\0\x01\0".as_slice()), "it is no component");
+}
+
+#[test]
+fn a_project_that_does_not_compile_says_so() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    std::fs::create_dir(folder.path().join("src")).expect("it can be made");
+    let manifest = "[package]\nname = \"broken\"\nedition = \"2021\"\n[lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
+    std::fs::write(folder.path().join("Cargo.toml"), manifest).expect("it can be written");
+    std::fs::write(folder.path().join("src/lib.rs"), "fn broken( {}\n").expect("it can be written");
+    let ran = run(&["plugin", "build", &folder.path().display().to_string()]);
+    assert_eq!(ran.code, 1, "{}", ran.whole());
+    assert!(ran.err.contains("error[BR0506]: building"), "{}", ran.whole());
+    assert!(ran.err.contains("src/lib.rs:1"), "the compiler's own message is missing: {}", ran.whole());
+}
