@@ -63,7 +63,7 @@ pub(super) fn where_next(address: &str, is_up: bool) {
         line(&format!("backroom --server {address} job list --state failed"));
         line(&format!("backroom --server {address} run echo '{{\"hello\": \"world\"}}'"));
     } else {
-        line(&format!("backroom serve             a host that stays, with its console on {address}/"));
+        line("backroom serve             a host that stays, with its console on http://127.0.0.1:7171/");
     }
     line("backroom plugin new NAME   a plug-in of your own");
     line("backroom bench             how fast this machine is");

@@ -162,12 +162,10 @@ impl SledStore {
         read(View::new(&live, &self.shared.tree))
     }
 
-    /// Has a number written down before it is given out. When that fails no commit can succeed either, so that the
-    /// number will never be used.
+    /// Has a number written down before any commit that uses it, because the journal keeps the order in which things are
+    /// sent: nobody needs to wait. When it fails no later commit can succeed either, so that the number is never used.
     fn write_down(&self, work: Work) {
-        if let Err(error) = self.shared.send(work).wait() {
-            tracing::warn!(%error, "a number was given out that is not written down");
-        }
+        drop(self.shared.send(work));
     }
 }
 
