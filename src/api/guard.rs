@@ -4,19 +4,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use sha2::{Digest as _, Sha256};
 
 use super::ApiState;
 use super::error::ApiError;
+use super::session;
 use crate::domain::code;
 
 /// Addresses that answer without a token: they tell nothing about jobs or plug-ins.
-const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json"];
+const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", LOGIN];
+
+/// Where the console asks for the token.
+const LOGIN: &str = "/login";
 
 /// The names under which this host may be addressed, and the token that opens it.
 #[derive(Clone, Debug)]
@@ -40,7 +44,7 @@ impl Guard {
     fn check(&self, request: &Request) -> Result<(), ApiError> {
         self.check_site(request)?;
         let path = request.uri().path();
-        let is_open = OPEN_PATHS.contains(&path) || path.starts_with("/errors/");
+        let is_open = OPEN_PATHS.contains(&path) || path.starts_with("/errors/") || path.starts_with("/console/");
         if is_open { Ok(()) } else { self.check_token(request.headers()) }
     }
 
@@ -90,11 +94,12 @@ impl Guard {
     fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let Some(expected) = &self.token else { return Ok(()) };
         let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some(token) = given.and_then(|value| strip_scheme(value, "bearer")) else {
+        let bearer = given.and_then(|value| strip_scheme(value, "bearer")).map(str::to_owned);
+        let Some(token) = bearer.or_else(|| session::token(headers)) else {
             return Err(ApiError::new(code::UNAUTHORIZED, "the request carries no `Authorization: Bearer` header"));
         };
         // Hashes have one length and hide how much of the token was right; the sum hides where they differ.
-        let given: [u8; 32] = Sha256::digest(token).into();
+        let given: [u8; 32] = Sha256::digest(&token).into();
         let difference = given.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
         if difference == 0 { Ok(()) } else { Err(ApiError::new(code::UNAUTHORIZED, "the token is not this host's")) }
     }
@@ -120,10 +125,17 @@ fn foreign(detail: String) -> ApiError {
     ApiError::new(code::FOREIGN_ORIGIN, detail)
 }
 
+/// Whether a person with a browser asks for a page of the console.
+fn wants_page(request: &Request) -> bool {
+    let accepts = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    *request.method() == Method::GET && accepts.contains("text/html") && !request.uri().path().starts_with("/v1/")
+}
+
 /// Lets a request through or answers it.
 pub(super) async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     if let Err(error) = state.guard().check(&request) {
-        return error.into_response();
+        let is_for_login = error.code() == code::UNAUTHORIZED && wants_page(&request);
+        return if is_for_login { Redirect::to(LOGIN).into_response() } else { error.into_response() };
     }
     let Ok(_permit) = state.requests().try_acquire_owned() else {
         return ApiError::new(code::BUSY, "as many requests are under way as this host takes").into_response();

@@ -12,6 +12,7 @@ mod pages;
 mod params;
 mod plugins;
 mod service;
+pub mod session;
 mod stream;
 pub mod view;
 

@@ -4,6 +4,7 @@
 mod assets;
 mod job;
 mod jobs;
+mod login;
 mod overview;
 mod payload;
 mod plugins;
@@ -60,6 +61,8 @@ where
         .route("/plugins", get(plugins::list).post(plugins::upload).layer(plugins::body_limit()))
         .route("/plugins/{name}", get(plugins::show))
         .route("/plugins/{name}/{action}", post(plugins::act))
+        .route("/login", get(login::show).post(login::keep))
+        .route("/logout", post(login::forget))
         .route("/console/{asset}", get(assets::show))
         .route("/favicon.ico", get(assets::favicon))
         .layer(map_response(harden))

@@ -1,5 +1,6 @@
 //! The console as a browser without JavaScript sees it, over a host in memory with scripted plug-ins.
 
+mod login;
 mod page;
 mod pages;
 mod show;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backroom::api::{self, ApiState, Guard};
 use backroom::app::{Host, Parts};
 use backroom::clock::Clock;
 use backroom::domain::failure::{ErrorClass, Failure};
@@ -80,6 +81,23 @@ impl Site {
         let pages = backroom::ui::routes(Arc::clone(&host));
         tokio::spawn(async move { axum::serve(listener, pages).await });
         Self { host, address, gate }
+    }
+
+    /// Serves the console and the API of the same host once more, behind a guard that asks for `token`.
+    pub(crate) async fn guarded(self, token: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let state = ApiState::new(Arc::clone(&self.host), Guard::new(address, &[], Some(token)));
+        let routes = api::guarded(&state, api::routes(&state).merge(backroom::ui::routes(Arc::clone(&self.host))));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        Self { address, ..self }
+    }
+
+    /// Sends a request with headers of the caller's choice.
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let request = http::Request::builder().method(method).uri(self.url(path));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        send(request.body(body.as_bytes().to_vec()).expect("a request")).await
     }
 
     /// A host with the plug-in `echo`.

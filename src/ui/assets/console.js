@@ -67,6 +67,7 @@
     try {
       const answer = await fetch(location.pathname + location.search, { signal: loading.signal, headers: { Accept: "text/html" } });
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (answer.redirected) return location.reload();
       if (!answer.ok) throw new Error(answer.statusText);
       for (const old of document.querySelectorAll("[data-live]")) {
         const node = fresh.getElementById(old.id);
