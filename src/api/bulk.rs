@@ -10,7 +10,7 @@ use super::body::{Chunks, LARGE_BODY_BYTES_MAX};
 use super::error::ApiError;
 use super::json::{self, JsonFault};
 use super::params::Params;
-use super::view::{BulkView, LineProblem, SubmitBody};
+use super::view::{BulkView, LineProblem, Problem, SubmitBody};
 use super::{ApiState, intake};
 use crate::domain::code;
 use crate::domain::id::TenantId;
@@ -26,6 +26,17 @@ const LINE_BYTES_MAX: usize = 2 << 20;
 const PROBLEMS_MAX: usize = 20;
 
 /// Takes jobs, one on each line.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/bulk",
+    tag = "jobs",
+    operation_id = "bulk_submit",
+    request_body(content = String, content_type = "application/x-ndjson", description = "One SubmitBody on each line"),
+    responses(
+        (status = 201, description = "All were taken", body = BulkView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn submit(
     State(state): State<ApiState>,
     uri: Uri,

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::ApiState;
 use super::error::ApiError;
-use super::view::{HealthView, service_word};
+use super::view::{HealthView, Problem, service_word};
 use crate::app::Host;
 use crate::domain::id::PluginName;
 use crate::domain::job::Status;
@@ -21,11 +21,30 @@ use crate::domain::service::ServiceState;
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers as long as the process does.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "health",
+    operation_id = "health_alive",
+    responses(
+        (status = 200, description = "The process lives", body = HealthView),
+    )
+)]
 pub(super) async fn alive() -> Json<HealthView> {
     Json(HealthView { status: "ok".to_owned(), reason: None })
 }
 
 /// Tells whether this host should get work.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "health",
+    operation_id = "health_ready",
+    responses(
+        (status = 200, description = "Give it work", body = HealthView),
+        (status = 503, description = "Give it none, and why", body = HealthView),
+    )
+)]
 pub(super) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<HealthView>) {
     match unready(state.host()) {
         None => (StatusCode::OK, Json(HealthView { status: "ready".to_owned(), reason: None })),
@@ -45,6 +64,16 @@ fn unready(host: &Host) -> Option<String> {
 }
 
 /// The host's numbers, in the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "health",
+    operation_id = "health_metrics",
+    responses(
+        (status = 200, description = "The numbers in the text format of Prometheus", body = String, content_type = "text/plain"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError> {
     let tenant = state.tenant();
     let counts = state.blocking(move |host| host.jobs.counts(tenant)).await?;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::error::ApiError;
 use super::params::{Params, number_within};
-use super::view::{AttemptView, AttemptsView, JobFacts, JobPageView, JobView, Output, SubmitBody};
+use super::view::{AttemptView, AttemptsView, JobFacts, JobPageView, JobView, Output, Problem, SubmitBody};
 use super::{ApiState, body, intake, json};
 use crate::app::Host;
 use crate::domain::code;
@@ -44,6 +44,23 @@ const QUERIES_PER_PAGE: usize = 16;
 const LIST_PARAMS: &[&str] = &["state", "plugin", "handler", "tag", "q", "from", "before", "limit", "cursor"];
 
 /// Takes a job.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs",
+    tag = "jobs",
+    operation_id = "jobs_submit",
+    params(
+        ("wait" = Option<u64>, Query, description = "Answer when the job has ended, at most after so many seconds (60)"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the first job; kept for 24 hours"),
+    ),
+    request_body = SubmitBody,
+    responses(
+        (status = 201, description = "Taken", body = JobView),
+        (status = 200, description = "Repeated: the first job of the Idempotency-Key", body = JobView),
+        (status = 202, description = "Taken, and not ended within `wait`", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn submit(
     State(state): State<ApiState>,
     uri: Uri,
@@ -99,6 +116,19 @@ async fn wait_for_end(state: &ApiState, job: Job, patience: Duration) -> Result<
 }
 
 /// Shows one job.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    operation_id = "jobs_show",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 200, description = "The job", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn show(
     State(state): State<ApiState>,
     Path(id): Path<String>,
@@ -110,6 +140,27 @@ pub(super) async fn show(
 }
 
 /// Lists jobs, newest first.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs",
+    tag = "jobs",
+    operation_id = "jobs_list",
+    params(
+        ("state" = Option<String>, Query, description = "Words with commas between"),
+        ("plugin" = Option<String>, Query),
+        ("handler" = Option<String>, Query),
+        ("tag" = Option<String>, Query),
+        ("q" = Option<String>, Query, description = "Text in the name, plug-in, tags, id or error"),
+        ("from" = Option<String>, Query, description = "Submitted at this time or later, RFC 3339"),
+        ("before" = Option<String>, Query, description = "Submitted before this time, RFC 3339"),
+        ("limit" = Option<u64>, Query, description = "1 to 200, 50 when absent"),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page, newest first", body = JobPageView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<JobPageView>, ApiError> {
     let query = list_query(state.tenant(), &Params::of(&uri, LIST_PARAMS)?)?;
     let page = state.blocking(move |host| page_of(host, query)).await?;
@@ -180,6 +231,19 @@ fn page_of(host: &Host, mut query: JobQuery) -> Result<JobPageView, ReadError> {
 }
 
 /// The runs of a job.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/attempts",
+    tag = "jobs",
+    operation_id = "jobs_attempts",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 200, description = "Its runs", body = AttemptsView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn attempts(
     State(state): State<ApiState>,
     Path(id): Path<String>,
@@ -196,6 +260,20 @@ pub(super) async fn attempts(
 }
 
 /// What a job logged, all of its runs or those of one attempt, as text.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/logs",
+    tag = "jobs",
+    operation_id = "jobs_logs",
+    params(
+        ("id" = String, Path, description = "The job"),
+        ("attempt" = Option<u64>, Query, description = "Of this attempt only"),
+    ),
+    responses(
+        (status = 200, description = "What it logged", body = String, content_type = "text/plain"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn logs(
     State(state): State<ApiState>,
     Path(id): Path<String>,
@@ -234,6 +312,19 @@ fn log_of(host: &Host, job: &Job, wanted: impl Fn(&Run) -> bool) -> Result<Bytes
 }
 
 /// The bytes that the handler was given.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/input",
+    tag = "jobs",
+    operation_id = "jobs_input",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn input(
     State(state): State<ApiState>,
     Path(id): Path<String>,
@@ -247,6 +338,19 @@ pub(super) async fn input(
 }
 
 /// The bytes that the handler returned.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/output",
+    tag = "jobs",
+    operation_id = "jobs_output",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn output(
     State(state): State<ApiState>,
     Path(id): Path<String>,
@@ -258,7 +362,7 @@ pub(super) async fn output(
     let Some(output) = job.state.output.clone() else {
         let status = job.state.status;
         let yet = if status.is_final() { "" } else { " yet" };
-        let error = ApiError::new(code::WRONG_STATE, format!("job {id} is {status}; it has no output{yet}"));
+        let error = ApiError::new(code::WRONG_STATE, format!("job {id} has no output{yet}: it is {status}"));
         return Err(error.with_next(format!("backroom job show {id}")));
     };
     let bytes = state.blocking(move |host| host.jobs.payload(&output)).await?;
@@ -290,6 +394,19 @@ fn raw(content_type: &'static str, disposition: &str, bytes: Bytes) -> Response 
 }
 
 /// Calls a job off.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/cancel",
+    tag = "jobs",
+    operation_id = "jobs_cancel",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 200, description = "The job, canceled or being canceled", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn cancel(
     State(state): State<ApiState>,
     Path(id): Path<String>,
@@ -303,6 +420,19 @@ pub(super) async fn cancel(
 }
 
 /// Removes a job that has ended.
+#[utoipa::path(
+    delete,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    operation_id = "jobs_delete",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn delete(
     State(state): State<ApiState>,
     Path(id): Path<String>,

@@ -1,6 +1,6 @@
 //! Reading JSON documents, with the field and the place of what is wrong with them.
 
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -43,8 +43,16 @@ impl From<JsonFault> for ApiError {
 pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8], fields: &[&str]) -> Result<T, JsonFault> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let (line, column) = place(bytes, error.valid_up_to());
-        JsonFault::syntax(format!("the text is not UTF-8 at line {line}, column {column}"))
+        JsonFault::syntax(format!("the text is not UTF-8 (line {line}, column {column})"))
     })?;
+    // A list would pass for an object whose members it names in order.
+    if let Some(first) = text.trim_ascii_start().chars().next().filter(|first| *first != '{')
+        && serde_json::from_str::<IgnoredAny>(text).is_ok()
+    {
+        let given = if first == '[' { "a list" } else { "a single value" };
+        let detail = format!("a JSON object is needed, but this is {given}");
+        return Err(JsonFault { code: code::BAD_FIELD, field: None, detail });
+    }
     serde_json::from_str(text).map_err(|error| explain(text, &error, fields))
 }
 
@@ -56,12 +64,10 @@ fn explain(text: &str, error: &serde_json::Error, fields: &[&str]) -> JsonFault 
     let message = message(error);
     match (error.classify(), serde_json::from_str::<Members<'_>>(text)) {
         (Category::Data, Ok(members)) => explain_member(text, error, &members, fields, &message, &at),
-        (Category::Data, Err(_)) => JsonFault {
-            code: code::BAD_FIELD,
-            field: None,
-            detail: format!("a JSON object is needed: {} {at}", plain(&message)),
-        },
-        (Category::Eof, _) => JsonFault::syntax(format!("the JSON ends early: {message} {at}")),
+        (Category::Eof, _) => {
+            let within = message.strip_prefix("EOF while parsing ").unwrap_or("the document");
+            JsonFault::syntax(format!("the JSON ends early, inside {within} {at}"))
+        }
         _ => JsonFault::syntax(format!("{message} {at}")),
     }
 }
@@ -80,7 +86,7 @@ fn explain_member(
     let faulty = offset(text, error).and_then(|offset| {
         let holds = |value: &RawValue| {
             let start = value.get().as_ptr() as usize - text.as_ptr() as usize;
-            start < offset && offset <= start + value.get().len()
+            start <= offset && offset <= start + value.get().len()
         };
         members.0.iter().find(|(_, value)| holds(value))
     });
@@ -120,6 +126,16 @@ fn plain(message: &str) -> String {
     let told = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.strip_prefix(prefix));
     let Some((given, expected)) = told.and_then(|told| told.split_once(", expected ")) else {
         return message.to_owned();
+    };
+    let (kind, value) = given.split_once(' ').unwrap_or((given, ""));
+    let given = match kind {
+        "sequence" => "a list".to_owned(),
+        "map" => "an object".to_owned(),
+        "integer" => format!("the number {}", value.trim_matches('`')),
+        "floating" => format!("the number {}", value.trim_start_matches("point ").trim_matches('`')),
+        "string" => format!("the text {value}"),
+        "boolean" => value.trim_matches('`').to_owned(),
+        _ => given.to_owned(),
     };
     let expected = match expected {
         "i64" | "i32" | "i8" => "a whole number",

@@ -8,6 +8,7 @@ mod health;
 mod intake;
 mod jobs;
 mod json;
+mod openapi;
 mod pages;
 mod params;
 mod plugins;
@@ -161,6 +162,7 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi::document))
         .route("/errors", get(pages::index))
         .route("/errors/{code}", get(pages::page))
         .fallback(pages::unknown_path)

@@ -7,6 +7,7 @@ use axum::http::{Method, Response as HttpResponse, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::error::ApiError;
+use super::view::Problem;
 use crate::domain::code::{self, CATALOGUE, Code};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem;color:#222}\
@@ -14,6 +15,15 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;mar
     code{background:#333}a{color:#8bf}}";
 
 /// Every error of the catalogue.
+#[utoipa::path(
+    get,
+    path = "/errors",
+    tag = "errors",
+    operation_id = "pages_index",
+    responses(
+        (status = 200, description = "Every error", body = String, content_type = "text/html"),
+    )
+)]
 pub(super) async fn index() -> Html<String> {
     let item = |code: &Code| {
         let Code { name, title, .. } = code;
@@ -24,6 +34,19 @@ pub(super) async fn index() -> Html<String> {
 }
 
 /// What one error means and what to do.
+#[utoipa::path(
+    get,
+    path = "/errors/{code}",
+    tag = "errors",
+    operation_id = "pages_page",
+    params(
+        ("code" = String, Path, description = "Such as BR0103"),
+    ),
+    responses(
+        (status = 200, description = "The page of an error", body = String, content_type = "text/html"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn page(Path(name): Path<String>) -> Result<Html<String>, ApiError> {
     let found = code::find(&name);
     let code = found.ok_or_else(|| {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::error::ApiError;
 use super::params::Params;
-use super::view::{ActivateBody, PluginListView, PluginView, UploadView, grant_lines};
+use super::view::{ActivateBody, PluginListView, PluginView, Problem, UploadView, grant_lines};
 use super::{ApiState, body, json};
 use crate::config::{Manifest, parse_manifest};
 use crate::domain::code;
@@ -24,6 +24,24 @@ pub(super) const MANIFEST_HEADER: &str = "backroom-manifest";
 const MANIFEST_BYTES_MAX: usize = 16 << 10;
 
 /// Takes a component as a version of a plug-in.
+#[utoipa::path(
+    put,
+    path = "/v1/plugins/{name}/versions/{version}",
+    tag = "plugins",
+    operation_id = "plugins_upload",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+        ("version" = String, Path, description = "Semantic version"),
+        ("Backroom-Manifest" = Option<String>, Header, description = "The base64 of plugin.toml, at most 16 KiB of TOML"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    responses(
+        (status = 201, description = "Active", body = UploadView),
+        (status = 202, description = "Kept as pending: it asks for what is not granted", body = UploadView),
+        (status = 200, description = "The same bytes were there already", body = UploadView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn upload(
     State(state): State<ApiState>,
     Path((name, version)): Path<(String, String)>,
@@ -71,6 +89,16 @@ fn wishes(headers: &HeaderMap, name: &PluginName, version: &VersionName) -> Resu
 }
 
 /// Lists the plug-ins by name.
+#[utoipa::path(
+    get,
+    path = "/v1/plugins",
+    tag = "plugins",
+    operation_id = "plugins_list",
+    responses(
+        (status = 200, description = "All plug-ins", body = PluginListView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<PluginListView>, ApiError> {
     Params::of(&uri, &[])?;
     let plugins = state.host().registry.list(state.tenant());
@@ -78,6 +106,19 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
 }
 
 /// Shows one plug-in.
+#[utoipa::path(
+    get,
+    path = "/v1/plugins/{name}",
+    tag = "plugins",
+    operation_id = "plugins_show",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    responses(
+        (status = 200, description = "The plug-in", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn show(
     State(state): State<ApiState>,
     Path(name): Path<String>,
@@ -89,6 +130,20 @@ pub(super) async fn show(
 }
 
 /// Makes a version the one that jobs run.
+#[utoipa::path(
+    post,
+    path = "/v1/plugins/{name}/activate",
+    tag = "plugins",
+    operation_id = "plugins_activate",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    request_body = ActivateBody,
+    responses(
+        (status = 200, description = "The plug-in", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn activate(
     State(state): State<ApiState>,
     Path(name): Path<String>,
@@ -106,6 +161,19 @@ pub(super) async fn activate(
 }
 
 /// Goes back to the version that was active before.
+#[utoipa::path(
+    post,
+    path = "/v1/plugins/{name}/rollback",
+    tag = "plugins",
+    operation_id = "plugins_rollback",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    responses(
+        (status = 200, description = "The plug-in", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn rollback(
     State(state): State<ApiState>,
     Path(name): Path<String>,
@@ -117,6 +185,19 @@ pub(super) async fn rollback(
 }
 
 /// Lets the plug-in's jobs run again.
+#[utoipa::path(
+    post,
+    path = "/v1/plugins/{name}/enable",
+    tag = "plugins",
+    operation_id = "plugins_enable",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    responses(
+        (status = 200, description = "The plug-in", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn enable(
     State(state): State<ApiState>,
     Path(name): Path<String>,
@@ -128,6 +209,19 @@ pub(super) async fn enable(
 }
 
 /// Lets none of the plug-in's jobs run; queued ones are canceled when their turn comes.
+#[utoipa::path(
+    post,
+    path = "/v1/plugins/{name}/disable",
+    tag = "plugins",
+    operation_id = "plugins_disable",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    responses(
+        (status = 200, description = "The plug-in", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn disable(
     State(state): State<ApiState>,
     Path(name): Path<String>,
@@ -139,6 +233,20 @@ pub(super) async fn disable(
 }
 
 /// Removes a plug-in with all its versions.
+#[utoipa::path(
+    delete,
+    path = "/v1/plugins/{name}",
+    tag = "plugins",
+    operation_id = "plugins_remove",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+        ("force" = Option<bool>, Query, description = "Even if jobs that have not ended need it"),
+    ),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn remove(
     State(state): State<ApiState>,
     Path(name): Path<String>,

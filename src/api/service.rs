@@ -7,26 +7,66 @@ use axum::http::Uri;
 use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
-use super::view::{CountsView, ServiceView};
+use super::view::{CountsView, Problem, ServiceView};
 use crate::domain::service::ServiceState;
 
 /// Shows how the host is doing.
+#[utoipa::path(
+    get,
+    path = "/v1/service",
+    tag = "service",
+    operation_id = "service_show",
+    responses(
+        (status = 200, description = "The host", body = ServiceView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
     Params::of(&uri, &[])?;
     Ok(Json(ServiceView::of(state.host())))
 }
 
 /// Starts no new run until somebody resumes. Jobs are still taken.
+#[utoipa::path(
+    post,
+    path = "/v1/service/pause",
+    tag = "service",
+    operation_id = "service_pause",
+    responses(
+        (status = 200, description = "The host", body = ServiceView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn pause(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
     set(&state, &uri, ServiceState::Paused).await
 }
 
 /// Lets jobs run again.
+#[utoipa::path(
+    post,
+    path = "/v1/service/resume",
+    tag = "service",
+    operation_id = "service_resume",
+    responses(
+        (status = 200, description = "The host", body = ServiceView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn resume(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
     set(&state, &uri, ServiceState::Running).await
 }
 
 /// Starts no new run and reports not ready, so that the host can be taken down.
+#[utoipa::path(
+    post,
+    path = "/v1/service/drain",
+    tag = "service",
+    operation_id = "service_drain",
+    responses(
+        (status = 200, description = "The host", body = ServiceView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn drain(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
     set(&state, &uri, ServiceState::Draining).await
 }
@@ -38,6 +78,16 @@ async fn set(state: &ApiState, uri: &Uri, to: ServiceState) -> Result<Json<Servi
 }
 
 /// Counts the jobs by plug-in and state.
+#[utoipa::path(
+    get,
+    path = "/v1/counts",
+    tag = "service",
+    operation_id = "service_counts",
+    responses(
+        (status = 200, description = "Jobs by plug-in and state", body = CountsView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn counts(State(state): State<ApiState>, uri: Uri) -> Result<Json<CountsView>, ApiError> {
     Params::of(&uri, &[])?;
     let tenant = state.tenant();

@@ -14,7 +14,7 @@ use super::ApiState;
 use super::error::ApiError;
 use super::jobs::{facts, found, shown};
 use super::params::Params;
-use super::view::JobView;
+use super::view::{JobView, Problem};
 use crate::domain::id::JobKey;
 use crate::domain::job::{Job, Progress};
 use crate::jobs::{JobChange, Watch};
@@ -45,6 +45,19 @@ fn event(name: &str, data: &impl serde::Serialize) -> Event {
 }
 
 /// The changes of one job: `job` with its view now and after every change, `deleted` when it is gone. Ends with the job.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/changes",
+    tag = "jobs",
+    operation_id = "stream_of_job",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 200, description = "Server-sent events: `job` with a JobView, `deleted`", body = String, content_type = "text/event-stream"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn of_job(
     State(state): State<ApiState>,
     Path(id): Path<String>,
@@ -134,6 +147,16 @@ impl Follower {
 
 /// The changes of all jobs, gathered: `job` with a job's view, `missed` with how many changes are not told one by one
 /// (too many at once, or deleted jobs); a listener then reads the list again.
+#[utoipa::path(
+    get,
+    path = "/v1/stream",
+    tag = "jobs",
+    operation_id = "stream_of_all",
+    responses(
+        (status = 200, description = "Server-sent events: `job` with a JobView, `missed`", body = String, content_type = "text/event-stream"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
 pub(super) async fn of_all(
     State(state): State<ApiState>,
     uri: Uri,

@@ -1,0 +1,60 @@
+//! The description of the API for programs: OpenAPI, made from the handlers and the wire types themselves.
+
+use axum::Json;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+
+use super::{bulk, health, jobs, pages, plugins, service, stream};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Backroom",
+        description = "An asynchronous service for WebAssembly plug-ins. Errors are problem documents (RFC 9457) whose `code` has a page at `/errors/{code}`."
+    ),
+    tags(
+        (name = "jobs", description = "Durable requests to run a handler once"),
+        (name = "plugins", description = "Named components with versions"),
+        (name = "service", description = "The host as a whole"),
+        (name = "health", description = "For monitors"),
+        (name = "errors", description = "What the codes mean")
+    ),
+    paths(
+        jobs::submit,
+        jobs::list,
+        jobs::show,
+        jobs::delete,
+        jobs::attempts,
+        jobs::logs,
+        jobs::input,
+        jobs::output,
+        jobs::cancel,
+        bulk::submit,
+        stream::of_job,
+        stream::of_all,
+        plugins::upload,
+        plugins::list,
+        plugins::show,
+        plugins::remove,
+        plugins::activate,
+        plugins::rollback,
+        plugins::enable,
+        plugins::disable,
+        service::show,
+        service::pause,
+        service::resume,
+        service::drain,
+        service::counts,
+        health::alive,
+        health::ready,
+        health::metrics,
+        pages::page,
+        pages::index,
+    )
+)]
+struct Api;
+
+/// The description.
+pub(super) async fn document() -> Json<Document> {
+    Json(Api::openapi())
+}

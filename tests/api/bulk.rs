@@ -1,0 +1,92 @@
+//! Bulk submits: taken whole or not at all.
+
+use std::io::Write as _;
+use std::net::Shutdown;
+
+use insta::assert_snapshot;
+
+use crate::support::{Answer, Server};
+
+fn jobs_there(server: &Server) -> usize {
+    server.get("/v1/jobs?limit=200").json()["jobs"].as_array().expect("a list").len()
+}
+
+#[test]
+fn lines_become_jobs_in_their_order() {
+    let server = Server::start();
+    let body = "{\"plugin\":\"echo\",\"input\":1}\n\n  \r\n{\"plugin\":\"echo\",\"input\":2}\r\n{\"plugin\":\"echo\",\"input\":3}";
+    let taken = server.post("/v1/jobs/bulk", body);
+    assert_snapshot!("taken", taken.shown());
+    let ids = taken.json()["ids"].clone();
+    for (index, expected) in ["1", "2", "3"].iter().enumerate() {
+        let input = server.get(&format!("/v1/jobs/{}/input", ids[index].as_str().expect("an id")));
+        assert_eq!(input.text(), *expected);
+    }
+}
+
+#[test]
+fn nothing_is_taken_when_a_line_is_faulty() {
+    let server = Server::start();
+    let good = "{\"plugin\":\"echo\"}";
+    let cases: [(&str, Vec<u8>); 7] = [
+        ("broken JSON in the middle", format!("{good}\n\n{{\"plugin\":\n{good}\n").into_bytes()),
+        ("several faults", format!("{{}}\n{good}\n[1]\n{{\"plugin\":\"Echo\"}}\n").into_bytes()),
+        ("unknown field", format!("{good}\n{{\"plugin\":\"echo\",\"prio\":1}}").into_bytes()),
+        ("wrong type", format!("{good}\n{{\"plugin\":\"echo\",\"priority\":\"high\"}}").into_bytes()),
+        ("unknown plug-in", format!("\n{good}\n{{\"plugin\":\"ecko\"}}\n{good}").into_bytes()),
+        ("not UTF-8", [good.as_bytes(), b"\n{\"plugin\":\"\xff\"}\n"].concat()),
+        (
+            "a line of 3 MiB",
+            format!("{good}\n{{\"plugin\":\"echo\",\"input_text\":\"{}\"}}", "x".repeat(3 << 20)).into_bytes(),
+        ),
+    ];
+    let mut shown = String::new();
+    for (what, body) in cases {
+        let answer = server.post("/v1/jobs/bulk", body);
+        shown.push_str(&format!("{what}:\n    {}\n    {}\n", answer.refusal(), answer.json()["errors"]));
+        assert_eq!(jobs_there(&server), 0, "{what}");
+    }
+    assert_snapshot!("faulty_lines", shown);
+}
+
+#[test]
+fn a_body_that_ends_half_way_takes_nothing() {
+    let server = Server::start();
+    let line = "{\"plugin\":\"echo\"}\n";
+    let mut stream = server.connect();
+    let head = format!("POST /v1/jobs/bulk HTTP/1.1\r\nHost: {}\r\nContent-Length: 1000\r\n\r\n", server.address);
+    stream.write_all(head.as_bytes()).expect("the head is sent");
+    stream.write_all(line.repeat(3).as_bytes()).expect("half of the body is sent");
+    stream.shutdown(Shutdown::Write).expect("the sender gives up");
+    assert_snapshot!("cut_off", Answer::read(stream).refusal());
+    assert_eq!(jobs_there(&server), 0);
+}
+
+#[test]
+fn a_chunked_body_without_its_end_takes_nothing() {
+    let server = Server::start();
+    let mut stream = server.connect();
+    let head = format!("POST /v1/jobs/bulk HTTP/1.1\r\nHost: {}\r\nTransfer-Encoding: chunked\r\n\r\n", server.address);
+    stream.write_all(head.as_bytes()).expect("the head is sent");
+    stream.write_all(b"12\r\n{\"plugin\":\"echo\"}\n\r\n").expect("one chunk is sent");
+    stream.shutdown(Shutdown::Write).expect("the sender gives up");
+    assert_snapshot!("cut_off_chunked", Answer::read(stream).refusal());
+    assert_eq!(jobs_there(&server), 0);
+}
+
+#[test]
+fn there_are_bounds() {
+    let server = Server::start();
+    let line = "{\"plugin\":\"echo\"}\n";
+    let many = server.post("/v1/jobs/bulk", line.repeat(100_001));
+    assert_snapshot!("too_many", many.refusal());
+    let head = format!(
+        "POST /v1/jobs/bulk HTTP/1.1\r\nHost: {}\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 67108865\r\n\r\n",
+        server.address
+    );
+    let mut stream = server.connect();
+    stream.write_all(head.as_bytes()).expect("the head is sent");
+    assert_snapshot!("too_large", Answer::read(stream).refusal());
+    assert_eq!(jobs_there(&server), 0);
+    assert_snapshot!("nothing", server.post("/v1/jobs/bulk", "\n\n").shown());
+}
