@@ -21,7 +21,7 @@ const LOOKED_AT_MAX: usize = 20_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     jobs: BTreeMap<JobKey, Job>,
-    runs: BTreeMap<JobKey, Vec<Run>>,
+    runs: BTreeMap<JobKey, BTreeMap<u32, Run>>,
     ready: BTreeMap<QueueName, BTreeSet<(Reverse<i8>, u64, TenantId)>>,
     due: BTreeSet<(Timestamp, JobKey)>,
     locked: BTreeSet<JobKey>,
@@ -47,7 +47,7 @@ impl Tables {
             }
             Change::Advance { job, next, earlier_run, .. } => {
                 if let Some(run) = earlier_run {
-                    self.runs.entry(*job).or_default().push(run.clone());
+                    self.runs.entry(*job).or_default().insert(run.number, run.clone());
                 }
                 self.advance(*job, next);
             }
@@ -123,7 +123,7 @@ impl Tables {
     /// The closed runs: the rows of their own, then the last one, which stands in the state.
     pub(super) fn runs(&self, key: JobKey) -> Vec<Run> {
         let last = self.jobs.get(&key).and_then(|job| job.state.last_run.clone());
-        self.runs.get(&key).into_iter().flatten().cloned().chain(last).collect()
+        self.runs.get(&key).into_iter().flat_map(BTreeMap::values).cloned().chain(last).collect()
     }
 
     pub(super) fn page(&self, query: &JobQuery) -> Page {
