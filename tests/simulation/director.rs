@@ -55,7 +55,8 @@ pub(crate) fn direct(seed: u64, slice: &Slice) -> Script {
     if draw.chance(20) {
         script = script.with_manners(Manners::Deaf);
     }
-    script.usage = Usage { fuel: 1 + draw.below(1_000), ..Usage::default() };
+    // Each run signs its bill, so that the ledger knows whose it is.
+    script.usage = Usage { fuel: 1 + draw.below(1_000), host_calls: u64::from(slice.run), ..Usage::default() };
     let end = draw.choose(&ENDS);
     if matches!(end, End::Yield) {
         let state = Bytes::from(format!("run {}", slice.run));

@@ -153,6 +153,9 @@ impl Ledger {
         let closes_its_own = last.is_some_and(|run| Some(run.host) == holder && run.number == before.runs);
         self.expect(closes_its_own, || format!("I11, {job:?}: run {} of {holder:?} ends as {last:?}", before.runs));
         self.expect(earlier_run == former, || format!("I11, {job:?}: a run is lost or doubled: {earlier_run:?}"));
+        let signed_by = last.map_or(0, |run| run.usage.host_calls);
+        let is_own = signed_by == 0 || signed_by == u64::from(before.runs);
+        self.expect(is_own, || format!("promise 5, {job:?}: run {signed_by} ends run {}", before.runs));
         let billed = next.usage().fuel == before.usage().fuel + last.map_or(0, |run| run.usage.fuel);
         self.expect(billed, || format!("{job:?}: the bill is not the sum of the runs"));
     }

@@ -408,6 +408,9 @@ impl World {
         if self.store_has_failed || self.draw.chance(50) {
             self.restart("killed for the last time", self.store.kill());
         }
+        if self.draw.chance(40) {
+            self.cancel_what_runs();
+        }
         let healing_since = self.clock.now();
         self.note(|_| "everything heals".to_owned());
         for round in 0..HEALING_ROUNDS {
@@ -434,6 +437,22 @@ impl World {
         let left: Vec<_> =
             left.iter().map(|(key, record)| format!("{}: {:?}", key.sequence.0, record.state())).collect();
         panic!("I14: these jobs never end, although nothing goes wrong any more:\n{}", left.join("\n"));
+    }
+
+    /// Some of these have a host, but no slot yet.
+    fn cancel_what_runs(&mut self) {
+        self.sync();
+        let running: Vec<JobKey> = {
+            let ledger = self.ledger.lock();
+            let running = ledger.records().filter(|(_, record)| record.state().status.is_locked());
+            running.map(|(key, _)| key).collect()
+        };
+        let first = self.tasks.len();
+        running.into_iter().for_each(|job| self.cancel(job));
+        self.sync();
+        for index in (first..self.tasks.len()).rev() {
+            self.go_on(index);
+        }
     }
 
     fn claim_all(&mut self) {
