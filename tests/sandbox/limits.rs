@@ -198,6 +198,7 @@ async fn a_kill_ends_it_at_once_wherever_it_is() {
         slice.signals = SignalLine::default();
         let signals = slice.signals.clone();
         let running = tokio::spawn(run(slice));
+        // No signal tells that a guest computes.
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!running.is_finished(), "{act} runs without end");
         let raised = Instant::now();
