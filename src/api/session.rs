@@ -38,7 +38,7 @@ pub(super) fn token(headers: &HeaderMap) -> Option<String> {
 
 fn unhex(value: &str) -> Option<String> {
     let is_hex = value.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_hex || value.len() % 2 != 0 || value.len() > 2 * TOKEN_BYTES_MAX {
+    if !is_hex || !value.len().is_multiple_of(2) || value.len() > 2 * TOKEN_BYTES_MAX {
         return None;
     }
     let bytes = (0..value.len()).step_by(2).map(|at| u8::from_str_radix(value.get(at..at + 2)?, 16).ok());

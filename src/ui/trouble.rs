@@ -19,18 +19,18 @@ pub(super) struct Trouble {
     pub(super) status: StatusCode,
     pub(super) code: Code,
     /// What is wrong with this request.
-    pub(super) message: String,
+    pub(super) message: Box<str>,
     /// What to do next, where it differs from the catalogue's.
-    pub(super) next: Option<String>,
+    pub(super) next: Option<Box<str>>,
     /// Lines to add to backroom.toml.
-    pub(super) lines: Option<String>,
+    pub(super) lines: Option<Box<str>>,
     pub(super) section: Section,
 }
 
 impl Trouble {
     pub(super) fn new(status: StatusCode, code: Code, message: impl AsRef<str>) -> Self {
         let message = text::neutral(&message.as_ref().chars().take(MESSAGE_CHARS).collect::<String>());
-        Self { status, code, message, next: None, lines: None, section: Section::Overview }
+        Self { status, code, message: message.into(), next: None, lines: None, section: Section::Overview }
     }
 
     /// A fault of the host itself.
@@ -123,14 +123,14 @@ impl From<InstallError> for Trouble {
         let conflict = |code| Self::new(StatusCode::CONFLICT, code, &message);
         let trouble = match error {
             InstallError::Rejected(rejection) => Self {
-                next: rejection.next,
+                next: rejection.next.map(String::into_boxed_str),
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.code, rejection.message)
             },
             InstallError::Unknown(unfit) => unfit.into(),
             InstallError::UnknownVersion { .. } => Self::new(StatusCode::NOT_FOUND, code::UNKNOWN_VERSION, &message),
             InstallError::VersionExists { .. } => conflict(code::VERSION_EXISTS),
             InstallError::NotGranted { plugin, missing, .. } => {
-                Self { lines: Some(grant_lines(plugin.as_str(), &missing)), ..conflict(code::MISSING_GRANT) }
+                Self { lines: Some(grant_lines(plugin.as_str(), &missing).into()), ..conflict(code::MISSING_GRANT) }
             }
             InstallError::InUse { .. } => conflict(code::PLUGIN_IN_USE),
             InstallError::Commit(error) => error.into(),

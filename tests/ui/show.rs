@@ -62,7 +62,7 @@ async fn play(site: &Site, number: u32) {
             NewJob { name: Some(format!("contacts row {}", number * 10 + row)), ..job("contact-cleaner", &input) };
         site.submit(named).await;
     }
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         site.submit(job("markdown-renderer", "# Heading\n\nA *paragraph* with [a link](https://example.com).")).await;
     }
 }

@@ -9,6 +9,9 @@ use backroom::domain::time::Timestamp;
 use crate::page;
 use crate::site::Site;
 
+/// A part of the form: its name and what it holds.
+type Part = (&'static str, &'static [u8]);
+
 const MANIFEST: &[u8] =
     b"name = \"mailer\"\nversion = \"1.2.3\"\ndescription = \"Sends mail\"\nhandlers = [\"send\"]\n";
 
@@ -43,10 +46,10 @@ async fn a_component_is_taken_by_name_or_by_manifest() {
 #[tokio::test]
 async fn a_bad_upload_is_explained_and_leaves_nothing() {
     let site = empty().await;
-    let wasm: (&str, &[u8]) = ("component", b"\0asm");
-    let named: [(&str, &[u8]); 2] = [("name", b"echo"), ("version", b"0.1.0")];
-    let bad_manifest: &[u8] = b"name = \"Mailer\"\nversion = \"1\"\ncolour = \"red\"\n";
-    let cases: Vec<(Vec<(&str, &[u8])>, u16, &str, &str)> = vec![
+    let wasm: Part = ("component", b"\0asm");
+    let named: [Part; 2] = [("name", b"echo"), ("version", b"0.1.0")];
+    let bad_manifest: &'static [u8] = b"name = \"Mailer\"\nversion = \"1\"\ncolour = \"red\"\n";
+    let cases: Vec<(Vec<Part>, u16, &str, &str)> = vec![
         (vec![("component", b"MZ not wasm"), named[0], named[1]], 422, "BR0201", "does not start like WebAssembly"),
         (vec![("component", b""), named[0], named[1]], 400, "BR0102", "choose a .wasm file"),
         (vec![wasm, ("name", b"Bad Name!"), named[1]], 400, "BR0102", "Bad Name!"),

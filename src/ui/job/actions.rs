@@ -82,7 +82,7 @@ async fn download(console: &Console, id: String, what: &str, choose: fn(&Job) ->
         }
         Ok((job, None)) => {
             let trouble = Trouble::unknown_job(&job.submission.id.to_string());
-            console.refuse(&Trouble { message: format!("This job has no {what}."), ..trouble })
+            console.refuse(&Trouble { message: format!("This job has no {what}.").into(), ..trouble })
         }
         Err(trouble) => console.refuse(&trouble),
     }

@@ -160,10 +160,7 @@ fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
         facts: described(&job, &facts),
         tags: submission.tags.iter().map(|tag| text::line(tag, 64)).collect(),
         progress: host.jobs.progress(&job).filter(|_| !state.status.is_final()).map(bar),
-        error: state
-            .failure()
-            .filter(|_| state.status != Status::Succeeded)
-            .map(|failure| error_box(failure, &job, now)),
+        error: state.failure().filter(|_| stands(state.status)).map(|failure| error_box(failure, &job, now)),
         moments: timeline::moments(&job, &runs, &facts),
         runs_left_out: runs.len().saturating_sub(RUNS),
         runs: run_rows(&job, &runs, now, shown_run),
