@@ -23,7 +23,7 @@ use crate::domain::id::{HandlerName, JobId, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, Payload, Run, Status};
 use crate::domain::query::{JobFilter, JobQuery, Page};
 use crate::domain::time::Timestamp;
-use crate::jobs::Submitted;
+use crate::jobs::{NewJob, Submitted};
 use crate::store::ReadError;
 
 /// The header that makes a repeated submit return the first job.
@@ -73,7 +73,7 @@ pub(super) async fn submit(
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
     let new = intake::new_job(state.tenant(), asked)?;
-    let Submitted { job, repeated } = state.host().jobs.submit(new, key.as_deref()).await?;
+    let Submitted { job, repeated } = take(&state, new, key).await?;
     let job = match wait {
         Some(seconds) => wait_for_end(&state, job, Duration::from_secs(seconds)).await?,
         None => job,
@@ -93,6 +93,15 @@ pub(super) async fn submit(
         response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// Submits a job. Keeping an input that is a blob of its own waits for the disk, so that is done on another thread.
+async fn take(state: &ApiState, new: NewJob, key: Option<String>) -> Result<Submitted, ApiError> {
+    if new.input.len() <= Payload::INLINE_BYTES_MAX {
+        return Ok(state.host().jobs.submit(new, key.as_deref()).await?);
+    }
+    let runtime = tokio::runtime::Handle::current();
+    state.blocking(move |host| runtime.block_on(host.jobs.submit(new, key.as_deref()))).await
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {

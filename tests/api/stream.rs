@@ -71,7 +71,7 @@ fn a_jobs_changes_are_told_until_it_ends() {
 }
 
 #[test]
-fn the_end_of_a_job_that_is_deleted_is_told() {
+fn the_cancel_of_a_waiting_job_is_told() {
     let server = Server::start();
     let job = server.post("/v1/jobs", r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z"}"#).json();
     let path = format!("/v1/jobs/{}", job["id"].as_str().expect("an id"));
@@ -99,4 +99,15 @@ fn all_changes_are_told_and_the_stream_ends_with_the_host() {
     while events.next().expect("the deletion is told of").0 != "missed" {}
     server.close_streams();
     assert_eq!(events.next(), None);
+}
+
+#[test]
+fn streams_are_bounded() {
+    let server = Server::start();
+    let open: Vec<_> = (0..256).map(|_| Events::open(&server, "/v1/stream")).collect();
+    let refused = server.get("/v1/stream");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    insta::assert_snapshot!("too_many_streams", refused.refusal());
+    assert_eq!(server.get("/v1/jobs").status, 200, "other requests go on");
+    drop(open);
 }

@@ -92,3 +92,35 @@ pub struct BulkView {
     /// Every job.
     pub ids: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_those_that_the_wire_has() {
+        let text = "x".to_owned();
+        let whole = SubmitBody {
+            plugin: text.clone(),
+            handler: Some(text.clone()),
+            input: serde_json::value::to_raw_value(&1).ok(),
+            input_text: Some(text.clone()),
+            input_base64: Some(text.clone()),
+            name: Some(text.clone()),
+            args: vec![text.clone()],
+            env: BTreeMap::from([(text.clone(), text.clone())]),
+            at: Some(text.clone()),
+            expires_on: Some(text.clone()),
+            priority: Some(1),
+            queue: Some(text.clone()),
+            tags: vec![text],
+            max_attempts: Some(1),
+        };
+        let value = serde_json::to_value(&whole).expect("it is JSON");
+        let mut names: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+        let mut known = SubmitBody::FIELDS.to_vec();
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+    }
+}
