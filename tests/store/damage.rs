@@ -1,1 +1,170 @@
-//! To come.
+//! Files that a crash or a disk has spoiled: what can be mended is, and the rest is said, never passed over.
+
+use std::path::{Path, PathBuf};
+
+use backroom::store::Store;
+use backroom::store::sled::{OpenError, SledSettings, SledStore};
+
+use crate::common::*;
+use crate::reopen::copy;
+
+/// A directory that a kill has left behind, with jobs 1 to `jobs`, each in a commit of its own.
+struct Image {
+    directory: tempfile::TempDir,
+}
+
+impl Image {
+    fn killed(jobs: u64) -> Self {
+        Self::killed_keeping(jobs, u64::MAX)
+    }
+
+    fn killed_keeping(jobs: u64, keep_journal_bytes: u64) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let live = directory.path().join("live");
+        let settings = SledSettings { keep_journal_bytes, ..settings(&live) };
+        let store = SledStore::open(settings.clone()).expect("the store opens");
+        (1..=jobs).for_each(|sequence| must(&store, vec![submit(sequence)]));
+        let image = Self { directory };
+        if keep_journal_bytes == 0 {
+            // The last checkpoint lets old segments go.
+            drop(store);
+            copy(&live, &image.path());
+        } else {
+            copy(&live, &image.path());
+        }
+        image
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("image")
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        files(&self.path().join("journal"), ".seg")
+    }
+
+    fn open(&self) -> Result<SledStore, OpenError> {
+        SledStore::open(settings(&self.path()))
+    }
+}
+
+fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("the folder can be read");
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    let mut found: Vec<_> = paths.filter(|path| path.to_string_lossy().ends_with(end)).collect();
+    found.sort();
+    found
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).expect("the file can be read");
+    change(&mut bytes);
+    std::fs::write(path, bytes).expect("the file can be written");
+}
+
+/// Where the written part of a segment ends.
+fn written(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).expect("something was written") + 1
+}
+
+fn present(store: &dyn Store, jobs: u64) -> Vec<u64> {
+    (1..=jobs).filter(|sequence| job(store, *sequence).is_some()).collect()
+}
+
+fn refused(image: &Image) -> String {
+    let error = image.open().expect_err("what is damaged must not open as if nothing were");
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    error.to_string()
+}
+
+#[test]
+fn a_torn_last_group_is_dropped_and_the_journal_goes_on() {
+    let image = Image::killed(3);
+    std::fs::remove_dir_all(image.path().join("index")).expect("the folder can be removed");
+    let last = image.segments().pop().expect("there is a segment");
+    change(&last, |bytes| {
+        let end = written(bytes);
+        bytes[end - 20..end].fill(0);
+    });
+    let store = image.open().expect("a torn end is no damage");
+    assert_eq!(present(&store, 3), [1, 2]);
+    must(&store, vec![submit(4)]);
+    drop(store);
+    assert_eq!(present(&image.open().expect("it opens"), 4), [1, 2, 4]);
+}
+
+#[test]
+fn a_broken_group_before_synced_ones_is_said() {
+    let image = Image::killed(20);
+    let first = image.segments().remove(0);
+    change(&first, |bytes| {
+        let middle = written(bytes) / 2;
+        bytes[middle] ^= 0x40;
+    });
+    let said = refused(&image);
+    assert!(said.contains("is broken, and later ones are not"), "{said}");
+}
+
+#[test]
+fn a_missing_segment_is_said() {
+    let image = Image::killed(800);
+    let segments = image.segments();
+    assert!(segments.len() >= 3, "the test needs several segments");
+    std::fs::remove_file(&segments[1]).expect("the file can be removed");
+    let said = refused(&image);
+    assert!(said.contains("the segment before it is missing"), "{said}");
+}
+
+#[test]
+fn a_damaged_index_is_set_aside_and_made_again_from_a_whole_journal() {
+    let image = Image::killed(50);
+    std::fs::write(image.path().join("index/db"), vec![0xa5; 1 << 20]).expect("the file can be written");
+    let store = image.open().expect("the journal has everything");
+    assert_eq!(present(&store, 50), (1..=50).collect::<Vec<_>>());
+    assert!(image.path().join("index.damaged-1/db").exists(), "what was damaged is kept");
+}
+
+#[test]
+fn an_empty_index_does_not_pass_for_an_empty_store() {
+    let image = Image::killed_keeping(1_500, 0);
+    assert!(!image.segments()[0].ends_with("0000000000000001.seg"), "the test needs dropped segments");
+    std::fs::rename(image.path().join("index"), image.path().join("elsewhere")).expect("it can be renamed");
+    let said = refused(&image);
+    assert!(said.contains("restore the last backup"), "{said}");
+    // Put back, it opens: the refusal has spoiled nothing.
+    std::fs::remove_dir_all(image.path().join("index")).expect("the folder can be removed");
+    std::fs::rename(image.path().join("elsewhere"), image.path().join("index")).expect("it can be renamed");
+    let store = image.open().expect("nothing is missing");
+    assert_eq!(present(&store, 1_500).len(), 1_500);
+}
+
+#[test]
+fn an_unfinished_snapshot_does_not_keep_it_from_opening() {
+    let image = Image::killed(50);
+    std::fs::write(image.path().join("index/snap.00000000000000ff.generating"), b"half").expect("it can be written");
+    assert_eq!(present(&image.open().expect("it opens"), 50).len(), 50);
+}
+
+#[test]
+fn a_damaged_snapshot_loses_nothing() {
+    let image = Image::killed(50);
+    drop(image.open().expect("it opens"));
+    for snapshot in files(&image.path().join("index"), "")
+        .into_iter()
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")))
+    {
+        change(&snapshot, |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0xff));
+    }
+    assert_eq!(present(&image.open().expect("it opens"), 50).len(), 50);
+}
+
+#[test]
+fn a_flipped_byte_in_a_blob_is_said() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let store = open(directory.path());
+    let digest = store.put_blob(vec![3; 5_000].into()).expect("there is room");
+    let name = digest.to_string();
+    change(&directory.path().join("blobs").join(&name[..2]).join(&name[2..]), |bytes| bytes[100] ^= 1);
+    let said = store.blob(digest).expect_err("the bytes are others");
+    assert!(said.to_string().contains("is not what was written"), "{said}");
+}

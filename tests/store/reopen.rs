@@ -6,8 +6,8 @@ use backroom::domain::change::{Change, RememberedSubmit};
 use backroom::domain::id::{HostId, TenantId};
 use backroom::domain::job::{JobState, Status};
 use backroom::domain::query::{JobFilter, JobQuery};
-use backroom::domain::service::ServiceState;
-use backroom::store::sled::{Durability, OpenError, SledSettings, SledStore};
+use backroom::domain::service::{Durability, ServiceState};
+use backroom::store::sled::{OpenError, SledSettings, SledStore};
 use backroom::store::{CommitError, Store};
 
 use crate::common::*;

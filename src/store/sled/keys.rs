@@ -40,6 +40,8 @@ pub(super) const BUCKET_JOBS: u64 = 16;
 pub(super) const META_LSN: &[u8] = b"Mlsn";
 /// The group of commits at the last checkpoint.
 pub(super) const META_CHECKPOINT: &[u8] = b"Mcheckpoint";
+/// The format of the index; on disk before anything else, so that an index that opens empty is known to be damaged.
+pub(super) const META_FORMAT: &[u8] = b"Mformat";
 /// Sequences up to this one may have been given out.
 pub(super) const META_SEQUENCE: &[u8] = b"Msequence";
 /// The last host number that was given out.

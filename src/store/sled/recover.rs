@@ -59,9 +59,6 @@ pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
     let found = scan::scan(&path.join(JOURNAL), &mut |lsn, payload| replay.frame(lsn, payload))?;
     replay.finish(&found)?;
     let Replay { live, standings, recorded, lsn, .. } = replay;
-    if is_new {
-        sync_new(&path)?;
-    }
     let journal = Journal::open(&path.join(JOURNAL), settings.segment_bytes, &found, lsn + 1)?;
     let opened = Opened {
         index: index_path,
@@ -110,7 +107,10 @@ fn sync_new(path: &Path) -> io::Result<()> {
 /// and made again if the journal still holds everything.
 fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
     let index = path.join(INDEX);
-    let first = first_lsn(&path.join(JOURNAL))?;
+    let first = scan::first(&path.join(JOURNAL))?;
+    if !index.join("db").exists() && matches!(first, None | Some(1)) {
+        return new_tree(path, cache_bytes);
+    }
     let why = match open_tree(&index, cache_bytes) {
         Ok(tree) => match check_tree(&tree, first) {
             Ok(()) => return Ok(tree),
@@ -121,11 +121,7 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
     let aside = set_aside(&index)?;
     tracing::error!(why, aside = %aside.display(), "the index is damaged and was set aside");
     match first {
-        None | Some(1) => {
-            let tree = open_tree(&index, cache_bytes).map_err(|why| OpenError::Damaged { path: index.clone(), why })?;
-            sync_new(path)?;
-            Ok(tree)
-        }
+        None | Some(1) => new_tree(path, cache_bytes),
         Some(first) => {
             std::fs::rename(&aside, &index)?;
             let why = format!(
@@ -137,8 +133,15 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
     }
 }
 
-fn first_lsn(journal: &Path) -> Result<Option<u64>, OpenError> {
-    Ok(scan::first(journal)?)
+/// Makes an index, on disk with its format when it returns.
+fn new_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
+    let index = path.join(INDEX);
+    let damaged = |why: String| OpenError::Damaged { path: index.clone(), why };
+    let tree = open_tree(&index, cache_bytes).map_err(damaged)?;
+    let written = tree.insert(keys::META_FORMAT, codec::encode(&1_u64)).and_then(|_| tree.flush());
+    written.map_err(|error| damaged(error.to_string()))?;
+    sync_new(path)?;
+    Ok(tree)
 }
 
 fn set_aside(index: &Path) -> io::Result<PathBuf> {
@@ -185,6 +188,10 @@ fn remove_unfinished_snapshots(index: &Path) -> io::Result<()> {
 fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), String> {
     let checkpoint = number(tree, keys::META_CHECKPOINT).map_err(|error| error.to_string())?;
     let lsn = number(tree, keys::META_LSN).map_err(|error| error.to_string())?;
+    let is_marked = tree.contains_key(keys::META_FORMAT).map_err(|error| error.to_string())?;
+    if !is_marked && lsn == 0 {
+        return Err("it opened empty".to_owned());
+    }
     match first {
         Some(first) if checkpoint + 1 < first => {
             Err(format!("its last checkpoint is group {checkpoint}, but the journal starts with group {first}"))
