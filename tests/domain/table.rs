@@ -232,6 +232,38 @@ fn guards_choose_the_row() {
 }
 
 #[test]
+fn guards_refuse_what_has_not_come() {
+    let policy = RetryPolicy::default();
+    let mut expiring = submission();
+    expiring.expires_on = Some(at(50));
+    let queued = transition::submitted(&expiring, CREATED);
+    let asleep = Event::Returned(Outcome::Suspended(Wake::At(at(50))), report());
+    let sleeping = after(&expiring, &policy, vec![claim(at(1)), asleep]);
+    let retrying = after(&expiring, &policy, vec![claim(at(1)), failed(ErrorClass::Throttled)]);
+    let for_event = Event::Returned(Outcome::Suspended(Wake::Event("paid".to_owned())), report());
+    let for_event = after(&expiring, &policy, vec![claim(at(1)), for_event]);
+    let too_early = [
+        (&queued, Event::Expire, "has not come"),
+        (&sleeping, Event::Expire, "has not come"),
+        (&retrying, Event::Expire, "has not come"),
+        (&sleeping, Event::Timer, "has not come"),
+        (&retrying, Event::Timer, "has not come"),
+        (&for_event, Event::Timer, "waits for no time"),
+        (&for_event, Event::ChildrenDone, "does not wait for jobs"),
+        (&for_event, Event::ComponentAvailable, "does not wait for a plug-in"),
+        (&sleeping, Event::EventMatched, "does not wait for an event"),
+    ];
+    for (state, event, why) in too_early {
+        let now = state.last_run.as_ref().map_or(at(2), |run| run.ended_on);
+        let refused = transition::apply(&expiring, state, &policy, event.clone(), now).expect_err("too early");
+        assert!(refused.why.contains(why), "{event:?}: {refused}");
+    }
+    let mut forever = submission();
+    forever.expires_on = None;
+    assert!(transition::apply(&forever, &queued, &policy, Event::Expire, at(9_999)).is_err(), "it never expires");
+}
+
+#[test]
 fn the_callers_number_of_attempts_comes_before_the_policys() {
     let mut once = submission();
     once.max_attempts = Some(1);
