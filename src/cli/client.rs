@@ -248,10 +248,9 @@ impl Client {
     }
 
     fn read<T: DeserializeOwned>(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Answer<T>> {
-        let text =
-            String::from_utf8(self.read_bytes(sent)?).map_err(|_| self.not_a_host("an answer that is not UTF-8"))?;
+        let text = String::from_utf8(self.read_bytes(sent)?).map_err(|_| self.not_a_host("bytes that are no text"))?;
         let view = serde_json::from_str(&text)
-            .map_err(|error| self.not_a_host(&format!("an answer that is not ours ({error})")))?;
+            .map_err(|error| self.not_a_host(&format!("something that is not our JSON ({error})")))?;
         Ok(Answer { text, view })
     }
 

@@ -77,7 +77,9 @@ impl std::error::Error for Failure {}
 
 impl From<Problems> for Failure {
     fn from(Problems(problems): Problems) -> Self {
-        let code = problems.first().map_or(code::BAD_CONFIG, |problem| problem.code);
+        let first = problems.first().map_or(code::BAD_CONFIG, |problem| problem.code);
+        let is_shared = problems.iter().all(|problem| problem.code == first);
+        let code = if is_shared { first } else { code::BAD_CONFIG };
         let count = match problems.len() {
             1 => "one problem".to_owned(),
             count => format!("{count} problems"),

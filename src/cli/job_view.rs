@@ -51,7 +51,7 @@ pub(crate) fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<
         ("state", Some(format!("{}{reason}", view.state))),
         ("plug-in", Some(format!("{}{version}, handler {}", view.plugin.name, view.handler))),
         ("queue", Some(format!("{}, priority {}", view.queue, view.priority))),
-        ("attempt", Some(format!("{} of {}, {} runs", view.attempt, view.max_attempts, view.runs))),
+        ("attempt", Some(format!("{} of {} ({})", view.attempt, view.max_attempts, runs(view.runs)))),
         ("created", Some(view.created_on.clone())),
         ("until", view.postpone_until.clone()),
         ("expires", view.expires_on.clone()),
@@ -65,6 +65,10 @@ pub(crate) fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<
         ("error", view.error.as_ref().map(show_error)),
     ])?;
     Ok(())
+}
+
+fn runs(count: u32) -> String {
+    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
 }
 
 fn show_output(job: &JobView, bytes: u64) -> String {

@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
 use super::failure::{Exit, Failure};
+use crate::domain::code;
+use crate::store::sled::OpenError;
 
 /// Whether the output is for people or for programs, and whether it has colours.
 #[derive(Clone, Copy, Debug)]
@@ -232,10 +234,15 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
     if error.chain().any(is_broken_pipe) {
         return Exit::Done;
     }
-    let failure = error.downcast_ref::<Failure>();
+    let of_store = error.chain().enumerate().find_map(|(depth, cause)| Some((depth, store_failure(cause)?)));
+    let (depth, failure) = match &of_store {
+        Some((depth, failure)) => (*depth, Some(failure)),
+        None => (0, error.downcast_ref::<Failure>()),
+    };
     let code = failure.and_then(|failure| failure.code.as_deref());
-    let mut text = format!("{}: {error}\n", head(code));
-    for cause in error.chain().skip(1) {
+    let message = failure.map_or_else(|| error.to_string(), ToString::to_string);
+    let mut text = format!("{}: {message}\n", head(code));
+    for cause in error.chain().skip(depth + 1) {
         writeln!(text, "  cause: {cause}").expect("writing to a String does not fail");
     }
     if let Some(failure) = failure {
@@ -252,6 +259,18 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
     // Nobody is left to tell when standard error is gone.
     drop(io::stderr().write_all(neutralised(&text).as_bytes()));
     failure.map_or(Exit::Failed, |failure| failure.exit)
+}
+
+/// A store that cannot be opened, as an entry of the catalogue.
+fn store_failure(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
+    let error = cause.downcast_ref::<OpenError>()?;
+    let code = match error {
+        OpenError::InUse { .. } => code::STORE_IN_USE,
+        OpenError::Damaged { .. } => code::STORE_DAMAGED,
+        OpenError::Format { .. } => code::STORE_FORMAT,
+        OpenError::Io(_) => code::STORE_FAILED,
+    };
+    Some(Failure::new(code, error.to_string()))
 }
 
 fn head(code: Option<&str>) -> String {

@@ -129,9 +129,7 @@ fn read_section(layer: &mut Layer, name: &'static str, report: &mut Report, read
 
 fn read_server(section: &mut Section<'_>, server: &mut Server) {
     section.set("listen", &mut server.listen, value::address);
-    section.set("token", &mut server.token, |given| {
-        parsed(check_token, "take 16 or more letters and digits from a random source")(given).map(Some)
-    });
+    section.set("token", &mut server.token, |given| token(given).map(Some));
     section.set(
         "allowed_hosts",
         &mut server.allowed_hosts,
@@ -139,11 +137,14 @@ fn read_server(section: &mut Section<'_>, server: &mut Server) {
     );
 }
 
-fn check_token(text: &str) -> Result<Token, String> {
-    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(Token::new(text));
+/// Reads a token; no message shows it.
+fn token(given: &Given) -> Reading<Token> {
+    let secret = value::text(given)?;
+    if secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Token::new(secret));
     }
-    Err("a header cannot carry blanks or other than ASCII".to_owned())
+    let message = "holds a blank or something other than ASCII, which no header can carry";
+    Err(vec![Problem::new(given.place.clone(), message, "take 16 or more letters and digits from a random source")])
 }
 
 fn check_host(text: &str) -> Result<String, String> {

@@ -64,6 +64,9 @@ impl Sheet<'_> {
         for (key, value) in lines {
             let Some(value) = value else { continue };
             let place = self.places.get(&format!("{path}.{key}")).map(ToString::to_string);
+            let inherited = path.starts_with("plugin[").then(|| path.rsplit_once('.')).flatten();
+            let place =
+                place.or_else(|| Some(format!("as in [{}]", inherited.filter(|(_, table)| *table != "grants")?.1)));
             self.line(&format!("{key} = {value}"), Some(place.as_deref().unwrap_or("default")));
         }
     }

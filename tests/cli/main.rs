@@ -1,5 +1,9 @@
 //! The command line through the real program: what it says, and what it ends with.
 
+mod host;
+mod live;
 mod offline;
 mod program;
 mod project;
+#[path = "../support/mod.rs"]
+mod support;

@@ -55,7 +55,7 @@ fn codes_are_explained_offline() {
 
 #[test]
 fn unknown_verbs_name_the_nearest() {
-    insta::assert_snapshot!("unknown_verb", run(&["jbo", "list"]).whole());
+    insta::assert_snapshot!("unknown_verb", run(&["jobs", "list"]).whole());
     insta::assert_snapshot!("unknown_job_verb", run(&["job", "lst"]).whole());
     insta::assert_snapshot!("unknown_flag", run(&["job", "list", "--stat", "failed"]).whole());
     insta::assert_snapshot!("bad_log_filter", run(&["explain", "BR0301", "--log", "a=b=c"]).whole());

@@ -28,9 +28,11 @@ impl Ran {
     }
 }
 
-/// The program in a folder, without the settings of the shell around us.
+/// The program in a folder, without the settings of the shell around us. `PROGRAM_UNDER_TEST` names another one than was
+/// just built, such as an installed release.
 pub(crate) fn program(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_backroom"));
+    let built = || env!("CARGO_BIN_EXE_backroom").into();
+    let mut command = Command::new(std::env::var_os("PROGRAM_UNDER_TEST").unwrap_or_else(built));
     let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("BACKROOM_"));
     ours.for_each(|name| {
         command.env_remove(name);
