@@ -1,15 +1,18 @@
 //! Opens a host from its settings: the embedded store, the Wasm sandbox, and a runtime for guests.
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::runtime::Runtime;
 
 use crate::app::{Host, Parts};
 use crate::clock::SystemClock;
-use crate::config::Settings;
+use crate::config::{Manifest, PluginSettings, Problems, Settings, parse_manifest};
+use crate::domain::id::TenantId;
+use crate::registry::Upload;
 use crate::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings};
 use crate::store::sled::{SledSettings, SledStore};
 use crate::worker::PoolSettings;
@@ -37,7 +40,7 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
     let compile = CompileSettings::of_this_program().context("finding this program")?;
     let sandbox = WasmSandbox::new(WasmSettings::new(&settings.store.path, settings.worker.concurrency, compile))
         .context("setting up the sandbox")?;
-    let notices = sandbox.notice().map(str::to_owned).into_iter().collect();
+    let mut notices: Vec<_> = sandbox.notice().map(str::to_owned).into_iter().collect();
     let guests = guest_runtime()?;
     let parts = Parts {
         store: Arc::new(store),
@@ -49,7 +52,42 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
         salt: RandomState::new().hash_one("the identities of this host's jobs"),
     };
     let host = Arc::new(Host::start(parts).await.context("starting the host")?);
+    for plugin in &settings.plugins {
+        if let Err(error) = install(&host, plugin).await {
+            notices.push(format!("plug-in `{}` of the settings: {error:#}", plugin.name));
+        }
+    }
     Ok(Opened { host, notices, guests })
+}
+
+/// Does what the settings say of a plug-in: uploads its component where they name one, switches it on or off.
+async fn install(host: &Host, plugin: &PluginSettings) -> Result<()> {
+    const TENANT: TenantId = TenantId::DEFAULT;
+    if let Some(path) = &plugin.path {
+        let uploaded = host.registry.upload(upload_of(plugin, path).await?).await?;
+        if let [first, ..] = uploaded.missing.as_slice() {
+            let version = &uploaded.version.version;
+            bail!("version {version} asks for what `grants` does not hold: {} \"{}\"", first.kind(), first.value());
+        }
+    }
+    match plugin.enabled {
+        Some(true) => host.registry.enable(TENANT, &plugin.name).await.map(drop)?,
+        Some(false) => host.registry.disable(TENANT, &plugin.name).await.map(drop)?,
+        None => {}
+    }
+    Ok(())
+}
+
+/// A component and the `plugin.toml` beside it.
+async fn upload_of(plugin: &PluginSettings, path: &Path) -> Result<Upload> {
+    let bytes = tokio::fs::read(path).await.with_context(|| format!("reading {}", path.display()))?;
+    let beside = path.with_file_name("plugin.toml");
+    let text = tokio::fs::read_to_string(&beside).await.with_context(|| format!("reading {}", beside.display()))?;
+    let Manifest { name, version, wishes } = parse_manifest(&text).map_err(Problems)?;
+    if name != plugin.name {
+        bail!("{} is that of `{name}`", beside.display());
+    }
+    Ok(Upload { tenant: TenantId::DEFAULT, name, version, bytes: bytes.into(), wishes })
 }
 
 async fn open_store(settings: &Settings) -> Result<SledStore> {

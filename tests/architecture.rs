@@ -101,7 +101,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "embedded",
-        may_import: &["domain", "clock", "store", "sandbox", "worker", "app", "config"],
+        may_import: &["domain", "clock", "store", "sandbox", "registry", "worker", "app", "config"],
         instead: "it opens a host from settings and knows no protocol",
     },
     Rule {

@@ -76,7 +76,7 @@ pub(crate) fn build_component(project: &Path, options: &BuildOptions) -> Result<
     }
     let mut child = cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| no_cargo(&error))?;
     let messages = child.stdout.take().map(BufReader::new);
-    let components = messages.map(|messages| components(messages)).unwrap_or_default();
+    let components = messages.map(components).unwrap_or_default();
     let ended = child.wait().map_err(|error| no_cargo(&error))?;
     if !ended.success() {
         let message = format!("building {} failed; the compiler's message stands above", project.display());

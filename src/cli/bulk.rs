@@ -217,6 +217,6 @@ mod tests {
         let error = check(file.path()).expect_err("two lines are faulty").downcast::<Failure>().expect("a failure");
         assert_eq!(error.notes.len(), 2);
         assert!(error.notes[0].starts_with("line 2: unknown field `imput`"), "{}", error.notes[0]);
-        assert_eq!(error.notes[1], "line 3: EOF while parsing an object at column 10");
+        assert_eq!(error.notes[1], "line 3: EOF while parsing an object at column 9");
     }
 }

@@ -254,7 +254,7 @@ fn durability(settings: &Settings, folder: &Path, sync: Duration) -> Finding {
     const SLOW: Duration = Duration::from_millis(20);
     let detail = format!("4 KiB are durable after {:.3} ms", sync.as_secs_f64() * 1_000.0);
     let is_asked = settings.store.durability == Durability::Power;
-    match rustix::fs::statfs(folder).map(|disk| i64::from(disk.f_type)) {
+    match rustix::fs::statfs(folder).map(|disk| disk.f_type) {
         Ok(TMPFS | RAMFS) if is_asked => {
             let next = "put the data directory on a disk, or set durability = \"process\" under [store]";
             Finding::warn(WHAT, "the data directory lies in memory: a loss of power loses it", next)

@@ -141,8 +141,8 @@ pub struct PluginSettings {
     pub retry: RetryPolicy,
     /// What `wasi:config/store` answers.
     pub config: Vec<(String, String)>,
-    /// Whether its jobs run.
-    pub enabled: bool,
+    /// Whether its jobs run; what was last said through the API holds where nothing is set.
+    pub enabled: Option<bool>,
 }
 
 /// Why no settings could be had.

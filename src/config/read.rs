@@ -255,12 +255,11 @@ fn read_plugin(
 ) -> Option<PluginSettings> {
     let mut limits = settings.limits.clone();
     let mut retry = settings.retry.clone();
-    let mut enabled = true;
     let is_named = section.has("name");
     let name = section.read("name", plugin_name);
     let path = section.read("path", value::path).map(|path| beside(file, &path, true));
     let config = section.read("config", value::pairs).unwrap_or_default();
-    section.set("enabled", &mut enabled, value::truth);
+    let enabled = section.read("enabled", value::truth);
     let mut grants = Vec::new();
     if let Some(mut table) = section.table("grants") {
         grants = read_grants(&mut table);

@@ -84,7 +84,8 @@ fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
     let path = format!("plugin[{}]", plugin.name);
     let component = plugin.path.as_ref().map(|path| quoted(&path.display().to_string()));
     let name = Some(quoted(plugin.name.as_str()));
-    let lines = vec![("name", name), ("path", component), ("enabled", Some(plugin.enabled.to_string()))];
+    let lines =
+        vec![("name", name), ("path", component), ("enabled", plugin.enabled.map(|enabled| enabled.to_string()))];
     sheet.table("[[plugin]]", &path, lines);
     let of_kind = |kind: &str| words(plugin.grants.iter().filter(|grant| grant.kind() == kind).map(Grant::value));
     sheet.table(

@@ -162,3 +162,24 @@ fn a_second_host_on_the_same_data_is_refused() {
     assert_eq!(ran.code, 1, "{}", ran.whole());
     assert!(ran.err.contains("error[BR0401]"), "{}", ran.whole());
 }
+
+#[test]
+fn a_plugin_of_the_settings_is_there_from_the_start() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let place = |name: &str| folder.path().join(name);
+    std::fs::copy(super::support::built_plugin("echo"), place("echo.wasm")).expect("it can be copied");
+    std::fs::write(place("plugin.toml"), "name = \"echo\"\nversion = \"3.2.1\"\n").expect("it can be written");
+    let settings = format!("[[plugin]]\nname = \"echo\"\npath = \"{}\"\n", place("echo.wasm").display());
+    let host = Host::start_with(&settings);
+    assert_eq!(host.json(&["plugin", "show", "echo"])["active"], "3.2.1");
+    assert_eq!(host.run(&["run", "echo", "hello"]).done(), "hello");
+
+    let disabled = Host::start_with(&format!("{settings}enabled = false\n"));
+    assert_eq!(disabled.json(&["plugin", "show", "echo"])["enabled"], false);
+}
+
+#[test]
+fn a_plugin_of_the_settings_that_is_missing_does_not_stop_the_host() {
+    let host = Host::start_with("[[plugin]]\nname = \"echo\"\npath = \"no-such.wasm\"\n");
+    assert_eq!(host.json(&["service", "status"])["state"], "running");
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::host::Host;
 use super::program::{run, run_in};
 
 /// Runs cargo in a folder as a person would, and returns whether it ended well.
@@ -32,7 +33,7 @@ fn a_name_that_cannot_be_is_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn a_new_project_is_tested_and_built() {
+fn a_new_project_is_tested_built_uploaded_and_run() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let said = run_in(folder.path(), &["plugin", "new", "my-first"]).done();
     insta::assert_snapshot!("plugin_new", said);
@@ -42,6 +43,11 @@ fn a_new_project_is_tested_and_built() {
     assert_eq!(built.trim(), "target/wasm32-wasip2/release/my_first.wasm");
     let component = std::fs::read(project.join(built.trim())).expect("the component is there");
     assert_eq!(component.get(..8), Some(b"\0asm\x0d\0\x01\0".as_slice()), "it is no component");
+
+    let host = Host::start();
+    let uploaded = host.run_in(&project, &["plugin", "upload", built.trim()]).done();
+    assert!(uploaded.starts_with("my-first 0.1.0 is active"), "{uploaded}");
+    assert_eq!(host.run(&["run", "my-first", "hello"]).done(), "hello");
 }
 
 #[test]
