@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Claim, Claimed, Window, Worker};
+use super::{Claim, Window, Worker};
 use crate::sandbox::Signal;
 
 /// How many jobs are claimed in one go at most; the store writes them as one group.
@@ -99,18 +99,20 @@ impl Pool {
         some_were_ready
     }
 
-    async fn start(&self, claim: Claim, permit: OwnedSemaphorePermit) {
-        match self.worker.claimed(claim).await {
-            Ok(Some(claimed)) => self.spawn(claimed, permit).await,
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "a claim could not be written"),
-        }
-    }
-
-    async fn spawn(&self, claimed: Claimed, claim_permit: OwnedSemaphorePermit) {
+    /// Follows a claim to the end of its run. Claims are under way side by side: none waits for the one before it to be
+    /// written.
+    async fn start(&self, claim: Claim, claim_permit: OwnedSemaphorePermit) {
         let Ok(unsettled_permit) = Arc::clone(&self.unsettled).acquire_owned().await else { return };
         let (worker, slots) = (Arc::clone(&self.worker), Arc::clone(&self.slots));
         self.guests.spawn(async move {
+            let claimed = match worker.claimed(claim).await {
+                Ok(Some(claimed)) => claimed,
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::error!(%error, "a claim could not be written");
+                    return;
+                }
+            };
             let Ok(slot) = slots.acquire_owned().await else { return };
             let finished = worker.run(claimed).await;
             drop((slot, claim_permit));

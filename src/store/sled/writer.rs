@@ -24,8 +24,9 @@ use crate::store::{CommitError, ReadError};
 
 /// A group takes no further commit beyond this many bytes.
 const GROUP_BYTES: usize = 4 << 20;
-/// With durability `process`, the journal is synced and the tree written when this many entries wait for it.
-const ENTRIES_AHEAD: usize = 4096;
+/// The tree is written when this many entries wait for it. Each batch costs the tree two writes to its log and a wake-up of
+/// all its threads, more than a hundred entries do; too many at once would hold up the next group for milliseconds.
+const ENTRIES_AHEAD: usize = 512;
 /// How often the room on the disk is looked at.
 const ROOM_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -101,6 +102,41 @@ impl Writer {
             let _sent = answer.send(result);
         }
         self.standings.age();
+        if self.shared.failure().is_none()
+            && let Err(GroupError::Broken(why)) = self.write_tree()
+        {
+            self.shared.fail(&why);
+        }
+    }
+
+    /// Brings the tree up to the journal when enough is ahead of it. Nobody waits for that: what is ahead is read from
+    /// memory, and a replay finds it in the journal.
+    fn write_tree(&mut self) -> Result<(), GroupError> {
+        let broken = |error: std::io::Error| GroupError::Broken(error.to_string());
+        let wants_checkpoint =
+            self.since_checkpoint >= self.shared.settings.checkpoint_bytes && self.checkpointer.is_idle();
+        let shared = Arc::clone(&self.shared);
+        if !wants_checkpoint && shared.live.read().ahead.len() < ENTRIES_AHEAD {
+            return Ok(());
+        }
+        // The tree never holds what the journal may lose: it could not be told from what never was.
+        if !self.journal.is_synced() {
+            self.journal.sync().map_err(broken)?;
+            self.note_syncs();
+        }
+        let lsn = self.journal.lsn();
+        let mut live = shared.live.write();
+        let mut indexer = Indexer::new(&shared.tree, &mut live);
+        if wants_checkpoint {
+            indexer.checkpoint(lsn, &mut self.recorded);
+        }
+        let batch = indexer.take(lsn);
+        shared.tree.apply_batch(batch).map_err(|error| GroupError::Broken(error.to_string()))?;
+        if wants_checkpoint {
+            self.since_checkpoint = 0;
+            self.checkpointer.start(lsn);
+        }
+        Ok(())
     }
 
     /// Decides works from `results.len()` on, as many as fit into a group.
@@ -202,25 +238,25 @@ impl Writer {
             return Ok(());
         }
         let broken = |error: std::io::Error| GroupError::Broken(error.to_string());
-        let lsn = match self.journal.append(&mut self.frame) {
-            Ok(lsn) => lsn,
+        match self.journal.append(&mut self.frame) {
+            Ok(_lsn) => {}
             Err(AppendError::Full(error)) => {
                 tracing::warn!(%error, "the journal has no room for another segment");
                 return Err(GroupError::Full);
             }
             Err(AppendError::Broken(error)) => return Err(broken(error)),
-        };
+        }
         self.since_checkpoint += self.frame.len() as u64;
         if group.is_waited_for && self.shared.settings.durability == Durability::Power {
             self.journal.sync().map_err(broken)?;
         }
         let shared = Arc::clone(&self.shared);
-        self.index(&mut shared.live.write(), group, lsn)?;
+        self.index(&mut shared.live.write(), group)?;
         self.note_syncs();
         Ok(())
     }
 
-    fn index(&mut self, live: &mut Live, group: &Group<'_>, lsn: u64) -> Result<(), GroupError> {
+    fn index(&mut self, live: &mut Live, group: &Group<'_>) -> Result<(), GroupError> {
         let broken = |error: ReadError| GroupError::Broken(error.to_string());
         let mut indexer = Indexer::new(&self.shared.tree, live);
         indexer.add(&group.entries, &self.frame).map_err(broken)?;
@@ -230,24 +266,6 @@ impl Writer {
         }
         if group.host > 0 {
             indexer.raise(keys::META_HOST, group.host).map_err(broken)?;
-        }
-        let wants_checkpoint =
-            self.since_checkpoint >= self.shared.settings.checkpoint_bytes && self.checkpointer.is_idle();
-        if wants_checkpoint || indexer.entries_ahead() >= ENTRIES_AHEAD {
-            self.journal.sync().map_err(|error| GroupError::Broken(error.to_string()))?;
-        }
-        // The tree never holds what the journal may lose: it could not be told from what never was.
-        if !self.journal.is_synced() {
-            return Ok(());
-        }
-        if wants_checkpoint {
-            indexer.checkpoint(lsn, &mut self.recorded);
-        }
-        let batch = indexer.take(lsn);
-        self.shared.tree.apply_batch(batch).map_err(|error| GroupError::Broken(error.to_string()))?;
-        if wants_checkpoint {
-            self.since_checkpoint = 0;
-            self.checkpointer.start(lsn);
         }
         Ok(())
     }
