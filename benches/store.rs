@@ -38,14 +38,14 @@ fn round(store: &SledStore, group: u64) {
         let pending: Vec<_> = (first..first + group).map(|sequence| store.commit(vec![change(sequence)])).collect();
         pending.into_iter().for_each(|pending| pending.wait().expect("nobody else changes these jobs"));
     };
-    all(&|sequence| Change::Submit(Arc::new(submission(sequence)), JobState::default()));
+    all(&|sequence| Change::Submit(Arc::new(submission(sequence)), Box::default()));
     all(&|sequence| advance(sequence, claimed()));
     all(&|sequence| advance(sequence, done()));
 }
 
 fn advance(sequence: u64, next: JobState) -> Change {
     let job = submission(sequence).key();
-    Change::Advance { job, expected: next.revision - 1, next, earlier_run: None }
+    Change::Advance { job, expected: next.revision - 1, next: Box::new(next), earlier_run: None }
 }
 
 fn submission(sequence: u64) -> Submission {

@@ -1,5 +1,10 @@
 //! The `backroom` program: a host, and the client that steers it.
 
+/// Records are made on one thread and freed on another all the time, which the system's allocator is slow at.
+#[cfg(feature = "host")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(feature = "host")]
 fn main() -> std::process::ExitCode {
     use backroom::sandbox::wasm;

@@ -14,7 +14,7 @@ use super::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// A new job. Refused when its key exists.
-    Submit(Arc<Submission>, JobState),
+    Submit(Arc<Submission>, Box<JobState>),
     /// The next state of a job. Refused unless the stored revision is `expected`.
     Advance {
         /// Which job.
@@ -22,7 +22,7 @@ pub enum Change {
         /// The revision that this write follows; `next.revision` is one more.
         expected: u32,
         /// What it becomes.
-        next: JobState,
+        next: Box<JobState>,
         /// A run that is no longer the last one and becomes a row of its own.
         earlier_run: Option<Run>,
     },

@@ -57,7 +57,7 @@ impl Jobs {
                 Next::Gone { .. } => Change::Delete { job: key, expected },
                 Next::Changed { state, earlier_run, .. } => {
                     job.state = *state;
-                    Change::Advance { job: key, expected, next: job.state.clone(), earlier_run }
+                    Change::Advance { job: key, expected, next: Box::new(job.state.clone()), earlier_run }
                 }
             };
             match self.store.commit(vec![change]).await {

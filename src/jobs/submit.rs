@@ -168,7 +168,7 @@ impl Jobs {
             let submission = self.submission(new, sequence, now).map_err(|error| BulkError { index, error })?;
             ids.push(submission.id);
             let state = transition::submitted(&submission, now);
-            changes.push(Change::Submit(Arc::new(submission), state));
+            changes.push(Change::Submit(Arc::new(submission), Box::new(state)));
         }
         let committed = self.store.commit(changes).await;
         committed.map_err(|error| BulkError { index: 0, error: error.into() })?;
@@ -179,7 +179,7 @@ impl Jobs {
         let now = self.clock.now();
         let submission = Arc::new(self.submission(new, self.store.reserve(1), now)?);
         let state = transition::submitted(&submission, now);
-        let mut changes = vec![Change::Submit(Arc::clone(&submission), state.clone())];
+        let mut changes = vec![Change::Submit(Arc::clone(&submission), Box::new(state.clone()))];
         if let Some((key, fingerprint)) = key {
             changes.push(Change::Remember(RememberedSubmit {
                 tenant: submission.tenant,

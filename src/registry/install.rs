@@ -267,7 +267,7 @@ impl Registry {
             Ok(Next::Changed { state, earlier_run, .. }) => Some(Change::Advance {
                 job: job.submission.key(),
                 expected: job.state.revision,
-                next: *state,
+                next: state,
                 earlier_run,
             }),
             _ => None,

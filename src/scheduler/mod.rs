@@ -125,7 +125,7 @@ impl Scheduler {
             Ok(Next::Changed { state, earlier_run, .. }) => Some(self.store.commit(vec![Change::Advance {
                 job: job.submission.key(),
                 expected: job.state.revision,
-                next: *state,
+                next: state,
                 earlier_run,
             }])),
             Ok(Next::Unchanged | Next::Gone { .. }) => None,

@@ -119,7 +119,7 @@ impl Worker {
             Ok(Next::Changed { state: next, earlier_run, .. }) => Some(self.store.commit(vec![Change::Advance {
                 job: submission.key(),
                 expected: state.revision,
-                next: *next,
+                next,
                 earlier_run,
             }])),
             Ok(Next::Unchanged | Next::Gone { .. }) => None,

@@ -60,7 +60,7 @@ impl Worker {
         let pending = self.store.commit(vec![Change::Advance {
             job: submission.key(),
             expected: job.state.revision,
-            next: next.state.clone(),
+            next: Box::new(next.state.clone()),
             earlier_run,
         }]);
         Some(Claim { next, run, pending })

@@ -84,7 +84,7 @@ impl Window {
         for change in changes {
             match change {
                 Change::Submit(submission, state) if state.status == Status::Queued => {
-                    self.offer(Job { submission: submission.clone(), state: state.clone() });
+                    self.offer(Job { submission: submission.clone(), state: (**state).clone() });
                 }
                 Change::Advance { job, next, .. } if next.status == Status::Queued => {
                     self.inner.lock().unloaded.push(*job);

@@ -34,7 +34,7 @@ fn job(sequence: u64) -> Job {
 }
 
 fn commit(window: &Window, job: &Job) {
-    window.committed(&[Change::Submit(Arc::clone(&job.submission), job.state.clone())]);
+    window.committed(&[Change::Submit(Arc::clone(&job.submission), Box::new(job.state.clone()))]);
 }
 
 fn wants_more(window: &Window) -> bool {

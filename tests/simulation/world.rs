@@ -352,7 +352,7 @@ impl World {
         let next = transition::apply(&job.submission, &job.state, &RetryPolicy::default(), event, self.clock.now());
         let Ok(Next::Changed { state, earlier_run, .. }) = next else { return };
         let expected = job.state.revision;
-        let change = Change::Advance { job: key, expected, next: *state, earlier_run };
+        let change = Change::Advance { job: key, expected, next: state, earlier_run };
         let pending = self.store.commit(vec![change]);
         let running = Arc::clone(&self.host.running);
         self.tasks.push(Task::new("a command", async move {

@@ -1,9 +1,11 @@
-//! Random changes: the memory store and the embedded store agree, also after a kill or a close at any point.
+//! Random changes: the memory store and the embedded store agree, also after a kill or a close at any point, and so does
+//! a store made of a backup; both embedded ones verify.
 
 use backroom::domain::change::Change;
-use backroom::domain::job::{JobState, Status};
-use backroom::store::Store;
+use backroom::domain::job::{JobState, Status, WaitReason};
+use backroom::store::backup;
 use backroom::store::memory::MemoryStore;
+use backroom::store::sled::verify::verify;
 use proptest::prelude::*;
 
 use crate::common::*;
@@ -61,7 +63,12 @@ fn moved(state: &JobState, to: Status, number: u64) -> JobState {
         Status::Running | Status::Pausing | Status::Canceling => running(state),
         Status::Succeeded | Status::Failed | Status::Canceled => ended(state, to),
     };
-    JobState { status: to, ..next }
+    JobState {
+        status: to,
+        wait_reason: (to == Status::Waiting).then_some(WaitReason::Postponed),
+        completed_on: next.completed_on.filter(|_| to.is_final()),
+        ..next
+    }
 }
 
 /// The changes of a step, by what the memory store has.
@@ -81,7 +88,7 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
         Step::SubmitWaiting => {
             *last += 1;
             let initial = JobState { revision: 0, ..waiting(&JobState::default(), 7) };
-            vec![Change::Submit(std::sync::Arc::new(submission(*last)), initial)]
+            vec![Change::Submit(std::sync::Arc::new(submission(*last)), Box::new(initial))]
         }
         Step::Move { job: wanted, to, is_stale } => {
             let sequence = pick(*wanted, *last);
@@ -89,7 +96,7 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
             let next = moved(&found.state, *to, *wanted);
             let expected = found.state.revision + u32::from(*is_stale);
             let earlier_run = (*wanted % 7 == 0).then(|| run(found.state.runs));
-            vec![Change::Advance { job: key(sequence), expected, next, earlier_run }]
+            vec![Change::Advance { job: key(sequence), expected, next: Box::new(next), earlier_run }]
         }
         Step::Delete { job: wanted } => {
             let sequence = pick(*wanted, *last);
@@ -136,5 +143,13 @@ proptest! {
         let wanted = picture(&memory);
         assert_same(&picture(&sled), &wanted);
         reopened(directory.path(), "image", |store| assert_same(&picture(store), &wanted));
+        let file = directory.path().join("backup");
+        backup::save(&sled, &file, time(0)).expect("the store is sound");
+        drop(sled);
+        prop_assert_eq!(verify(settings(&path)).expect("it opens").findings, []);
+        let other = directory.path().join("restored");
+        backup::restore(&file, settings(&other)).expect("the backup is sound");
+        prop_assert_eq!(verify(settings(&other)).expect("it opens").findings, []);
+        assert_same(&picture(&open(&other)), &wanted);
     }
 }

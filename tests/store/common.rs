@@ -121,12 +121,12 @@ pub(crate) fn submit(sequence: u64) -> Change {
 }
 
 pub(crate) fn submit_as(submission: Submission) -> Change {
-    Change::Submit(Arc::new(submission), JobState::default())
+    Change::Submit(Arc::new(submission), Box::default())
 }
 
 pub(crate) fn advance(job: JobKey, next: JobState) -> Change {
     let expected = next.revision - 1;
-    Change::Advance { job, expected, next, earlier_run: None }
+    Change::Advance { job, expected, next: Box::new(next), earlier_run: None }
 }
 
 pub(crate) fn running(before: &JobState) -> JobState {

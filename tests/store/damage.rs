@@ -131,6 +131,7 @@ fn an_empty_index_does_not_pass_for_an_empty_store() {
     std::fs::rename(image.path().join("index"), image.path().join("elsewhere")).expect("it can be renamed");
     let said = refused(&image);
     assert!(said.contains("restore the last backup"), "{said}");
+    assert!(said.contains("`backroom store restore FILE --data NEW_DIRECTORY`"), "{said}");
     // Put back, it opens: the refusal has spoiled nothing.
     std::fs::remove_dir_all(image.path().join("index")).expect("the folder can be removed");
     std::fs::rename(image.path().join("elsewhere"), image.path().join("index")).expect("it can be renamed");
@@ -149,10 +150,11 @@ fn an_unfinished_snapshot_does_not_keep_it_from_opening() {
 fn a_damaged_snapshot_loses_nothing() {
     let image = Image::killed(50);
     drop(image.open().expect("it opens"));
-    for snapshot in files(&image.path().join("index"), "")
-        .into_iter()
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")))
-    {
+    let is_snapshot =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap."));
+    let snapshots: Vec<_> = files(&image.path().join("index"), "").into_iter().filter(is_snapshot).collect();
+    assert!(!snapshots.is_empty(), "the test needs a snapshot");
+    for snapshot in snapshots {
         change(&snapshot, |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0xff));
     }
     assert_eq!(present(&image.open().expect("it opens"), 50).len(), 50);

@@ -62,7 +62,7 @@ fn an_advance_follows_the_stored_revision(store: &dyn Store) {
 fn an_advance_must_raise_the_revision_by_one(store: &dyn Store) {
     must(store, vec![submit(1)]);
     let next = JobState { revision: 5, ..running(&JobState::default()) };
-    let change = Change::Advance { job: key(1), expected: 0, next, earlier_run: None };
+    let change = Change::Advance { job: key(1), expected: 0, next: Box::new(next), earlier_run: None };
     assert_eq!(commit(store, vec![change]), Err(CommitError::Conflict { index: 0 }));
 }
 
@@ -119,7 +119,7 @@ fn a_deleted_job_is_gone(store: &dyn Store) {
     must(store, vec![submit(1)]);
     step(store, 1, running);
     let done = ended(&state(store, 1), Status::Canceled);
-    let change = Change::Advance { job: key(1), expected: 1, next: done, earlier_run: Some(run(1)) };
+    let change = Change::Advance { job: key(1), expected: 1, next: Box::new(done), earlier_run: Some(run(1)) };
     must(store, vec![change]);
     let stale = Change::Delete { job: key(1), expected: 1 };
     assert_eq!(commit(store, vec![stale]), Err(CommitError::Conflict { index: 0 }));

@@ -14,6 +14,12 @@ mod records;
 #[cfg(feature = "host")]
 mod agreement;
 #[cfg(feature = "host")]
+mod backup;
+#[cfg(feature = "host")]
+mod broken_thread;
+#[cfg(feature = "host")]
 mod damage;
 #[cfg(feature = "host")]
 mod reopen;
+#[cfg(feature = "host")]
+mod verify;

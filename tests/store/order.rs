@@ -156,7 +156,7 @@ fn locked_is_what_hosts_hold(store: &dyn Store) {
 
 fn a_new_job_may_start_with_a_wait(store: &dyn Store) {
     let initial = JobState { revision: 0, ..waiting(&JobState::default(), 30) };
-    let change = Change::Submit(std::sync::Arc::new(submission(2)), initial.clone());
+    let change = Change::Submit(std::sync::Arc::new(submission(2)), Box::new(initial.clone()));
     must(store, vec![submit(1), change, submit(3)]);
     assert_eq!(state(store, 2), initial);
     assert_eq!(ready(store, "default"), [1, 3]);

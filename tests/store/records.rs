@@ -27,7 +27,10 @@ fn runs_are_listed_oldest_first(store: &dyn Store) {
         let mut next = queued(&state(store, 1));
         next.last_run = Some(run(number));
         let earlier_run = (number > 1).then(|| run(number - 1));
-        must(store, vec![Change::Advance { job: key(1), expected: next.revision - 1, next, earlier_run }]);
+        must(
+            store,
+            vec![Change::Advance { job: key(1), expected: next.revision - 1, next: Box::new(next), earlier_run }],
+        );
     }
     step(store, 1, running);
     let found = store.runs(key(1)).expect("it can be read");

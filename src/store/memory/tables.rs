@@ -41,7 +41,7 @@ impl Tables {
     fn apply_one(&mut self, change: &Change) {
         match change {
             Change::Submit(submission, state) => {
-                let job = Job { submission: Arc::clone(submission), state: state.clone() };
+                let job = Job { submission: Arc::clone(submission), state: (**state).clone() };
                 self.index(&job);
                 self.jobs.insert(submission.key(), job);
             }

@@ -119,7 +119,7 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
             buffer.push(SUBMIT);
             let submission = append_sized(buffer, |buffer| append(buffer, &**submission));
             let state = append_sized(buffer, |buffer| {
-                if *state != JobState::default() {
+                if **state != JobState::default() {
                     append(buffer, state);
                 }
             });
@@ -229,7 +229,7 @@ impl Reader<'_> {
         let submission = self.sized()?;
         let state = self.sized()?;
         let what: Submission = read_submission(&self.bytes[submission.clone()])?;
-        let change = Change::Submit(Arc::new(what), read_state(&self.bytes[state.clone()])?);
+        let change = Change::Submit(Arc::new(what), Box::new(read_state(&self.bytes[state.clone()])?));
         Ok((Record::Change(change), Parts { submission, state, run: 0..0 }))
     }
 
@@ -237,7 +237,7 @@ impl Reader<'_> {
         let (job, expected) = self.job()?;
         let state = self.sized()?;
         let run = self.sized()?;
-        let next = read_state(&self.bytes[state.clone()])?;
+        let next = Box::new(read_state(&self.bytes[state.clone()])?);
         let earlier_run: Option<Run> = match run.is_empty() {
             true => None,
             false => Some(read("a run", &self.bytes[run.clone()])?),

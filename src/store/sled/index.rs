@@ -25,9 +25,12 @@ const FORGET_AT_ONCE: usize = 4;
 
 /// In which part a job names a blob; the parts come and go apart from each other.
 #[derive(Clone, Copy)]
-enum Role {
+pub(super) enum Role {
+    /// What it was given.
     Input = 0,
+    /// What it returned or logged.
     Result = 1,
+    /// What its next run goes on from.
     Checkpoint = 2,
 }
 
@@ -483,7 +486,7 @@ pub(super) fn recall(live: &mut Live, tree: &sled::Tree, change: &Change, fields
     live.running.remove(&job);
     let said = match Place::of(state, fields.len()) {
         Place::Running => {
-            live.running.insert(job, state.clone());
+            live.running.insert(job, (**state).clone());
             None
         }
         Place::Ended => Some(bucket::Entry::Ended(fields)),
