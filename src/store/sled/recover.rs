@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::blobs::Blobs;
 use super::codec::{self, Parts, Record};
@@ -28,6 +29,8 @@ use crate::store::ReadError;
 
 /// The format of the directory; another one is refused.
 const FORMAT_LINE: &str = "backroom store, format 1\n";
+/// How long a tree may still be locked by the store that had it before.
+const TREE_LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The tree is written whenever a replay has this many entries for it.
 const ENTRIES_AT_ONCE: usize = 4096;
 
@@ -44,12 +47,13 @@ pub(super) struct Recovered {
 pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
     let path = settings.path.clone();
     let is_new = !path.join(JOURNAL).exists();
-    std::fs::create_dir_all(path.join(JOURNAL))?;
+    std::fs::create_dir_all(&path)?;
     let lock = DirectoryLock::take(&path).map_err(|error| match error {
         LockError::InUse(pid) => OpenError::InUse { path: path.clone(), pid },
         LockError::Io(error) => OpenError::Io(error),
     })?;
     check_format(&path, is_new)?;
+    std::fs::create_dir_all(path.join(JOURNAL))?;
     let blobs_path = path.join(BLOBS);
     std::fs::create_dir_all(&blobs_path)?;
     let blobs = Blobs::open(&blobs_path)?;
@@ -79,8 +83,12 @@ fn check_format(path: &Path, is_new: bool) -> Result<(), OpenError> {
         Ok(line) if line == FORMAT_LINE => Ok(()),
         Ok(line) => Err(OpenError::Format { path: path.to_owned(), found: line.trim().chars().take(80).collect() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => {
-            std::fs::write(&file, FORMAT_LINE)?;
-            Ok(File::open(&file)?.sync_all()?)
+            // Whole and on disk before anything else has a name here: a power cut leaves a store with it, or an empty folder.
+            let aside = path.join("format.tmp");
+            std::fs::write(&aside, FORMAT_LINE)?;
+            File::open(&aside)?.sync_all()?;
+            std::fs::rename(&aside, &file)?;
+            Ok(sync_directory(path)?)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(OpenError::Format { path: path.to_owned(), found: "no format file".to_owned() })
@@ -152,9 +160,23 @@ fn set_aside(index: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Opens a tree on a thread of its own: bad bytes can make it panic.
+/// Opens a tree. A store of this process that was closed just now may still have a thread at work in it: the lock of the
+/// directory is ours, so nobody else can have the tree's own for long.
 fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
     remove_unfinished_snapshots(index).map_err(|error| error.to_string())?;
+    let started = Instant::now();
+    loop {
+        match try_open_tree(index, cache_bytes) {
+            Err(why) if why.contains("could not acquire lock") && started.elapsed() < TREE_LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// On a thread of its own: bad bytes can make it panic.
+fn try_open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
     let config =
         sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(None).print_profile_on_drop(false);
     let opening = std::thread::spawn(move || catch_unwind(AssertUnwindSafe(|| config.open())));

@@ -50,7 +50,10 @@ struct Group<'a> {
     /// Which of the works are in.
     accepted: Vec<usize>,
     is_waited_for: bool,
+    /// The highest sequence that a job of it has.
     sequence: u64,
+    /// The highest sequence that may be given out from now on.
+    mark: u64,
     host: u64,
     plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
     keys: HashMap<(TenantId, &'a str), Timestamp>,
@@ -189,7 +192,7 @@ impl Writer {
             Work::Commit(changes) => self.stage_commit(view, changes, refusing, group),
             Work::Sequence(up_to) => {
                 codec::append_sequence(&mut self.frame, *up_to);
-                group.sequence = group.sequence.max(*up_to);
+                group.mark = group.mark.max(*up_to);
                 group.is_waited_for = true;
                 Ok(())
             }
@@ -260,9 +263,10 @@ impl Writer {
         let broken = |error: ReadError| GroupError::Broken(error.to_string());
         let mut indexer = Indexer::new(&self.shared.tree, live);
         indexer.add(&group.entries, &self.frame).map_err(broken)?;
-        if group.sequence > 0 {
-            self.shared.sequence.fetch_max(group.sequence, Ordering::Relaxed);
-            indexer.raise(keys::META_SEQUENCE, group.sequence).map_err(broken)?;
+        // What may be given out is not given out yet: only what is used moves the number.
+        self.shared.sequence.fetch_max(group.sequence, Ordering::Relaxed);
+        if group.sequence.max(group.mark) > 0 {
+            indexer.raise(keys::META_SEQUENCE, group.sequence.max(group.mark)).map_err(broken)?;
         }
         if group.host > 0 {
             indexer.raise(keys::META_HOST, group.host).map_err(broken)?;

@@ -1,0 +1,234 @@
+//! The process that is traced: it works on a store from several threads and says on its standard error what it is about
+//! to ask for (`TRY`) and what was acknowledged (`ACK`), one write a line.
+//!
+//! ```text
+//! TRY 17 S 41 2000; S 42 9; A 40 3 60; D 12; P mailer-1 4; K key-9
+//! ACK 17
+//! ```
+//! `S` submits a job with an input of so many bytes, `A` advances one to a revision and a status code, `D` deletes one,
+//! `P` puts a revision of a plug-in, `K` remembers a key. Claims get no `ACK`: nobody waits for them.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use backroom::domain::change::{Change, RememberedSubmit};
+use backroom::domain::id::{Digest, JobId, Sequence, TenantId, VersionName};
+use backroom::domain::job::{JobState, Status};
+use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
+use backroom::domain::service::Durability;
+use backroom::store::sled::{SledSettings, SledStore};
+use backroom::store::{Pending, Store, put_payload};
+
+use crate::Random;
+use crate::common;
+
+const THREADS: u64 = 3;
+const ROUNDS: u64 = 45;
+/// The store is closed and opened again so often.
+const OPENINGS: u64 = 2;
+/// Far longer than it takes on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+static COMMITS: AtomicU64 = AtomicU64::new(0);
+
+/// Small segments and frequent checkpoints: segments are filled, dropped and used again within the trace.
+pub(crate) fn settings(path: &Path, durability: Durability) -> SledSettings {
+    SledSettings {
+        durability,
+        cache_bytes: 8 << 20,
+        min_free_bytes: 0,
+        segment_bytes: 32 << 10,
+        checkpoint_bytes: 64 << 10,
+        keep_journal_bytes: 0,
+        ..SledSettings::new(path)
+    }
+}
+
+/// The bytes of the input or output of a job.
+pub(crate) fn bytes_of(sequence: u64, length: usize) -> Vec<u8> {
+    let mut random = Random(sequence);
+    (0..length).map(|_| u8::try_from(random.below(256)).expect("a byte")).collect()
+}
+
+pub(crate) fn run(path: &Path, durability: Durability, seed: u64) {
+    let (done, is_done) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("the traced process takes too long");
+            std::process::exit(3);
+        }
+    });
+    let mut workers: Vec<_> = (0..THREADS).map(|number| Worker::new(number, seed)).collect();
+    for _ in 0..OPENINGS {
+        let store = SledStore::open(settings(path, durability)).expect("the store opens");
+        let before = store.reserve(1).0;
+        std::thread::scope(|scope| {
+            for worker in &mut workers {
+                scope.spawn(|| (0..ROUNDS).for_each(|_| worker.round(&store)));
+            }
+        });
+        let given = store.reserve(1).0 - before;
+        assert!(given < THREADS * ROUNDS * 4 + 10, "{given} sequences are gone for a few hundred jobs");
+    }
+    drop(done);
+}
+
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).expect("somebody listens");
+}
+
+/// A commit under way: its number and whether it is acknowledged to somebody.
+struct Asked {
+    number: u64,
+    pending: Pending,
+}
+
+fn ask(store: &SledStore, changes: Vec<Change>) -> Asked {
+    let number = COMMITS.fetch_add(1, Ordering::Relaxed);
+    let words: Vec<_> = changes.iter().map(describe).collect();
+    say(&format!("TRY {number} {}", words.join("; ")));
+    Asked { number, pending: store.commit(changes) }
+}
+
+impl Asked {
+    fn wait(self) {
+        self.pending.wait().expect("nobody else changes these jobs");
+        say(&format!("ACK {}", self.number));
+    }
+}
+
+fn describe(change: &Change) -> String {
+    match change {
+        Change::Submit(submission, _) => format!("S {} {}", submission.key().sequence.0, submission.input.len()),
+        Change::Advance { job, next, .. } => format!("A {} {} {}", job.sequence.0, next.revision, next.status.code()),
+        Change::Delete { job, .. } => format!("D {}", job.sequence.0),
+        Change::PutPlugin(plugin) => format!("P {} {}", plugin.name, plugin.revision),
+        Change::Remember(submit) => format!("K {}", submit.key),
+        other => unreachable!("the workers do not ask for {other:?}"),
+    }
+}
+
+/// One caller, with jobs of its own.
+struct Worker {
+    number: u64,
+    random: Random,
+    rounds: u64,
+    /// Jobs that have ended and can be deleted, with their revisions.
+    ended: Vec<(u64, u32)>,
+}
+
+impl Worker {
+    fn new(number: u64, seed: u64) -> Self {
+        Self { number, random: Random(seed ^ (number + 1) << 32), rounds: 0, ended: Vec::new() }
+    }
+
+    fn round(&mut self, store: &SledStore) {
+        self.rounds += 1;
+        let jobs = 1 + self.random.below(4);
+        let first = store.reserve(jobs).0;
+        let sequences: Vec<_> = (first..first + jobs).collect();
+        self.submit(store, &sequences);
+        for sequence in sequences {
+            self.process(store, sequence);
+        }
+        if self.random.below(3) == 0 && !self.ended.is_empty() {
+            self.delete(store);
+        }
+        if self.rounds.is_multiple_of(8) {
+            ask(store, vec![Change::PutPlugin(self.plugin())]).wait();
+        }
+    }
+
+    /// In one commit, or in one each that are on their way together.
+    fn submit(&mut self, store: &SledStore, sequences: &[u64]) {
+        let mut submits: Vec<_> = sequences.iter().map(|sequence| self.submission(store, *sequence)).collect();
+        if self.random.below(2) == 0 {
+            submits.push(remember(sequences[0]));
+            ask(store, submits).wait();
+        } else {
+            let asked: Vec<_> = submits.into_iter().map(|submit| ask(store, vec![submit])).collect();
+            asked.into_iter().for_each(Asked::wait);
+        }
+    }
+
+    fn submission(&mut self, store: &SledStore, sequence: u64) -> Change {
+        let length = [5, 150, 900, 3_000, 20_000][usize::try_from(self.random.below(5)).expect("an index")];
+        let bytes = bytes_of(sequence, length).into();
+        let input = put_payload(store, bytes).expect("there is room");
+        let submission = backroom::domain::job::Submission { input, ..common::submission(sequence) };
+        common::submit_as(submission)
+    }
+
+    fn process(&mut self, store: &SledStore, sequence: u64) {
+        let key = common::key(sequence);
+        let claimed = common::running(&JobState::default());
+        drop(ask(store, vec![common::advance(key, claimed.clone())]).pending);
+        let mut state = claimed;
+        match self.random.below(8) {
+            0 => return,
+            1 => {
+                state = common::waiting(&state, 1_800_000_000);
+                ask(store, vec![common::advance(key, state)]).wait();
+                return;
+            }
+            2 => {
+                state = common::queued(&state);
+                ask(store, vec![common::advance(key, state.clone())]).wait();
+                state = common::running(&state);
+                drop(ask(store, vec![common::advance(key, state.clone())]).pending);
+            }
+            _ => {}
+        }
+        let length = [3, 700, 2_500][usize::try_from(self.random.below(3)).expect("an index")];
+        let output = put_payload(store, bytes_of(sequence, length).into()).expect("there is room");
+        let ended = JobState { output: Some(output), ..common::ended(&state, Status::Succeeded) };
+        self.ended.push((sequence, ended.revision));
+        ask(store, vec![common::advance(key, ended)]).wait();
+    }
+
+    fn delete(&mut self, store: &SledStore) {
+        let at = usize::try_from(self.random.below(self.ended.len() as u64)).expect("an index");
+        let (sequence, expected) = self.ended.swap_remove(at);
+        ask(store, vec![Change::Delete { job: common::key(sequence), expected }]).wait();
+    }
+
+    fn plugin(&self) -> Plugin {
+        let version = VersionName::new("1.0.0").expect("it is a name");
+        let inspection = Inspection {
+            shape: Shape::Handler,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            digest: Digest([1; 32]),
+            bytes: 9,
+        };
+        Plugin {
+            tenant: TenantId::DEFAULT,
+            name: common::plugin(&format!("worker-{}", self.number)),
+            revision: u32::try_from(self.rounds / 8).expect("few rounds"),
+            versions: vec![PluginVersion {
+                version: version.clone(),
+                inspection,
+                wishes: Wishes::default(),
+                uploaded_on: common::time(1_700_000_000),
+            }],
+            active: Some(version),
+            previous: None,
+            disabled: false,
+        }
+    }
+}
+
+fn remember(sequence: u64) -> Change {
+    let on = common::time(1_700_000_000);
+    Change::Remember(RememberedSubmit {
+        tenant: TenantId::DEFAULT,
+        key: format!("key-{sequence}"),
+        fingerprint: sequence,
+        job: JobId::new(on, Sequence(sequence), 7),
+        on,
+        until: common::time(1_900_000_000),
+    })
+}
