@@ -111,7 +111,19 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "cli",
-        may_import: &["domain", "app", "api", "ui", "config", "telemetry", "embedded", "bench", "store::sled"],
+        may_import: &[
+            "domain",
+            "clock",
+            "app",
+            "api",
+            "ui",
+            "config",
+            "telemetry",
+            "embedded",
+            "bench",
+            "store::sled",
+            "store::backup",
+        ],
         instead: "the command line is a client of the API; what it starts, `app` joins",
     },
     Rule {

@@ -20,6 +20,7 @@ mod samples;
 mod serve;
 mod service;
 mod settings;
+mod store;
 mod terminal;
 
 use std::process::ExitCode;
@@ -74,6 +75,11 @@ enum Command {
     Service {
         #[command(subcommand)]
         verb: service::ServiceCommand,
+    },
+    /// Check, save and bring back the store of a host that is not running
+    Store {
+        #[command(subcommand)]
+        verb: store::StoreCommand,
     },
     /// Check and show the host's settings
     Config {
@@ -140,6 +146,7 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
         Command::Job { verb } => job::run(client, verb, terminal),
         Command::Plugin { verb } => plugin::run(client, verb, terminal),
         Command::Service { verb } => service::run(client, *verb, terminal),
+        Command::Store { verb } => store::run(verb, terminal),
         Command::Config { verb } => config::run(verb, terminal),
         Command::Doctor(args) => doctor::run(client, args, terminal),
         Command::Explain(args) => explain::run(args, terminal),

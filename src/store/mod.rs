@@ -1,5 +1,7 @@
 //! The only door to durable state. A store compares revisions, writes batches and finds records; it holds no rules.
 
+#[cfg(feature = "host")]
+pub mod backup;
 mod guard;
 pub mod memory;
 #[cfg(feature = "host")]

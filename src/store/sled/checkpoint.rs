@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::journal;
 use super::keys;
-use super::shared::Shared;
+use super::shared::{Shared, Watch};
 use crate::domain::id::Digest;
 
 /// How often blobs that nothing names are looked for.
@@ -30,7 +30,9 @@ impl Checkpointer {
         let is_busy = Arc::new(AtomicBool::new(false));
         let mut keeper = Keeper { shared: Arc::clone(shared), db: open_db(shared)?, swept: Instant::now() };
         let busy = Arc::clone(&is_busy);
+        let watch = Watch(Arc::clone(shared));
         let work = move || {
+            let _watch = watch;
             for lsn in wishes {
                 if let Err(why) = keeper.checkpoint(lsn) {
                     keeper.shared.fail(&why);
@@ -111,21 +113,23 @@ impl Keeper {
 
 /// Removes the blobs that nothing names at `now`; returns how many. A failure costs only room.
 pub(super) fn sweep(shared: &Shared, now: SystemTime) -> usize {
-    let is_named = |digest: Digest| {
-        let live = shared.live.read();
-        let by_plugin = |version: &crate::domain::plugin::PluginVersion| version.inspection.digest == digest;
-        if live.plugins.values().any(|plugin| plugin.versions.iter().any(by_plugin)) {
-            return Ok(true);
-        }
-        let values = super::values::Values::after(&shared.tree, &live.ahead);
-        match values.starting(&keys::blob(digest)).next() {
-            None => Ok(false),
-            Some(Ok(_)) => Ok(true),
-            Some(Err(error)) => Err(io::Error::other(error.to_string())),
-        }
-    };
-    shared.blobs.sweep(now, &is_named).unwrap_or_else(|error| {
+    shared.blobs.sweep(now, &|digest| is_named(shared, digest)).unwrap_or_else(|error| {
         tracing::warn!(%error, "blobs that nothing names could not be removed");
         0
     })
+}
+
+/// Whether a plug-in or a job names a blob.
+pub(super) fn is_named(shared: &Shared, digest: Digest) -> io::Result<bool> {
+    let live = shared.live.read();
+    let by_plugin = |version: &crate::domain::plugin::PluginVersion| version.inspection.digest == digest;
+    if live.plugins.values().any(|plugin| plugin.versions.iter().any(by_plugin)) {
+        return Ok(true);
+    }
+    let values = super::values::Values::after(&shared.tree, &live.ahead);
+    match values.starting(&keys::blob(digest)).next() {
+        None => Ok(false),
+        Some(Ok(_)) => Ok(true),
+        Some(Err(error)) => Err(io::Error::other(error.to_string())),
+    }
 }

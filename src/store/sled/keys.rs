@@ -201,6 +201,14 @@ pub(super) fn listed_sequence(key: &[u8]) -> Option<Sequence> {
     Some(Sequence(u64::from_be_bytes(*key.last_chunk()?)))
 }
 
+/// The job of a key under [`LISTED`].
+pub(super) fn listed_job(key: &[u8]) -> Option<JobKey> {
+    let (head, sequence) = key.split_last_chunk::<8>()?;
+    let (tenant, _status) = head.get(1..)?.split_first_chunk::<4>()?;
+    let tenant = TenantId(u32::from_be_bytes(*tenant));
+    Some(JobKey { tenant, sequence: Sequence(u64::from_be_bytes(*sequence)) })
+}
+
 /// Whether jobs of this status have an entry under [`LISTED`].
 pub(super) const fn is_listed(status: Status) -> bool {
     matches!(status, Status::Waiting | Status::Retrying | Status::Paused | Status::Failed | Status::Canceled)
@@ -214,6 +222,12 @@ pub(super) fn run(job: JobKey, number: u32) -> Vec<u8> {
     let mut key = runs(job);
     key.extend(number.to_be_bytes());
     key
+}
+
+/// The job and the number of a key under [`RUN`].
+pub(super) fn run_entry(key: &[u8]) -> Option<(JobKey, u32)> {
+    let (job, number) = key.split_last_chunk::<4>()?;
+    Some((job_of(job)?, u32::from_be_bytes(*number)))
 }
 
 pub(super) fn remembered(tenant: TenantId, submit: &str) -> Vec<u8> {
@@ -272,6 +286,21 @@ pub(super) fn blob_of_job(digest: Digest, job: JobKey, role: u8) -> Vec<u8> {
     key.extend(job.sequence.0.to_be_bytes());
     key.push(role);
     key
+}
+
+/// The digest and the job of a key under [`BLOB`].
+pub(super) fn blob_entry(key: &[u8]) -> Option<(Digest, JobKey)> {
+    let (digest, rest) = key.get(1..)?.split_first_chunk::<32>()?;
+    let (tenant, rest) = rest.split_first_chunk::<4>()?;
+    let (sequence, _role) = rest.split_first_chunk::<8>()?;
+    let tenant = TenantId(u32::from_be_bytes(*tenant));
+    Some((Digest(*digest), JobKey { tenant, sequence: Sequence(u64::from_be_bytes(*sequence)) }))
+}
+
+/// The key that a key under [`PART`] belongs to, and the number of the part.
+pub(super) fn part_entry(key: &[u8]) -> Option<(&[u8], u16)> {
+    let (of, number) = key.get(1..)?.split_last_chunk::<2>()?;
+    Some((of, u16::from_be_bytes(*number)))
 }
 
 pub(super) fn part(of: &[u8], number: u16) -> Vec<u8> {

@@ -7,6 +7,9 @@
 mod blobs;
 mod checkpoint;
 mod codec;
+mod export;
+#[cfg(test)]
+mod golden;
 mod index;
 mod journal;
 mod keys;
@@ -17,6 +20,7 @@ mod recover;
 mod shared;
 mod standing;
 mod values;
+pub mod verify;
 mod writer;
 
 use std::io;
@@ -32,7 +36,7 @@ use self::checkpoint::Checkpointer;
 use self::live::View;
 use self::lock::DirectoryLock;
 use self::recover::Recovered;
-use self::shared::{Shared, Work};
+use self::shared::{Shared, Watch, Work};
 use self::writer::Writer;
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
 use crate::domain::change::{Change, RememberedSubmit};
@@ -148,7 +152,12 @@ impl SledStore {
             frame: Vec::new(),
             room_seen: None,
         };
-        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(move || writer.run())?;
+        let watch = Watch(Arc::clone(&shared));
+        let work = move || {
+            let _watch = watch;
+            writer.run();
+        };
+        let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(work)?;
         Ok(Self { shared, writer: Mutex::new(Some(thread)), _lock: lock })
     }
 

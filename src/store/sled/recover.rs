@@ -134,7 +134,7 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
             std::fs::rename(&aside, &index)?;
             let why = format!(
                 "{why}; the journal holds groups from {first} on only, so the index cannot be made again from it: \
-                 restore the last backup into a new directory"
+                 restore the last backup into a new directory with `backroom store restore FILE --data NEW_DIRECTORY`"
             );
             Err(OpenError::Damaged { path: index, why })
         }

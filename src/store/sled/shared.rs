@@ -105,7 +105,8 @@ impl Shared {
         let (answer, pending) = Pending::new();
         let mut queue = self.queue.lock();
         if queue.is_closed {
-            return Pending::decided(Err(CommitError::Failed(Arc::from("it is closed"))));
+            let why = self.failure().unwrap_or_else(|| Arc::from("it is closed"));
+            return Pending::decided(Err(CommitError::Failed(why)));
         }
         queue.requests.push(Request { work, answer });
         if queue.requests.len() == 1 {
@@ -139,6 +140,19 @@ impl Shared {
         }
     }
 
+    /// Answers what waits, and everything that is still to come, with the failure.
+    fn abandon(&self) {
+        let why = self.failure().unwrap_or_else(|| Arc::from("it is closed"));
+        let mut queue = self.queue.lock();
+        queue.is_closed = true;
+        for request in std::mem::take(&mut queue.requests) {
+            // Whoever does not wait any more does not need the answer.
+            let _sent = request.answer.send(Err(CommitError::Failed(Arc::clone(&why))));
+        }
+        drop(queue);
+        self.wake.notify_all();
+    }
+
     /// Why nothing is written any more, if so.
     pub(super) fn failure(&self) -> Option<Arc<str>> {
         self.failure.get().cloned()
@@ -154,6 +168,18 @@ impl Shared {
                 (free < wanted).then(why)
             }
             Err(error) => Some(format!("the room on the disk is not known: {error}")),
+        }
+    }
+}
+
+/// Held by a thread of the store: when the thread breaks, nobody is left waiting for it.
+pub(super) struct Watch(pub(super) Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("a thread of it broke; the log says where");
+            self.0.abandon();
         }
     }
 }
