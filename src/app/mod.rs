@@ -67,7 +67,9 @@ pub struct Host {
     window: Arc<Window>,
     state: watch::Sender<ServiceState>,
     accepting: watch::Sender<bool>,
+    /// What ends the pool's work; gone once the host goes down.
     drain: parking_lot::Mutex<Option<crate::worker::Drain>>,
+    setting_service: tokio::sync::Mutex<()>,
     loops: parking_lot::Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -79,9 +81,9 @@ impl Host {
         let id = store.next_host();
         let window = Arc::new(Window::new(Lanes::default()));
         let watchers = Arc::<Watchers>::default();
-        feed(&store, &window, &watchers);
-        store.commit(vec![Change::StartHost(id)]).await?;
         let running = Arc::<Running>::default();
+        feed(&store, &window, &watchers, &running);
+        store.commit(vec![Change::StartHost(id)]).await?;
         let registry = Registry::open(Arc::clone(&store), Arc::clone(&sandbox), Arc::clone(&clock), policies)?;
         let registry = Arc::new(registry);
         let scheduler =
@@ -96,7 +98,12 @@ impl Host {
             Arc::clone(&running),
             id,
         );
-        let kept_state = store.service()?;
+        registry.release_all_held().await?;
+        // A host that was told to drain has done so by now; only a pause outlives it.
+        let kept_state = match store.service()? {
+            ServiceState::Draining => ServiceState::Running,
+            kept => kept,
+        };
         let state = watch::Sender::new(kept_state);
         let accepting = watch::Sender::new(kept_state == ServiceState::Running);
         let pool = Pool::new(Arc::new(worker), Arc::clone(&window), guests, pool, accepting.subscribe());
@@ -124,6 +131,7 @@ impl Host {
             state,
             accepting,
             drain,
+            setting_service: tokio::sync::Mutex::default(),
             loops,
         })
     }
@@ -133,8 +141,12 @@ impl Host {
         *self.state.borrow()
     }
 
-    /// Pauses or resumes background work. Nothing is failed or canceled; the setting outlives a restart.
+    /// Pauses, drains or resumes background work. Nothing is failed or canceled; a pause outlives a restart.
     pub async fn set_service(&self, state: ServiceState) -> Result<(), CommitError> {
+        let _turn = self.setting_service.lock().await;
+        if self.drain.lock().is_none() {
+            return Err(CommitError::Failed(Arc::from("the host is going down")));
+        }
         self.store.commit(vec![Change::PutService(state)]).await?;
         self.state.send_replace(state);
         self.accepting.send_replace(state == ServiceState::Running);
@@ -158,9 +170,9 @@ impl Host {
 
     /// Stops claiming, lets what runs end within `grace` or releases it, writes everything, and closes the store.
     pub async fn shut_down(&self, grace: Duration) {
+        let drain = self.drain.lock().take();
         self.accepting.send_replace(false);
         self.state.send_replace(ServiceState::Draining);
-        let drain = self.drain.lock().take();
         if let Some(drain) = drain {
             drain.finish(grace).await;
         }
@@ -173,9 +185,10 @@ impl Host {
     }
 }
 
-fn feed(store: &Arc<dyn Store>, window: &Arc<Window>, watchers: &Arc<Watchers>) {
-    let (window, watchers) = (Arc::clone(window), Arc::clone(watchers));
+fn feed(store: &Arc<dyn Store>, window: &Arc<Window>, watchers: &Arc<Watchers>, running: &Arc<Running>) {
+    let (window, watchers, running) = (Arc::clone(window), Arc::clone(watchers), Arc::clone(running));
     store.feed(Arc::new(move |changes: &[Change]| {
+        running.committed(changes);
         window.committed(changes);
         watchers.committed(changes);
     }));

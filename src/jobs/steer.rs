@@ -4,8 +4,7 @@ use super::Jobs;
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::transition::{self, Next, Refused};
-use crate::domain::job::{Event, Job, Status};
-use crate::sandbox::Signal;
+use crate::domain::job::{Event, Job};
 use crate::store::{CommitError, ReadError};
 
 /// How often a command is decided again when the job changed between reading and writing.
@@ -29,13 +28,10 @@ pub enum SteerError {
 }
 
 impl Jobs {
-    /// Calls a job off. A running handler is asked first, and stopped when it does not listen within the grace.
+    /// Calls a job off. A running handler is asked first, and stopped when it does not listen within the grace: the feed
+    /// tells it.
     pub async fn cancel(&self, tenant: TenantId, id: JobId, by: &str) -> Result<Job, SteerError> {
-        let canceled = self.steer(tenant, id, &Event::Cancel { by: by.to_owned() }).await?;
-        if canceled.state.status == Status::Canceling {
-            self.running.raise(canceled.submission.key(), Signal::Cancel);
-        }
-        Ok(canceled)
+        self.steer(tenant, id, &Event::Cancel { by: by.to_owned() }).await
     }
 
     /// Removes a job that has ended, with its runs, logs and payloads.

@@ -256,15 +256,20 @@ fn fingerprint(new: &NewJob) -> u64 {
     feed(new.handler.as_ref().map(HandlerName::as_str).unwrap_or_default().as_bytes());
     feed(&new.input);
     feed(new.name.as_deref().unwrap_or_default().as_bytes());
+    feed(&(new.args.len() as u64).to_le_bytes());
     new.args.iter().for_each(|arg| feed(arg.as_bytes()));
+    feed(&(new.env.len() as u64).to_le_bytes());
     new.env.iter().for_each(|(name, value)| {
         feed(name.as_bytes());
         feed(value.as_bytes());
     });
     feed(new.queue.as_str().as_bytes());
     feed(&new.priority.to_le_bytes());
-    feed(&new.at.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes());
-    feed(&new.expires_on.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes());
+    for time in [new.at, new.expires_on] {
+        feed(&[u8::from(time.is_some())]);
+        feed(&time.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes());
+    }
+    feed(&(new.tags.len() as u64).to_le_bytes());
     new.tags.iter().for_each(|tag| feed(tag.as_bytes()));
     feed(&new.max_attempts.unwrap_or_default().to_le_bytes());
     hash

@@ -45,7 +45,7 @@ impl Watchers {
         let mut by_job = self.by_job.lock();
         let receiver = by_job.entry(job).or_insert_with(|| watch::Sender::new(None)).subscribe();
         self.watched.store(by_job.len(), Ordering::Release);
-        Watch { job, receiver, watchers: Arc::clone(self) }
+        Watch { job, receiver: Some(receiver), watchers: Arc::clone(self) }
     }
 
     /// Tells of every later change of every job.
@@ -71,7 +71,7 @@ impl Watchers {
     fn forget(&self, job: JobKey) {
         let mut by_job = self.by_job.lock();
         if let Entry::Occupied(entry) = by_job.entry(job)
-            && entry.get().receiver_count() <= 1
+            && entry.get().receiver_count() == 0
         {
             entry.remove();
         }
@@ -95,19 +95,21 @@ fn job_change(change: &Change) -> Option<JobChange> {
 /// One listener's place.
 pub struct Watch {
     job: JobKey,
-    receiver: watch::Receiver<Option<JobChange>>,
+    /// There until it is dropped.
+    receiver: Option<watch::Receiver<Option<JobChange>>>,
     watchers: Arc<Watchers>,
 }
 
 impl Watch {
     /// Waits for the next change; several quick ones may appear as the last of them.
     pub async fn changed(&mut self) -> JobChange {
+        let receiver = self.receiver.as_mut().expect("it is there until this is dropped");
         loop {
             // The sender lives in the map as long as this watch does.
-            if self.receiver.changed().await.is_err() {
+            if receiver.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            if let Some(change) = *self.receiver.borrow_and_update() {
+            if let Some(change) = *receiver.borrow_and_update() {
                 return change;
             }
         }
@@ -116,6 +118,8 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        // First, so that of two that end together the last one sees that nobody is left.
+        drop(self.receiver.take());
         self.watchers.forget(self.job);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Registry, Unfit};
+use super::{Registry, Resolution, Unfit};
 use crate::domain::change::Change;
 use crate::domain::id::{PluginName, TenantId, VersionName};
 use crate::domain::job::transition::{self, Next};
@@ -129,8 +129,10 @@ impl Registry {
             wishes: upload.wishes,
             uploaded_on: self.clock.now(),
         };
-        if let Some(there) = stored.as_ref().and_then(|plugin| plugin.version(&version.version)) {
-            return self.repeated_upload(stored.as_ref(), there, &version, missing);
+        if let Some(plugin) = &stored
+            && let Some(there) = plugin.version(&version.version)
+        {
+            return self.repeated_upload(plugin, there, &version, missing).await;
         }
         let store = Arc::clone(&self.store);
         let kept = tokio::task::spawn_blocking(move || store.put_blob(admitted.component)).await;
@@ -194,19 +196,19 @@ impl Registry {
             return Err(InstallError::InUse { plugin: name.clone(), unfinished });
         }
         let change = Change::RemovePlugin { tenant, name: name.clone(), expected: plugin.revision };
-        self.store.commit(vec![change]).await?;
+        self.commit(change).await?;
         self.entries.write().remove(&(tenant, name.clone()));
         Ok(())
     }
 
-    fn repeated_upload(
+    /// The same bytes again change nothing, but that a version which waited for a grant becomes active now that it has it.
+    async fn repeated_upload(
         &self,
-        stored: Option<&Arc<Plugin>>,
+        plugin: &Arc<Plugin>,
         there: &PluginVersion,
         given: &PluginVersion,
         missing: Vec<Grant>,
     ) -> Result<Uploaded, InstallError> {
-        let plugin = stored.expect("the version was found in it");
         if there.inspection.digest != given.inspection.digest {
             return Err(InstallError::VersionExists {
                 plugin: plugin.name.clone(),
@@ -215,7 +217,13 @@ impl Registry {
                 given: given.inspection.digest.to_string(),
             });
         }
-        Ok(Uploaded { plugin: Arc::clone(plugin), version: there.clone(), missing, repeated: true })
+        let mut plugin = Arc::clone(plugin);
+        if plugin.active.is_none() && missing.is_empty() {
+            let mut changed = (*plugin).clone();
+            activate_in(&mut changed, &there.version);
+            plugin = self.write(changed).await?;
+        }
+        Ok(Uploaded { plugin, version: there.clone(), missing, repeated: true })
     }
 
     fn unfinished(&self, tenant: TenantId, name: &PluginName) -> Result<u64, ReadError> {
@@ -229,7 +237,7 @@ impl Registry {
 
     async fn write(&self, mut plugin: Plugin) -> Result<Arc<Plugin>, InstallError> {
         plugin.revision += 1;
-        self.store.commit(vec![Change::PutPlugin(plugin.clone())]).await?;
+        self.commit(Change::PutPlugin(plugin.clone())).await?;
         let (tenant, name) = (plugin.tenant, plugin.name.clone());
         let can_run = plugin.active.is_some() && !plugin.disabled;
         self.remember(plugin);
@@ -237,6 +245,53 @@ impl Registry {
             self.release_held(tenant, &name).await?;
         }
         Ok(self.get(tenant, &name)?)
+    }
+
+    /// Writes a change of a plug-in. When the store knows better, because a caller went away between a write and what was
+    /// to follow it, the registry learns from the store, and the next call finds it right.
+    async fn commit(&self, change: Change) -> Result<(), InstallError> {
+        let committed = self.store.commit(vec![change]).await;
+        if let Err(CommitError::Conflict { .. }) = committed {
+            self.reload()?;
+        }
+        Ok(committed?)
+    }
+
+    fn reload(&self) -> Result<(), ReadError> {
+        let plugins = self.store.plugins()?;
+        self.entries.write().clear();
+        plugins.into_iter().for_each(|plugin| self.remember(plugin));
+        Ok(())
+    }
+
+    /// Jobs that wait for plug-ins which are there; an earlier host may have ended between the two.
+    pub async fn release_all_held(&self) -> Result<(), CommitError> {
+        let there: Vec<_> = {
+            let entries = self.entries.read();
+            let runnable = entries.iter().filter(|(_, entry)| entry.runnable.is_some() && !entry.plugin.disabled);
+            runnable.map(|(key, _)| key.clone()).collect()
+        };
+        for (tenant, name) in there {
+            match self.release_held(tenant, &name).await {
+                Ok(()) => {}
+                Err(InstallError::Commit(error)) => return Err(error),
+                Err(error) => return Err(CommitError::Failed(error.to_string().into())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Releases a job that has just been held for its plug-in, when that has come meanwhile.
+    pub fn release_if_there(&self, job: &Job) {
+        let is_held = job.state.wait_reason == Some(WaitReason::MissingComponent);
+        let is_there = || matches!(self.resolve(job.submission.tenant, &job.submission.plugin), Resolution::Run(_));
+        if is_held
+            && is_there()
+            && let Some(change) = self.release(job)
+        {
+            // Nobody waits for it: the feed tells of it, and a conflict means that somebody else did it.
+            drop(self.store.commit(vec![change]));
+        }
     }
 
     /// Jobs that waited for the plug-in may run now (T62).

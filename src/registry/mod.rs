@@ -2,7 +2,7 @@
 
 mod install;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -89,7 +89,7 @@ pub struct Runnable {
     /// The limits: the operator's, lowered where the author wishes less.
     pub limits: Arc<Limits>,
     /// What it may do.
-    pub grants: Arc<std::collections::BTreeSet<Grant>>,
+    pub grants: Arc<BTreeSet<Grant>>,
     /// What `wasi:config/store` answers.
     pub config: Arc<Vec<(String, String)>>,
 }
@@ -209,12 +209,14 @@ impl Registry {
 
     fn make_runnable(&self, name: &PluginName, version: &PluginVersion) -> Runnable {
         let policy = Arc::new(self.policies.of(name).clone());
-        let granted = policy.config.iter().filter(|(key, _)| policy.grants.contains(&Grant::Config(key.clone())));
+        // A version may do what the operator grants and it asks for itself, and nothing else (design section 5).
+        let grants: BTreeSet<_> = policy.grants.intersection(&version.wishes.wants).cloned().collect();
+        let granted = policy.config.iter().filter(|(key, _)| grants.contains(&Grant::Config(key.clone())));
         Runnable {
             version: Arc::new(version.clone()),
             limits: Arc::new(lowered(&policy.limits, version)),
-            grants: Arc::new(policy.grants.clone()),
             config: Arc::new(granted.cloned().collect()),
+            grants: Arc::new(grants),
             policy,
         }
     }

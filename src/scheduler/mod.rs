@@ -22,6 +22,26 @@ const RESCUE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a handler that was asked to cancel may go on before it is stopped.
 pub const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a tick waits after a write that failed.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// The least time between two looks at what is due.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// How many jobs were changed, and how many could not be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Advanced {
+    changed: usize,
+    failed: usize,
+}
+
+impl Advanced {
+    fn add(&mut self, other: Self) {
+        self.changed += other.changed;
+        self.failed += other.failed;
+    }
+}
+
 /// What a tick did and when the next is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
@@ -60,7 +80,7 @@ impl Scheduler {
         let orphans = locked.into_iter().filter(|job| job.state.lease.is_none_or(|lease| lease.host != self.host));
         let rescued = self.advance_all(orphans, &Event::LeaseLost, now);
         self.refill()?;
-        Ok(rescued)
+        Ok(rescued.changed)
     }
 
     /// Does everything that is due at `now`.
@@ -69,13 +89,18 @@ impl Scheduler {
         self.window.set_next_wake(Timestamp(i64::MAX));
         let due = self.store.due(now, DUE_BATCH)?;
         let more_are_due = due.len() == DUE_BATCH;
-        let mut changed = self.wake(due, now);
-        changed += self.rescue(now)?;
+        let mut advanced = self.wake(due, now);
+        advanced.add(self.rescue(now)?);
         self.refill()?;
         let pressed = self.running.press(now, CANCEL_GRACE);
-        let next = if more_are_due { now } else { self.next_wake(now, pressed)? };
+        let next = match self.next_wake(now, pressed)? {
+            _ if advanced.failed > 0 => now.after(AFTER_ERROR),
+            _ if more_are_due => now,
+            // What this tick has changed may not be seen yet; it needs no second look at once.
+            next => next.max(now.after(LOOK_AGAIN)),
+        };
         self.window.set_next_wake(next);
-        Ok(Tick { changed, next })
+        Ok(Tick { changed: advanced.changed, next })
     }
 
     fn next_wake(&self, now: Timestamp, pressed: Option<Timestamp>) -> Result<Timestamp, ReadError> {
@@ -84,17 +109,20 @@ impl Scheduler {
         Ok(wakes.fold(rescue, Timestamp::min))
     }
 
-    fn wake(&self, due: Vec<Job>, now: Timestamp) -> usize {
+    fn wake(&self, due: Vec<Job>, now: Timestamp) -> Advanced {
         let (expired, timely): (Vec<_>, Vec<_>) =
             due.into_iter().partition(|job| job.submission.expires_on.is_some_and(|expires_on| expires_on <= now));
-        self.advance_all(expired, &Event::Expire, now) + self.advance_all(timely, &Event::Timer, now)
+        let mut advanced = self.advance_all(expired, &Event::Expire, now);
+        advanced.add(self.advance_all(timely, &Event::Timer, now));
+        advanced
     }
 
-    /// Jobs whose lease has run out. Their guest is stopped before the lease is given away.
-    fn rescue(&self, now: Timestamp) -> Result<usize, ReadError> {
+    /// Jobs whose lease has run out. Their guest is told to stop first; a lease outlives the wall-clock limit by minutes, so
+    /// that by now there should be none.
+    fn rescue(&self, now: Timestamp) -> Result<Advanced, ReadError> {
         let mut next = self.next_rescue.lock();
         if now < *next {
-            return Ok(0);
+            return Ok(Advanced::default());
         }
         *next = now.after(RESCUE_INTERVAL);
         let lost = |job: &Job| job.state.lease.is_none_or(|lease| lease.until <= now);
@@ -104,19 +132,24 @@ impl Scheduler {
     }
 
     /// Each job in a commit of its own, so that one that somebody else changed does not hold up the others.
-    fn advance_all(&self, jobs: impl IntoIterator<Item = Job>, event: &Event, now: Timestamp) -> usize {
+    fn advance_all(&self, jobs: impl IntoIterator<Item = Job>, event: &Event, now: Timestamp) -> Advanced {
         let pending: Vec<_> = jobs.into_iter().filter_map(|job| self.advance(&job, event, now)).collect();
-        let settled = pending.into_iter().map(|pending| match pending.now() {
-            // Under way in order behind those before it, or written.
-            None | Some(Ok(())) => 1,
-            // Somebody else was first: what they made of the job will be seen in the next tick.
-            Some(Err(CommitError::Conflict { .. })) => 0,
-            Some(Err(error)) => {
-                tracing::error!(%error, "the scheduler could not write");
-                0
+        let mut advanced = Advanced::default();
+        for pending in pending {
+            match pending.now() {
+                // Under way in order behind those before it, or written.
+                None | Some(Ok(())) => advanced.changed += 1,
+                // Somebody else was first: what they made of the job will be seen in the next tick.
+                Some(Err(CommitError::Conflict { .. })) => {}
+                Some(Err(error)) => {
+                    if advanced.failed == 0 {
+                        tracing::error!(%error, "the scheduler could not write");
+                    }
+                    advanced.failed += 1;
+                }
             }
-        });
-        settled.sum()
+        }
+        advanced
     }
 
     fn advance(&self, job: &Job, event: &Event, now: Timestamp) -> Option<Pending> {

@@ -1,6 +1,7 @@
 //! One run of one attempt, from its input to the commit of what came of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -14,6 +15,9 @@ use crate::domain::job::{Event, Job, Outcome, Payload, RunReport, Status};
 use crate::domain::time::Timestamp;
 use crate::sandbox::{Signal, Slice, SliceEnd, SliceReport};
 use crate::store::{CommitError, Pending, ReadError, payload_bytes, put_payload};
+
+/// How long the end of a run waits when there is no room for it; after [`ATTEMPTS`] of these it is left to the rescue.
+const UNTIL_ROOM: Duration = Duration::from_secs(1);
 
 /// How often the end of a run is decided again when somebody steered the job meanwhile.
 const ATTEMPTS: usize = 16;
@@ -62,6 +66,8 @@ impl Worker {
             match commit.await {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Conflict { .. }) => {}
+                // The work is done, so its end is worth waiting for until there is room.
+                Err(CommitError::Full) => tokio::time::sleep(UNTIL_ROOM).await,
                 Err(error) => return Err(error),
             }
             let present = self.store.job(key).map_err(|error| CommitError::Failed(error.to_string().into()))?;

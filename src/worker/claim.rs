@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Worker;
 use super::running::Entered;
 use crate::domain::change::Change;
+use crate::domain::id::JobKey;
 use crate::domain::job::transition::{self, Next};
 use crate::domain::job::{Event, Job};
 use crate::domain::limits::Limits;
@@ -37,6 +38,13 @@ pub struct Claimed {
     pub(super) entered: Entered,
 }
 
+impl Claim {
+    /// The job.
+    pub fn job(&self) -> JobKey {
+        self.next.submission.key()
+    }
+}
+
 impl Worker {
     /// Decides what a ready job meets and commits that. None when the job is no longer ready.
     pub fn claim(&self, job: Job, now: Timestamp) -> Option<Claim> {
@@ -56,7 +64,11 @@ impl Worker {
             return None;
         };
         let next = Job { submission: Arc::clone(submission), state: *state };
-        let run = runnable.map(|runnable| (runnable, self.running.enter((submission.key(), next.state.fence))));
+        let run = match runnable {
+            // The window gave out a job whose claim is not written yet; that claim goes on.
+            Some(runnable) => Some((runnable, self.running.enter((submission.key(), next.state.fence))?)),
+            None => None,
+        };
         let pending = self.store.commit(vec![Change::Advance {
             job: submission.key(),
             expected: job.state.revision,
@@ -78,7 +90,13 @@ impl Worker {
     /// changed the job first: if they left it ready, the feed has put its new form into the window.
     pub async fn claimed(&self, claim: Claim) -> Result<Option<Claimed>, CommitError> {
         match claim.pending.await {
-            Ok(()) => Ok(claim.run.map(|(runnable, entered)| Claimed { job: claim.next, runnable, entered })),
+            Ok(()) => match claim.run {
+                Some((runnable, entered)) => Ok(Some(Claimed { job: claim.next, runnable, entered })),
+                None => {
+                    self.registry.release_if_there(&claim.next);
+                    Ok(None)
+                }
+            },
             Err(CommitError::Conflict { .. }) => {
                 tracing::debug!(job.id = %claim.next.submission.id, "somebody changed the job before its claim");
                 Ok(None)

@@ -12,6 +12,9 @@ use crate::sandbox::Signal;
 /// How many jobs are claimed in one go at most; the store writes them as one group.
 const CLAIM_BATCH: usize = 64;
 
+/// How long a job waits whose claim could not be written.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
+
 /// How many ended runs may wait for their commit. It bounds memory while the disk is slow.
 const UNSETTLED_MAX: usize = 4_096;
 
@@ -103,13 +106,17 @@ impl Pool {
     /// written.
     async fn start(&self, claim: Claim, claim_permit: OwnedSemaphorePermit) {
         let Ok(unsettled_permit) = Arc::clone(&self.unsettled).acquire_owned().await else { return };
-        let (worker, slots) = (Arc::clone(&self.worker), Arc::clone(&self.slots));
+        let (worker, slots, window) = (Arc::clone(&self.worker), Arc::clone(&self.slots), Arc::clone(&self.window));
+        let job = claim.job();
         self.guests.spawn(async move {
             let claimed = match worker.claimed(claim).await {
                 Ok(Some(claimed)) => claimed,
                 Ok(None) => return,
                 Err(error) => {
-                    tracing::error!(%error, "a claim could not be written");
+                    tracing::error!(%error, "a claim could not be written; it is tried again");
+                    // The permit is kept meanwhile, so that a store in trouble does not empty the window.
+                    tokio::time::sleep(AFTER_ERROR).await;
+                    window.reload(job);
                     return;
                 }
             };

@@ -1,13 +1,15 @@
 //! The attempts that this host holds now, and the line to each.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Slot;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::domain::change::Change;
 use crate::domain::id::JobKey;
-use crate::domain::job::Progress;
+use crate::domain::job::{Progress, Status};
 use crate::domain::time::Timestamp;
 use crate::sandbox::{Signal, SignalLine};
 
@@ -26,6 +28,8 @@ pub(crate) type Place = (JobKey, u32);
 #[derive(Default)]
 pub struct Running {
     entries: Mutex<BTreeMap<Place, Entry>>,
+    /// What all were asked for; whoever is entered later hears it, too.
+    of_all: SignalLine,
     signaled: tokio::sync::Notify,
 }
 
@@ -53,11 +57,16 @@ impl Drop for Entered {
 }
 
 impl Running {
-    /// Enters an attempt. Done before its claim is written, so that no wish of a person can miss it.
-    pub(crate) fn enter(self: &Arc<Self>, place: Place) -> Entered {
+    /// Enters an attempt. Done before its claim is written, so that no wish of a person can miss it. None when it is here
+    /// already: then the claim is a second one of the same job, and the line belongs to the first.
+    pub(crate) fn enter(self: &Arc<Self>, place: Place) -> Option<Entered> {
+        let mut entries = self.entries.lock();
+        let Slot::Vacant(slot) = entries.entry(place) else { return None };
         let signals = SignalLine::default();
-        self.entries.lock().insert(place, Entry { signals: signals.clone(), ..Entry::default() });
-        Entered { running: Arc::clone(self), place, signals }
+        signals.raise(self.of_all.signal());
+        slot.insert(Entry { signals: signals.clone(), ..Entry::default() });
+        drop(entries);
+        Some(Entered { running: Arc::clone(self), place, signals })
     }
 
     /// How many there are.
@@ -78,14 +87,28 @@ impl Running {
         keys
     }
 
+    /// Takes the changes of one commit: whoever was told to cancel hears it, even when the caller who told it is gone.
+    pub fn committed(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Advance { job, next, .. } if next.status == Status::Canceling => {
+                    self.raise(*job, Signal::Cancel)
+                }
+                Change::Advance { job, next, .. } if next.status == Status::Pausing => self.raise(*job, Signal::Pause),
+                _ => {}
+            }
+        }
+    }
+
     /// Asks one handler for something.
     pub fn raise(&self, job: JobKey, signal: Signal) {
         self.entries.lock().range(runs_of(job)).for_each(|(_, entry)| entry.signals.raise(signal));
         self.signaled.notify_one();
     }
 
-    /// Asks all handlers for something.
+    /// Asks all handlers for something, those to come included.
     pub fn raise_all(&self, signal: Signal) {
+        self.of_all.raise(signal);
         self.entries.lock().values().for_each(|entry| entry.signals.raise(signal));
     }
 

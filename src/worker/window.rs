@@ -79,7 +79,8 @@ impl Window {
         }
     }
 
-    /// Takes the changes of one commit: what became ready comes in, what is no longer ready goes out.
+    /// Takes the changes of one commit: what became ready comes in. What is no longer ready stays until its claim is
+    /// refused: that is rare, and looking for it would cost every commit.
     pub fn committed(&self, changes: &[Change]) {
         for change in changes {
             match change {
@@ -87,13 +88,18 @@ impl Window {
                     self.offer(Job { submission: submission.clone(), state: (**state).clone() });
                 }
                 Change::Advance { job, next, .. } if next.status == Status::Queued => {
-                    self.inner.lock().unloaded.push(*job);
-                    self.short.notify_one();
+                    self.reload(*job);
                 }
                 Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
                 _ => {}
             }
         }
+    }
+
+    /// Has a job read from the store and offered again, if it is still ready.
+    pub fn reload(&self, job: JobKey) {
+        self.inner.lock().unloaded.push(job);
+        self.short.notify_one();
     }
 
     /// Remembers when the scheduler means to wake.

@@ -39,9 +39,12 @@ impl Host {
         let id = store.next_host();
         let window = Arc::new(Window::new(Lanes::default()));
         let watchers = Arc::<Watchers>::default();
+        let running = Arc::<Running>::default();
         let (fed, told, noted) = (Arc::clone(&window), Arc::clone(&watchers), Arc::clone(ledger));
+        let asked = Arc::clone(&running);
         store.feed(Arc::new(move |changes: &[Change]| {
             noted.lock().observe(changes);
+            asked.committed(changes);
             fed.committed(changes);
             told.committed(changes);
         }));
@@ -49,7 +52,6 @@ impl Host {
         memory.sync();
         let sandbox = ScriptedSandbox::new(Arc::clone(&clock), move |slice| direct(seed, slice));
         let sandbox = Arc::new(sandbox);
-        let running = Arc::<Running>::default();
         let registry = Registry::open(
             Arc::clone(&store),
             Arc::<ScriptedSandbox>::clone(&sandbox),

@@ -46,18 +46,19 @@ impl Blobs {
     pub(super) fn put(&self, bytes: &Bytes) -> io::Result<Digest> {
         let digest = Digest(Sha256::digest(bytes).into());
         let path = self.path(digest);
+        let folder = path.parent().unwrap_or(&self.directory);
         if self.renew(&path)? {
+            // Whoever put it there may not have synced its name yet.
+            sync_directory(folder)?;
+            sync_directory(&self.directory)?;
             return Ok(digest);
         }
         let aside = self.directory.join("tmp").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         let mut file = File::create(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        let folder = path.parent().unwrap_or(&self.directory);
-        if !folder.exists() {
-            std::fs::create_dir_all(folder)?;
-            sync_directory(&self.directory)?;
-        }
+        std::fs::create_dir_all(folder)?;
+        sync_directory(&self.directory)?;
         std::fs::rename(&aside, &path)?;
         sync_directory(folder)?;
         Ok(digest)

@@ -280,7 +280,7 @@ impl Store for SledStore {
             commits: self.shared.commits.load(Ordering::Relaxed),
             fsyncs: self.shared.syncs.load(Ordering::Relaxed),
             disk_bytes: index + self.shared.segments.bytes(),
-            refusing: self.shared.refusing.lock().clone(),
+            refusing: self.shared.failure().map(|why| why.to_string()).or_else(|| self.shared.shortage()),
         }
     }
 
