@@ -5,5 +5,6 @@ mod live;
 mod offline;
 mod program;
 mod project;
+mod store;
 #[path = "../support/mod.rs"]
 mod support;
