@@ -50,16 +50,19 @@ const DURABILITY: &str = "BACKROOM_POWER_DURABILITY";
 
 #[test]
 fn power_cuts_lose_nothing_that_was_acknowledged() {
-    let Some(recording) = Recording::make(Durability::Power) else { return };
     let images = number_from_env("BACKROOM_POWER_IMAGES").unwrap_or(IMAGES);
-    let failures = recording.check(images, &|_| true);
+    let mut failures = Vec::new();
+    for (pace, images) in [(Pace::Usual, images / 2), (Pace::SlowSyncs, images - images / 2)] {
+        let Some(recording) = Recording::make(Durability::Power, pace) else { return };
+        failures.extend(recording.check(images, &|_| true));
+    }
     assert!(failures.is_empty(), "{} of {images} images failed:\n{}", failures.len(), failures.join("\n"));
 }
 
 /// These tests can fail: a store that does not sync before it acknowledges is found out.
 #[test]
 fn power_cuts_without_syncs_are_found_to_lose_commits() {
-    let Some(recording) = Recording::make(Durability::Process) else { return };
+    let Some(recording) = Recording::make(Durability::Process, Pace::Usual) else { return };
     let failures = recording.check(16, &|index| index % 8 == 0);
     let lost = failures.iter().filter(|failure| failure.contains("was acknowledged and is lost")).count();
     assert!(lost > 0, "nothing was lost without syncs, which cannot be: {failures:?}");
@@ -80,12 +83,29 @@ fn seed() -> u64 {
     number_from_env("BACKROOM_SEED").unwrap_or(0x5eed)
 }
 
+/// How quick the disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Usual,
+    /// `fsync` takes its time to begin, `fdatasync` does not: threads run into what others have not synced yet.
+    SlowSyncs,
+}
+
 /// What the traced process did.
 struct Recording {
     trace: Trace,
     /// Its folder, removed with the recording.
     folder: tempfile::TempDir,
     durability: Durability,
+}
+
+impl Pace {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Usual => &[],
+            Self::SlowSyncs => &["-e", "inject=fsync:delay_enter=4000"],
+        }
+    }
 }
 
 /// A moment at which the power may go.
@@ -98,7 +118,7 @@ struct Moment {
 
 impl Recording {
     /// None when it cannot be made here.
-    fn make(durability: Durability) -> Option<Self> {
+    fn make(durability: Durability, pace: Pace) -> Option<Self> {
         if let Err(error) = Command::new("strace").arg("--version").stdout(Stdio::null()).status() {
             let is_required = std::env::var("BACKROOM_REQUIRE_ALL").is_ok_and(|value| value == "1");
             assert!(!is_required, "this test needs strace, which does not start: {error}");
@@ -112,7 +132,9 @@ impl Recording {
         let said = std::fs::File::create(folder.path().join("said")).expect("the folder is ours");
         let started = Instant::now();
         let status = Command::new("strace")
-            .args(["-f", "-qq", "-xx", "-s", "16000000", "-e", &format!("trace={CALLS}"), "-o"])
+            .args(["-f", "-qq", "-xx", "-s", "16000000", "-e", &format!("trace={CALLS}")])
+            .args(pace.arguments())
+            .arg("-o")
             .arg(&text)
             .arg(std::env::current_exe().expect("this program has a path"))
             .args(["--ignored", "--exact", "traced_process", "--nocapture"])
@@ -127,7 +149,7 @@ impl Recording {
         assert!(status.success(), "the traced process failed: {}", last.join("\n"));
         let text = std::fs::read_to_string(&text).expect("the trace is text");
         let trace = Trace::parse(&text);
-        println!("traced {} calls in {:.1} s", trace.calls.len(), started.elapsed().as_secs_f32());
+        println!("traced {} calls in {:.1} s ({pace:?})", trace.calls.len(), started.elapsed().as_secs_f32());
         let recording = Self { trace, folder, durability };
         recording.assert_model_is_right();
         Some(recording)
@@ -157,12 +179,18 @@ impl Recording {
         (call.name == "write" && call.arguments[0] == "2").then(|| call.path(0))
     }
 
-    /// Most of them right behind an acknowledgement, the others before the first one and anywhere.
+    /// Most of them right behind an acknowledgement, the others before the end of a sync, before the first acknowledgement
+    /// and anywhere.
     fn moments(&self, images: u64, random: &mut Random, wanted: &dyn Fn(usize) -> bool) -> Vec<Moment> {
         let is_acknowledgement = |event: Event| self.said(event).is_some_and(|said| said.starts_with("ACK"));
         let events = self.trace.events.iter().enumerate();
         let acknowledged: Vec<_> =
             events.filter(|(_, event)| is_acknowledgement(**event)).map(|(at, _)| at + 1).collect();
+        let is_end_of_sync =
+            |event: &Event| matches!(event, Event::End(call) if self.trace.calls[*call].name == "fsync");
+        let events = self.trace.events.iter().enumerate();
+        // A folder is synced after everything that hangs on the names in it: the moment before is the worst one.
+        let syncs: Vec<_> = events.filter(|(_, event)| is_end_of_sync(event)).map(|(at, _)| at).collect();
         let all = self.trace.events.len() as u64;
         let opened = acknowledged[0] as u64;
         let windows = acknowledged.len() as u64;
@@ -172,6 +200,7 @@ impl Recording {
         while (moments.len() as u64) < images {
             let number = moments.len() as u64;
             let event = match number % 8 {
+                5 => random.pick(&syncs) as u64,
                 6 => random.below(opened),
                 7 => random.below(all),
                 _ => acknowledged[usize::try_from(number * windows / images).expect("an index")] as u64,
@@ -338,6 +367,10 @@ fn number_from_env(name: &str) -> Option<u64> {
 struct Random(u64);
 
 impl Random {
+    fn pick(&mut self, from: &[usize]) -> usize {
+        from[usize::try_from(self.below(from.len() as u64)).expect("an index")]
+    }
+
     fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -116,7 +116,7 @@ fn sync_new(path: &Path) -> io::Result<()> {
 fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
     let index = path.join(INDEX);
     let first = scan::first(&path.join(JOURNAL))?;
-    if !index.join("db").exists() && matches!(first, None | Some(1)) {
+    if !index.exists() && matches!(first, None | Some(1)) {
         return new_tree(path, cache_bytes);
     }
     let why = match open_tree(&index, cache_bytes) {
