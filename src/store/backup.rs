@@ -185,10 +185,11 @@ fn check_blobs(
     named: impl Iterator<Item = Digest>,
     by: impl Fn() -> String,
 ) -> Result<(), BackupError> {
-    for digest in named.filter(|digest| !written.contains(digest)) {
-        return Err(ReadError::Damaged(format!("blob {digest} of {} is missing", by())).into());
+    let mut missing = named.filter(|digest| !written.contains(digest));
+    match missing.next() {
+        None => Ok(()),
+        Some(digest) => Err(ReadError::Damaged(format!("blob {digest} of {} is missing", by())).into()),
     }
-    Ok(())
 }
 
 /// Makes a store of a backup, in a directory that must not hold anything yet. It is there as a whole or not at all.
@@ -258,7 +259,7 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
             END => {
                 let (contents, hash): (Contents, [u8; 32]) = frames.value(&bytes)?;
                 let is_whole = hash == <[u8; 32]>::from(hash_before.finalize()) && contents == found;
-                if !is_whole || frames.input.fill_buf()?.first().is_some() {
+                if !is_whole || !frames.input.fill_buf()?.is_empty() {
                     return Err(frames.damaged("what was read is not what was written".to_owned()));
                 }
                 store.commit(changes).wait()?;
