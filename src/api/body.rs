@@ -6,7 +6,8 @@ use axum::body::{Body, BodyDataStream};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
+use tokio::time::Instant;
 
 use super::error::ApiError;
 use crate::domain::code;
@@ -20,6 +21,12 @@ pub(super) const LARGE_BODY_BYTES_MAX: u64 = 64 << 20;
 /// A sender that is silent for longer is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// How long an ordinary body may take as a whole: a sender that is never silent for long must not hold its place for ever.
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a large body may take as a whole.
+const LARGE_BODY_TIME_MAX: Duration = Duration::from_secs(600);
+
 /// How long the rest of a refused body is read and thrown away, so that the sender gets to see the answer.
 const DISCARD_MAX: Duration = Duration::from_secs(5);
 
@@ -29,13 +36,14 @@ pub(super) struct Chunks {
     announced: Option<u64>,
     read: u64,
     max: u64,
+    deadline: Instant,
 }
 
 impl Chunks {
     /// Begins to read. Fails at once when more is announced than `max` bytes.
     pub(super) async fn open(headers: &HeaderMap, body: Body, max: u64) -> Result<Self, ApiError> {
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let mut chunks = Self { stream: body.into_data_stream(), announced, read: 0, max };
+        let mut chunks = Self::new(body, announced, max);
         match announced {
             Some(bytes) if bytes > max => {
                 // Whoever asked first (`Expect: 100-continue`) has sent nothing yet and hears of it at once.
@@ -48,13 +56,23 @@ impl Chunks {
         }
     }
 
+    fn new(body: Body, announced: Option<u64>, max: u64) -> Self {
+        let deadline = Instant::now() + time_max(max);
+        Self { stream: body.into_data_stream(), announced, read: 0, max, deadline }
+    }
+
     /// The next piece; none at the end of a whole body.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
-        let next = tokio::time::timeout(SILENCE_MAX, self.stream.next()).await;
+        let patience = self.deadline.min(Instant::now() + SILENCE_MAX);
+        let next = tokio::time::timeout_at(patience, self.stream.next()).await;
         let chunk = match next {
             Ok(None) => return Ok(None),
             Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(_))) => return Err(self.cut_off("the connection closed")),
+            Err(_) if patience == self.deadline => {
+                let why = format!("it had not come as a whole after {} seconds", time_max(self.max).as_secs());
+                return Err(self.cut_off(&why));
+            }
             Err(_) => return Err(self.cut_off(&format!("nothing came for {} seconds", SILENCE_MAX.as_secs()))),
         };
         self.read += chunk.len() as u64;
@@ -80,6 +98,13 @@ impl Chunks {
         let _in_time = tokio::time::timeout(DISCARD_MAX, rest).await;
     }
 
+    fn into_body(self) -> Body {
+        Body::from_stream(stream::try_unfold(self, |mut chunks| async move {
+            let next = chunks.next().await.map_err(|error| std::io::Error::other(error.detail().to_owned()))?;
+            Ok::<_, std::io::Error>(next.map(|chunk| (chunk, chunks)))
+        }))
+    }
+
     fn cut_off(&self, why: &str) -> ApiError {
         let announced = self.announced.map(|bytes| format!(" of {bytes}")).unwrap_or_default();
         ApiError::new(code::BODY_CUT_OFF, format!("the body ended after {}{announced} bytes: {why}", self.read))
@@ -89,6 +114,28 @@ impl Chunks {
         let given = self.announced.map(|bytes| format!("the body has {bytes} bytes; ")).unwrap_or_default();
         ApiError::new(code::BODY_TOO_LARGE, format!("{given}at most {} are taken here", self.max))
     }
+}
+
+fn time_max(bytes_max: u64) -> Duration {
+    if bytes_max > BODY_BYTES_MAX { LARGE_BODY_TIME_MAX } else { BODY_TIME_MAX }
+}
+
+/// What a body may be that somebody else reads, such as a form of the console.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BodySize {
+    /// As large as an ordinary request.
+    Ordinary,
+    /// As large as an upload. Its reader bounds its bytes.
+    Large,
+}
+
+/// The same body, which ends with an error when its sender is silent or takes too long.
+pub(crate) fn in_time(body: Body, size: BodySize) -> Body {
+    let max = match size {
+        BodySize::Ordinary => BODY_BYTES_MAX,
+        BodySize::Large => u64::MAX,
+    };
+    Chunks::new(body, None, max).into_body()
 }
 
 /// Reads a whole body of at most `max` bytes.
@@ -103,4 +150,41 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<By
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sender that never stops and is never silent for long.
+    fn trickle() -> Body {
+        Body::from_stream(stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_trickles_is_given_up() {
+        let mut chunks = Chunks::new(trickle(), None, BODY_BYTES_MAX);
+        assert!(chunks.deadline <= Instant::now() + BODY_TIME_MAX);
+        chunks.deadline = Instant::now() + Duration::from_millis(50);
+        let error = loop {
+            match chunks.next().await {
+                Ok(chunk) => assert!(chunk.is_some() && chunks.read < 1_000, "it is read for ever"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code(), code::BODY_CUT_OFF);
+        assert!(error.detail().ends_with("not come as a whole after 60 seconds"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_form_of_the_console_ends_with_an_error_then_too() {
+        let mut chunks = Chunks::new(trickle(), None, u64::MAX);
+        chunks.deadline = Instant::now() + Duration::from_millis(50);
+        assert!(axum::body::to_bytes(chunks.into_body(), usize::MAX).await.is_err());
+        let whole = axum::body::to_bytes(in_time(Body::from("whole"), BodySize::Ordinary), 100).await;
+        assert_eq!(whole.expect("it ends").as_ref(), b"whole");
+    }
 }

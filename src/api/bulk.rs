@@ -8,6 +8,7 @@ use bytes::BytesMut;
 
 use super::body::{Chunks, LARGE_BODY_BYTES_MAX};
 use super::error::ApiError;
+use super::jobs::IDEMPOTENCY_KEY;
 use super::json::{self, JsonFault};
 use super::params::Params;
 use super::view::{BulkView, LineProblem, Problem, SubmitBody};
@@ -44,6 +45,10 @@ pub(super) async fn submit(
     body: Body,
 ) -> Result<(StatusCode, Json<BulkView>), ApiError> {
     Params::of(&uri, &[])?;
+    if headers.contains_key(IDEMPOTENCY_KEY) {
+        let detail = "a bulk submit takes no Idempotency-Key yet: leave the header out, or submit the jobs one by one";
+        return Err(ApiError::field("Idempotency-Key", detail).with_status(StatusCode::BAD_REQUEST));
+    }
     let _turn = state.large_body_turn().await?;
     let mut lines = Lines::new(state.tenant());
     let mut chunks = Chunks::open(&headers, body, LARGE_BODY_BYTES_MAX).await?;

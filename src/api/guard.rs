@@ -19,6 +19,9 @@ use crate::domain::code;
 /// Addresses that answer without a token: they tell nothing about jobs or plug-ins.
 const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", LOGIN];
 
+/// Addresses that are answered however many requests are under way: a busy host lives.
+const ALWAYS_ANSWERED: &[&str] = &["/healthz", "/readyz"];
+
 /// Where the console asks for the token.
 const LOGIN: &str = "/login";
 
@@ -59,7 +62,7 @@ impl Guard {
             let text = origin.to_str().unwrap_or("(not ASCII)");
             let authority = text.split_once("://").and_then(|(_, rest)| rest.parse::<Authority>().ok());
             let is_same = authority.as_ref().is_some_and(|authority| *authority == host);
-            let is_allowed = authority.as_ref().is_some_and(|authority| self.is_allowed(authority.host()));
+            let is_allowed = authority.as_ref().is_some_and(|authority| self.is_allowed_origin(text, authority));
             if !is_same && !is_allowed {
                 return Err(foreign(format!("the Origin header names `{text}`, which is another site than `{host}`")));
             }
@@ -87,8 +90,28 @@ impl Guard {
         }
     }
 
+    /// Whether a name is allowed at any port: whoever can rebind a name can rebind it for every port.
     fn is_allowed(&self, host: &str) -> bool {
-        self.allowed_hosts.iter().any(|name| name.eq_ignore_ascii_case(host))
+        self.allowed_hosts.iter().any(|entry| {
+            let is_name = entry.parse::<Authority>().is_ok_and(|entry| entry.host().eq_ignore_ascii_case(host));
+            is_name || entry.eq_ignore_ascii_case(host)
+        })
+    }
+
+    /// Whether an origin is allowed. An entry with a port allows that port only.
+    fn is_allowed_origin(&self, origin: &str, authority: &Authority) -> bool {
+        let usual = match origin.split_once("://") {
+            Some(("https", _)) => Some(443),
+            Some(("http", _)) => Some(80),
+            _ => None,
+        };
+        let port = authority.port_u16().or(usual);
+        self.allowed_hosts.iter().any(|entry| match entry.parse::<Authority>() {
+            Ok(entry) if entry.port().is_some() => {
+                entry.host().eq_ignore_ascii_case(authority.host()) && entry.port_u16() == port
+            }
+            _ => entry.eq_ignore_ascii_case(authority.host()),
+        })
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
@@ -132,13 +155,53 @@ fn wants_page(request: &Request) -> bool {
 }
 
 /// Lets a request through or answers it.
-pub(super) async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+pub(super) async fn admit(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     if let Err(error) = state.guard().check(&request) {
         let is_for_login = error.code() == code::UNAUTHORIZED && wants_page(&request);
         return if is_for_login { Redirect::to(LOGIN).into_response() } else { error.into_response() };
     }
-    let Ok(_permit) = state.requests().try_acquire_owned() else {
-        return ApiError::new(code::BUSY, "as many requests are under way as this host takes").into_response();
+    if ALWAYS_ANSWERED.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    let turn = match state.turns().request() {
+        Ok(turn) => turn,
+        Err(busy) => return busy.into_response(),
     };
-    next.run(request).await
+    request.extensions_mut().insert(state.turns().large_bodies().clone());
+    request.extensions_mut().insert(turn.clone());
+    let response = next.run(request).await;
+    turn.end();
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_with_a_port_allows_that_port_only() {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 7171));
+        let guard = Guard::new(
+            listen,
+            &["Any.example".to_owned(), "jobs.example:8443".to_owned(), "tls.example:443".to_owned()],
+            None,
+        );
+        for (origin, expected) in [
+            ("https://jobs.example:8443", true),
+            ("https://jobs.example:8444", false),
+            ("https://jobs.example", false),
+            ("https://tls.example", true),
+            ("http://tls.example", false),
+            ("https://any.example:1", true),
+            ("https://evil.example:8443", false),
+        ] {
+            let request = Request::post("/v1/service/resume").header(HOST, "jobs.example:8443").header(ORIGIN, origin);
+            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let is_same = origin == "https://jobs.example:8443";
+            assert_eq!(guard.check_site(&request).is_ok(), expected || is_same, "{origin}");
+            let (_, authority) = origin.split_once("://").expect("an origin");
+            let authority = authority.parse().expect("an authority");
+            assert_eq!(guard.is_allowed_origin(origin, &authority), expected, "{origin}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::header::{
     CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::error::ApiError;
 use super::params::{Params, number_within};
+use super::turns::RequestTurn;
 use super::view::{AttemptView, AttemptsView, JobFacts, JobPageView, JobView, Output, Problem, SubmitBody};
 use super::{ApiState, body, intake, json};
 use crate::app::Host;
@@ -27,7 +28,7 @@ use crate::jobs::{NewJob, Submitted};
 use crate::store::ReadError;
 
 /// The header that makes a repeated submit return the first job.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Tells that a submit was a repeated one.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -63,6 +64,7 @@ const LIST_PARAMS: &[&str] = &["state", "plugin", "handler", "tag", "q", "from",
 )]
 pub(super) async fn submit(
     State(state): State<ApiState>,
+    turn: Option<Extension<RequestTurn>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -74,8 +76,13 @@ pub(super) async fn submit(
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
     let new = intake::new_job(state.tenant(), asked)?;
     let Submitted { job, repeated } = take(&state, new, key).await?;
-    let job = match wait {
-        Some(seconds) => wait_for_end(&state, job, Duration::from_secs(seconds)).await?,
+    let place = wait.and_then(|_| state.turns().wait());
+    let job = match wait.filter(|_| place.is_some()) {
+        Some(seconds) => {
+            // Whoever waits does nothing: others may have the request's place meanwhile.
+            turn.iter().for_each(|turn| turn.end());
+            wait_for_end(&state, job, Duration::from_secs(seconds)).await?
+        }
         None => job,
     };
     let status = match (wait, repeated) {

@@ -1,6 +1,6 @@
 //! The HTTP API: the router, and what every handler of it shares. One file per resource.
 
-mod body;
+pub(crate) mod body;
 mod bulk;
 mod error;
 mod guard;
@@ -15,10 +15,10 @@ mod plugins;
 mod service;
 pub mod session;
 mod stream;
+pub(crate) mod turns;
 pub mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -26,7 +26,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
+use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::Host;
@@ -36,17 +36,7 @@ use crate::domain::id::TenantId;
 pub use error::ApiError;
 pub use guard::Guard;
 
-/// Requests that are answered at a time; further ones are told to come back.
-const REQUESTS_MAX: usize = 512;
-
-/// Uploads and bulk submits that are read at a time; each may hold a large body in memory.
-const LARGE_BODIES_MAX: usize = 4;
-
-/// How long a large body waits for its turn.
-const LARGE_BODY_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Streams of changes that are open at a time.
-const STREAMS_MAX: usize = 256;
+use self::turns::{Turn, Turns};
 
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -55,23 +45,14 @@ pub struct ApiState(Arc<Shared>);
 struct Shared {
     host: Arc<Host>,
     guard: Guard,
-    requests: Arc<Semaphore>,
-    large_bodies: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
+    turns: Turns,
     closing: watch::Sender<bool>,
 }
 
 impl ApiState {
     /// The API of `host` behind `guard`.
     pub fn new(host: Arc<Host>, guard: Guard) -> Self {
-        Self(Arc::new(Shared {
-            host,
-            guard,
-            requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
-            large_bodies: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
-            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            closing: watch::Sender::new(false),
-        }))
+        Self(Arc::new(Shared { host, guard, turns: Turns::default(), closing: watch::Sender::new(false) }))
     }
 
     /// The host behind the API.
@@ -93,8 +74,8 @@ impl ApiState {
         &self.0.guard
     }
 
-    fn requests(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.requests)
+    fn turns(&self) -> &Turns {
+        &self.0.turns
     }
 
     async fn closed(&self) {
@@ -103,16 +84,12 @@ impl ApiState {
         let _closing = closing.wait_for(|closing| *closing).await;
     }
 
-    async fn large_body_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let turn = Arc::clone(&self.0.large_bodies).acquire_owned();
-        let busy = || ApiError::new(code::BUSY, "as many large bodies are being read as this host takes");
-        tokio::time::timeout(LARGE_BODY_PATIENCE, turn).await.map_err(|_| busy())?.map_err(|_| busy())
+    async fn large_body_turn(&self) -> Result<Turn, ApiError> {
+        self.0.turns.large_bodies().turn().await
     }
 
-    fn stream_turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        Arc::clone(&self.0.streams)
-            .try_acquire_owned()
-            .map_err(|_: TryAcquireError| ApiError::new(code::BUSY, "as many streams are open as this host serves"))
+    fn stream_turn(&self) -> Result<Turn, ApiError> {
+        self.0.turns.stream()
     }
 
     /// Does work that may touch the disk apart from the threads that serve requests.

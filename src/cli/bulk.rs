@@ -11,6 +11,7 @@ use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::terminal::Terminal;
 use crate::api::view::{BulkView, SubmitBody};
+use crate::domain::code;
 
 /// How much one request holds at most.
 const CHUNK_LINES: usize = 10_000;
@@ -101,6 +102,7 @@ fn in_line(error: &serde_json::Error) -> String {
 fn explained(error: anyhow::Error, chunk: &Chunk, from_line: usize, taken: usize) -> anyhow::Error {
     let first = chunk.first_line.max(from_line);
     let next = match taken {
+        _ if is_answer_lost(&error) => uncertain(first, chunk.first_line + chunk.lines.len()),
         0 => "nothing was submitted; mend it and submit the file again".to_owned(),
         taken => format!("{taken} jobs of the lines before {first} were taken; go on with --from-line {first}"),
     };
@@ -111,6 +113,31 @@ fn explained(error: anyhow::Error, chunk: &Chunk, from_line: usize, taken: usize
         }
         Err(error) => error.context(Failure { exit: Exit::Failed, ..Failure::bad_input("the submit broke off", next) }),
     }
+}
+
+/// Whether the host may have taken the lines although no answer of it came back.
+fn is_answer_lost(error: &anyhow::Error) -> bool {
+    let is_of_catalogue = |failure: &Failure| failure.code.as_deref() == Some(code::NO_HOST.name);
+    let was_reached = !error.chain().filter_map(|cause| cause.downcast_ref()).any(never_connected);
+    error.downcast_ref().is_some_and(is_of_catalogue) && was_reached
+}
+
+fn never_connected(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::BadUri(_) => true,
+        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => true,
+        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        _ => false,
+    }
+}
+
+fn uncertain(first: usize, end: usize) -> String {
+    format!(
+        "the last {} lines, {first} to {}, may have been taken; see `backroom job list`. Go on with --from-line {first} \
+         if they were not, with --from-line {end} if they were",
+        end - first,
+        end - 1
+    )
 }
 
 /// `line 3: ...` of a request as the line of the file.
@@ -207,6 +234,26 @@ mod tests {
         assert_eq!(error.notes, ["line 12: no plug-in `x` (BR0103)", "something else"]);
         let next = "10 jobs of the lines before 11 were taken; go on with --from-line 11";
         assert_eq!(error.next.as_deref(), Some(next));
+    }
+
+    #[test]
+    fn a_lost_answer_leaves_it_open_whether_the_lines_were_taken() {
+        let next = |error: ureq::Error| {
+            let failure = Failure::new(code::NO_HOST, "no host answers");
+            let error = explained(anyhow::Error::new(error).context(failure), &chunk(), 12, 0);
+            error.downcast::<Failure>().expect("it stays a failure").next.expect("it says what to do")
+        };
+        let io = |kind: std::io::ErrorKind| ureq::Error::Io(kind.into());
+        for lost in [io(std::io::ErrorKind::ConnectionReset), ureq::Error::Timeout(ureq::Timeout::RecvResponse)] {
+            let next = next(lost);
+            assert!(
+                next.starts_with("the last 2 lines, 12 to 13, may have been taken; see `backroom job list`"),
+                "{next}"
+            );
+        }
+        for unsent in [io(std::io::ErrorKind::ConnectionRefused), ureq::Error::HostNotFound] {
+            assert!(next(unsent).starts_with("nothing was submitted"));
+        }
     }
 
     #[test]

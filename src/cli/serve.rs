@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::failure::{Exit, Failure};
 use super::settings::SettingsArgs;
@@ -16,6 +18,12 @@ use crate::config::Settings;
 use crate::domain::code;
 use crate::embedded::open;
 use crate::ui;
+
+/// How long the last answers may take once the store is closed: a client that reads slowly keeps nobody from ending.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// What the process ends with when it is told twice.
+const ENDED_AT_ONCE: i32 = 130;
 
 /// How to serve.
 #[derive(Debug, clap::Args)]
@@ -28,8 +36,9 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(args: &ServeArgs, terminal: Terminal) -> Result<Exit> {
     let settings = args.settings.load()?.settings;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(serve(&settings, terminal))?;
-    Ok(Exit::Done)
+    let served = runtime.block_on(serve(&settings, terminal));
+    runtime.shutdown_timeout(LAST_ANSWERS);
+    served.map(|()| Exit::Done)
 }
 
 async fn serve(settings: &Settings, terminal: Terminal) -> Result<()> {
@@ -45,10 +54,35 @@ async fn serve(settings: &Settings, terminal: Terminal) -> Result<()> {
     terminal.line(&format!("backroom listens on http://{address}  (console: http://{address}/)"))?;
     told_to_end().await?;
     tracing::info!("ending: no new job starts; those under way have {:?}", settings.worker.shutdown_grace);
+    let again = tokio::spawn(end_at_once_when_told_again());
     opened.shut_down(settings.worker.shutdown_grace).await;
     // An error means that the server has ended already; what it ended with comes out below.
     let _already_ended = stop.send(());
-    serving.await?
+    let answered = last_answers(serving, LAST_ANSWERS).await;
+    again.abort();
+    answered
+}
+
+/// Waits for the answers that are under way, within bounds.
+async fn last_answers(serving: JoinHandle<Result<()>>, patience: Duration) -> Result<()> {
+    match tokio::time::timeout(patience, serving).await {
+        Ok(ended) => ended?,
+        Err(_) => {
+            tracing::warn!("some answers were cut off: their readers took longer than {patience:?}");
+            Ok(())
+        }
+    }
+}
+
+/// A second signal means now: whatever is under way is rescued at the next start.
+async fn end_at_once_when_told_again() {
+    match told_to_end().await {
+        Ok(()) => {
+            tracing::warn!("told to end again: ending at once");
+            std::process::exit(ENDED_AT_ONCE);
+        }
+        Err(error) => tracing::warn!("a second signal would not be heard: {error}"),
+    }
 }
 
 /// Binds the address, or says that somebody has it.
@@ -85,4 +119,17 @@ pub(crate) async fn told_to_end() -> Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_does_not_keep_the_host() {
+        let slow = last_answers(tokio::spawn(std::future::pending()), Duration::from_millis(20));
+        slow.await.expect("it is no error");
+        let failed = last_answers(tokio::spawn(async { Err(anyhow::anyhow!("broken")) }), LAST_ANSWERS).await;
+        assert!(failed.is_err(), "an error of the server comes out");
+    }
 }

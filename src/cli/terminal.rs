@@ -49,10 +49,15 @@ impl Terminal {
         out.flush()
     }
 
-    /// Writes a document of the API exactly as it came.
+    /// Writes a document of the API: exactly as it came into a file or a pipe, on a terminal with escapes of JSON for what
+    /// would steer it.
     pub(crate) fn json(self, document: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        out.write_all(document.trim_end().as_bytes())?;
+        let document = document.trim_end();
+        match self.is_terminal {
+            true => out.write_all(escaped_json(document).as_bytes())?,
+            false => out.write_all(document.as_bytes())?,
+        }
         out.write_all(b"\n")?;
         out.flush()
     }
@@ -208,17 +213,37 @@ impl Field {
 pub(crate) fn neutralised(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let steers_direction = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
         match c {
             '\n' | '\t' => safe.push(c),
             '\r' => {}
-            c if c.is_control() || steers_direction => {
+            c if steers(c) => {
                 write!(safe, "{}", c.escape_unicode()).expect("writing to a String does not fail");
             }
             c => safe.push(c),
         }
     }
     safe
+}
+
+/// The same JSON with nothing in it that steers a terminal. All that does so stands in strings, where `\u` may stand for it.
+fn escaped_json(document: &str) -> String {
+    let mut safe = String::with_capacity(document.len());
+    for c in document.chars() {
+        match c {
+            '\n' | '\t' => safe.push(c),
+            c if steers(c) => {
+                write!(safe, "\\u{:04x}", u32::from(c)).expect("writing to a String does not fail");
+            }
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// Whether a terminal does something at this character instead of showing it, or turns the direction of text.
+fn steers(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
 }
 
 fn colours_are_welcome() -> bool {
@@ -279,7 +304,16 @@ fn head(code: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::neutralised;
+    use super::{escaped_json, neutralised};
+
+    #[test]
+    fn json_on_a_terminal_stays_json() {
+        let document = "{\n\t\"a\": \"\u{9b}31m\u{202e}\u{7f}\u{61c} \u{e4}\u{1f980}\"\n}";
+        let safe = escaped_json(document);
+        assert_eq!(safe, "{\n\t\"a\": \"\\u009b31m\\u202e\\u007f\\u061c \u{e4}\u{1f980}\"\n}");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("it is JSON");
+        assert_eq!(read(&safe), read(document));
+    }
 
     #[test]
     fn what_steers_a_terminal_is_shown_as_an_escape() {

@@ -2,6 +2,8 @@
 
 use askama::Template;
 use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -222,14 +224,25 @@ struct List {
     has_jobs: bool,
     has_plugins: bool,
     example_plugin: String,
+    /// Where the host answers.
+    address: String,
 }
 
 /// The page.
-pub(super) async fn show(State(console): State<Console>, Query(asked): Query<Asked>) -> Response {
-    console.page(move |console| list(console, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
+pub(super) async fn show(State(console): State<Console>, headers: HeaderMap, Query(asked): Query<Asked>) -> Response {
+    let address = address(&headers);
+    console.page(move |console| list(console, asked, address).map_err(|trouble| trouble.at(Section::Jobs))).await
 }
 
-fn list(console: &Console, asked: Asked) -> Result<List, Trouble> {
+/// The address by which the browser knows the host; the usual one where it has characters that a shell would obey.
+fn address(headers: &HeaderMap) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-');
+    let given = headers.get(HOST).and_then(|value| value.to_str().ok());
+    let given = given.filter(|host| !host.is_empty() && !host.starts_with('-') && host.chars().all(is_plain));
+    given.unwrap_or("127.0.0.1:7171").to_owned()
+}
+
+fn list(console: &Console, asked: Asked, address: String) -> Result<List, Trouble> {
     let asked = asked.typed();
     let group = match asked.state.as_str() {
         "" => None,
@@ -251,6 +264,7 @@ fn list(console: &Console, asked: Asked) -> Result<List, Trouble> {
         has_jobs: counts != Counts::default(),
         has_plugins: !plugins.is_empty(),
         example_plugin: plugins.first().cloned().unwrap_or_else(|| "NAME".to_owned()),
+        address,
         plugins,
         shell: console.shell(Section::Jobs, "Jobs", After { done: asked.done }),
         asked,
@@ -307,6 +321,21 @@ mod tests {
             let groups = Group::ALL.into_iter().filter(|group| group.statuses().contains(&status)).count();
             assert_eq!(groups, 1, "{status}");
         }
+    }
+
+    #[test]
+    fn the_example_holds_nothing_that_a_shell_obeys() {
+        for (host, expected) in [
+            ("localhost:9", "localhost:9"),
+            ("jobs.example", "jobs.example"),
+            ("a;id.localhost", "127.0.0.1:7171"),
+            ("$(id).localhost", "127.0.0.1:7171"),
+            ("-o.localhost", "127.0.0.1:7171"),
+        ] {
+            let headers = HeaderMap::from_iter([(HOST, host.parse().expect("a value"))]);
+            assert_eq!(address(&headers), expected);
+        }
+        assert_eq!(address(&HeaderMap::new()), "127.0.0.1:7171");
     }
 
     #[test]

@@ -19,15 +19,17 @@ mod trouble;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::HeaderValue;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::middleware::map_response;
+use axum::middleware::{map_request, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use self::sampler::Sampler;
+use crate::api::body::{self, BodySize};
 use crate::app::Host;
 
 /// Scripts, styles and forms of this host only, and no page of another site around it.
@@ -65,8 +67,15 @@ where
         .route("/logout", post(login::forget))
         .route("/console/{asset}", get(assets::show))
         .route("/favicon.ico", get(assets::favicon))
+        .layer(map_request(in_time))
         .layer(map_response(harden))
         .with_state(console)
+}
+
+/// Gives up a form whose sender takes too long.
+async fn in_time(request: Request) -> Request {
+    let size = if request.uri().path() == "/plugins" { BodySize::Large } else { BodySize::Ordinary };
+    request.map(|body| body::in_time(body, size))
 }
 
 async fn harden(mut response: Response) -> Response {

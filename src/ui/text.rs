@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(short_count(4_999_999_999), "4.9G");
         assert_eq!(bytes(1_023), "1023 B");
         assert_eq!(bytes(4_096), "4.0 KiB");
-        assert_eq!(bytes(u64::MAX), "16777216.0 TiB");
+        assert_eq!(bytes(u64::MAX), "16777215.9 TiB");
     }
 
     #[test]

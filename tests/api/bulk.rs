@@ -90,3 +90,14 @@ fn there_are_bounds() {
     assert_eq!(jobs_there(&server), 0);
     assert_snapshot!("nothing", server.post("/v1/jobs/bulk", "\n\n").shown());
 }
+
+#[test]
+fn an_idempotency_key_is_refused_and_not_ignored() {
+    let server = Server::start();
+    let body = b"{\"plugin\":\"echo\"}\n";
+    let answer = server.send("POST", "/v1/jobs/bulk", &[("Idempotency-Key", "k")], body);
+    let problem = answer.json();
+    assert_eq!((answer.status, problem["code"].as_str()), (400, Some("BR0102")), "{}", answer.text());
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("takes no Idempotency-Key yet")));
+    assert_eq!(jobs_there(&server), 0);
+}

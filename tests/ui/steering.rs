@@ -98,6 +98,9 @@ async fn the_service_is_paused_and_resumed() {
     leads_to(&site.post("/service/resume", "").await, "/?done=resumed");
     let ended = site.host.jobs.wait(waiting, PATIENCE).await.expect("it reads");
     assert_eq!(ended.state.status, Status::Succeeded);
+    site.host.set_service(ServiceState::Draining).await.expect("it is kept");
+    assert!(site.get("/").await.text().contains("Resume the service"), "a drained host can be resumed");
+    leads_to(&site.post("/service/resume", "").await, "/?done=resumed");
     refused(&site.post("/service/explode", "").await, 400, "BR0102");
 }
 

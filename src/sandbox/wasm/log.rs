@@ -1,6 +1,7 @@
 //! What a slice logs: the first and the last lines kept, the middle counted, every byte bounded.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,6 +10,10 @@ use super::text;
 
 /// Bytes of one line that are kept.
 const LINE_BYTES: usize = 8 << 10;
+
+/// Lines at the beginning and at the end of one call's text that are looked at. Nothing can stop the guest within a call,
+/// so what lies between is counted only.
+const LINES_AT_AN_END: usize = 4 << 10;
 
 /// Bytes of a panic's message that are kept for the failure.
 const PANIC_BYTES: usize = 2 << 10;
@@ -90,14 +95,25 @@ impl Log {
     /// Adds a message of one or more lines.
     pub(crate) fn message(&mut self, source: Source, context: &str, message: &str) {
         self.written = self.written.saturating_add(message.len() as u64);
-        for line in message.trim_end_matches('\n').split('\n') {
-            self.line(source, context, line);
-        }
+        let message = message.trim_end_matches('\n');
+        let Some(Range { start, end }) = crowd(message.as_bytes()) else {
+            return self.lines(source, context, message);
+        };
+        self.lines(source, context, &message[..start - 1]);
+        self.leave_out(&message.as_bytes()[start..end]);
+        self.lines(source, context, &message[end..]);
     }
 
     /// Adds bytes of standard output or standard error; lines appear when they are complete.
     pub(crate) fn stream(&mut self, source: Source, bytes: &[u8]) {
         self.written = self.written.saturating_add(bytes.len() as u64);
+        let Some(Range { start, end }) = crowd(bytes) else { return self.pieces(source, bytes) };
+        self.pieces(source, &bytes[..start]);
+        self.leave_out(&bytes[start..end]);
+        self.pieces(source, &bytes[end..]);
+    }
+
+    fn pieces(&mut self, source: Source, bytes: &[u8]) {
         let mut open = std::mem::take(self.open_line(source));
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = LINE_BYTES.saturating_sub(open.len());
@@ -166,6 +182,19 @@ impl Log {
         self.line(source, "", line);
     }
 
+    fn lines(&mut self, source: Source, context: &str, text: &str) {
+        text.split('\n').for_each(|line| self.line(source, context, line));
+    }
+
+    /// Counts lines without a look at them. What the tail held before them is left out too, so that the gap is one.
+    fn leave_out(&mut self, lines: &[u8]) {
+        self.head_is_full = true;
+        self.left_out_lines += (self.tail.len() + lines.iter().filter(|byte| **byte == b'\n').count()) as u64;
+        self.left_out_bytes += (self.tail_bytes + lines.len()) as u64;
+        self.tail.clear();
+        self.tail_bytes = 0;
+    }
+
     fn line(&mut self, source: Source, context: &str, line: &str) {
         let offset = self.start.elapsed().as_secs_f64();
         let line = text::neutral(line, LINE_BYTES);
@@ -192,6 +221,14 @@ impl Log {
             self.left_out_bytes += oldest.len() as u64;
         }
     }
+}
+
+/// The whole lines between the first and the last ones of a text; none when there are few.
+fn crowd(text: &[u8]) -> Option<Range<usize>> {
+    let after = |(index, byte): (usize, &u8)| (*byte == b'\n').then_some(index + 1);
+    let start = text.iter().enumerate().filter_map(after).nth(LINES_AT_AN_END - 1)?;
+    let end = text.iter().enumerate().rev().filter_map(after).nth(LINES_AT_AN_END)?;
+    (start < end).then_some(start..end)
 }
 
 /// Reads `thread 'main' panicked at src/lib.rs:12:5:` and the lines of the message that follow.
@@ -256,6 +293,30 @@ mod tests {
         assert!(text.ends_with("line 999"), "{text}");
         assert!(text.contains(" lines ("), "{text}");
         assert!(text.len() < 2_200, "{}", text.len());
+    }
+
+    #[test]
+    fn a_crowd_of_lines_in_one_call_is_counted_and_not_formatted() {
+        let crowd = format!("first{}last", "\n".repeat(4 << 20));
+        for (source, by_stream) in [(Source::Info, false), (Source::Stdout, true)] {
+            let mut log = log(256 << 20);
+            log.message(Source::Info, "", "before");
+            match by_stream {
+                true => log.stream(source, crowd.as_bytes()),
+                false => log.message(source, "", &crowd),
+            }
+            assert_eq!(log.left_out_lines + log.head.lines().count() as u64 + log.tail.len() as u64, {
+                let open = u64::from(!log.stdout.is_empty());
+                (4 << 20) + 2 - open
+            });
+            assert!(log.tail.len() <= LINES_AT_AN_END + 1, "{}", log.tail.len());
+            let text = shown(log);
+            assert!(text.contains("before\n") && text.contains("first\n") && text.ends_with("last"), "{}", text.len());
+            assert!(
+                text.contains("4,186,112 lines (") || text.contains("4,186,113 lines ("),
+                "what was left out is told"
+            );
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use compile::{CHILD_ARGUMENT, CompileSettings, compile_child};
 pub use engine::STACK_BYTES;
@@ -33,7 +33,7 @@ use self::engine::{Engines, Ticker};
 use self::linker::Entry;
 use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport};
 use crate::domain::code;
-use crate::domain::plugin::{Inspection, PluginVersion};
+use crate::domain::plugin::PluginVersion;
 
 /// Compilations at a time: each may take 2 GiB.
 const COMPILERS: usize = 2;
@@ -120,20 +120,19 @@ impl WasmSandbox {
             return Err(Rejection::new(code::BODY_TOO_LARGE, message));
         }
         admit::check_magic(&upload)?;
-        let (inspection, lifted) = self.compile(&upload).await?;
-        let component = lifted.unwrap_or(upload);
-        if admit::digest(&component) != inspection.digest {
-            return Err(broken_compiler("the compiler's process answered about another component"));
-        }
-        Ok(Admitted { inspection, component })
+        let turn = self.compiler_turn().await;
+        self.compile(&turn, upload).await
     }
 
-    /// Compiles in a child process and keeps the result; answers with the component when it was lifted.
-    async fn compile(&self, upload: &[u8]) -> Result<(Inspection, Option<Bytes>), Rejection> {
-        let _turn = self.compilers.acquire().await.expect("the semaphore is never closed");
+    async fn compiler_turn(&self) -> SemaphorePermit<'_> {
+        self.compilers.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// Compiles in a child process and keeps the result, if it is about the component that it was asked about.
+    async fn compile(&self, _turn: &SemaphorePermit<'_>, upload: Bytes) -> Result<Admitted, Rejection> {
         let io = |error: std::io::Error| broken_compiler(&format!("the folder of compiled code: {error}"));
         let workshop = self.cache.workshop().map_err(io)?;
-        tokio::fs::write(workshop.path().join(compile::UPLOAD), upload).await.map_err(io)?;
+        tokio::fs::write(workshop.path().join(compile::UPLOAD), &upload).await.map_err(io)?;
         let (inspection, is_lifted) = match compile::compile(&self.settings.compile, workshop.path()).await? {
             Answer::Compiled { settings, .. } if settings != self.cache.settings() => {
                 return Err(broken_compiler("the program was replaced while it runs; restart the host"));
@@ -143,9 +142,12 @@ impl WasmSandbox {
                 return Err(Rejection::new(code::find(&code).unwrap_or(code::BROKEN_WASM), message));
             }
         };
+        let component = if is_lifted { read_lifted(workshop.path()).await.map_err(io)? } else { upload };
+        if admit::digest(&component) != inspection.digest {
+            return Err(broken_compiler("the compiler's process answered about another component"));
+        }
         self.cache.keep(&inspection.digest, &workshop.path().join(compile::ARTEFACT)).map_err(io)?;
-        let lifted = if is_lifted { Some(read_lifted(workshop.path()).await.map_err(io)?) } else { None };
-        Ok((inspection, lifted))
+        Ok(Admitted { inspection, component })
     }
 
     async fn load(&self, version: &PluginVersion) -> Result<Arc<Entry>, LoadError> {
@@ -164,7 +166,13 @@ impl WasmSandbox {
             let message = format!("the stored component of version {} does not match its digest", version.version);
             return Err(Rejection::new(code::STORE_DAMAGED, message));
         }
-        self.compile(&component).await?;
+        let turn = self.compiler_turn().await;
+        if self.load(version).await.is_ok() {
+            // Another start of the same version compiled it while this one waited for its turn.
+            return Ok(());
+        }
+        self.compile(&turn, component).await?;
+        drop(turn);
         self.load(version).await.map(drop).map_err(|error| broken_compiler(&error.to_string()))
     }
 }
@@ -198,5 +206,48 @@ impl Sandbox for WasmSandbox {
                 Err(error) => SliceReport::of(outcome::host_fault(&error.to_string())),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::domain::id::Digest;
+    use crate::domain::plugin::{Inspection, Shape};
+
+    /// A compiler that answers every upload with the same inspection.
+    fn liar(folder: &Path, digest: Digest, settings: u64) -> PathBuf {
+        let inspection =
+            Inspection { shape: Shape::Command, imports: Vec::new(), exports: Vec::new(), digest, bytes: 8 };
+        let answer =
+            serde_json::to_string(&Answer::Compiled { inspection, lifted: false, settings }).expect("plain data");
+        let program = folder.join("liar");
+        let text = format!("#!/bin/sh\necho code > \"$2/{}\"\necho '{answer}'\n", compile::ARTEFACT);
+        std::fs::write(&program, text).expect("it can be written");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("it can be made a program");
+        program
+    }
+
+    #[tokio::test]
+    async fn code_of_another_component_is_not_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let upload = Bytes::from_static(b"\0asm\x0d\0\x01\0");
+        let other = admit::digest(b"another component");
+        let settings = |program| {
+            let compile = CompileSettings { program, wall: std::time::Duration::from_secs(20) };
+            WasmSettings::new(folder.path(), 1, compile)
+        };
+        let mut sandbox = WasmSandbox::new(settings(PathBuf::new())).expect("it starts");
+        sandbox.settings = settings(liar(folder.path(), other, sandbox.cache.settings()));
+        let rejection = sandbox.admit(upload.clone()).await.err().expect("it is refused");
+        assert!(rejection.message.contains("about another component"), "{}", rejection.message);
+        let kept = || std::fs::read_dir(folder.path().join("compiled")).expect("the folder").count();
+        assert_eq!(kept(), 0, "the artefact was kept");
+
+        sandbox.settings = settings(liar(folder.path(), admit::digest(&upload), sandbox.cache.settings()));
+        sandbox.admit(upload).await.expect("it is about the same component");
+        assert_eq!(kept(), 1);
     }
 }

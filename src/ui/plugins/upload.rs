@@ -1,11 +1,12 @@
 //! Takes a component from the upload form.
 
 use axum::extract::multipart::{Multipart, MultipartError, MultipartRejection};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
+use crate::api::turns::LargeBodies;
 use crate::config::{Manifest, parse_manifest};
 use crate::domain::code;
 use crate::domain::id::{InvalidName, PluginName, TenantId, VersionName};
@@ -38,9 +39,16 @@ pub(in crate::ui) fn body_limit() -> DefaultBodyLimit {
 /// Takes the form and leads to the plug-in.
 pub(in crate::ui) async fn upload(
     State(console): State<Console>,
+    large_bodies: Option<Extension<LargeBodies>>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Response {
+    // The guard in front of the console hands the places on; they are the same as those of the API.
+    let turn = match &large_bodies {
+        Some(Extension(places)) => Some(places.turn().await),
+        None => None,
+    };
     let uploaded = match form {
+        _ if matches!(turn, Some(Err(_))) => Err(busy()),
         Ok(form) => install(&console, form).await,
         Err(error) => Err(Trouble::field(error.to_string())),
     };
@@ -82,8 +90,17 @@ fn refused(error: MultipartError) -> Trouble {
         StatusCode::PAYLOAD_TOO_LARGE => {
             Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, code::BODY_TOO_LARGE, "A component has at most 64 MiB.")
         }
+        // The sender broke off or took too long; the host is not at fault.
+        status if status.is_server_error() => {
+            Trouble::new(StatusCode::BAD_REQUEST, code::BODY_CUT_OFF, error.body_text())
+        }
         status => Trouble::new(status, code::BODY_CUT_OFF, error.body_text()),
     }
+}
+
+fn busy() -> Trouble {
+    let message = "As many large bodies are being read as this host takes.";
+    Trouble::new(StatusCode::SERVICE_UNAVAILABLE, code::BUSY, message)
 }
 
 /// What the form says and what its manifest says must agree; either may leave the name and the version to the other.
