@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub struct Host {
+pub(crate) struct Host {
     process: Child,
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl Host {
     /// Starts a host on a free port of loopback and waits until it says where it listens.
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_backroom"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.join("data"))
@@ -29,14 +29,14 @@ impl Host {
         Self { process, address }
     }
 
-    pub fn upload(&self, name: &str, component: &Path) {
+    pub(crate) fn upload(&self, name: &str, component: &Path) {
         let bytes = std::fs::read(component).expect("the component is built");
         let url = format!("{}/v1/plugins/{name}/versions/1.0.0", self.address);
         let answer = agent().put(url).header("content-type", "application/wasm").send(&bytes[..]);
         assert_eq!(answer.expect("the host answers").status(), 201);
     }
 
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let mut answer = agent().get(format!("{}{path}", self.address)).call().expect("the host answers");
         answer.body_mut().read_json().expect("the answer is JSON")
     }
@@ -51,7 +51,7 @@ impl Drop for Host {
 }
 
 /// The identity of the job, or none when the host died before it answered.
-pub fn submit(address: &str, key: &str) -> Option<String> {
+pub(crate) fn submit(address: &str, key: &str) -> Option<String> {
     let request = agent().post(format!("{address}/v1/jobs"));
     let request = request.header("content-type", "application/json").header("idempotency-key", key);
     let mut answer = request.send(json!({ "plugin": "echo", "input": key }).to_string()).ok()?;
@@ -60,14 +60,14 @@ pub fn submit(address: &str, key: &str) -> Option<String> {
 }
 
 /// The identities of the jobs, or none when the host died before it answered.
-pub fn submit_bulk(address: &str, body: &str) -> Option<Vec<String>> {
+pub(crate) fn submit_bulk(address: &str, body: &str) -> Option<Vec<String>> {
     let request = agent().post(format!("{address}/v1/jobs/bulk")).header("content-type", "application/x-ndjson");
     let answer: Value = request.send(body).ok()?.body_mut().read_json().ok()?;
     answer["ids"].as_array()?.iter().map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
 /// Runs `backroom store verify` on the store of a dead host.
-pub fn verify_store(folder: &Path) {
+pub(crate) fn verify_store(folder: &Path) {
     let data = folder.join("data");
     let verified =
         Command::new(env!("CARGO_BIN_EXE_backroom")).args(["store", "verify"]).arg("--data").arg(data).output();

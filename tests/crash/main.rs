@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use host::Host;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// How often the host is killed when nothing else is asked for.
 const ROUNDS: u64 = 20;
@@ -157,7 +157,7 @@ fn assert_finished_once(host: &Host, id: &str) {
     assert_eq!(job["state"], "succeeded", "{job}");
     let attempts = host.get(&format!("/v1/jobs/{id}/attempts"));
     let ends: Vec<_> = attempts["attempts"].as_array().expect("a list").iter().map(|run| run["end"].clone()).collect();
-    let succeeded = ends.iter().filter(|end| **end == Value::from("succeeded")).count();
+    let succeeded = ends.iter().filter(|end| **end == "succeeded").count();
     assert_eq!(succeeded, 1, "job {id} was finished more than once: {ends:?}");
     assert_eq!(job["runs"], ends.len(), "every run is a row (I11): {attempts}");
 }

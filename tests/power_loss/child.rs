@@ -41,7 +41,7 @@ pub(crate) fn settings(path: &Path, durability: Durability) -> SledSettings {
         cache_bytes: 8 << 20,
         min_free_bytes: 0,
         segment_bytes: 32 << 10,
-        checkpoint_bytes: 64 << 10,
+        checkpoint_bytes: 45_000,
         keep_journal_bytes: 0,
         ..SledSettings::new(path)
     }

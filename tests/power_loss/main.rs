@@ -68,8 +68,8 @@ fn power_cuts_without_syncs_are_found_to_lose_commits() {
     assert!(lost > 0, "nothing was lost without syncs, which cannot be: {failures:?}");
 }
 
+/// The process that the other tests trace; without their folder it has nothing to do.
 #[test]
-#[ignore = "the process that the other tests trace"]
 fn traced_process() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let durability = match std::env::var(DURABILITY).as_deref() {
@@ -137,7 +137,7 @@ impl Recording {
             .arg("-o")
             .arg(&text)
             .arg(std::env::current_exe().expect("this program has a path"))
-            .args(["--ignored", "--exact", "traced_process", "--nocapture"])
+            .args(["--exact", "traced_process", "--nocapture"])
             .env(FOLDER, &data)
             .env(DURABILITY, durability.word())
             .stdout(Stdio::null())
@@ -299,7 +299,7 @@ impl Case {
     fn check(self) -> Option<String> {
         let folder = memory_folder();
         self.image.write_to(folder.path());
-        let (answer, answered) = mpsc::channel();
+        let (answer, answered) = mpsc::sync_channel(1);
         let (path, known) = (folder.path().join("store"), self.known);
         let look = std::thread::spawn(move || {
             let complaints = look_twice(&path, known);

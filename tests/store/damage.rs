@@ -150,8 +150,7 @@ fn an_unfinished_snapshot_does_not_keep_it_from_opening() {
 fn a_damaged_snapshot_loses_nothing() {
     let image = Image::killed(50);
     drop(image.open().expect("it opens"));
-    let is_snapshot =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap."));
+    let is_snapshot = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap."));
     let snapshots: Vec<_> = files(&image.path().join("index"), "").into_iter().filter(is_snapshot).collect();
     assert!(!snapshots.is_empty(), "the test needs a snapshot");
     for snapshot in snapshots {

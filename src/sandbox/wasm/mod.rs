@@ -241,7 +241,7 @@ mod tests {
         };
         let mut sandbox = WasmSandbox::new(settings(PathBuf::new())).expect("it starts");
         sandbox.settings = settings(liar(folder.path(), other, sandbox.cache.settings()));
-        let rejection = sandbox.admit(upload.clone()).await.err().expect("it is refused");
+        let rejection = sandbox.admit(upload.clone()).await.expect_err("it is refused");
         assert!(rejection.message.contains("about another component"), "{}", rejection.message);
         let kept = || std::fs::read_dir(folder.path().join("compiled")).expect("the folder").count();
         assert_eq!(kept(), 0, "the artefact was kept");

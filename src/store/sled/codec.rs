@@ -69,6 +69,7 @@ fn checked<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a [u8], Malforme
 
 /// One record of a journal frame.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, while the journal is replayed")]
 pub(super) enum Record {
     /// A change of a commit.
     Change(Change),

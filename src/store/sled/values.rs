@@ -8,6 +8,9 @@ use super::codec::Malformed;
 use super::keys;
 use crate::store::ReadError;
 
+/// A key and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// Longer values are cut into parts: a leaf of the tree stays small (design section 6).
 const VALUE_BYTES_MAX: usize = 4096;
 
@@ -149,7 +152,7 @@ impl<'a> Values<'a> {
     }
 
     /// The last entry of the keyspace of `key` that is not behind `key`, with its whole value.
-    pub(super) fn floor(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, ReadError> {
+    pub(super) fn floor(&self, key: &[u8]) -> Result<Option<Pair>, ReadError> {
         let keyspace = Bound::Included(key[..1].to_vec());
         match self.descending(keyspace, Bound::Included(key.to_vec())).next() {
             None => Ok(None),

@@ -42,11 +42,11 @@ pub(in crate::store::sled) enum ScanError {
     },
 }
 
+/// Is given each group's number and bytes, and may refuse them with the reason.
+type Visit<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), String>;
+
 /// Reads every frame in order and shows it to `visit`, as number and payload.
-pub(in crate::store::sled) fn scan(
-    directory: &Path,
-    visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>,
-) -> Result<Found, ScanError> {
+pub(in crate::store::sled) fn scan(directory: &Path, visit: Visit<'_>) -> Result<Found, ScanError> {
     let mut files = segment::list(directory)?;
     let mut found = Found::default();
     drop_unstarted(&mut files)?;

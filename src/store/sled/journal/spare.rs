@@ -81,6 +81,8 @@ impl Spares {
         let (from, file) = match spare {
             Some(from) => {
                 let file = OpenOptions::new().read(true).write(true).open(&from)?;
+                // It may have been a segment until a moment ago: its old name must not come back with new first bytes.
+                segment::sync_directory(&self.directory)?;
                 (from, file)
             }
             None => {
