@@ -219,8 +219,9 @@ impl Disk {
             }),
             "sync_file_range" => {}
             "mmap" => assert!(
-                !(call.has_flag(2, "PROT_WRITE") && call.has_flag(3, "MAP_SHARED"))
-                    || !self.open.contains_key(&call.arguments[4].parse().unwrap_or(-1)),
+                !(call.has_flag(2, "PROT_WRITE")
+                    && call.has_flag(3, "MAP_SHARED")
+                    && self.open.contains_key(&call.arguments[4].parse().unwrap_or(-1))),
                 "a shared mapping writes without calls"
             ),
             other => panic!("{other} is traced, but its effect is not known"),
