@@ -154,3 +154,40 @@ impl Running {
 fn runs_of(job: JobKey) -> std::ops::RangeInclusive<Place> {
     (job, 0)..=(job, u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{Sequence, TenantId};
+    use crate::domain::job::JobState;
+
+    const PLACE: Place = (JobKey { tenant: TenantId::DEFAULT, sequence: Sequence(7) }, 1);
+
+    #[test]
+    fn a_second_claim_of_a_run_leaves_the_line_of_the_first_alone() {
+        let running = Arc::<Running>::default();
+        let first = running.enter(PLACE).expect("nobody is there yet");
+        assert!(running.enter(PLACE).is_none());
+        running.raise(PLACE.0, Signal::Cancel);
+        assert_eq!(first.signals().signal(), Signal::Cancel);
+        drop(first);
+        assert!(running.is_empty());
+    }
+
+    #[test]
+    fn who_enters_after_a_shutdown_was_raised_hears_it() {
+        let running = Arc::<Running>::default();
+        running.raise_all(Signal::Shutdown);
+        let late = running.enter(PLACE).expect("nobody is there yet");
+        assert_eq!(late.signals().signal(), Signal::Shutdown);
+    }
+
+    #[test]
+    fn a_canceling_commit_reaches_the_handler_whoever_made_it() {
+        let running = Arc::<Running>::default();
+        let entered = running.enter(PLACE).expect("nobody is there yet");
+        let next = Box::new(JobState { status: Status::Canceling, ..JobState::default() });
+        running.committed(&[Change::Advance { job: PLACE.0, expected: 1, next, earlier_run: None }]);
+        assert_eq!(entered.signals().signal(), Signal::Cancel);
+    }
+}
