@@ -149,6 +149,7 @@ impl SledStore {
             standings,
             recorded,
             since_checkpoint: 0,
+            checkpointed_at: std::time::Instant::now(),
             frame: Vec::new(),
             room_seen: None,
         };

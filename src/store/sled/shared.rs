@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use tokio::sync::oneshot;
@@ -115,14 +116,16 @@ impl Shared {
         pending
     }
 
-    /// Waits for work; none when the store is closed and everything is done.
-    pub(super) fn take_requests(&self) -> Option<Vec<Request>> {
+    /// Waits for work, at most for `patience`: then it is empty. None when the store is closed and everything is done.
+    pub(super) fn take_requests(&self, patience: Duration) -> Option<Vec<Request>> {
         let mut queue = self.queue.lock();
         while queue.requests.is_empty() {
             if queue.is_closed {
                 return None;
             }
-            self.wake.wait(&mut queue);
+            if self.wake.wait_for(&mut queue, patience).timed_out() {
+                break;
+            }
         }
         Some(std::mem::take(&mut queue.requests))
     }

@@ -27,6 +27,9 @@ const GROUP_BYTES: usize = 4 << 20;
 /// The tree is written when this many entries wait for it. Each batch costs the tree two writes to its log and a wake-up of
 /// all its threads, more than a hundred entries do; too many at once would hold up the next group for milliseconds.
 const ENTRIES_AHEAD: usize = 512;
+/// A checkpoint is made at the latest so long after the last, when anything was written since: what an idle host has deleted
+/// goes, too.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 /// How often the room on the disk is looked at.
 const ROOM_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -39,6 +42,7 @@ pub(super) struct Writer {
     /// The jobs that the last checkpoint found running.
     pub(super) recorded: Vec<JobKey>,
     pub(super) since_checkpoint: u64,
+    pub(super) checkpointed_at: Instant,
     pub(super) frame: Vec<u8>,
     pub(super) room_seen: Option<Instant>,
 }
@@ -69,7 +73,7 @@ impl Writer {
     /// Writes groups until the store is closed.
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        while let Some(requests) = shared.take_requests() {
+        while let Some(requests) = shared.take_requests(CHECKPOINT_INTERVAL) {
             self.write(requests);
         }
         if shared.failure().is_none() {
@@ -116,8 +120,9 @@ impl Writer {
     /// memory, and a replay finds it in the journal.
     fn write_tree(&mut self) -> Result<(), GroupError> {
         let broken = |error: std::io::Error| GroupError::Broken(error.to_string());
-        let wants_checkpoint =
-            self.since_checkpoint >= self.shared.settings.checkpoint_bytes && self.checkpointer.is_idle();
+        let is_long_ago = self.checkpointed_at.elapsed() >= CHECKPOINT_INTERVAL && self.since_checkpoint > 0;
+        let is_much = self.since_checkpoint >= self.shared.settings.checkpoint_bytes;
+        let wants_checkpoint = (is_much || is_long_ago) && self.checkpointer.is_idle();
         let shared = Arc::clone(&self.shared);
         if !wants_checkpoint && shared.live.read().ahead.len() < ENTRIES_AHEAD {
             return Ok(());
@@ -137,6 +142,7 @@ impl Writer {
         shared.tree.apply_batch(batch).map_err(|error| GroupError::Broken(error.to_string()))?;
         if wants_checkpoint {
             self.since_checkpoint = 0;
+            self.checkpointed_at = Instant::now();
             self.checkpointer.start(lsn);
         }
         Ok(())
