@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::domain::change::Change;
 use crate::domain::id::{JobKey, PluginName, TenantId};
+use crate::domain::job::Status;
 use crate::domain::time::Timestamp;
 
 /// What the guards ask of a store.
@@ -125,4 +126,9 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
         }
         Change::PutService(_) | Change::StartHost(_) => true,
     })
+}
+
+/// Whether a commit is nothing but claims, for which nobody has to wait (design section 6).
+pub(super) fn is_claim(changes: &[Change]) -> bool {
+    changes.iter().all(|change| matches!(change, Change::Advance { next, .. } if next.status == Status::Running))
 }

@@ -14,8 +14,8 @@ use parking_lot::{Mutex, RwLock};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
-use self::tables::{Tables, is_claim};
-use super::guard::{self, Verdict};
+use self::tables::Tables;
+use super::guard::{self, Verdict, is_claim};
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{Digest, HostId, JobKey, PluginName, QueueName, Sequence, TenantId};

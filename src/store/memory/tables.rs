@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{HostId, JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, JobState, Run, StateCode, Status};
+use crate::domain::job::{Job, JobState, Run, StateCode};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, JobQuery, Page};
 use crate::domain::service::ServiceState;
@@ -213,9 +213,4 @@ impl Facts for Tables {
 fn ready_place(job: &Job) -> (Reverse<i8>, u64, TenantId) {
     let key = job.submission.key();
     (Reverse(job.submission.priority), key.sequence.0, key.tenant)
-}
-
-/// Whether a commit holds nothing but claims. Claims are written, not waited for: a power cut may take them back.
-pub(super) fn is_claim(changes: &[Change]) -> bool {
-    changes.iter().all(|change| matches!(change, Change::Advance { next, .. } if next.status == Status::Running))
 }

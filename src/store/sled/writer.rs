@@ -17,9 +17,8 @@ use super::values::Values;
 use super::{Durability, codec::Parts};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{JobKey, PluginName, TenantId};
-use crate::domain::job::Status;
 use crate::domain::time::Timestamp;
-use crate::store::guard::{self, Facts, Verdict};
+use crate::store::guard::{self, Facts, Verdict, is_claim};
 use crate::store::{CommitError, ReadError};
 
 /// A group takes no further commit beyond this many bytes.
@@ -316,11 +315,6 @@ impl Writer {
 
 fn unreadable(error: ReadError) -> CommitError {
     CommitError::Failed(Arc::from(error.to_string()))
-}
-
-/// Whether a commit is nothing but claims, for which nobody has to wait (design section 6).
-fn is_claim(changes: &[Change]) -> bool {
-    changes.iter().all(|change| matches!(change, Change::Advance { next, .. } if next.status == Status::Running))
 }
 
 /// Notes what a change makes of its job.
