@@ -49,27 +49,9 @@ fn advance(sequence: u64, next: JobState) -> Change {
 }
 
 fn submission(sequence: u64) -> Submission {
-    Submission {
-        id: JobId::new(NOW, Sequence(sequence), 3),
-        tenant: TenantId::DEFAULT,
-        job_type: JobType::HANDLER,
-        name: None,
-        plugin: PluginName::new("no-op").expect("it is a name"),
-        handler: HandlerName::default_handle(),
-        input: Payload::Inline(vec![b'x'; 128].into()),
-        args: Vec::new(),
-        env: Vec::new(),
-        queue: QueueName::default_queue(),
-        priority: 0,
-        created_on: NOW,
-        created_by: None,
-        not_before: None,
-        expires_on: None,
-        correlation_id: None,
-        depth: 0,
-        tags: Vec::new(),
-        max_attempts: None,
-    }
+    let id = JobId::new(NOW, Sequence(sequence), 3);
+    let plugin = PluginName::new("no-op").expect("it is a name");
+    Submission { input: Payload::Inline(vec![b'x'; 128].into()), ..Submission::new(id, plugin, NOW) }
 }
 
 fn claimed() -> JobState {

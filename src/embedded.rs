@@ -47,6 +47,7 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
         sandbox: Arc::new(sandbox),
         clock: Arc::new(SystemClock),
         policies: settings.policies(),
+        admission: settings.admission(),
         pool: PoolSettings { ahead: settings.worker.ahead, ..PoolSettings::new(settings.worker.concurrency) },
         guests: guests.handle().clone(),
         salt: RandomState::new().hash_one("the identities of this host's jobs"),

@@ -114,7 +114,9 @@ fn status_of(code: Code) -> StatusCode {
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
         code::FOREIGN_ORIGIN => StatusCode::FORBIDDEN,
         code::UNKNOWN_PLUGIN | code::UNKNOWN_JOB | code::UNKNOWN_PATH | code::UNKNOWN_VERSION => StatusCode::NOT_FOUND,
-        code::WRONG_STATE | code::VERSION_EXISTS | code::PLUGIN_IN_USE | code::MISSING_GRANT => StatusCode::CONFLICT,
+        code::WRONG_STATE | code::DUPLICATE_JOB | code::VERSION_EXISTS | code::PLUGIN_IN_USE | code::MISSING_GRANT => {
+            StatusCode::CONFLICT
+        }
         code::BODY_TOO_LARGE | code::INPUT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         code::BUSY | code::STORE_FAILED => StatusCode::SERVICE_UNAVAILABLE,
         code::DISK_FULL => StatusCode::INSUFFICIENT_STORAGE,
@@ -151,6 +153,9 @@ impl From<Unfit> for ApiError {
             Unfit::UnknownPlugin { .. } => Self::new(code::UNKNOWN_PLUGIN, detail).with_next("backroom plugin list"),
             Unfit::UnknownHandler { plugin, .. } => {
                 Self::new(code::UNKNOWN_HANDLER, detail).with_next(format!("backroom plugin show {plugin}"))
+            }
+            Unfit::UnknownVersion { plugin, .. } => {
+                Self::new(code::UNKNOWN_VERSION, detail).with_next(format!("backroom plugin show {plugin}"))
             }
             Unfit::InputTooLarge { .. } => Self::new(code::INPUT_TOO_LARGE, detail),
         }
@@ -192,6 +197,13 @@ impl From<SubmitError> for ApiError {
                 Self::new(code::UNKNOWN_JOB, detail).with_next("Use a new Idempotency-Key to submit it again.")
             }
             SubmitError::BadKey { .. } => Self::field("Idempotency-Key", detail),
+            SubmitError::UnknownTie { field, .. } => Self::field(field, detail).with_next("backroom job list"),
+            SubmitError::ClosedBatch { job } => {
+                Self::field("batch", detail).with_next(format!("backroom job show {job}"))
+            }
+            SubmitError::Duplicate { job, .. } => {
+                Self::new(code::DUPLICATE_JOB, detail).with_next(format!("backroom job show {job}"))
+            }
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
         }

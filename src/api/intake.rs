@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::json::{JsonFault, unknown_name};
 use super::view::SubmitBody;
 use crate::domain::id::{HandlerName, InvalidName, PluginName, QueueName, TenantId};
+use crate::domain::job::Ties;
 use crate::domain::time::Timestamp;
 use crate::jobs::NewJob;
 
@@ -66,6 +67,11 @@ pub(super) fn new_job(tenant: TenantId, body: SubmitBody) -> Result<NewJob, Json
         tags,
         max_attempts: max_attempts.map(attempts).transpose()?,
         by: Some(CALLER.to_owned()),
+        version: None,
+        deadline: None,
+        auto_delete: false,
+        ties: Ties::default(),
+        parent: None,
     })
 }
 

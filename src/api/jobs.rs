@@ -24,7 +24,7 @@ use crate::domain::id::{HandlerName, JobId, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, Payload, Run, Status};
 use crate::domain::query::{JobFilter, JobQuery, Page};
 use crate::domain::time::Timestamp;
-use crate::jobs::{NewJob, Submitted};
+use crate::jobs::{Command, NewJob, Order, Submitted};
 use crate::store::ReadError;
 
 /// The header that makes a repeated submit return the first job.
@@ -192,6 +192,7 @@ fn list_query(tenant: TenantId, params: &Params) -> Result<JobQuery, ApiError> {
         text: params.text("q").map(str::to_owned),
         created_from: params.read("from", point_in_time)?,
         created_before: params.read("before", point_in_time)?,
+        ..JobFilter::default()
     };
     let limit = params.read("limit", |text| number_within(text, 1, PAGE_JOBS_MAX))?.unwrap_or(PAGE_JOBS);
     let limit = usize::try_from(limit).unwrap_or(1);
@@ -430,7 +431,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<JobView>, ApiError> {
     Params::of(&uri, &[])?;
     let id = job_id(&id)?;
-    let canceled = state.host().jobs.cancel(state.tenant(), id, intake::CALLER).await;
+    let canceled = state.host().jobs.steer(state.tenant(), id, &Command::new(Order::Cancel, intake::CALLER)).await;
     let job = canceled.map_err(|error| steered(id, error))?;
     Ok(Json(shown(&state, job).await?))
 }
@@ -456,7 +457,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     Params::of(&uri, &[])?;
     let id = job_id(&id)?;
-    let deleted = state.host().jobs.delete(state.tenant(), id).await;
+    let deleted = state.host().jobs.steer(state.tenant(), id, &Command::new(Order::Delete, intake::CALLER)).await;
     deleted.map_err(|error| steered(id, error))?;
     Ok(StatusCode::NO_CONTENT)
 }

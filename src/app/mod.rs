@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
+use crate::domain::admission::AdmissionPolicy;
 use crate::domain::change::Change;
 use crate::domain::id::HostId;
 use crate::domain::service::ServiceState;
@@ -16,8 +17,8 @@ use crate::jobs::{Jobs, Watchers};
 use crate::registry::{Policies, Registry};
 use crate::sandbox::Sandbox;
 use crate::scheduler::Scheduler;
-use crate::store::{CommitError, ReadError, Store, StoreStats};
-use crate::worker::{Lanes, Pool, PoolSettings, Running, Window, Worker};
+use crate::store::{CommitError, News, ReadError, Store, StoreStats};
+use crate::worker::{Advance, Identities, Pool, PoolSettings, Running, Window, Worker};
 
 /// What a host is made of.
 pub struct Parts {
@@ -29,6 +30,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What the operator has set for plug-ins.
     pub policies: Policies,
+    /// What may start, by queue and by plug-in.
+    pub admission: AdmissionPolicy,
     /// How many attempts run at a time.
     pub pool: PoolSettings,
     /// The runtime that guests run on, apart from everything else.
@@ -77,17 +80,26 @@ impl Host {
     /// Starts a host: takes over the store, rescues what an earlier host left, and begins to run jobs. Must be called
     /// within a Tokio runtime, which the loops run on.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { store, sandbox, clock, policies, pool, guests, salt } = parts;
+        let Parts { store, sandbox, clock, policies, admission, pool, guests, salt } = parts;
         let id = store.next_host();
-        let window = Arc::new(Window::new(Lanes::default()));
+        let window = Arc::new(Window::new(admission, Arc::clone(&clock)));
         let watchers = Arc::<Watchers>::default();
         let running = Arc::<Running>::default();
-        feed(&store, &window, &watchers, &running);
-        store.commit(vec![Change::StartHost(id)]).await?;
         let registry = Registry::open(Arc::clone(&store), Arc::clone(&sandbox), Arc::clone(&clock), policies)?;
         let registry = Arc::new(registry);
-        let scheduler =
-            Scheduler::new(Arc::clone(&store), Arc::clone(&registry), Arc::clone(&running), Arc::clone(&window), id);
+        hold_what_is_paused(&*store, &registry, &window)?;
+        feed(&store, Heard { registry: &registry, window: &window, watchers: &watchers, running: &running });
+        store.commit(vec![Change::StartHost(id)]).await?;
+        let identities = Identities::new(Arc::clone(&store), salt);
+        let advance = Advance::new(Arc::clone(&store), identities.clone());
+        let scheduler = Scheduler::new(
+            Arc::clone(&store),
+            Arc::clone(&registry),
+            Arc::clone(&running),
+            Arc::clone(&window),
+            advance.clone(),
+            id,
+        );
         let started_on = clock.now();
         let rescued = scheduler.recover(started_on)?;
         let worker = Worker::new(
@@ -96,6 +108,7 @@ impl Host {
             Arc::clone(&registry),
             sandbox,
             Arc::clone(&running),
+            advance.clone(),
             id,
         );
         registry.release_all_held().await?;
@@ -116,7 +129,8 @@ impl Host {
             Arc::clone(&registry),
             Arc::clone(&running),
             watchers,
-            salt,
+            advance,
+            identities,
         );
         Ok(Self {
             jobs,
@@ -185,12 +199,35 @@ impl Host {
     }
 }
 
-fn feed(store: &Arc<dyn Store>, window: &Arc<Window>, watchers: &Arc<Watchers>, running: &Arc<Running>) {
-    let (window, watchers, running) = (Arc::clone(window), Arc::clone(watchers), Arc::clone(running));
-    store.feed(Arc::new(move |changes: &[Change]| {
-        running.committed(changes);
-        window.committed(changes);
-        watchers.committed(changes);
+/// What was paused before the host started still is.
+fn hold_what_is_paused(store: &dyn Store, registry: &Registry, window: &Window) -> Result<(), ReadError> {
+    for queue in store.queues()? {
+        window.pause_queue(&queue.name, queue.paused);
+    }
+    for plugin in registry.all().into_iter().filter(|plugin| plugin.paused) {
+        window.pause_plugin(plugin.tenant, &plugin.name, true);
+    }
+    Ok(())
+}
+
+/// Who hears of every commit.
+struct Heard<'a> {
+    registry: &'a Arc<Registry>,
+    window: &'a Arc<Window>,
+    watchers: &'a Arc<Watchers>,
+    running: &'a Arc<Running>,
+}
+
+fn feed(store: &Arc<dyn Store>, heard: Heard<'_>) {
+    let (registry, window) = (Arc::clone(heard.registry), Arc::clone(heard.window));
+    let (watchers, running) = (Arc::clone(heard.watchers), Arc::clone(heard.running));
+    store.feed(Arc::new(move |news: News<'_>| {
+        if let News::Committed(changes) = news {
+            registry.committed(changes);
+            running.committed(changes);
+            watchers.committed(changes);
+        }
+        window.heard(news);
     }));
 }
 

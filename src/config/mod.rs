@@ -15,12 +15,14 @@ mod tests;
 pub mod units;
 mod value;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::domain::id::PluginName;
+use crate::domain::admission::{QueuePolicy, StartLimits};
+use crate::domain::id::{PluginName, QueueName};
 use crate::domain::limits::Limits;
 use crate::domain::plugin::Grant;
 use crate::domain::retry::RetryPolicy;
@@ -49,8 +51,25 @@ pub struct Settings {
     pub limits: Limits,
     /// `[retry]`: likewise.
     pub retry: RetryPolicy,
+    /// `[[queue]]`: the named queues, with the three that exist from the start.
+    pub queues: Queues,
     /// `[[plugin]]`.
     pub plugins: Vec<PluginSettings>,
+}
+
+/// The named queues.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queues(pub BTreeMap<QueueName, QueuePolicy>);
+
+impl Default for Queues {
+    /// `default`, `bulk` and `maintenance`.
+    fn default() -> Self {
+        let queue = |name, weight| {
+            let name = QueueName::new(name).expect("these names are slugs");
+            (name, QueuePolicy { weight, limits: StartLimits::default() })
+        };
+        Self([queue("default", 8), queue("bulk", 3), queue("maintenance", 1)].into())
+    }
 }
 
 /// `[server]`: who may talk to the host, and where.
@@ -118,11 +137,13 @@ pub struct WorkerSettings {
     pub ahead: usize,
     /// How long a stopping host lets jobs end before it releases them.
     pub shutdown_grace: Duration,
+    /// Whether a plug-in that keeps failing is slowed down and probed.
+    pub breaker: bool,
 }
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { concurrency: 16, ahead: 16, shutdown_grace: Duration::from_secs(30) }
+        Self { concurrency: 16, ahead: 16, shutdown_grace: Duration::from_secs(30), breaker: true }
     }
 }
 
@@ -139,6 +160,8 @@ pub struct PluginSettings {
     pub limits: Limits,
     /// Its retries: the host's where it sets none.
     pub retry: RetryPolicy,
+    /// How many of its jobs may run at a time and start over time.
+    pub starts: StartLimits,
     /// What `wasi:config/store` answers.
     pub config: Vec<(String, String)>,
     /// Whether its jobs run; what was last said through the API holds where nothing is set.

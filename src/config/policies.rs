@@ -1,6 +1,8 @@
 //! What the settings mean for the registry.
 
 use super::{PluginSettings, Settings};
+use crate::domain::admission::{AdmissionPolicy, StartLimits};
+use crate::domain::breaker::BreakerPolicy;
 use crate::domain::plugin::Policy;
 use crate::registry::Policies;
 
@@ -10,6 +12,18 @@ impl Settings {
         let default = Policy { limits: self.limits.clone(), retry: self.retry.clone(), ..Policy::default() };
         let by_plugin = self.plugins.iter().map(|plugin| (plugin.name.to_string(), plugin.policy())).collect();
         Policies { default, by_plugin }
+    }
+}
+
+impl Settings {
+    /// What may start, by queue and by plug-in.
+    pub fn admission(&self) -> AdmissionPolicy {
+        let limited = self.plugins.iter().filter(|plugin| plugin.starts != StartLimits::default());
+        AdmissionPolicy {
+            queues: self.queues.0.clone(),
+            plugins: limited.map(|plugin| (plugin.name.clone(), plugin.starts.clone())).collect(),
+            breaker: self.worker.breaker.then(BreakerPolicy::default),
+        }
     }
 }
 

@@ -10,12 +10,15 @@ use super::problem::{Place, Problem, Problems};
 use super::section::{Report, Section};
 use super::value::{self, Entry, Given, Reading, Value, choice, duration, list, number, parsed, size, small_number};
 use super::{
-    Durability, Flag, PluginSettings, Server, Settings, StoreSettings, Token, WorkerSettings, environment, pattern,
+    Durability, Flag, PluginSettings, Queues, Server, Settings, StoreSettings, Token, WorkerSettings, environment,
+    pattern,
 };
+use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::code;
-use crate::domain::id::PluginName;
+use crate::domain::id::{PluginName, QueueName};
 use crate::domain::limits::Limits;
 use crate::domain::plugin::Grant;
+use crate::domain::rate::RateLimit;
 use crate::domain::retry::RetryPolicy;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -64,6 +67,7 @@ pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
     if !report.places.contains_key("worker.ahead") {
         settings.worker.ahead = settings.worker.concurrency;
     }
+    read_queues(tables.queues, &mut settings.queues, &mut report);
     settings.plugins = read_plugins(tables.plugins, &settings, sources.file, &mut report);
     check_together(&settings, &mut report);
     let problems = gather(syntax, report.problems);
@@ -82,6 +86,7 @@ const SECTIONS: [&str; 5] = ["server", "store", "worker", "limits", "retry"];
 #[derive(Default)]
 struct Tables {
     sections: Layer,
+    queues: Vec<(Place, Vec<Entry>)>,
     plugins: Vec<(Place, Vec<Entry>)>,
 }
 
@@ -94,9 +99,10 @@ impl Tables {
                 sections.insert(name, (entries, None));
             }
         }
+        let queues = root.tables("queue");
         let plugins = root.tables("plugin");
         root.finish();
-        Self { sections, plugins }
+        Self { sections, queues, plugins }
     }
 }
 
@@ -171,6 +177,7 @@ fn read_worker(section: &mut Section<'_>, worker: &mut WorkerSettings) {
     section.set("concurrency", &mut worker.concurrency, count(1..=4_096));
     section.set("ahead", &mut worker.ahead, count(0..=65_536));
     section.set("shutdown_grace", &mut worker.shutdown_grace, duration(Duration::ZERO..=DAY));
+    section.set("breaker", &mut worker.breaker, choice(&[("on", true), ("off", false)]));
 }
 
 pub(crate) fn read_limits(section: &mut Section<'_>, limits: &mut Limits) {
@@ -260,6 +267,7 @@ fn read_plugin(
     let path = section.read("path", value::path).map(|path| beside(file, &path, true));
     let config = section.read("config", value::pairs).unwrap_or_default();
     let enabled = section.read("enabled", value::truth);
+    let starts = read_starts(section);
     let mut grants = Vec::new();
     if let Some(mut table) = section.table("grants") {
         grants = read_grants(&mut table);
@@ -279,7 +287,45 @@ fn read_plugin(
     if !is_named {
         section.problem(place.clone(), "a [[plugin]] has no `name`", "add the line name = \"...\"");
     }
-    Some(PluginSettings { name: name?, path, grants, limits, retry, config, enabled })
+    Some(PluginSettings { name: name?, path, grants, limits, retry, starts, config, enabled })
+}
+
+/// Reads how many jobs may run at a time and start over time.
+fn read_starts(section: &mut Section<'_>) -> StartLimits {
+    let rate = |text: &str| text.parse::<RateLimit>().map_err(|error| error.to_string());
+    StartLimits {
+        concurrency: section.read("concurrency", small_number(1..=65_536)),
+        rate: section.read("rate", parsed(rate, "write a rate such as \"10/s\", \"100/min\" or \"100/s burst 20\"")),
+    }
+}
+
+/// Reads the named queues into those that exist from the start.
+fn read_queues(tables: Vec<(Place, Vec<Entry>)>, queues: &mut Queues, report: &mut Report) {
+    let mut names = BTreeSet::new();
+    for (place, entries) in tables {
+        let mut section = Section::new("queue", entries, report);
+        let is_named = section.has("name");
+        let name = section.read("name", queue_name);
+        let weight = section.read("weight", small_number(1..=1_000));
+        let limits = read_starts(&mut section);
+        if !is_named {
+            section.problem(place.clone(), "a [[queue]] has no `name`", "add the line name = \"...\"");
+        }
+        if let Some(name) = name {
+            let usual = queues.0.get(&name).map_or(1, |queue| queue.weight);
+            if !names.insert(name.clone()) {
+                let message = format!("queue `{name}` stands here for the second time");
+                section.problem(place, message, "put both into one [[queue]]");
+            }
+            queues.0.insert(name, QueuePolicy { weight: weight.unwrap_or(usual), limits });
+        }
+        section.finish();
+    }
+}
+
+fn queue_name(given: &Given) -> Reading<QueueName> {
+    let check = |text: &str| QueueName::new(text).map_err(|error| error.why.to_owned());
+    parsed(check, "use 1 to 64 lower-case letters, digits and -, starting with a letter")(given)
 }
 
 /// Reads a plug-in's name.

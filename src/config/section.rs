@@ -108,7 +108,7 @@ impl<'a> Section<'a> {
                 _ => self.problem(
                     item.place,
                     format!("`{path}` holds something that is not a table"),
-                    "write [[plugin]]",
+                    format!("write [[{path}]]"),
                 ),
             }
         }

@@ -140,7 +140,7 @@ path = "x.wasm"
             "etc/backroom.toml:13:15: `worker.concurrency` is 0, which is out of bounds; write a whole number from 1 to 4096",
             r#"etc/backroom.toml:16:12: `retry.timeouts` is "maybe", which is not known; write "retry" or "fail""#,
             "etc/backroom.toml:17:8: the first wait of a retry, `base`, is longer than its `cap`; lower `base` or raise `cap`",
-            "etc/backroom.toml:19:2: `queue` is not known here; there are server, store, worker, limits, retry, plugin",
+            "etc/backroom.toml:19:2: `queue` must be a list of tables; write [[queue]] with two brackets",
             r#"etc/backroom.toml:24:20: `plugin[echo].grants.http` is "api.example.com", which is not acceptable: it has no scheme; write an origin such as "https://api.example.com", "https://*.example.com" or "http://10.0.0.7:8080""#,
             "etc/backroom.toml:24:65: `plugin[echo].grants.http` must be a text, not 7; put it in quotes",
             "etc/backroom.toml:24:69: `files` is not known in `plugin[echo].grants`; there are http, config",

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::AuditRow;
 use super::id::{HostId, JobId, JobKey, PluginName, TenantId};
 use super::job::{JobState, Run, Submission};
 use super::plugin::Plugin;
+use super::queue::QueueState;
 use super::service::ServiceState;
 use super::time::Timestamp;
 
 /// One thing to write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A new job. Refused when its key exists.
+    /// A new job. Refused when its key exists, or while an unfinished job has its dedup key.
     Submit(Arc<Submission>, Box<JobState>),
     /// The next state of a job. Refused unless the stored revision is `expected`.
     Advance {
@@ -35,6 +37,8 @@ pub enum Change {
     },
     /// A submit's `Idempotency-Key`. Refused while the key is kept: unless the stored `until` is not after the new `on`.
     Remember(RememberedSubmit),
+    /// A command of a person, beside the change that it made.
+    Audit(AuditRow),
     /// A plug-in and all its versions. Refused unless the stored revision is one less (or there is none, for 1).
     PutPlugin(Plugin),
     /// The removal of a plug-in. Refused unless the stored revision is `expected`.
@@ -46,6 +50,8 @@ pub enum Change {
         /// The revision that the decision was made on.
         expected: u32,
     },
+    /// What people have asked of a queue. Refused unless the stored revision is one less (or there is none, for 1).
+    PutQueue(QueueState),
     /// Whether the service runs, drains or pauses.
     PutService(ServiceState),
     /// A host has started; from now on every lease of an earlier host of this store is dead.

@@ -91,6 +91,9 @@ catalogue! {
     INTERNAL = "BR0117", "the host stumbled over a fault of its own",
         "The request hit a defect of the host; it was contained, and other requests go on.",
         "See the host's log for the place, and report it.";
+    DUPLICATE_JOB = "BR0118", "an unfinished job has the same dedup key",
+        "At most one unfinished job has a dedup key; a bulk submit makes new jobs only.",
+        "Leave the line out, or wait until the job has ended.";
     // Uploads.
     NOT_WASM = "BR0201", "the file is not WebAssembly",
         "It does not start with the four bytes of a Wasm binary.",
@@ -186,6 +189,12 @@ catalogue! {
     EMPTY_YIELD = "BR0317", "the handler yielded without a checkpoint",
         "A handler that yields goes on from its checkpoint; without one it would start over for ever.",
         "Call `control.checkpoint` before the handler yields, or let it suspend until a time.";
+    PREDECESSOR_FAILED = "BR0318", "a job that this one waited for has not succeeded",
+        "It was submitted with `on_predecessor_failure`, which says what becomes of it then.",
+        "Resume it if it was blocked; submit it again if it was canceled.";
+    LOOP_BY_RECORD = "BR0319", "the handler ran too often for one record",
+        "So many runs of one handler for one record within an hour look like a loop (0x80044182).",
+        "Break the loop: what the handler does must not cause the handler to run again.";
     // Store.
     STORE_IN_USE = "BR0401", "the data directory is in use by another host",
         "Two hosts on one embedded store would destroy it, so the second one does not start.",

@@ -190,6 +190,32 @@ name! {
 }
 
 name! {
+    /// The name of a schedule: like that of a plug-in.
+    ScheduleName, "the schedule name", check_slug
+}
+
+name! {
+    /// Jobs that share one run one after another, in order of creation (domain.md 4.1): 1 to 256 bytes of text.
+    OrderingKey, "the ordering key", check_key
+}
+
+name! {
+    /// At most one unfinished job has it (promise 6): 1 to 256 bytes of text.
+    DedupKey, "the dedup key", check_key
+}
+
+name! {
+    /// The record that a job is about, as `entity/id`: 3 to 256 bytes of text with a `/` inside.
+    RecordName, "the record", |text| {
+        check_key(text)?;
+        match text.split_once('/') {
+            Some((entity, id)) if !entity.is_empty() && !id.is_empty() => Ok(()),
+            _ => Err("it must look like entity/id"),
+        }
+    }
+}
+
+name! {
     /// A version of a plug-in, in the form of semantic versioning: `1.2.3`, `1.2.3-beta.1`, `1.2.3+build`.
     VersionName, "the version", check_version
 }
@@ -225,6 +251,15 @@ fn check_slug(text: &str) -> Result<(), &'static str> {
         return Err("use lower-case letters, digits and -");
     }
     Ok(())
+}
+
+fn check_key(text: &str) -> Result<(), &'static str> {
+    match text.len() {
+        0 => return Err("it is empty"),
+        1..=256 => {}
+        _ => return Err("it is longer than 256 bytes"),
+    }
+    if text.chars().any(char::is_control) { Err("it holds a control character") } else { Ok(()) }
 }
 
 fn check_version(text: &str) -> Result<(), &'static str> {

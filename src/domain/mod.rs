@@ -1,5 +1,7 @@
 //! The rules: pure functions of facts and `now`. No IO, no async, no clock, no randomness.
 
+pub mod admission;
+pub mod audit;
 pub mod change;
 pub mod code;
 pub mod failure;
@@ -7,8 +9,10 @@ pub mod host_call;
 pub mod id;
 pub mod job;
 pub mod limits;
+pub mod loops;
 pub mod plugin;
 pub mod query;
+pub mod queue;
 pub mod retry;
 pub mod service;
 pub mod time;

@@ -108,6 +108,8 @@ pub struct Plugin {
     pub previous: Option<VersionName>,
     /// A disabled plug-in's queued jobs are canceled when they are claimed (T04).
     pub disabled: bool,
+    /// No job of a paused plug-in starts; none is failed or canceled for it (F105).
+    pub paused: bool,
 }
 
 impl Plugin {

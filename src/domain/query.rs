@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{HandlerName, PluginName, Sequence, TenantId};
-use super::job::{Job, Status};
+use super::fingerprint::Fingerprint;
+use super::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId};
+use super::job::{Job, JobState, Status, Submission, WaitReason};
 use super::time::Timestamp;
 
 /// What a listed job must be like. An empty filter takes every job of the tenant.
@@ -15,8 +16,26 @@ pub struct JobFilter {
     pub plugin: Option<PluginName>,
     /// Of this handler.
     pub handler: Option<HandlerName>,
+    /// In this queue.
+    pub queue: Option<QueueName>,
+    /// One of these, if they wait; any when empty.
+    pub wait_reasons: Vec<WaitReason>,
     /// With this tag.
     pub tag: Option<String>,
+    /// With this ordering key.
+    pub ordering_key: Option<OrderingKey>,
+    /// About this record.
+    pub regarding: Option<RecordName>,
+    /// Of this batch.
+    pub batch: Option<JobId>,
+    /// Made by this schedule.
+    pub schedule: Option<ScheduleName>,
+    /// Of the chain that this job started.
+    pub chain: Option<JobId>,
+    /// Runs this finished job again.
+    pub retry_of: Option<JobId>,
+    /// Failed, by this fingerprint of the error.
+    pub fingerprint: Option<Fingerprint>,
     /// With this text in its name, plug-in, tags, id or error message; letter case does not count.
     pub text: Option<String>,
     /// Submitted at this time or later.
@@ -32,10 +51,108 @@ impl JobFilter {
         (self.statuses.is_empty() || self.statuses.contains(&job.state.status))
             && self.plugin.as_ref().is_none_or(|plugin| submission.plugin == *plugin)
             && self.handler.as_ref().is_none_or(|handler| submission.handler == *handler)
+            && self.queue.as_ref().is_none_or(|queue| submission.queue == *queue)
+            && (self.wait_reasons.is_empty()
+                || job.state.wait_reason.is_some_and(|reason| self.wait_reasons.contains(&reason)))
+            && self.has_labels(job)
             && self.tag.as_ref().is_none_or(|tag| submission.tags.contains(tag))
             && self.created_from.is_none_or(|from| submission.created_on >= from)
             && self.created_before.is_none_or(|before| submission.created_on < before)
             && self.text.as_ref().is_none_or(|text| has_text(job, text))
+    }
+}
+
+impl JobFilter {
+    /// What of it the store can look up; the one that most likely leaves the fewest jobs.
+    pub fn label(&self) -> Option<Label> {
+        self.labels().into_iter().next()
+    }
+
+    fn has_labels(&self, job: &Job) -> bool {
+        let wanted = self.labels();
+        wanted.is_empty() || {
+            let there = Label::of(&job.submission, &job.state);
+            wanted.iter().all(|label| there.contains(label))
+        }
+    }
+
+    fn labels(&self) -> Vec<Label> {
+        let labels = [
+            self.retry_of.map(Label::RetryOf),
+            self.chain.map(Label::Chain),
+            self.regarding.clone().map(Label::Regarding),
+            self.ordering_key.clone().map(Label::OrderingKey),
+            self.schedule.clone().map(Label::Schedule),
+            self.fingerprint.map(Label::Failure),
+            self.batch.map(Label::Batch),
+        ];
+        labels.into_iter().flatten().collect()
+    }
+}
+
+/// Something that jobs have in common and that the store can look them up by: a function of their record. Few jobs have any.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Label {
+    /// They belong to this batch.
+    Batch(JobId),
+    /// This schedule made them.
+    Schedule(ScheduleName),
+    /// They are about this record.
+    Regarding(RecordName),
+    /// They have this ordering key.
+    OrderingKey(OrderingKey),
+    /// They follow from this job, directly or not.
+    Chain(JobId),
+    /// They run this job again.
+    RetryOf(JobId),
+    /// They have failed in the same way.
+    Failure(Fingerprint),
+}
+
+impl Label {
+    /// The labels of a job.
+    pub fn of(submission: &Submission, state: &JobState) -> Vec<Self> {
+        let mut labels = Vec::new();
+        labels.extend(submission.correlation_id.map(Self::Chain));
+        if let Some(ties) = &submission.ties {
+            labels.extend(ties.batch.map(Self::Batch));
+            labels.extend(ties.occurrence.as_ref().map(|occurrence| Self::Schedule(occurrence.schedule.clone())));
+            labels.extend(ties.regarding.clone().map(Self::Regarding));
+            labels.extend(ties.ordering_key.clone().map(Self::OrderingKey));
+            labels.extend(ties.retry_of.map(Self::RetryOf));
+        }
+        if state.status == Status::Failed {
+            let failure = state.failure();
+            labels.extend(failure.map(|failure| Self::Failure(Fingerprint::of(&submission.plugin, failure))));
+        }
+        labels
+    }
+}
+
+/// Failed jobs with the same fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureGroup {
+    /// What they have in common.
+    pub fingerprint: Fingerprint,
+    /// How many there are.
+    pub count: u64,
+    /// The oldest of them.
+    pub oldest: Sequence,
+    /// The newest of them.
+    pub newest: Sequence,
+}
+
+impl FailureGroup {
+    /// A group that counts no job yet.
+    pub fn new(fingerprint: Fingerprint, first: Sequence) -> Self {
+        Self { fingerprint, count: 0, oldest: first, newest: first }
+    }
+
+    /// Counts one more.
+    pub fn add(&mut self, job: Sequence) {
+        self.count += 1;
+        self.oldest = self.oldest.min(job);
+        self.newest = self.newest.max(job);
     }
 }
 

@@ -15,9 +15,9 @@ use crate::domain::job::{Job, Payload, Progress, Run, Status};
 use crate::domain::query::{Counts, JobQuery, Page};
 use crate::registry::Registry;
 use crate::store::{ReadError, Store, payload_bytes};
-use crate::worker::Running;
+use crate::worker::{Advance, Identities, Running};
 
-pub use steer::SteerError;
+pub use steer::{Command, Order, SteerError};
 pub use submit::{BulkError, NewJob, SubmitError, Submitted};
 pub use watch::{JobChange, Watch, Watchers};
 
@@ -28,20 +28,22 @@ pub struct Jobs {
     registry: Arc<Registry>,
     running: Arc<Running>,
     watchers: Arc<Watchers>,
-    salt: u64,
+    advance: Advance,
+    identities: Identities,
 }
 
 impl Jobs {
-    /// Joins the parts. `salt` makes job identities hard to guess; any number will do.
+    /// Joins the parts.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         registry: Arc<Registry>,
         running: Arc<Running>,
         watchers: Arc<Watchers>,
-        salt: u64,
+        advance: Advance,
+        identities: Identities,
     ) -> Self {
-        Self { store, clock, registry, running, watchers, salt }
+        Self { store, clock, registry, running, watchers, advance, identities }
     }
 
     /// One job of a tenant, by its public identity.

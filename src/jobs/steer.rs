@@ -1,10 +1,14 @@
 //! Steering one job: the domain decides, one guarded commit writes, and who runs it is told.
 
+use std::sync::Arc;
+
 use super::Jobs;
+use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::transition::{self, Next, Refused};
 use crate::domain::job::{Event, Job};
+use crate::domain::time::Timestamp;
 use crate::store::{CommitError, ReadError};
 
 /// How often a command is decided again when the job changed between reading and writing.
@@ -27,41 +31,114 @@ pub enum SteerError {
     Read(#[from] ReadError),
 }
 
+/// A command of a person.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// What is asked for.
+    pub order: Order,
+    /// Who asks.
+    pub by: String,
+    /// Why, in the words of the person.
+    pub reason: Option<String>,
+}
+
+/// What a person asks of one job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Call it off. A running handler is asked first, and stopped when it does not listen within the grace: the feed tells
+    /// it.
+    Cancel,
+    /// Stop it for now.
+    Pause,
+    /// Set it going again, without waiting for its time.
+    Resume,
+    /// Put it off until a time; a time that has passed means now.
+    Postpone(Timestamp),
+    /// Remove it, once it has ended, with its runs, logs and payloads.
+    Delete,
+}
+
+impl Order {
+    /// The word for it.
+    pub fn action(self) -> Action {
+        match self {
+            Self::Cancel => Action::Cancel,
+            Self::Pause => Action::Pause,
+            Self::Resume => Action::Resume,
+            Self::Postpone(_) => Action::Postpone,
+            Self::Delete => Action::Delete,
+        }
+    }
+}
+
+impl Command {
+    /// A command without a reason.
+    pub fn new(order: Order, by: &str) -> Self {
+        Self { order, by: by.to_owned(), reason: None }
+    }
+
+    fn event(&self) -> Event {
+        let by = self.by.clone();
+        match self.order {
+            Order::Cancel => Event::Cancel { by },
+            Order::Pause => Event::Pause { by },
+            Order::Resume => Event::Resume { by },
+            Order::Postpone(until) => Event::Postpone { until, by },
+            Order::Delete => Event::Delete,
+        }
+    }
+}
+
 impl Jobs {
-    /// Calls a job off. A running handler is asked first, and stopped when it does not listen within the grace: the feed
-    /// tells it.
-    pub async fn cancel(&self, tenant: TenantId, id: JobId, by: &str) -> Result<Job, SteerError> {
-        self.steer(tenant, id, &Event::Cancel { by: by.to_owned() }).await
-    }
-
-    /// Removes a job that has ended, with its runs, logs and payloads.
-    pub async fn delete(&self, tenant: TenantId, id: JobId) -> Result<(), SteerError> {
-        self.steer(tenant, id, &Event::Delete).await.map(|_deleted| ())
-    }
-
-    async fn steer(&self, tenant: TenantId, id: JobId, event: &Event) -> Result<Job, SteerError> {
+    /// Carries out a command, with a row that says who gave it and why. Returns the job as it is then; of a deleted one, as
+    /// it was.
+    pub async fn steer(&self, tenant: TenantId, id: JobId, command: &Command) -> Result<Job, SteerError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
-            let mut job = self.get(tenant, id)?.ok_or(SteerError::Unknown(id))?;
-            let policy = self.registry.policy(tenant, &job.submission.plugin);
+            let present = self.get(tenant, id)?.ok_or(SteerError::Unknown(id))?;
             let now = self.clock.now();
-            let next = transition::apply(&job.submission, &job.state, &policy.retry, event.clone(), now)?;
-            let expected = job.state.revision;
-            let key = job.submission.key();
-            let change = match next {
-                Next::Unchanged => return Ok(job),
-                Next::Gone { .. } => Change::Delete { job: key, expected },
-                Next::Changed { state, earlier_run, .. } => {
-                    job.state = *state;
-                    Change::Advance { job: key, expected, next: Box::new(job.state.clone()), earlier_run }
+            let next = self.decide(&present, command, now)?;
+            let after = match &next {
+                Next::Unchanged => return Ok(present),
+                Next::Gone { .. } => present.clone(),
+                Next::Changed { state, .. } => {
+                    Job { submission: Arc::clone(&present.submission), state: (**state).clone() }
                 }
             };
-            match self.store.commit(vec![change]).await {
-                Ok(()) => return Ok(job),
+            let mut changes = self.advance.changes(&present, next, now);
+            if command.order != Order::Delete {
+                changes.insert(1, Change::Audit(audit_row(&present, &after, command, now)));
+            }
+            match self.store.commit(changes).await {
+                Ok(()) => return Ok(after),
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
                 Err(error) => return Err(error.into()),
             }
         }
         Err(conflict.into())
+    }
+
+    /// What a command would make of a job.
+    pub fn decide(&self, present: &Job, command: &Command, now: Timestamp) -> Result<Next, Refused> {
+        let policy = self.registry.policy(present.submission.tenant, &present.submission.plugin);
+        transition::apply(&present.submission, &present.state, &policy.retry, command.event(), now)
+    }
+
+    /// The commands that were given for a job, oldest first.
+    pub fn audit(&self, job: &Job) -> Result<Vec<AuditRow>, ReadError> {
+        self.store.audit(job.submission.key())
+    }
+}
+
+fn audit_row(before: &Job, after: &Job, command: &Command, now: Timestamp) -> AuditRow {
+    AuditRow {
+        job: before.submission.key(),
+        revision: after.state.revision,
+        on: now,
+        by: command.by.clone(),
+        action: command.order.action(),
+        from: before.state.status,
+        to: after.state.status,
+        reason: command.reason.clone(),
     }
 }

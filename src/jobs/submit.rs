@@ -1,5 +1,6 @@
 //! Taking jobs: checked whole, then written in one commit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,8 +8,10 @@ use bytes::Bytes;
 
 use super::Jobs;
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{HandlerName, JobId, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, JobType, Payload, Submission, transition};
+use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
+use crate::domain::job::{Job, JobType, Payload, Submission, Ties, transition};
+use crate::domain::loops::{self, LoopFound};
+use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Unfit;
 use crate::store::{CommitError, ReadError, put_payload};
@@ -29,6 +32,8 @@ pub struct NewJob {
     pub tenant: TenantId,
     /// The plug-in to run.
     pub plugin: PluginName,
+    /// The version to run; the active one when absent.
+    pub version: Option<VersionName>,
     /// The entry point; the plug-in's first when absent.
     pub handler: Option<HandlerName>,
     /// What the handler is given.
@@ -51,6 +56,14 @@ pub struct NewJob {
     pub tags: Vec<String>,
     /// Attempts in all, when other than the plug-in's.
     pub max_attempts: Option<u32>,
+    /// A shorter wall-clock limit of each run than the plug-in's.
+    pub deadline: Option<Duration>,
+    /// Whether the record goes as soon as the job has succeeded.
+    pub auto_delete: bool,
+    /// What binds it to other jobs.
+    pub ties: Ties,
+    /// The job on whose behalf it is submitted: it belongs to that one's chain, one step deeper (domain.md 4.5).
+    pub parent: Option<JobId>,
     /// Who submits it.
     pub by: Option<String>,
 }
@@ -61,6 +74,7 @@ impl NewJob {
         Self {
             tenant: TenantId::DEFAULT,
             plugin,
+            version: None,
             handler: None,
             input: input.into(),
             name: None,
@@ -72,6 +86,10 @@ impl NewJob {
             expires_on: None,
             tags: Vec::new(),
             max_attempts: None,
+            deadline: None,
+            auto_delete: false,
+            ties: Ties::default(),
+            parent: None,
             by: None,
         }
     }
@@ -82,7 +100,7 @@ impl NewJob {
 pub struct Submitted {
     /// The job.
     pub job: Job,
-    /// Whether it is the first one of a repeated `Idempotency-Key`.
+    /// Whether it is the first one of a repeated `Idempotency-Key`, or the unfinished one of the same dedup key.
     pub repeated: bool,
 }
 
@@ -114,6 +132,28 @@ pub enum SubmitError {
         /// How many bytes it has.
         bytes: usize,
     },
+    /// A job that it names does not exist.
+    #[error("{field} names job {job}, which does not exist")]
+    UnknownTie {
+        /// Where it is named: `after`, `parent`, `batch`.
+        field: &'static str,
+        /// The job.
+        job: JobId,
+    },
+    /// The batch that it names takes no more jobs.
+    #[error("job {job} is no batch that still takes jobs")]
+    ClosedBatch {
+        /// The job.
+        job: JobId,
+    },
+    /// An unfinished job has its dedup key, and a bulk submit makes new jobs only.
+    #[error("the unfinished job {job} has the dedup key `{key}`")]
+    Duplicate {
+        /// The key.
+        key: DedupKey,
+        /// Who has it.
+        job: JobId,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -133,24 +173,30 @@ pub struct BulkError {
 }
 
 impl Jobs {
-    /// Takes one job. With a key, a repeated call returns the first job, even after that has ended.
+    /// Takes one job. With a key, a repeated call returns the first job, even after that has ended; with a dedup key, it
+    /// returns the job of that key which has not ended yet.
     pub async fn submit(&self, new: NewJob, key: Option<&str>) -> Result<Submitted, SubmitError> {
-        let Some(key) = key else {
-            let job = self.submit_new(new, None).await?;
-            return Ok(Submitted { job, repeated: false });
-        };
-        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        if let Some(key) = key
+            && (key.is_empty() || key.len() > KEY_BYTES_MAX)
+        {
             return Err(SubmitError::BadKey { bytes: key.len() });
         }
-        let fingerprint = fingerprint(&new);
+        let key = key.map(|key| (key, fingerprint(&new)));
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
-            if let Some(first) = self.first_submit(new.tenant, key, fingerprint)? {
+            if let Some((key, fingerprint)) = key
+                && let Some(first) = self.first_submit(new.tenant, key, fingerprint)?
+            {
                 return Ok(Submitted { job: first, repeated: true });
             }
-            match self.submit_new(new.clone(), Some((key, fingerprint))).await {
+            if let Some(unfinished) = self.duplicate(&new)? {
+                return Ok(Submitted { job: unfinished, repeated: true });
+            }
+            match self.submit_new(new.clone(), key).await {
                 Ok(job) => return Ok(Submitted { job, repeated: false }),
-                Err(SubmitError::Commit(error @ CommitError::Conflict { .. })) => conflict = error,
+                Err(SubmitError::Commit(error @ CommitError::Conflict { .. })) if can_conflict(&new, key) => {
+                    conflict = error;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -160,15 +206,24 @@ impl Jobs {
     /// Takes all jobs or none, in one commit.
     pub async fn submit_bulk(&self, news: Vec<NewJob>) -> Result<Vec<JobId>, BulkError> {
         let now = self.clock.now();
-        let first = self.store.reserve(news.len() as u64);
+        let first = self.identities.reserve(news.len() as u64);
         let mut ids = Vec::with_capacity(news.len());
+        let mut keys = HashMap::new();
         let mut changes = Vec::with_capacity(news.len());
         for (index, new) in news.into_iter().enumerate() {
-            let sequence = Sequence(first.0 + index as u64);
-            let submission = self.submission(new, sequence, now).map_err(|error| BulkError { index, error })?;
-            ids.push(submission.id);
-            let state = transition::submitted(&submission, now);
-            changes.push(Change::Submit(Arc::new(submission), Box::new(state)));
+            let failed = |error| BulkError { index, error };
+            let id = self.identities.of(Sequence(first.0 + index as u64), now);
+            if let Some(key) = new.ties.dedup_key.clone() {
+                let unfinished = self.duplicate(&new).map_err(|error| failed(error.into()))?;
+                let holder = unfinished.map(|job| job.submission.id).or_else(|| keys.get(&key).copied());
+                if let Some(job) = holder {
+                    return Err(failed(SubmitError::Duplicate { key, job }));
+                }
+                keys.insert(key, id);
+            }
+            let change = self.submission(new, id, now).and_then(|submission| self.taken(submission, now));
+            changes.push(change.map_err(failed)?);
+            ids.push(id);
         }
         let committed = self.store.commit(changes).await;
         committed.map_err(|error| BulkError { index: 0, error: error.into() })?;
@@ -177,35 +232,52 @@ impl Jobs {
 
     async fn submit_new(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<Job, SubmitError> {
         let now = self.clock.now();
-        let submission = Arc::new(self.submission(new, self.store.reserve(1), now)?);
-        let state = transition::submitted(&submission, now);
-        let mut changes = vec![Change::Submit(Arc::clone(&submission), Box::new(state.clone()))];
+        let submission = self.submission(new, self.identities.next(now), now)?;
+        let (tenant, job) = (submission.tenant, submission.id);
+        let change = self.taken(submission, now)?;
+        let Change::Submit(submission, state) = &change else { unreachable!("it is a submit") };
+        let taken = Job { submission: Arc::clone(submission), state: (**state).clone() };
+        let mut changes = vec![change];
         if let Some((key, fingerprint)) = key {
+            let until = now.after(KEY_KEPT);
             changes.push(Change::Remember(RememberedSubmit {
-                tenant: submission.tenant,
+                tenant,
                 key: key.to_owned(),
                 fingerprint,
-                job: submission.id,
+                job,
                 on: now,
-                until: now.after(KEY_KEPT),
+                until,
             }));
         }
         self.store.commit(changes).await?;
-        Ok(Job { submission, state })
+        Ok(taken)
     }
 
-    fn submission(&self, new: NewJob, sequence: Sequence, now: Timestamp) -> Result<Submission, SubmitError> {
-        let handler = self.registry.check_fit(new.tenant, &new.plugin, new.handler.as_ref(), new.input.len() as u64)?;
+    /// The state that a new job starts in: refused where its chain or its record looks like a loop (T02).
+    fn taken(&self, submission: Submission, now: Timestamp) -> Result<Change, SubmitError> {
+        let state = match self.loop_found(&submission, now)? {
+            Some(found) => transition::refused(&submission, &found, now),
+            None => transition::submitted(&submission, now),
+        };
+        Ok(Change::Submit(Arc::new(submission), Box::new(state)))
+    }
+
+    fn submission(&self, new: NewJob, id: JobId, now: Timestamp) -> Result<Submission, SubmitError> {
+        let (handler, version) = (new.handler.as_ref(), new.version.as_ref());
+        let handler = self.registry.check_fit(new.tenant, &new.plugin, version, handler, new.input.len() as u64)?;
+        self.check_ties(new.tenant, &new.ties)?;
+        let (correlation_id, depth) = self.place_in_chain(new.tenant, new.parent)?;
         let input = match new.input.len() {
             0..=Payload::INLINE_BYTES_MAX => Payload::Inline(new.input),
             _ => put_payload(&*self.store, new.input)?,
         };
         Ok(Submission {
-            id: JobId::new(now, sequence, salt(self.salt, sequence)),
+            id,
             tenant: new.tenant,
             job_type: JobType::HANDLER,
             name: new.name,
             plugin: new.plugin,
+            version: new.version,
             handler,
             input,
             args: new.args,
@@ -216,11 +288,66 @@ impl Jobs {
             created_by: new.by,
             not_before: new.at,
             expires_on: new.expires_on,
-            correlation_id: None,
-            depth: 0,
+            correlation_id,
+            depth,
             tags: new.tags,
             max_attempts: new.max_attempts,
+            deadline: new.deadline,
+            auto_delete: new.auto_delete,
+            ties: (new.ties != Ties::NONE).then(|| Arc::new(new.ties)),
         })
+    }
+
+    /// A job may name only jobs that exist, so that no circle can come about.
+    fn check_ties(&self, tenant: TenantId, ties: &Ties) -> Result<(), SubmitError> {
+        for job in &ties.after {
+            self.named(tenant, "after", *job)?;
+        }
+        if let Some(job) = ties.batch {
+            let batch = self.named(tenant, "batch", job)?;
+            if batch.submission.job_type != JobType::BATCH || batch.state.status.is_final() {
+                return Err(SubmitError::ClosedBatch { job });
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&self, tenant: TenantId, field: &'static str, job: JobId) -> Result<Job, SubmitError> {
+        self.get(tenant, job)?.ok_or(SubmitError::UnknownTie { field, job })
+    }
+
+    /// The chain that a job belongs to, and how deep in it.
+    fn place_in_chain(&self, tenant: TenantId, parent: Option<JobId>) -> Result<(Option<JobId>, u32), SubmitError> {
+        let Some(parent) = parent else { return Ok((None, 0)) };
+        let parent = self.named(tenant, "parent", parent)?.submission;
+        Ok((Some(parent.correlation_id.unwrap_or(parent.id)), parent.depth.saturating_add(1)))
+    }
+
+    /// Why a job looks like a part of a loop, if it does (domain.md 4.5).
+    fn loop_found(&self, submission: &Submission, now: Timestamp) -> Result<Option<LoopFound>, SubmitError> {
+        if let Some(found) = loops::too_deep(submission) {
+            return Ok(Some(found));
+        }
+        let Some(regarding) = &submission.ties().regarding else { return Ok(None) };
+        let filter = JobFilter {
+            regarding: Some(regarding.clone()),
+            plugin: Some(submission.plugin.clone()),
+            handler: Some(submission.handler.clone()),
+            created_from: Some(loops::window_start(now)),
+            ..JobFilter::default()
+        };
+        let limit = loops::RUNS_PER_RECORD_MAX;
+        let page = self.store.jobs(&JobQuery { tenant: submission.tenant, filter, before: None, limit })?;
+        Ok(loops::too_often(submission, page.jobs.len()))
+    }
+
+    /// The unfinished job that has the same dedup key.
+    fn duplicate(&self, new: &NewJob) -> Result<Option<Job>, ReadError> {
+        let Some(key) = &new.ties.dedup_key else { return Ok(None) };
+        match self.store.dedup_holder(new.tenant, key)? {
+            Some(holder) => self.store.job(holder),
+            None => Ok(None),
+        }
     }
 
     fn first_submit(&self, tenant: TenantId, key: &str, fingerprint: u64) -> Result<Option<Job>, SubmitError> {
@@ -236,12 +363,9 @@ impl Jobs {
     }
 }
 
-/// The low bits of a mixed number (the finaliser of SplitMix64): neighbours share no pattern.
-fn salt(seed: u64, sequence: Sequence) -> u16 {
-    let mut mixed = seed ^ sequence.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    u16::try_from((mixed ^ (mixed >> 31)) & 0x3fff).unwrap_or(0)
+/// Whether somebody else may have been first: only with a key of either kind.
+fn can_conflict(new: &NewJob, key: Option<(&str, u64)>) -> bool {
+    key.is_some() || new.ties.dedup_key.is_some()
 }
 
 /// A stable hash (FNV-1a, 64 bits) of what the caller asked for; kept with the key, so it must not change between releases.
@@ -272,5 +396,13 @@ fn fingerprint(new: &NewJob) -> u64 {
     feed(&(new.tags.len() as u64).to_le_bytes());
     new.tags.iter().for_each(|tag| feed(tag.as_bytes()));
     feed(&new.max_attempts.unwrap_or_default().to_le_bytes());
+    feed(new.version.as_ref().map(VersionName::as_str).unwrap_or_default().as_bytes());
+    feed(&new.deadline.unwrap_or_default().as_micros().to_le_bytes());
+    feed(&[u8::from(new.auto_delete)]);
+    feed(new.parent.unwrap_or_default().0.as_bytes());
+    if new.ties != Ties::NONE {
+        // The fields in order, as the store writes them.
+        feed(&postcard::to_stdvec(&new.ties).unwrap_or_default());
+    }
     hash
 }

@@ -187,6 +187,25 @@ impl Registry {
         self.write(plugin).await
     }
 
+    /// Starts no job of the plug-in until it is resumed; fails and cancels nothing (F105).
+    pub async fn pause(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
+        self.set_paused(tenant, name, true).await
+    }
+
+    /// Lets the jobs of a paused plug-in start again.
+    pub async fn resume(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
+        self.set_paused(tenant, name, false).await
+    }
+
+    async fn set_paused(&self, tenant: TenantId, name: &PluginName, paused: bool) -> Result<Arc<Plugin>, InstallError> {
+        let _turn = self.changing.lock().await;
+        let plugin = self.get(tenant, name)?;
+        if plugin.paused == paused {
+            return Ok(plugin);
+        }
+        self.write(Plugin { paused, ..(*plugin).clone() }).await
+    }
+
     /// Removes a plug-in with all its versions.
     pub async fn remove(&self, tenant: TenantId, name: &PluginName, removal: Removal) -> Result<(), InstallError> {
         let _turn = self.changing.lock().await;
@@ -196,9 +215,7 @@ impl Registry {
             return Err(InstallError::InUse { plugin: name.clone(), unfinished });
         }
         let change = Change::RemovePlugin { tenant, name: name.clone(), expected: plugin.revision };
-        self.commit(change).await?;
-        self.entries.write().remove(&(tenant, name.clone()));
-        Ok(())
+        Ok(self.store.commit(vec![change]).await?)
     }
 
     /// The same bytes again change nothing, but that a version which waited for a grant becomes active now that it has it.
@@ -235,33 +252,17 @@ impl Registry {
         Ok(of_plugin.map_or(0, |(_, counts)| count(counts)))
     }
 
+    /// Writes a plug-in. The feed tells the registry of it before the commit is answered, so that a caller who goes away
+    /// meanwhile leaves nothing behind.
     async fn write(&self, mut plugin: Plugin) -> Result<Arc<Plugin>, InstallError> {
         plugin.revision += 1;
-        self.commit(Change::PutPlugin(plugin.clone())).await?;
         let (tenant, name) = (plugin.tenant, plugin.name.clone());
         let can_run = plugin.active.is_some() && !plugin.disabled;
-        self.remember(plugin);
+        self.store.commit(vec![Change::PutPlugin(plugin)]).await?;
         if can_run {
             self.release_held(tenant, &name).await?;
         }
         Ok(self.get(tenant, &name)?)
-    }
-
-    /// Writes a change of a plug-in. When the store knows better, because a caller went away between a write and what was
-    /// to follow it, the registry learns from the store, and the next call finds it right.
-    async fn commit(&self, change: Change) -> Result<(), InstallError> {
-        let committed = self.store.commit(vec![change]).await;
-        if let Err(CommitError::Conflict { .. }) = committed {
-            self.reload()?;
-        }
-        Ok(committed?)
-    }
-
-    fn reload(&self) -> Result<(), ReadError> {
-        let plugins = self.store.plugins()?;
-        self.entries.write().clear();
-        plugins.into_iter().for_each(|plugin| self.remember(plugin));
-        Ok(())
     }
 
     /// Jobs that wait for plug-ins which are there; an earlier host may have ended between the two.
@@ -284,7 +285,11 @@ impl Registry {
     /// Releases a job that has just been held for its plug-in, when that has come meanwhile.
     pub fn release_if_there(&self, job: &Job) {
         let is_held = job.state.wait_reason == Some(WaitReason::MissingComponent);
-        let is_there = || matches!(self.resolve(job.submission.tenant, &job.submission.plugin), Resolution::Run(_));
+        let is_there = || {
+            let submission = &job.submission;
+            let resolution = self.resolve(submission.tenant, &submission.plugin, submission.version.as_ref());
+            matches!(resolution, Resolution::Run(_))
+        };
         if is_held
             && is_there()
             && let Some(change) = self.release(job)
@@ -300,7 +305,10 @@ impl Registry {
         let mut query = JobQuery { tenant, filter, before: None, limit: RELEASE_BATCH };
         loop {
             let page = self.store.jobs(&query)?;
-            let held = page.jobs.iter().filter(|job| job.state.wait_reason == Some(WaitReason::MissingComponent));
+            let is_held = |job: &&Job| job.state.wait_reason == Some(WaitReason::MissingComponent);
+            let can_run =
+                |job: &&Job| matches!(self.resolve(tenant, name, job.submission.version.as_ref()), Resolution::Run(_));
+            let held = page.jobs.iter().filter(is_held).filter(can_run);
             for change in held.filter_map(|job| self.release(job)) {
                 match self.store.commit(vec![change]).await {
                     // Somebody steered the job in between: it is no longer held.
@@ -331,7 +339,16 @@ impl Registry {
 }
 
 fn new_plugin(tenant: TenantId, name: PluginName) -> Plugin {
-    Plugin { tenant, name, revision: 0, versions: Vec::new(), active: None, previous: None, disabled: false }
+    Plugin {
+        tenant,
+        name,
+        revision: 0,
+        versions: Vec::new(),
+        active: None,
+        previous: None,
+        disabled: false,
+        paused: false,
+    }
 }
 
 fn activate_in(plugin: &mut Plugin, version: &VersionName) {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::clock::Clock;
-use crate::domain::id::{HandlerName, PluginName, TenantId};
+use crate::domain::change::Change;
+use crate::domain::id::{HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::sandbox::{Rejection, Sandbox};
@@ -52,6 +53,16 @@ pub enum Unfit {
         /// The handlers there are.
         there: Vec<String>,
     },
+    /// The plug-in has no such version.
+    #[error("plug-in `{plugin}` has no version `{version}`; it has {}", there.join(", "))]
+    UnknownVersion {
+        /// The plug-in.
+        plugin: PluginName,
+        /// The version that was given.
+        version: VersionName,
+        /// The versions there are.
+        there: Vec<String>,
+    },
     /// The input is larger than the plug-in's limit.
     #[error("the input has {bytes} bytes; plug-in `{plugin}` takes at most {limit}")]
     InputTooLarge {
@@ -75,7 +86,7 @@ pub enum Resolution {
     Run(Arc<Runnable>),
     /// The plug-in is disabled (T04).
     Disabled,
-    /// The plug-in, or an active version of it, is missing (T05).
+    /// The plug-in, the version that the job asks for, or any active version is missing (T05).
     Missing,
 }
 
@@ -139,6 +150,11 @@ impl Registry {
         plugins
     }
 
+    /// Every plug-in of every tenant.
+    pub fn all(&self) -> Vec<Arc<Plugin>> {
+        self.entries.read().values().map(|entry| Arc::clone(&entry.plugin)).collect()
+    }
+
     /// One plug-in.
     pub fn get(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, Unfit> {
         let found = self.entries.read().get(&(tenant, name.clone())).map(|entry| Arc::clone(&entry.plugin));
@@ -156,6 +172,7 @@ impl Registry {
         &self,
         tenant: TenantId,
         name: &PluginName,
+        version: Option<&VersionName>,
         handler: Option<&HandlerName>,
         input_bytes: u64,
     ) -> Result<HandlerName, Unfit> {
@@ -171,16 +188,51 @@ impl Registry {
         if input_bytes > limit {
             return Err(Unfit::InputTooLarge { plugin: name.clone(), bytes: input_bytes, limit });
         }
-        let version = entry.plugin.active_version().or_else(|| entry.plugin.versions.last());
+        let version = match version {
+            Some(version) => Some(entry.plugin.version(version).ok_or_else(|| Unfit::UnknownVersion {
+                plugin: name.clone(),
+                version: version.clone(),
+                there: entry.plugin.versions.iter().map(|there| there.version.to_string()).collect(),
+            })?),
+            None => entry.plugin.active_version().or_else(|| entry.plugin.versions.last()),
+        };
         choose_handler(name, handler, version)
     }
 
-    /// What a claimed job of this plug-in finds now.
-    pub fn resolve(&self, tenant: TenantId, name: &PluginName) -> Resolution {
-        match self.entries.read().get(&(tenant, name.clone())) {
-            Some(entry) if entry.plugin.disabled => Resolution::Disabled,
-            Some(Entry { runnable: Some(runnable), .. }) => Resolution::Run(Arc::clone(runnable)),
-            _ => Resolution::Missing,
+    /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one.
+    pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
+        let entries = self.entries.read();
+        let Some(entry) = entries.get(&(tenant, name.clone())) else { return Resolution::Missing };
+        if entry.plugin.disabled {
+            return Resolution::Disabled;
+        }
+        let active = entry.runnable.as_ref();
+        let chosen = match version {
+            Some(version) if active.is_none_or(|active| active.version.version != *version) => {
+                self.runnable_version(&entry.plugin, version)
+            }
+            _ => active.cloned(),
+        };
+        chosen.map_or(Resolution::Missing, Resolution::Run)
+    }
+
+    /// A version other than the active one; none when it is missing or asks for what is not granted.
+    fn runnable_version(&self, plugin: &Plugin, version: &VersionName) -> Option<Arc<Runnable>> {
+        let version = plugin.version(version)?;
+        let is_granted = self.policies.of(&plugin.name).missing_grants(&version.wishes).is_empty();
+        is_granted.then(|| Arc::new(self.make_runnable(&plugin.name, version)))
+    }
+
+    /// Takes note of a commit: plug-ins come, change and go by what the store says, whoever made the change.
+    pub fn committed(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::PutPlugin(plugin) => self.remember(plugin.clone()),
+                Change::RemovePlugin { tenant, name, .. } => {
+                    self.entries.write().remove(&(*tenant, name.clone()));
+                }
+                _ => {}
+            }
         }
     }
 

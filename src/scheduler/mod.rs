@@ -4,14 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::change::Change;
 use crate::domain::id::HostId;
-use crate::domain::job::transition::{self, Next};
+use crate::domain::job::transition;
 use crate::domain::job::{Event, Job};
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
 use crate::store::{CommitError, Pending, ReadError, Store};
-use crate::worker::{Running, Window};
+use crate::worker::{Advance, Running, Window};
 
 /// How many due jobs one tick wakes; more follow in the next tick at once.
 const DUE_BATCH: usize = 512;
@@ -57,6 +56,7 @@ pub struct Scheduler {
     registry: Arc<Registry>,
     running: Arc<Running>,
     window: Arc<Window>,
+    advance: Advance,
     host: HostId,
     next_rescue: parking_lot::Mutex<Timestamp>,
 }
@@ -68,9 +68,10 @@ impl Scheduler {
         registry: Arc<Registry>,
         running: Arc<Running>,
         window: Arc<Window>,
+        advance: Advance,
         host: HostId,
     ) -> Self {
-        Self { store, registry, running, window, host, next_rescue: parking_lot::Mutex::default() }
+        Self { store, registry, running, window, advance, host, next_rescue: parking_lot::Mutex::default() }
     }
 
     /// What a host does before anything else: whoever held a lease before this start is dead, because the store is ours
@@ -133,7 +134,7 @@ impl Scheduler {
 
     /// Each job in a commit of its own, so that one that somebody else changed does not hold up the others.
     fn advance_all(&self, jobs: impl IntoIterator<Item = Job>, event: &Event, now: Timestamp) -> Advanced {
-        let pending: Vec<_> = jobs.into_iter().filter_map(|job| self.advance(&job, event, now)).collect();
+        let pending: Vec<_> = jobs.into_iter().filter_map(|job| self.decide(&job, event, now)).collect();
         let mut advanced = Advanced::default();
         for pending in pending {
             match pending.now() {
@@ -152,16 +153,10 @@ impl Scheduler {
         advanced
     }
 
-    fn advance(&self, job: &Job, event: &Event, now: Timestamp) -> Option<Pending> {
+    fn decide(&self, job: &Job, event: &Event, now: Timestamp) -> Option<Pending> {
         let policy = self.registry.policy(job.submission.tenant, &job.submission.plugin);
         match transition::apply(&job.submission, &job.state, &policy.retry, event.clone(), now) {
-            Ok(Next::Changed { state, earlier_run, .. }) => Some(self.store.commit(vec![Change::Advance {
-                job: job.submission.key(),
-                expected: job.state.revision,
-                next: state,
-                earlier_run,
-            }])),
-            Ok(Next::Unchanged | Next::Gone { .. }) => None,
+            Ok(next) => self.advance.commit(job, next, now),
             Err(refused) => {
                 tracing::error!(job.id = %job.submission.id, %refused, "the scheduler met a job in an unexpected state");
                 None
@@ -170,15 +165,26 @@ impl Scheduler {
     }
 
     fn refill(&self) -> Result<(), ReadError> {
-        for (queue, room) in self.window.wanted() {
-            let ready = self.store.ready(&queue, room)?;
-            self.window.refill(&queue, ready, room);
+        if self.window.wants_lanes() {
+            self.window.note_lanes(self.store.lanes()?);
+        }
+        for (lane, room) in self.window.wanted() {
+            let ready = self.store.ready(&lane, room)?;
+            self.window.refill(&lane, ready, room);
         }
         for key in self.window.take_unloaded() {
-            if let Some(job) = self.store.job(key)? {
+            if let Some(job) = self.store.job(key)?
+                && self.waits_for_nobody(&job)?
+            {
                 self.window.offer(job);
             }
         }
         Ok(())
+    }
+
+    /// Whether no other job has to end first. One that does is offered again when the store says that it is released.
+    fn waits_for_nobody(&self, job: &Job) -> Result<bool, ReadError> {
+        let is_ordered = job.submission.ties().is_ordered();
+        Ok(!is_ordered || self.store.predecessors(job.submission.key())?.unfinished.is_empty())
     }
 }

@@ -18,15 +18,17 @@ use sha2::{Digest as _, Sha256};
 
 use super::sled::{OpenError, SledSettings, SledStore};
 use super::{CommitError, ReadError, Store};
+use crate::domain::audit::AuditRow;
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, HostId, Sequence};
 use crate::domain::job::{JobState, Payload, Run, Submission};
 use crate::domain::plugin::Plugin;
+use crate::domain::queue::QueueState;
 use crate::domain::service::{Durability, ServiceState};
 use crate::domain::time::Timestamp;
 
 /// The version of the format that this release writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const FORMAT: &str = "backroom backup";
 /// The first line is never longer.
@@ -34,10 +36,14 @@ const HEADER_BYTES_MAX: u64 = 4096;
 /// So many changes are written in one commit of a restore.
 const CHANGES_AT_ONCE: usize = 512;
 
+/// A record that was written more often is no record of ours.
+const REVISIONS_MAX: u32 = 100_000;
+
 const BLOB: u8 = b'B';
 const PLUGIN: u8 = b'P';
 const JOB: u8 = b'J';
 const REMEMBERED: u8 = b'K';
+const QUEUE: u8 = b'Q';
 const SERVICE: u8 = b'S';
 const END: u8 = b'E';
 
@@ -109,6 +115,7 @@ struct SavedJob {
     submission: Arc<Submission>,
     state: JobState,
     earlier_runs: Vec<Run>,
+    audit: Vec<AuditRow>,
 }
 
 /// What a backup holds of the service as a whole.
@@ -168,12 +175,16 @@ pub fn write(store: &SledStore, out: &mut dyn Write, created_on: Timestamp) -> R
         let logs = earlier_runs.iter().filter_map(|run| run.log.as_ref());
         let payloads = [&job.submission.input].into_iter().chain(job.state.payloads()).chain(logs);
         check_blobs(&written, payloads.filter_map(Payload::digest), || format!("job {}", job.submission.id))?;
-        frames.value(JOB, &SavedJob { submission: job.submission, state: job.state, earlier_runs })
+        let audit = store.audit(job.submission.key())?;
+        frames.value(JOB, &SavedJob { submission: job.submission, state: job.state, earlier_runs, audit })
     })?;
     store.each_remembered::<BackupError>(&mut |submit| {
         contents.remembered += 1;
         frames.value(REMEMBERED, &submit)
     })?;
+    for queue in store.queues()? {
+        frames.value(QUEUE, &queue)?;
+    }
     let (sequence, host) = store.given_out()?;
     frames.value(SERVICE, &SavedService { state: store.service()?, sequence, host })?;
     frames.end(&contents)?;
@@ -243,7 +254,7 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
             }
             PLUGIN => {
                 found.plugins += 1;
-                take_plugin(frames.value(&bytes)?, &mut changes);
+                take_plugin(frames.value(&bytes)?, &mut changes).map_err(|why| frames.damaged(why))?;
             }
             JOB => {
                 found.jobs += 1;
@@ -254,6 +265,10 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
             REMEMBERED => {
                 found.remembered += 1;
                 changes.push(Change::Remember(frames.value(&bytes)?));
+            }
+            QUEUE => {
+                let queue: QueueState = frames.value(&bytes)?;
+                changes.push(Change::PutQueue(QueueState { revision: 1, ..queue }));
             }
             SERVICE => take_service(frames.value(&bytes)?, store, &mut changes),
             END => {
@@ -274,13 +289,17 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
 }
 
 /// A record is written once for each of its revisions: a store takes them in order only.
-fn take_plugin(plugin: Plugin, changes: &mut Vec<Change>) {
+fn take_plugin(plugin: Plugin, changes: &mut Vec<Change>) -> Result<(), String> {
+    if plugin.revision > REVISIONS_MAX {
+        return Err(format!("plug-in {} was written {} times, which no host does", plugin.name, plugin.revision));
+    }
     changes.extend((1..=plugin.revision).map(|revision| Change::PutPlugin(Plugin { revision, ..plugin.clone() })));
+    Ok(())
 }
 
 /// A job enters at the revision from which the writes of its earlier runs lead to its own.
 fn take_job(job: SavedJob, changes: &mut Vec<Change>) -> Result<(), String> {
-    let SavedJob { submission, state, earlier_runs } = job;
+    let SavedJob { submission, state, earlier_runs, audit } = job;
     let key = submission.key();
     let first = u32::try_from(earlier_runs.len()).ok().and_then(|runs| state.revision.checked_sub(runs));
     let first = first.ok_or_else(|| format!("job {} has more runs than it was written", submission.id))?;
@@ -289,6 +308,7 @@ fn take_job(job: SavedJob, changes: &mut Vec<Change>) -> Result<(), String> {
         let next = JobState { revision: expected + 1, ..state.clone() };
         changes.push(Change::Advance { job: key, expected, next: next.into(), earlier_run: Some(run) });
     }
+    changes.extend(audit.into_iter().map(Change::Audit));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::domain::change::Change;
-use crate::domain::id::{JobKey, PluginName, TenantId};
+use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, TenantId};
 use crate::domain::job::Status;
 use crate::domain::time::Timestamp;
 
@@ -20,6 +20,12 @@ pub(crate) trait Facts {
 
     /// The stored revision of a plug-in.
     fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, Self::Error>;
+
+    /// The stored revision of what was asked of a queue.
+    fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Self::Error>;
+
+    /// The unfinished job that has a dedup key.
+    fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, Self::Error>;
 }
 
 /// What a look at the guards found.
@@ -55,6 +61,8 @@ struct Ahead<'a> {
     jobs: HashMap<JobKey, Option<u32>>,
     plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
     keys: HashMap<(TenantId, &'a str), Timestamp>,
+    queues: HashMap<&'a QueueName, u32>,
+    dedup: HashMap<(TenantId, &'a DedupKey), JobKey>,
 }
 
 impl<'a> Ahead<'a> {
@@ -62,6 +70,9 @@ impl<'a> Ahead<'a> {
         match change {
             Change::Submit(submission, state) => {
                 self.jobs.insert(submission.key(), Some(state.revision));
+                if let Some(key) = dedup_key(change) {
+                    self.dedup.insert((submission.tenant, key), submission.key());
+                }
             }
             Change::Advance { job, next, .. } => {
                 self.jobs.insert(*job, Some(next.revision));
@@ -78,7 +89,10 @@ impl<'a> Ahead<'a> {
             Change::RemovePlugin { tenant, name, .. } => {
                 self.plugins.insert((*tenant, name), None);
             }
-            Change::PutService(_) | Change::StartHost(_) => {}
+            Change::PutQueue(queue) => {
+                self.queues.insert(&queue.name, queue.revision);
+            }
+            Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) => {}
         }
     }
 
@@ -104,7 +118,16 @@ impl<'a> Ahead<'a> {
 
 fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Result<bool, F::Error> {
     Ok(match change {
-        Change::Submit(submission, _) => ahead.job_revision(submission.key(), facts)?.is_none(),
+        Change::Submit(submission, _) => {
+            let is_taken = match dedup_key(change) {
+                None => false,
+                Some(key) => match ahead.dedup.get(&(submission.tenant, key)) {
+                    Some(_) => true,
+                    None => facts.dedup_holder(submission.tenant, key)?.is_some(),
+                },
+            };
+            !is_taken && ahead.job_revision(submission.key(), facts)?.is_none()
+        }
         Change::Advance { job, expected, next, .. } => {
             ahead.job_revision(*job, facts)? == Some(*expected) && expected.checked_add(1) == Some(next.revision)
         }
@@ -124,8 +147,22 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
         Change::RemovePlugin { tenant, name, expected } => {
             ahead.plugin_revision(*tenant, name, facts)? == Some(*expected)
         }
-        Change::PutService(_) | Change::StartHost(_) => true,
+        Change::PutQueue(queue) => {
+            let stored = match ahead.queues.get(&queue.name) {
+                Some(revision) => Some(*revision),
+                None => facts.queue_revision(&queue.name)?,
+            };
+            stored.unwrap_or(0).checked_add(1) == Some(queue.revision)
+        }
+        Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) => true,
     })
+}
+
+/// The dedup key that a new job takes, if it is not finished from the start.
+fn dedup_key(change: &Change) -> Option<&DedupKey> {
+    let Change::Submit(submission, state) = change else { return None };
+    let key = submission.ties.as_ref()?.dedup_key.as_ref();
+    key.filter(|_| !state.status.is_final())
 }
 
 /// Whether a commit is nothing but claims, for which nobody has to wait (design section 6).

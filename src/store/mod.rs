@@ -14,11 +14,13 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::domain::audit::AuditRow;
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{Digest, HostId, JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, Payload, Run};
+use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
+use crate::domain::job::{Job, Payload, Predecessors, Run};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::{Counts, JobQuery, Page};
+use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
+use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 
@@ -97,9 +99,18 @@ fn gone() -> CommitError {
     CommitError::Failed(Arc::from("it is closed"))
 }
 
+/// What a store tells of.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// A commit was made.
+    Committed(&'a [Change]),
+    /// These jobs wait for no other any more, by what was committed just before. They may start if they are ready.
+    Released(&'a [JobKey]),
+}
+
 /// What hears of every commit, in order, after it is durable and visible to reads. Called on the store's own thread: it must
 /// be quick and must not call the store.
-pub type Feed = Arc<dyn Fn(&[Change]) + Send + Sync>;
+pub type Feed = Arc<dyn Fn(News<'_>) + Send + Sync>;
 
 /// How a store is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,8 +150,31 @@ pub trait Store: Send + Sync {
     /// A page of jobs, newest first.
     fn jobs(&self, query: &JobQuery) -> Result<Page, ReadError>;
 
-    /// Jobs of status 0 in a queue, in the order in which they should start: greater priority, then smaller sequence.
-    fn ready(&self, queue: &QueueName, limit: usize) -> Result<Vec<Job>, ReadError>;
+    /// The lanes that hold jobs which may start.
+    fn lanes(&self) -> Result<Vec<Lane>, ReadError>;
+
+    /// Jobs of status 0 in a lane that wait for no other, in the order in which they should start: by
+    /// [`crate::domain::job::Rank`], then by sequence. A job waits for others while an unfinished one of the same ordering
+    /// key has a smaller sequence, and while one that it names in `after` is unfinished (domain.md 4.1).
+    fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Job>, ReadError>;
+
+    /// What a job waits for by its ties.
+    fn predecessors(&self, key: JobKey) -> Result<Predecessors, ReadError>;
+
+    /// The unfinished job that has a dedup key.
+    fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError>;
+
+    /// The commands that people gave for a job, oldest first.
+    fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError>;
+
+    /// How many jobs of a batch stand where. Maintained, never counted.
+    fn batch(&self, tenant: TenantId, batch: JobId) -> Result<Counts, ReadError>;
+
+    /// The failed jobs of a tenant by what went wrong, at most `limit` groups, the one with the newest job first.
+    fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError>;
+
+    /// What people have asked of queues, by name.
+    fn queues(&self) -> Result<Vec<QueueState>, ReadError>;
 
     /// Locked jobs, of whatever host.
     fn locked(&self) -> Result<Vec<Job>, ReadError>;

@@ -100,6 +100,12 @@ impl From<SubmitError> for Trouble {
             SubmitError::Unfit(unfit) => unfit.into(),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
+            error @ (SubmitError::UnknownTie { .. } | SubmitError::ClosedBatch { .. }) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::BAD_FIELD, error.to_string())
+            }
+            error @ SubmitError::Duplicate { .. } => {
+                Self::new(StatusCode::CONFLICT, code::DUPLICATE_JOB, error.to_string())
+            }
             error => Self::new(StatusCode::CONFLICT, code::IDEMPOTENCY_MISMATCH, error.to_string()),
         };
         trouble.at(Section::Jobs)
@@ -111,6 +117,7 @@ impl From<Unfit> for Trouble {
         let (status, code) = match unfit {
             Unfit::UnknownPlugin { .. } => (StatusCode::NOT_FOUND, code::UNKNOWN_PLUGIN),
             Unfit::UnknownHandler { .. } => (StatusCode::UNPROCESSABLE_ENTITY, code::UNKNOWN_HANDLER),
+            Unfit::UnknownVersion { .. } => (StatusCode::NOT_FOUND, code::UNKNOWN_VERSION),
             Unfit::InputTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, code::INPUT_TOO_LARGE),
         };
         Self::new(status, code, unfit.to_string()).at(Section::Plugins)

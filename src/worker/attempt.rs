@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use super::port::{AttemptPort, Written};
 use super::{Claimed, Worker};
-use crate::domain::change::Change;
+use crate::domain::admission::Verdict;
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::job::transition::{self, Next};
+use crate::domain::job::transition;
 use crate::domain::job::{Event, Job, Outcome, Payload, RunReport, Status};
+use crate::domain::limits::Limits;
 use crate::domain::time::Timestamp;
 use crate::sandbox::{Signal, Slice, SliceEnd, SliceReport};
 use crate::store::{CommitError, Pending, ReadError, payload_bytes, put_payload};
@@ -27,6 +28,22 @@ pub struct Finished {
     job: Job,
     event: Event,
     pending: Option<Pending>,
+}
+
+impl Finished {
+    /// What the end says about the plug-in. A refusal by its own rules is an answer; being slowed down is none.
+    pub fn verdict(&self) -> Verdict {
+        match &self.event {
+            Event::Returned(Outcome::Succeeded(_) | Outcome::Suspended(_) | Outcome::Yielded, _) => Verdict::Succeeded,
+            Event::Returned(Outcome::Failed(failure) | Outcome::Retry(_, failure), _) => match failure.class {
+                ErrorClass::Business => Verdict::Succeeded,
+                ErrorClass::Throttled => Verdict::None,
+                ErrorClass::Transient | ErrorClass::UserFixable | ErrorClass::Fatal => Verdict::Failed,
+            },
+            Event::Deadline(..) => Verdict::Failed,
+            _ => Verdict::None,
+        }
+    }
 }
 
 /// A fault of the host while it served a run; the job is tried again.
@@ -82,7 +99,8 @@ impl Worker {
     async fn slice(&self, claimed: &Claimed) -> Result<Event, Fault> {
         let input = self.read(&claimed.job.submission.input).await?;
         self.registry.prepare(&claimed.runnable.version).await?;
-        let deadline = self.clock.now().after(claimed.runnable.limits.wall);
+        let limits = limits_of(claimed);
+        let deadline = self.clock.now().after(limits.wall);
         let outlives_lease = claimed.job.state.lease.is_some_and(|lease| deadline > lease.until);
         if outlives_lease || claimed.entered.signals().signal() != Signal::None {
             // Nothing has been started, so this is as safe a point as any.
@@ -95,7 +113,7 @@ impl Worker {
             claimed.job.state.checkpoint.clone(),
             claimed.runnable.limits.output_bytes,
         );
-        let slice = make_slice(claimed, input, deadline);
+        let slice = make_slice(claimed, input, limits, deadline);
         let SliceReport { end, usage, log } = self.sandbox.run(slice, Box::new(port)).await;
         let Written { progress, checkpoint } = std::mem::take(&mut *written.lock());
         let log = if log.is_empty() { None } else { Some(self.keep(log).await?) };
@@ -121,14 +139,9 @@ impl Worker {
         let Job { submission, state } = present;
         let policy = self.registry.policy(submission.tenant, &submission.plugin);
         let event = as_of(state.status, event.clone());
-        match transition::apply(submission, state, &policy.retry, event, self.clock.now()) {
-            Ok(Next::Changed { state: next, earlier_run, .. }) => Some(self.store.commit(vec![Change::Advance {
-                job: submission.key(),
-                expected: state.revision,
-                next,
-                earlier_run,
-            }])),
-            Ok(Next::Unchanged | Next::Gone { .. }) => None,
+        let now = self.clock.now();
+        match transition::apply(submission, state, &policy.retry, event, now) {
+            Ok(next) => self.advance.commit(present, next, now),
             Err(refused) => {
                 tracing::error!(job.id = %submission.id, %refused, "the end of a run does not fit the job");
                 None
@@ -153,7 +166,16 @@ impl Worker {
     }
 }
 
-fn make_slice(claimed: &Claimed, input: Bytes, deadline: Timestamp) -> Slice {
+/// The limits of the plug-in, with the job's own deadline where that is shorter.
+fn limits_of(claimed: &Claimed) -> Arc<Limits> {
+    let limits = &claimed.runnable.limits;
+    match claimed.job.submission.deadline.filter(|deadline| *deadline < limits.wall) {
+        Some(deadline) => Arc::new(Limits { wall: deadline, ..(**limits).clone() }),
+        None => Arc::clone(limits),
+    }
+}
+
+fn make_slice(claimed: &Claimed, input: Bytes, limits: Arc<Limits>, deadline: Timestamp) -> Slice {
     let Claimed { job: Job { submission, state }, runnable, entered } = claimed;
     Slice {
         job: submission.id,
@@ -173,7 +195,7 @@ fn make_slice(claimed: &Claimed, input: Bytes, deadline: Timestamp) -> Slice {
         correlation_id: submission.correlation_id.unwrap_or(submission.id),
         depth: submission.depth,
         tags: submission.tags.clone(),
-        limits: Arc::clone(&runnable.limits),
+        limits,
         grants: Arc::clone(&runnable.grants),
         config: Arc::clone(&runnable.config),
         signals: entered.signals().clone(),

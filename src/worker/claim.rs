@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use super::Worker;
 use super::running::Entered;
-use crate::domain::change::Change;
 use crate::domain::id::JobKey;
 use crate::domain::job::transition::{self, Next};
-use crate::domain::job::{Event, Job};
+use crate::domain::job::{Event, Job, OnPredecessorFailure};
 use crate::domain::limits::Limits;
 use crate::domain::time::Timestamp;
 use crate::registry::{Resolution, Runnable};
-use crate::store::{CommitError, Pending};
+use crate::store::{CommitError, Pending, ReadError};
 
 /// A lease lasts at least this long (domain.md 4.6).
 const LEASE_MIN: Duration = Duration::from_secs(60);
@@ -49,33 +48,46 @@ impl Worker {
     /// Decides what a ready job meets and commits that. None when the job is no longer ready.
     pub fn claim(&self, job: Job, now: Timestamp) -> Option<Claim> {
         let submission = &job.submission;
-        let resolution = self.registry.resolve(submission.tenant, &submission.plugin);
+        let resolution = self.registry.resolve(submission.tenant, &submission.plugin, submission.version.as_ref());
         let has_expired = submission.expires_on.is_some_and(|expires_on| expires_on <= now);
-        let (event, runnable) = match resolution {
+        let stopped_by = match self.predecessor_failure(&job) {
+            Ok(stopped_by) => stopped_by,
+            Err(error) => {
+                tracing::error!(job.id = %submission.id, %error, "what the job waits for could not be read");
+                return None;
+            }
+        };
+        let (event, runnable) = match (resolution, stopped_by) {
             _ if has_expired => (Event::Expire, None),
-            Resolution::Disabled => (Event::ClaimDisabled, None),
-            Resolution::Missing => (Event::ClaimMissing, None),
-            Resolution::Run(runnable) => (self.claim_event(&runnable, now), Some(runnable)),
+            (_, Some(predecessor)) => (Event::ClaimAfterFailure { predecessor }, None),
+            (Resolution::Disabled, None) => (Event::ClaimDisabled, None),
+            (Resolution::Missing, None) => (Event::ClaimMissing, None),
+            (Resolution::Run(runnable), None) => (self.claim_event(&runnable, now), Some(runnable)),
         };
         let policy = self.registry.policy(submission.tenant, &submission.plugin);
-        let Ok(Next::Changed { state, earlier_run, .. }) =
-            transition::apply(submission, &job.state, &policy.retry, event, now)
+        let Ok(next @ Next::Changed { .. }) = transition::apply(submission, &job.state, &policy.retry, event, now)
         else {
             return None;
         };
-        let next = Job { submission: Arc::clone(submission), state: *state };
+        let Next::Changed { state, .. } = &next else { return None };
+        let claimed = Job { submission: Arc::clone(submission), state: (**state).clone() };
         let run = match runnable {
             // The window gave out a job whose claim is not written yet; that claim goes on.
-            Some(runnable) => Some((runnable, self.running.enter((submission.key(), next.state.fence))?)),
+            Some(runnable) => Some((runnable, self.running.enter((submission.key(), claimed.state.fence))?)),
             None => None,
         };
-        let pending = self.store.commit(vec![Change::Advance {
-            job: submission.key(),
-            expected: job.state.revision,
-            next: Box::new(next.state.clone()),
-            earlier_run,
-        }]);
-        Some(Claim { next, run, pending })
+        let pending = self.advance.commit(&job, next, now)?;
+        Some(Claim { next: claimed, run, pending })
+    }
+
+    /// The job whose failure keeps this one from running (domain.md 4.1). Only few jobs ask for that.
+    fn predecessor_failure(&self, job: &Job) -> Result<Option<JobKey>, ReadError> {
+        let ties = job.submission.ties();
+        let minds = ties.is_ordered() && ties.on_predecessor_failure != OnPredecessorFailure::Continue;
+        if !minds || job.state.is_overruled {
+            return Ok(None);
+        }
+        Ok(self.store.predecessors(job.submission.key())?.unsuccessful.first().copied())
     }
 
     fn claim_event(&self, runnable: &Runnable, now: Timestamp) -> Event {

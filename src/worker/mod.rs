@@ -1,5 +1,6 @@
 //! Runs jobs: claims what may start, gives each attempt to the sandbox, and writes what came of it.
 
+mod advance;
 mod attempt;
 mod claim;
 mod pool;
@@ -15,12 +16,13 @@ use crate::registry::Registry;
 use crate::sandbox::Sandbox;
 use crate::store::Store;
 
+pub use advance::{Advance, Identities};
 pub use attempt::Finished;
 pub use claim::{Claim, Claimed};
 pub(crate) use pool::Drain;
 pub use pool::{Pool, PoolSettings};
 pub use running::Running;
-pub use window::{Lanes, Window};
+pub use window::{Started, Window};
 
 /// The steps of an attempt, without the loop around them: claim, run, finish.
 pub struct Worker {
@@ -29,6 +31,7 @@ pub struct Worker {
     registry: Arc<Registry>,
     sandbox: Arc<dyn Sandbox>,
     running: Arc<Running>,
+    advance: Advance,
     host: HostId,
 }
 
@@ -40,8 +43,9 @@ impl Worker {
         registry: Arc<Registry>,
         sandbox: Arc<dyn Sandbox>,
         running: Arc<Running>,
+        advance: Advance,
         host: HostId,
     ) -> Self {
-        Self { store, clock, registry, sandbox, running, host }
+        Self { store, clock, registry, sandbox, running, advance, host }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Claim, Window, Worker};
+use super::{Claim, Started, Window, Worker};
 use crate::sandbox::Signal;
 
 /// How many jobs are claimed in one go at most; the store writes them as one group.
@@ -14,6 +14,9 @@ const CLAIM_BATCH: usize = 64;
 
 /// How long a job waits whose claim could not be written.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// How much later than planned a held lane is looked at.
+const TIMER_SLACK: Duration = Duration::from_millis(1);
 
 /// How many ended runs may wait for their commit. It bounds memory while the disk is slow.
 const UNSETTLED_MAX: usize = 4_096;
@@ -79,8 +82,24 @@ impl Pool {
                 continue;
             }
             if !self.claim_some(permit).await {
-                self.window.filled().await;
+                self.wait_for_work().await;
             }
+        }
+    }
+
+    /// Waits until the window was filled, or until a lane opens that is held up by time alone.
+    async fn wait_for_work(&self) {
+        let opens_in = self.window.opens_on().map(|opens_on| opens_on.since(self.worker.clock.now()));
+        let opened = async {
+            match opens_in {
+                // A timer may fire a little early by the other clock.
+                Some(wait) => tokio::time::sleep(wait + TIMER_SLACK).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.window.filled() => {}
+            () = opened => {}
         }
     }
 
@@ -95,16 +114,17 @@ impl Pool {
         let ready = self.window.take(permits.len());
         let some_were_ready = !ready.is_empty();
         let now = self.worker.clock.now();
-        let claims: Vec<_> = ready.into_iter().filter_map(|job| self.worker.claim(job, now)).collect();
-        for (claim, permit) in claims.into_iter().zip(permits) {
-            self.start(claim, permit).await;
+        let claims = ready.into_iter().filter_map(|(job, started)| Some((self.worker.claim(job, now)?, started)));
+        let claims: Vec<_> = claims.collect();
+        for ((claim, started), permit) in claims.into_iter().zip(permits) {
+            self.start(claim, started, permit).await;
         }
         some_were_ready
     }
 
     /// Follows a claim to the end of its run. Claims are under way side by side: none waits for the one before it to be
     /// written.
-    async fn start(&self, claim: Claim, claim_permit: OwnedSemaphorePermit) {
+    async fn start(&self, claim: Claim, mut started: Started, claim_permit: OwnedSemaphorePermit) {
         let Ok(unsettled_permit) = Arc::clone(&self.unsettled).acquire_owned().await else { return };
         let (worker, slots, window) = (Arc::clone(&self.worker), Arc::clone(&self.slots), Arc::clone(&self.window));
         let job = claim.job();
@@ -122,11 +142,13 @@ impl Pool {
             };
             let Ok(slot) = slots.acquire_owned().await else { return };
             let finished = worker.run(claimed).await;
+            started.judge(finished.verdict());
             drop((slot, claim_permit));
             if let Err(error) = worker.settle(finished).await {
                 tracing::error!(%error, "the end of a run could not be written; the job will be rescued");
             }
-            drop(unsettled_permit);
+            // Only now the next of the queue, the plug-in or the key may start: its limit counts what the store says.
+            drop((started, unsettled_permit));
         });
     }
 }

@@ -1,99 +1,142 @@
 //! The ready jobs that may start next, in memory and bounded: a backlog of millions costs disk, not memory.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
+use crate::domain::admission::{Admission, AdmissionPolicy, Hold, Verdict};
 use crate::domain::change::Change;
-use crate::domain::id::{JobKey, QueueName, Sequence};
-use crate::domain::job::{Job, Status};
+use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::job::{Job, Rank, Status};
+use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
+use crate::store::News;
 
-/// How many jobs of a queue are held at most: some tenths of a second of work for a fast host, a few megabytes.
-const HIGH_WATERMARK: usize = 8_192;
+/// How many jobs are held at most in all lanes together: some tenths of a second of work for a fast host, some megabytes.
+const JOBS_MAX: usize = 16_384;
 
-/// A queue with fewer than this, and more on disk, is filled up again.
-const LOW_WATERMARK: usize = 2_048;
+/// How many jobs of a lane are held at most.
+const LANE_JOBS_MAX: usize = 8_192;
 
-/// The queues there are and the share of starts that each gets while others wait, too.
-#[derive(Clone, Debug)]
-pub struct Lanes(pub Vec<(QueueName, u32)>);
+/// How many jobs a lane may hold however many lanes there are.
+const LANE_JOBS_MIN: usize = 256;
 
-impl Default for Lanes {
-    /// The three queues that exist from the start.
-    fn default() -> Self {
-        let lane = |name, weight| (QueueName::new(name).expect("these names are slugs"), weight);
-        Self(vec![lane("default", 8), lane("bulk", 3), lane("maintenance", 1)])
-    }
-}
+/// The place of a job in its lane.
+type Place = (Rank, Sequence);
 
-/// Greater priority first, then the order of submission.
-type Place = (Reverse<i8>, Sequence, JobKey);
-
-struct Lane {
-    queue: QueueName,
-    weight: u32,
-    /// What this lane is owed (smooth weighted round robin): it grows by the weight and pays the total when chosen.
-    credit: i64,
+/// What the window holds of a lane.
+struct Waiting {
     ready: BTreeMap<Place, Job>,
-    /// Whether the store holds ready jobs of this queue that sort behind the last one here.
+    /// Whether the store holds ready jobs of this lane that sort behind the last one here.
     more_on_disk: bool,
     /// Whether a job was left to the store since the last look at it: that look may be too old to know the job.
     left_since_look: bool,
 }
 
 struct Inner {
-    lanes: Vec<Lane>,
+    lanes: BTreeMap<Lane, Waiting>,
+    /// What each queue is owed (smooth weighted round robin): it grows by the weight and pays the total when chosen.
+    credits: BTreeMap<QueueName, i64>,
+    admission: Admission,
     unloaded: Vec<JobKey>,
+    /// Whether the store may hold lanes that are not known here: at the start.
+    lanes_unknown: bool,
+    /// When the first of the lanes that are held up by time alone may start again.
+    opens_on: Option<Timestamp>,
 }
 
 /// Filled by the store's feed and by [`Window::refill`], emptied by the workers.
 pub struct Window {
     inner: Mutex<Inner>,
+    clock: Arc<dyn Clock>,
     filled: Notify,
     short: Notify,
     /// When the scheduler means to wake; a job that is due earlier wakes it.
     next_wake: AtomicI64,
 }
 
+/// A job that was taken out to be started, and its place within the limits. Dropping it gives the place back.
+pub struct Started {
+    window: Arc<Window>,
+    lane: Lane,
+    on: Timestamp,
+    verdict: Verdict,
+}
+
+impl Started {
+    /// What the end of the run says about the plug-in; nothing unless it is told.
+    pub fn judge(&mut self, verdict: Verdict) {
+        self.verdict = verdict;
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let now = self.window.clock.now();
+        self.window.inner.lock().admission.end(&self.lane, self.verdict, self.on, now);
+        self.window.filled.notify_one();
+    }
+}
+
 impl Window {
     /// An empty window that expects the store to hold ready jobs already.
-    pub fn new(lanes: Lanes) -> Self {
-        let lane = |(queue, weight)| Lane {
-            queue,
-            weight,
-            credit: 0,
-            ready: BTreeMap::new(),
-            more_on_disk: true,
-            left_since_look: false,
-        };
-        let lanes = lanes.0.into_iter().map(lane).collect();
+    pub fn new(policy: AdmissionPolicy, clock: Arc<dyn Clock>) -> Self {
         Self {
-            inner: Mutex::new(Inner { lanes, unloaded: Vec::new() }),
+            inner: Mutex::new(Inner {
+                lanes: BTreeMap::new(),
+                credits: BTreeMap::new(),
+                admission: Admission::new(policy),
+                unloaded: Vec::new(),
+                lanes_unknown: true,
+                opens_on: None,
+            }),
+            clock,
             filled: Notify::new(),
             short: Notify::new(),
             next_wake: AtomicI64::new(i64::MAX),
         }
     }
 
-    /// Takes the changes of one commit: what became ready comes in. What is no longer ready stays until its claim is
-    /// refused: that is rare, and looking for it would cost every commit.
-    pub fn committed(&self, changes: &[Change]) {
-        for change in changes {
-            match change {
-                Change::Submit(submission, state) if state.status == Status::Queued => {
-                    self.offer(Job { submission: submission.clone(), state: (**state).clone() });
-                }
-                Change::Advance { job, next, .. } if next.status == Status::Queued => {
-                    self.reload(*job);
-                }
-                Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
-                _ => {}
-            }
+    /// Takes the news of the store: what became ready comes in. What is no longer ready stays until its claim is refused:
+    /// that is rare, and looking for it would cost every commit.
+    pub fn heard(&self, news: News<'_>) {
+        match news {
+            News::Committed(changes) => changes.iter().for_each(|change| self.committed(change)),
+            News::Released(jobs) => jobs.iter().for_each(|job| self.reload(*job)),
         }
+    }
+
+    fn committed(&self, change: &Change) {
+        match change {
+            Change::Submit(submission, state) if state.status == Status::Queued => {
+                match submission.ties().is_ordered() {
+                    // Whether it waits for others, only the store knows.
+                    true => self.reload(submission.key()),
+                    false => self.offer(Job { submission: submission.clone(), state: (**state).clone() }),
+                }
+            }
+            Change::Advance { job, next, .. } if next.status == Status::Queued => self.reload(*job),
+            Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
+            Change::PutPlugin(plugin) => self.pause_plugin(plugin.tenant, &plugin.name, plugin.paused),
+            Change::PutQueue(queue) => self.pause_queue(&queue.name, queue.paused),
+            _ => {}
+        }
+    }
+
+    /// A person pauses a queue, or lets it go on.
+    pub fn pause_queue(&self, queue: &QueueName, paused: bool) {
+        self.inner.lock().admission.pause_queue(queue, paused);
+        self.filled.notify_one();
+    }
+
+    /// A person pauses a plug-in, or lets it go on.
+    pub fn pause_plugin(&self, tenant: TenantId, plugin: &PluginName, paused: bool) {
+        self.inner.lock().admission.pause_plugin(tenant, plugin, paused);
+        self.filled.notify_one();
     }
 
     /// Has a job read from the store and offered again, if it is still ready.
@@ -113,32 +156,48 @@ impl Window {
         }
     }
 
-    /// Takes a ready job, unless it sorts behind jobs that are only on disk.
+    /// Has the scheduler look after what is due.
+    pub fn nudge(&self) {
+        self.short.notify_one();
+    }
+
+    /// Takes a ready job that waits for no other, unless it sorts behind jobs that are only on disk.
     pub fn offer(&self, job: Job) {
         if job.state.status != Status::Queued {
             return;
         }
         let mut inner = self.inner.lock();
-        if let Some(lane) = inner.lanes.iter_mut().find(|lane| lane.queue == job.submission.queue) {
-            lane.offer(job);
-        }
+        let room = inner.room();
+        inner.lane(Lane::of(&job.submission)).offer(job, room);
         drop(inner);
         self.filled.notify_one();
     }
 
-    /// The next jobs to start, at most `count`.
-    pub fn take(&self, count: usize) -> Vec<Job> {
+    /// The next jobs to start, at most `count`, each with its place within the limits.
+    pub fn take(self: &Arc<Self>, count: usize) -> Vec<(Job, Started)> {
+        let now = self.clock.now();
         let mut inner = self.inner.lock();
-        let jobs: Vec<_> = std::iter::from_fn(|| inner.take_one()).take(count).collect();
-        let is_short = inner.lanes.iter().any(Lane::is_short);
+        inner.opens_on = None;
+        let mut taken = Vec::new();
+        while taken.len() < count
+            && let Some((lane, job)) = inner.take_one(now)
+        {
+            taken.push((job, Started { window: Arc::clone(self), lane, on: now, verdict: Verdict::None }));
+        }
+        let is_short = inner.is_short();
         drop(inner);
         if is_short {
             self.short.notify_one();
         }
-        jobs
+        taken
     }
 
-    /// Waits until something was put in.
+    /// When the first of the lanes that are held up by time alone may start again, as the last [`Window::take`] saw it.
+    pub fn opens_on(&self) -> Option<Timestamp> {
+        self.inner.lock().opens_on
+    }
+
+    /// Waits until something was put in, or may start.
     pub async fn filled(&self) {
         self.filled.notified().await;
     }
@@ -148,26 +207,42 @@ impl Window {
         self.short.notified().await;
     }
 
-    /// The queues that should be filled up, and to how many jobs. Called right before the store is read.
-    pub fn wanted(&self) -> Vec<(QueueName, usize)> {
+    /// Whether the lanes of the store have not been looked at yet.
+    pub fn wants_lanes(&self) -> bool {
+        self.inner.lock().lanes_unknown
+    }
+
+    /// Takes note of the lanes that the store has. Those that come later come by the feed.
+    pub fn note_lanes(&self, lanes: Vec<Lane>) {
         let mut inner = self.inner.lock();
-        let short = inner.lanes.iter_mut().filter(|lane| lane.is_short());
+        for lane in lanes {
+            inner.lane(lane).more_on_disk = true;
+        }
+        inner.lanes_unknown = false;
+    }
+
+    /// The lanes that should be filled up, and to how many jobs. Called right before the store is read.
+    pub fn wanted(&self) -> Vec<(Lane, usize)> {
+        let mut inner = self.inner.lock();
+        let room = inner.room();
+        let short = inner.lanes.iter_mut().filter(|(_, waiting)| waiting.is_short(room));
         short
-            .map(|lane| {
-                lane.left_since_look = false;
-                (lane.queue.clone(), HIGH_WATERMARK)
+            .map(|(lane, waiting)| {
+                waiting.left_since_look = false;
+                (lane.clone(), room)
             })
             .collect()
     }
 
     /// Puts in what the store knows to be ready, read with `limit`.
-    pub fn refill(&self, queue: &QueueName, ready: Vec<Job>, limit: usize) {
+    pub fn refill(&self, lane: &Lane, ready: Vec<Job>, limit: usize) {
         let mut inner = self.inner.lock();
-        let Some(lane) = inner.lanes.iter_mut().find(|lane| lane.queue == *queue) else { return };
-        lane.more_on_disk = ready.len() >= limit || lane.left_since_look;
-        let look_again = lane.left_since_look;
+        let waiting = inner.lane(lane.clone());
+        waiting.more_on_disk = ready.len() >= limit || waiting.left_since_look;
+        let look_again = waiting.left_since_look;
         let some = !ready.is_empty();
-        ready.into_iter().for_each(|job| lane.insert(job));
+        ready.into_iter().for_each(|job| waiting.insert(job, limit));
+        inner.forget_if_idle(lane);
         drop(inner);
         if some {
             self.filled.notify_one();
@@ -186,13 +261,31 @@ impl Window {
     /// older still.
     pub fn oldest(&self) -> Option<Timestamp> {
         let inner = self.inner.lock();
-        let jobs = inner.lanes.iter().flat_map(|lane| lane.ready.values());
+        let jobs = inner.lanes.values().flat_map(|waiting| waiting.ready.values());
         jobs.map(|job| job.submission.created_on).min()
+    }
+
+    /// Why nothing of a lane starts now; none when it may.
+    pub fn hold(&self, lane: &Lane) -> Option<Hold> {
+        self.inner.lock().admission.hold(lane, self.clock.now())
+    }
+
+    /// How many jobs of the lane are known to start before this one.
+    pub fn ahead_of(&self, job: &Job) -> usize {
+        let inner = self.inner.lock();
+        let lane = inner.lanes.get(&Lane::of(&job.submission));
+        lane.map_or(0, |waiting| waiting.ready.range(..place(job)).count())
+    }
+
+    /// Whether a plug-in is slowed down because it keeps failing.
+    pub fn is_degraded(&self, tenant: TenantId, plugin: &PluginName) -> bool {
+        let inner = self.inner.lock();
+        inner.admission.breaker(tenant, plugin).is_some_and(|breaker| breaker.is_degraded())
     }
 
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
-        self.inner.lock().lanes.iter().map(|lane| lane.ready.len()).sum()
+        self.inner.lock().lanes.values().map(|waiting| waiting.ready.len()).sum()
     }
 
     /// Whether it holds none.
@@ -202,36 +295,82 @@ impl Window {
 }
 
 impl Inner {
-    fn take_one(&mut self) -> Option<Job> {
-        let waiting = || self.lanes.iter().enumerate().filter(|(_, lane)| !lane.ready.is_empty());
-        let total: i64 = waiting().map(|(_, lane)| i64::from(lane.weight)).sum();
-        let (chosen, _) = waiting().max_by_key(|(at, lane)| (lane.credit + i64::from(lane.weight), Reverse(*at)))?;
-        for lane in self.lanes.iter_mut().filter(|lane| !lane.ready.is_empty()) {
-            lane.credit += i64::from(lane.weight);
+    /// How many jobs each lane may hold.
+    fn room(&self) -> usize {
+        (JOBS_MAX / self.lanes.len().max(1)).clamp(LANE_JOBS_MIN, LANE_JOBS_MAX)
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut Waiting {
+        self.lanes.entry(lane).or_insert_with(|| Waiting {
+            ready: BTreeMap::new(),
+            more_on_disk: self.lanes_unknown,
+            left_since_look: false,
+        })
+    }
+
+    fn is_short(&self) -> bool {
+        let room = self.room();
+        self.lanes_unknown || self.lanes.values().any(|waiting| waiting.is_short(room))
+    }
+
+    fn forget_if_idle(&mut self, lane: &Lane) {
+        if self.lanes.get(lane).is_some_and(|waiting| waiting.ready.is_empty() && !waiting.more_on_disk) {
+            self.lanes.remove(lane);
         }
-        let lane = self.lanes.get_mut(chosen)?;
-        lane.credit -= total;
-        lane.ready.pop_first().map(|(_, job)| job)
+    }
+
+    /// The next job: of the queue that is owed most, the lane whose first job has waited longest by its rank.
+    fn take_one(&mut self, now: Timestamp) -> Option<(Lane, Job)> {
+        let mut first: BTreeMap<&QueueName, (Place, &Lane)> = BTreeMap::new();
+        for (lane, waiting) in &self.lanes {
+            let Some((place, _)) = waiting.ready.first_key_value() else { continue };
+            if let Some(hold) = self.admission.hold(lane, now) {
+                self.opens_on = [self.opens_on, hold.until()].into_iter().flatten().min();
+                continue;
+            }
+            let best = first.entry(&lane.queue).or_insert((*place, lane));
+            if *place < best.0 {
+                *best = (*place, lane);
+            }
+        }
+        let owed = |queue: &QueueName| {
+            let credit = self.credits.get(queue).copied().unwrap_or(0);
+            credit + i64::from(self.admission.weight(queue))
+        };
+        // Of those that are owed the same, the one of the greater weight.
+        let chosen = first.keys().copied().max_by_key(|queue| (owed(queue), self.admission.weight(queue)))?.clone();
+        let lane = first.get(&chosen)?.1.clone();
+        let waiting: Vec<_> = first.into_keys().cloned().collect();
+        let total: i64 = waiting.iter().map(|queue| i64::from(self.admission.weight(queue))).sum();
+        for queue in waiting {
+            let weight = i64::from(self.admission.weight(&queue));
+            *self.credits.entry(queue).or_default() += weight;
+        }
+        *self.credits.entry(chosen).or_default() -= total;
+        let job = self.lanes.get_mut(&lane)?.ready.pop_first()?.1;
+        self.admission.start(&lane, now);
+        self.forget_if_idle(&lane);
+        Some((lane, job))
     }
 }
 
-impl Lane {
-    fn is_short(&self) -> bool {
-        self.more_on_disk && self.ready.len() < LOW_WATERMARK
+impl Waiting {
+    fn is_short(&self, room: usize) -> bool {
+        self.more_on_disk && self.ready.len() < room / 4
     }
 
-    fn offer(&mut self, job: Job) {
+    fn offer(&mut self, job: Job, room: usize) {
         let sorts_last = self.ready.last_key_value().is_none_or(|(last, _)| place(&job) > *last);
         if self.more_on_disk && sorts_last {
             self.left_since_look = true;
             return;
         }
-        self.insert(job);
+        self.insert(job, room);
     }
 
-    fn insert(&mut self, job: Job) {
+    fn insert(&mut self, job: Job, room: usize) {
         self.ready.insert(place(&job), job);
-        if self.ready.len() > HIGH_WATERMARK {
+        if self.ready.len() > room {
             self.ready.pop_last();
             self.more_on_disk = true;
             self.left_since_look = true;
@@ -240,6 +379,5 @@ impl Lane {
 }
 
 fn place(job: &Job) -> Place {
-    let key = job.submission.key();
-    (Reverse(job.submission.priority), key.sequence, key)
+    (job.submission.rank(), job.submission.key().sequence)
 }

@@ -1,12 +1,13 @@
 //! Jobs in every status with the facts that the guards look at, and events of every kind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use backroom::domain::failure::{ErrorClass, Failure};
-use backroom::domain::id::{HandlerName, HostId, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
+use backroom::domain::id::{HostId, JobId, JobKey, PluginName, Sequence, VersionName};
 use backroom::domain::job::transition::{self, Next, Refused};
 use backroom::domain::job::{
-    Event, JobState, JobType, Outcome, Payload, RunReport, Status, Submission, WaitReason, Wake,
+    Event, JobState, OnPredecessorFailure, Outcome, Payload, RunReport, Status, Submission, Ties, WaitReason, Wake,
 };
 use backroom::domain::retry::RetryPolicy;
 use backroom::domain::time::Timestamp;
@@ -25,27 +26,7 @@ pub(crate) fn at(count: u64) -> Timestamp {
 }
 
 pub(crate) fn submission() -> Submission {
-    Submission {
-        id: JobId::new(CREATED, Sequence(7), 0x1234),
-        tenant: TenantId::DEFAULT,
-        job_type: JobType::HANDLER,
-        name: None,
-        plugin: PluginName::new("echo").expect("a good name"),
-        handler: HandlerName::default_handle(),
-        input: Payload::default(),
-        args: Vec::new(),
-        env: Vec::new(),
-        queue: QueueName::default_queue(),
-        priority: 0,
-        created_on: CREATED,
-        created_by: None,
-        not_before: None,
-        expires_on: None,
-        correlation_id: None,
-        depth: 0,
-        tags: Vec::new(),
-        max_attempts: None,
-    }
+    Submission::new(JobId::new(CREATED, Sequence(7), 0x1234), PluginName::new("echo").expect("a good name"), CREATED)
 }
 
 pub(crate) fn version() -> VersionName {
@@ -121,6 +102,14 @@ pub(crate) fn situations() -> Vec<Situation> {
         expiring.expires_on = Some(at(5));
         add("queued and expired", expiring.clone(), from(vec![]), at(10));
 
+        for on_predecessor_failure in [OnPredecessorFailure::Block, OnPredecessorFailure::Cancel] {
+            let minding = Submission {
+                ties: Some(Arc::new(Ties { on_predecessor_failure, ..Ties::default() })),
+                ..plain.clone()
+            };
+            add(&format!("queued, minding by {on_predecessor_failure:?}"), minding, from(vec![]), at(10));
+        }
+
         for (name, asked) in [
             ("running", None),
             ("pausing", Some(pause.clone())),
@@ -193,6 +182,7 @@ pub(crate) fn events(now: Timestamp) -> Vec<Event> {
         claim(now),
         Event::ClaimDisabled,
         Event::ClaimMissing,
+        Event::ClaimAfterFailure { predecessor: JobKey::default() },
         Event::Expire,
         Event::Deadline(failure(ErrorClass::Transient), report()),
         Event::LeaseLost,
@@ -233,7 +223,7 @@ pub(crate) const CLASSES: [ErrorClass; 5] =
 pub(crate) fn table_name(status: Status, event: &Event) -> &'static str {
     let stopping = matches!(status, Status::Pausing | Status::Canceling);
     match event {
-        Event::Claim { .. } | Event::ClaimDisabled | Event::ClaimMissing => "claim",
+        Event::Claim { .. } | Event::ClaimDisabled | Event::ClaimMissing | Event::ClaimAfterFailure { .. } => "claim",
         Event::Expire => "expire",
         Event::Returned(Outcome::Succeeded(_), _) => "return ok",
         Event::Returned(Outcome::Canceled(_), _) => "return canceled",

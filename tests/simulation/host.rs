@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use backroom::clock::{Clock, SimulatedClock};
+use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
 use backroom::jobs::{Jobs, Watchers};
 use backroom::registry::{Policies, Registry};
 use backroom::sandbox::scripted::ScriptedSandbox;
 use backroom::scheduler::Scheduler;
-use backroom::store::Store;
 use backroom::store::memory::MemoryStore;
-use backroom::worker::{Lanes, Running, Window, Worker};
+use backroom::store::{News, Store};
+use backroom::worker::{Advance, Identities, Running, Window, Worker};
 use parking_lot::Mutex;
 
 use crate::director::direct;
@@ -21,7 +22,6 @@ pub(crate) struct Host {
     pub(crate) scheduler: Scheduler,
     pub(crate) worker: Arc<Worker>,
     pub(crate) window: Arc<Window>,
-    pub(crate) running: Arc<Running>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) jobs: Arc<Jobs>,
 }
@@ -37,19 +37,9 @@ impl Host {
         let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(memory);
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
         let id = store.next_host();
-        let window = Arc::new(Window::new(Lanes::default()));
+        let window = Arc::new(Window::new(AdmissionPolicy::default(), Arc::clone(&clock)));
         let watchers = Arc::<Watchers>::default();
         let running = Arc::<Running>::default();
-        let (fed, told, noted) = (Arc::clone(&window), Arc::clone(&watchers), Arc::clone(ledger));
-        let asked = Arc::clone(&running);
-        store.feed(Arc::new(move |changes: &[Change]| {
-            noted.lock().observe(changes);
-            asked.committed(changes);
-            fed.committed(changes);
-            told.committed(changes);
-        }));
-        let _durable_with_the_next_sync = store.commit(vec![Change::StartHost(id)]);
-        memory.sync();
         let sandbox = ScriptedSandbox::new(Arc::clone(&clock), move |slice| direct(seed, slice));
         let sandbox = Arc::new(sandbox);
         let registry = Registry::open(
@@ -59,8 +49,29 @@ impl Host {
             Policies::default(),
         );
         let registry = Arc::new(registry.expect("memory can be read"));
-        let scheduler =
-            Scheduler::new(Arc::clone(&store), Arc::clone(&registry), Arc::clone(&running), Arc::clone(&window), id);
+        let (fed, told, noted) = (Arc::clone(&window), Arc::clone(&watchers), Arc::clone(ledger));
+        let (asked, learned) = (Arc::clone(&running), Arc::clone(&registry));
+        store.feed(Arc::new(move |news: News<'_>| {
+            if let News::Committed(changes) = news {
+                noted.lock().observe(changes);
+                learned.committed(changes);
+                asked.committed(changes);
+                told.committed(changes);
+            }
+            fed.heard(news);
+        }));
+        let _durable_with_the_next_sync = store.commit(vec![Change::StartHost(id)]);
+        memory.sync();
+        let identities = Identities::new(Arc::clone(&store), seed);
+        let advance = Advance::new(Arc::clone(&store), identities.clone());
+        let scheduler = Scheduler::new(
+            Arc::clone(&store),
+            Arc::clone(&registry),
+            Arc::clone(&running),
+            Arc::clone(&window),
+            advance.clone(),
+            id,
+        );
         scheduler.recover(clock.now()).expect("memory can be read");
         let worker = Worker::new(
             Arc::clone(&store),
@@ -68,9 +79,10 @@ impl Host {
             Arc::clone(&registry),
             sandbox,
             Arc::clone(&running),
+            advance.clone(),
             id,
         );
-        let jobs = Jobs::new(store, clock, Arc::clone(&registry), Arc::clone(&running), watchers, seed);
-        Self { scheduler, worker: Arc::new(worker), window, running, registry, jobs: Arc::new(jobs) }
+        let jobs = Jobs::new(store, clock, Arc::clone(&registry), Arc::clone(&running), watchers, advance, identities);
+        Self { scheduler, worker: Arc::new(worker), window, registry, jobs: Arc::new(jobs) }
     }
 }

@@ -7,13 +7,10 @@ use std::time::Duration;
 use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::change::Change;
 use backroom::domain::id::{Digest, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
-use backroom::domain::job::transition::{self, Next};
-use backroom::domain::job::{Event, Status, WaitReason};
+use backroom::domain::job::{Status, WaitReason};
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
-use backroom::domain::retry::RetryPolicy;
 use backroom::domain::time::Timestamp;
-use backroom::jobs::{NewJob, SubmitError};
-use backroom::sandbox::Signal;
+use backroom::jobs::{Command, NewJob, Order, SubmitError};
 use backroom::scheduler::CANCEL_GRACE;
 use backroom::store::Store;
 use backroom::store::memory::MemoryStore;
@@ -230,7 +227,7 @@ impl World {
     fn claim(&mut self) {
         let ready = self.host.window.take(1 + self.draw.index(3));
         let now = self.clock.now();
-        for job in ready {
+        for (job, mut started) in ready {
             let name = format!("run of {}", job.submission.key().sequence.0);
             let Some(claim) = self.host.worker.claim(job, now) else { continue };
             self.note(|_| format!("claim: {name}"));
@@ -239,7 +236,10 @@ impl World {
                 let Ok(Some(claimed)) = worker.claimed(claim).await else { return Note::Done };
                 let (job, fence) = (claimed.job.submission.key(), claimed.job.state.fence);
                 let finished = worker.run(claimed).await;
-                match worker.settle(finished).await {
+                started.judge(finished.verdict());
+                let settled = worker.settle(finished).await;
+                drop(started);
+                match settled {
                     Ok(()) => Note::Settled { job, fence },
                     Err(_) => Note::Done,
                 }
@@ -315,21 +315,25 @@ impl World {
     fn steer_any(&mut self) {
         let Some(job) = self.any_job() else { return };
         let until = self.clock.now().after(Duration::from_secs(self.draw.below(1_200)));
-        let by = || "somebody".to_owned();
         match self.draw.below(8) {
             0..=2 => self.cancel(job),
-            3 | 4 => self.steer(job, Event::Pause { by: by() }),
-            5 => self.steer(job, Event::Postpone { until, by: by() }),
-            _ => self.steer(job, Event::Resume { by: by() }),
+            3 | 4 => self.steer(job, Order::Pause),
+            5 => self.steer(job, Order::Postpone(until)),
+            _ => self.steer(job, Order::Resume),
         }
     }
 
     fn cancel(&mut self, job: JobKey) {
+        self.steer(job, Order::Cancel);
+    }
+
+    fn steer(&mut self, job: JobKey, order: Order) {
         let Some(id) = self.id_of(job) else { return };
-        self.note(|_| format!("cancel of {}", job.sequence.0));
+        let name = format!("{} of {}", order.action(), job.sequence.0);
+        self.note(|_| name.clone());
         let jobs = Arc::clone(&self.host.jobs);
-        self.tasks.push(Task::new(format!("cancel of {}", job.sequence.0), async move {
-            Note::Steered(jobs.cancel(TenantId::DEFAULT, id, "somebody").await)
+        self.tasks.push(Task::new(name, async move {
+            Note::Steered(jobs.steer(TenantId::DEFAULT, id, &Command::new(order, "somebody")).await)
         }));
         self.go_on(self.tasks.len() - 1);
     }
@@ -339,28 +343,10 @@ impl World {
         self.note(|_| format!("delete of {}", id.sequence().0));
         let jobs = Arc::clone(&self.host.jobs);
         self.tasks.push(Task::new(format!("delete of {}", id.sequence().0), async move {
-            Note::Deleted(id, jobs.delete(TenantId::DEFAULT, id).await)
+            let deleted = jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Delete, "somebody")).await;
+            Note::Deleted(id, deleted.map(|_job| ()))
         }));
         self.go_on(self.tasks.len() - 1);
-    }
-
-    /// What a person does to a job beside canceling it: decided on what is visible now, committed, not waited for.
-    fn steer(&mut self, key: JobKey, event: Event) {
-        let Some(job) = self.store.job(key).expect("memory can be read") else { return };
-        let asks_to_pause = matches!(event, Event::Pause { .. } | Event::Postpone { .. });
-        self.note(|_| format!("{event:?} for {}", key.sequence.0));
-        let next = transition::apply(&job.submission, &job.state, &RetryPolicy::default(), event, self.clock.now());
-        let Ok(Next::Changed { state, earlier_run, .. }) = next else { return };
-        let expected = job.state.revision;
-        let change = Change::Advance { job: key, expected, next: state, earlier_run };
-        let pending = self.store.commit(vec![change]);
-        let running = Arc::clone(&self.host.running);
-        self.tasks.push(Task::new("a command", async move {
-            if pending.await.is_ok() && asks_to_pause {
-                running.raise(key, Signal::Pause);
-            }
-            Note::Done
-        }));
     }
 
     fn change_plugin(&mut self) {
@@ -488,7 +474,7 @@ impl World {
             if self.draw.chance(20) || round > 100 {
                 self.cancel(job);
             } else {
-                self.steer(job, Event::Resume { by: "somebody".to_owned() });
+                self.steer(job, Order::Resume);
             }
         }
         if self.draw.chance(5) {
@@ -534,6 +520,7 @@ fn plugin(name: &str, is_active: bool) -> Plugin {
         versions: vec![only],
         active: is_active.then(version),
         previous: None,
+        paused: false,
         disabled: false,
     }
 }

@@ -53,6 +53,7 @@ fn plugin_record(revision: u32, digest: Digest, bytes: u64) -> Plugin {
         versions: vec![uploaded],
         active: Some(version),
         previous: None,
+        paused: false,
         disabled: false,
     }
 }
@@ -190,11 +191,11 @@ fn nothing_that_exists_is_overwritten() {
 fn a_backup_of_another_version_is_refused() {
     let saved = saved();
     change(&saved.file(), |bytes| {
-        let at = bytes.windows(11).position(|part| part == b"\"version\":1").expect("the first line says it");
-        bytes[at + 10] = b'2';
+        let at = bytes.windows(11).position(|part| part == b"\"version\":2").expect("the first line says it");
+        bytes[at + 10] = b'1';
     });
     let refused = saved.restore().expect_err("the version is not known");
-    assert!(matches!(&refused, BackupError::Format { found } if found.contains("\"version\":2")), "{refused}");
+    assert!(matches!(&refused, BackupError::Format { found } if found.contains("\"version\":1")), "{refused}");
 }
 
 #[test]

@@ -4,11 +4,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use backroom::domain::change::Change;
-use backroom::domain::id::{
-    HandlerName, HostId, JobId, JobKey, PluginName, QueueName, Sequence, TenantId, VersionName,
-};
-use backroom::domain::job::{Job, JobState, JobType, Lease, Payload, Run, RunEnd, Status, Submission, WaitReason};
+use backroom::domain::id::{HostId, JobId, JobKey, PluginName, QueueName, Sequence, TenantId, VersionName};
+use backroom::domain::job::{Job, JobState, Lease, Payload, Run, RunEnd, Status, Submission, WaitReason};
 use backroom::domain::limits::Usage;
+use backroom::domain::queue::Lane;
 use backroom::domain::time::Timestamp;
 use backroom::store::memory::MemoryStore;
 use backroom::store::{CommitError, Store};
@@ -93,27 +92,8 @@ pub(crate) fn queue(name: &str) -> QueueName {
 
 pub(crate) fn submission(sequence: u64) -> Submission {
     let created_on = time(1_700_000_000 + i64::try_from(sequence).expect("tests use small numbers"));
-    Submission {
-        id: JobId::new(created_on, Sequence(sequence), 7),
-        tenant: TenantId::DEFAULT,
-        job_type: JobType::HANDLER,
-        name: None,
-        plugin: plugin("mailer"),
-        handler: HandlerName::default_handle(),
-        input: Payload::Inline(vec![b'x'; 100].into()),
-        args: Vec::new(),
-        env: Vec::new(),
-        queue: QueueName::default_queue(),
-        priority: 0,
-        created_on,
-        created_by: None,
-        not_before: None,
-        expires_on: None,
-        correlation_id: None,
-        depth: 0,
-        tags: Vec::new(),
-        max_attempts: None,
-    }
+    let id = JobId::new(created_on, Sequence(sequence), 7);
+    Submission { input: Payload::Inline(vec![b'x'; 100].into()), ..Submission::new(id, plugin("mailer"), created_on) }
 }
 
 pub(crate) fn submit(sequence: u64) -> Change {
@@ -216,4 +196,14 @@ pub(crate) fn step(store: &dyn Store, sequence: u64, next: impl FnOnce(&JobState
 
 pub(crate) fn sequences(jobs: &[Job]) -> Vec<u64> {
     jobs.iter().map(|job| job.submission.key().sequence.0).collect()
+}
+
+/// The lane of the usual jobs in a queue.
+pub(crate) fn lane(name: &str) -> Lane {
+    Lane { queue: queue(name), plugin: plugin("mailer"), tenant: TenantId::DEFAULT }
+}
+
+/// The ready jobs of a queue, all of them of the usual plug-in.
+pub(crate) fn ready(store: &dyn Store, name: &str) -> Vec<u64> {
+    sequences(&store.ready(&lane(name), 1000).expect("it can be read"))
 }

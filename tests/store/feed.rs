@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use backroom::domain::change::Change;
 use backroom::domain::job::JobState;
-use backroom::store::Store;
+use backroom::store::{News, Store};
 
 use crate::common::*;
 
@@ -17,7 +17,11 @@ on_every_store!(
 fn listen(store: &dyn Store) -> Arc<Mutex<Vec<Vec<Change>>>> {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let ear = Arc::clone(&heard);
-    store.feed(Arc::new(move |changes: &[Change]| ear.lock().expect("no test panics here").push(changes.to_vec())));
+    store.feed(Arc::new(move |news: News<'_>| {
+        if let News::Committed(changes) = news {
+            ear.lock().expect("no test panics here").push(changes.to_vec());
+        }
+    }));
     heard
 }
 

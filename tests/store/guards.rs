@@ -91,7 +91,7 @@ fn changes_of_one_commit_build_on_each_other(store: &dyn Store) {
     must(store, vec![submit(1), advance(key(1), first), advance(key(1), second.clone()), submit(2)]);
     assert_eq!(state(store, 1), second);
     assert_eq!(state(store, 2), JobState::default());
-    assert_eq!(sequences(&store.ready(&submission(1).queue, 9).expect("it can be read")), [2]);
+    assert_eq!(sequences(&store.ready(&lane("default"), 9).expect("it can be read")), [2]);
 }
 
 fn commits_are_decided_in_the_order_of_calls(store: &dyn Store) {
@@ -137,21 +137,21 @@ fn a_deleted_job_leaves_its_neighbours(store: &dyn Store) {
     must(store, vec![Change::Delete { job: key(3), expected: 0 }, Change::Delete { job: key(5), expected: 0 }]);
     let found: Vec<_> = (1..=10).filter(|sequence| job(store, *sequence).is_some()).collect();
     assert_eq!(found, [1, 2, 4, 6, 7, 8, 9, 10]);
-    let ready = store.ready(&submission(1).queue, 99).expect("it can be read");
+    let ready = store.ready(&lane("default"), 99).expect("it can be read");
     assert_eq!(sequences(&ready), [1, 2, 6, 7, 8, 9, 10]);
     for sequence in [1, 2, 4, 6, 7, 8, 9, 10] {
         let expected = state(store, sequence).revision;
         must(store, vec![Change::Delete { job: key(sequence), expected }]);
     }
     assert!((1..=10).all(|sequence| job(store, sequence).is_none()));
-    assert_eq!(store.ready(&submission(1).queue, 99), Ok(Vec::new()));
+    assert_eq!(store.ready(&lane("default"), 99), Ok(Vec::new()));
 }
 
 fn a_job_submitted_and_deleted_in_one_commit_never_was(store: &dyn Store) {
     must(store, vec![submit(1), submit(2), Change::Delete { job: key(1), expected: 0 }]);
     assert_eq!(job(store, 1), None);
     assert_eq!(state(store, 2), JobState::default());
-    assert_eq!(sequences(&store.ready(&submission(1).queue, 9).expect("it can be read")), [2]);
+    assert_eq!(sequences(&store.ready(&lane("default"), 9).expect("it can be read")), [2]);
 }
 
 fn a_final_job_can_be_set_going_again(store: &dyn Store) {
@@ -159,7 +159,7 @@ fn a_final_job_can_be_set_going_again(store: &dyn Store) {
     (1..=16).for_each(|sequence| step(store, sequence, |state| ended(state, Status::Failed)));
     step(store, 7, queued);
     assert_eq!(state(store, 7).status, Status::Queued);
-    assert_eq!(sequences(&store.ready(&submission(1).queue, 9).expect("it can be read")), [7]);
+    assert_eq!(sequences(&store.ready(&lane("default"), 9).expect("it can be read")), [7]);
     step(store, 7, running);
     step(store, 7, |state| ended(state, Status::Succeeded));
     assert_eq!(state(store, 7).status, Status::Succeeded);

@@ -12,7 +12,7 @@ on_every_store!(
     ready_keeps_queues_apart,
     ready_leaves_out_what_is_claimed,
     a_job_that_comes_back_takes_its_old_place,
-    ready_reaches_across_tenants,
+    ready_keeps_tenants_and_plugins_apart,
     ready_gives_no_more_than_asked,
     due_is_by_time_and_only_what_has_come,
     next_due_is_the_earliest,
@@ -20,10 +20,6 @@ on_every_store!(
     locked_is_what_hosts_hold,
     a_new_job_may_start_with_a_wait,
 );
-
-fn ready(store: &dyn Store, name: &str) -> Vec<u64> {
-    sequences(&store.ready(&queue(name), 1000).expect("it can be read"))
-}
 
 fn with_priority(sequence: u64, priority: i8) -> Change {
     let mut wanted = submission(sequence);
@@ -85,14 +81,25 @@ fn a_job_that_comes_back_takes_its_old_place(store: &dyn Store) {
     assert_eq!(ready(store, "default"), wanted);
 }
 
-fn ready_reaches_across_tenants(store: &dyn Store) {
+fn ready_keeps_tenants_and_plugins_apart(store: &dyn Store) {
     let owned = |sequence: u64, tenant: u32| {
         let mut wanted = submission(sequence);
         wanted.tenant = TenantId(tenant);
         submit_as(wanted)
     };
     must(store, vec![owned(1, 5), owned(2, 0), owned(3, 5), owned(4, 7)]);
-    assert_eq!(ready(store, "default"), [1, 2, 3, 4]);
+    let mut other = submission(5);
+    other.plugin = plugin("mailer-two");
+    must(store, vec![submit_as(other)]);
+    assert_eq!(ready(store, "default"), [2]);
+    let lanes = store.lanes().expect("it can be read");
+    let found: Vec<_> = lanes
+        .iter()
+        .map(|lane| (lane.plugin.as_str(), lane.tenant.0, sequences(&store.ready(lane, 9).expect("it can be read"))))
+        .collect();
+    let wanted =
+        [("mailer", 0, vec![2]), ("mailer", 5, vec![1, 3]), ("mailer", 7, vec![4]), ("mailer-two", 0, vec![5])];
+    assert_eq!(found, wanted);
     let wanted = JobKey { tenant: TenantId(5), sequence: Sequence(3) };
     let found = store.job(wanted).expect("it can be read").expect("the job is there");
     assert_eq!(found.submission.id, JobId::new(found.submission.created_on, Sequence(3), 7));
@@ -102,7 +109,7 @@ fn ready_reaches_across_tenants(store: &dyn Store) {
 fn ready_gives_no_more_than_asked(store: &dyn Store) {
     must(store, (1..=40).map(submit).collect());
     for limit in [0, 1, 15, 16, 17, 40, 41] {
-        let found = store.ready(&queue("default"), limit).expect("it can be read");
+        let found = store.ready(&lane("default"), limit).expect("it can be read");
         assert_eq!(sequences(&found), (1..=40).take(limit).collect::<Vec<_>>());
     }
 }

@@ -62,6 +62,7 @@ fn a_plugin(tenant: u32, name: &str, revision: u32) -> Plugin {
         versions: (1..=revision).map(version).collect(),
         active: None,
         previous: None,
+        paused: true,
         disabled: false,
     }
 }

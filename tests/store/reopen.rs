@@ -64,7 +64,7 @@ pub(crate) fn picture(store: &dyn Store) -> Vec<String> {
     let all = JobQuery { limit: 10_000, ..JobQuery::default() };
     let jobs = store.jobs(&all).expect("it can be read").jobs;
     let runs: Vec<_> = jobs.iter().map(|job| store.runs(job.submission.key()).expect("it can be read")).collect();
-    let ready = store.ready(&queue("default"), 10_000).expect("it can be read");
+    let ready = store.ready(&lane("default"), 10_000).expect("it can be read");
     let due = store.due(time(i64::MAX / 1_000_000), 10_000).expect("it can be read");
     let mut lines = vec![
         format!("ready {:?}", sequences(&ready)),

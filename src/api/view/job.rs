@@ -259,6 +259,7 @@ impl JobView {
             job_type,
             name: _,
             plugin,
+            version: _,
             handler,
             input,
             args: _,
@@ -273,6 +274,9 @@ impl JobView {
             depth,
             tags,
             max_attempts,
+            deadline: _,
+            auto_delete: _,
+            ties: _,
         } = &**submission;
         let JobState {
             status,
@@ -290,6 +294,7 @@ impl JobView {
             run_started_on: _,
             throttled_since: _,
             completed_on,
+            is_overruled: _,
             cancel_requested_on,
             modified: _,
             version,

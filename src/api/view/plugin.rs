@@ -29,6 +29,8 @@ pub struct PluginView {
     pub previous: Option<String>,
     /// Whether its jobs may run. Those of a disabled plug-in are canceled when their turn comes.
     pub enabled: bool,
+    /// Whether none of its jobs starts until it is resumed.
+    pub paused: bool,
     /// Its versions, newest last.
     pub versions: Vec<VersionView>,
     /// Counts the changes of this plug-in.
@@ -122,7 +124,7 @@ impl ActivateBody {
 impl PluginView {
     /// The view of `plugin` under the operator's `policy`.
     pub(crate) fn of(plugin: &Plugin, policy: &Policy) -> Self {
-        let Plugin { tenant: _, name, revision, versions, active, previous, disabled } = plugin;
+        let Plugin { tenant: _, name, revision, versions, active, previous, disabled, paused } = plugin;
         let described = plugin.active_version().or(versions.last());
         Self {
             name: name.to_string(),
@@ -130,6 +132,7 @@ impl PluginView {
             active: active.as_ref().map(ToString::to_string),
             previous: previous.as_ref().map(ToString::to_string),
             enabled: !disabled,
+            paused: *paused,
             versions: versions.iter().map(|version| VersionView::of(version, plugin, policy)).collect(),
             revision: *revision,
         }

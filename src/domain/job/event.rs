@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Payload, Progress};
 use crate::domain::failure::Failure;
-use crate::domain::id::{HostId, VersionName};
+use crate::domain::id::{HostId, JobKey, VersionName};
 use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
 
@@ -70,6 +70,11 @@ pub enum Event {
     ClaimDisabled,
     /// A host finds the plug-in or its version missing.
     ClaimMissing,
+    /// A host finds that a job which this one waited for has not succeeded, and that this one minds.
+    ClaimAfterFailure {
+        /// That job.
+        predecessor: JobKey,
+    },
     /// `expires_on` has passed.
     Expire,
     /// The handler ended by itself.

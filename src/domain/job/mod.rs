@@ -1,19 +1,23 @@
 //! A job: what was asked for, what has become of it, and the one function that changes that.
 
+mod consequence;
 mod event;
 mod run;
 mod state;
 mod status;
 mod submission;
+mod ties;
 pub mod transition;
 
 use std::sync::Arc;
 
+pub use consequence::consequences;
 pub use event::{Event, Outcome, RunReport, Wake};
 pub use run::{Run, RunEnd};
 pub use state::{JobState, Lease, Progress};
 pub use status::{StateCode, Status, WaitReason};
-pub use submission::{JobType, Payload, Steering, Submission};
+pub use submission::{JobType, Payload, Rank, Steering, Submission};
+pub use ties::{AFTER_MAX, FollowUp, Occurrence, OnPredecessorFailure, Predecessors, Ties};
 
 /// A job as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

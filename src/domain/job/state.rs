@@ -61,6 +61,8 @@ pub struct JobState {
     pub throttled_since: Option<Timestamp>,
     /// When it became final (I3).
     pub completed_on: Option<Timestamp>,
+    /// Whether a person has set it going although a job that it waited for has not succeeded.
+    pub is_overruled: bool,
     /// When a cancel was asked for.
     pub cancel_requested_on: Option<Timestamp>,
     /// When a person last changed it, and who.

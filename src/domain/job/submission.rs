@@ -1,9 +1,13 @@
 //! What was asked for: the part of a job that never changes.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::{Digest, HandlerName, JobId, JobKey, PluginName, QueueName, TenantId};
+use super::Ties;
+use crate::domain::id::{Digest, HandlerName, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
 use crate::domain::time::Timestamp;
 
 /// Bytes of a job: small ones travel with the record, large ones lie in the blob store.
@@ -60,12 +64,16 @@ impl JobType {
     /// A handler of a plug-in, asked for by a caller (54, "execute any request asynchronously").
     pub const HANDLER: Self = Self(54);
 
+    /// A group of jobs with one progress and one end; the first of our own codes.
+    pub const BATCH: Self = Self(1_000);
+
     /// The label of the code.
     pub fn name(self) -> &'static str {
         match self.0 {
             1 => "event",
             10 => "workflow",
             54 => "handler",
+            1_000 => "batch",
             _ => "other",
         }
     }
@@ -112,6 +120,8 @@ pub struct Submission {
     pub name: Option<String>,
     /// The plug-in to run.
     pub plugin: PluginName,
+    /// The version to run, when the caller chose one; the active one otherwise.
+    pub version: Option<VersionName>,
     /// The entry point to run.
     pub handler: HandlerName,
     /// What the handler is given.
@@ -122,7 +132,7 @@ pub struct Submission {
     pub env: Vec<(String, String)>,
     /// The pool that it runs in.
     pub queue: QueueName,
-    /// Greater runs first; -100 to 100.
+    /// Greater runs first; -100 to 100. Each point is worth a minute of waiting: see [`Rank`].
     pub priority: i8,
     /// When the submit was taken.
     pub created_on: Timestamp,
@@ -140,12 +150,73 @@ pub struct Submission {
     pub tags: Vec<String>,
     /// Attempts in all, when the caller set another number than the plug-in's policy.
     pub max_attempts: Option<u32>,
+    /// A shorter wall-clock limit of each run than the plug-in's.
+    pub deadline: Option<Duration>,
+    /// Whether the record goes as soon as the job has succeeded (F024).
+    pub auto_delete: bool,
+    /// What binds it to other jobs, when anything does.
+    pub ties: Option<Arc<Ties>>,
+}
+
+/// The place of a ready job among those of its plug-in and queue; smaller starts first, then the smaller sequence. It is
+/// the second in which the job was submitted, less a minute for each point of priority: so greater priority runs first,
+/// and nothing starves, because whatever waits long enough comes before all that is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rank(pub i64);
+
+impl Rank {
+    /// What a point of priority is worth, in seconds of waiting.
+    pub const SECONDS_PER_POINT: i64 = 60;
+
+    fn new(created_on: Timestamp, priority: i8) -> Self {
+        Self(created_on.as_micros().div_euclid(1_000_000) - i64::from(priority) * Self::SECONDS_PER_POINT)
+    }
 }
 
 impl Submission {
+    /// A job for the first handler of `plugin` without input, everything else as usual.
+    pub fn new(id: JobId, plugin: PluginName, created_on: Timestamp) -> Self {
+        Self {
+            id,
+            tenant: TenantId::DEFAULT,
+            job_type: JobType::HANDLER,
+            name: None,
+            plugin,
+            version: None,
+            handler: HandlerName::default_handle(),
+            input: Payload::default(),
+            args: Vec::new(),
+            env: Vec::new(),
+            queue: QueueName::default_queue(),
+            priority: 0,
+            created_on,
+            created_by: None,
+            not_before: None,
+            expires_on: None,
+            correlation_id: None,
+            depth: 0,
+            tags: Vec::new(),
+            max_attempts: None,
+            deadline: None,
+            auto_delete: false,
+            ties: None,
+        }
+    }
+
     /// Where the job is kept.
     pub fn key(&self) -> JobKey {
         JobKey { tenant: self.tenant, sequence: self.id.sequence() }
+    }
+
+    /// Its place among the ready jobs of its plug-in and queue.
+    pub fn rank(&self) -> Rank {
+        Rank::new(self.created_on, self.priority)
+    }
+
+    /// What binds it to other jobs.
+    pub fn ties(&self) -> &Ties {
+        static NONE: Ties = Ties::NONE;
+        self.ties.as_deref().unwrap_or(&NONE)
     }
 
     /// The name that people see.

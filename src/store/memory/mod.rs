@@ -16,12 +16,14 @@ use tokio::sync::oneshot;
 
 use self::tables::Tables;
 use super::guard::{self, Verdict, is_claim};
-use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
+use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats};
+use crate::domain::audit::AuditRow;
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{Digest, HostId, JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, Run};
+use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
+use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::{Counts, JobQuery, Page};
+use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
+use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 
@@ -146,9 +148,7 @@ impl MemoryStore {
         let taken = group.len();
         let mut answers = Vec::with_capacity(taken);
         for (waiting, result) in group.into_iter().zip(results) {
-            if result.is_ok() {
-                writer.accepted(waiting.changes, self.mode);
-            }
+            let result = result.map(|released| writer.accepted(waiting.changes, &released, self.mode));
             answers.push((waiting.answer, result));
         }
         if is_waited_for {
@@ -161,24 +161,24 @@ impl MemoryStore {
         taken
     }
 
-    fn write(&self, changes: &[Change]) -> Result<(), CommitError> {
+    fn write(&self, changes: &[Change]) -> Result<Vec<JobKey>, CommitError> {
         let mut tables = self.tables.write();
         let Ok(verdict) = guard::check(changes, &mut *tables);
         match verdict {
             Verdict::Conflict(index) => Err(CommitError::Conflict { index }),
-            Verdict::Accepted => {
-                tables.apply(changes);
-                Ok(())
-            }
+            Verdict::Accepted => Ok(tables.apply(changes)),
         }
     }
 }
 
 impl Writer {
-    fn accepted(&mut self, changes: Vec<Change>, mode: Mode) {
+    fn accepted(&mut self, changes: Vec<Change>, released: &[JobKey], mode: Mode) {
         self.commits += 1;
         if let Some(feed) = &self.feed {
-            feed(&changes);
+            feed(News::Committed(&changes));
+            if !released.is_empty() {
+                feed(News::Released(released));
+            }
         }
         if mode == Mode::Lazy {
             self.tail.push(changes);
@@ -240,8 +240,36 @@ impl Store for MemoryStore {
         Ok(self.tables.read().page(query))
     }
 
-    fn ready(&self, queue: &QueueName, limit: usize) -> Result<Vec<Job>, ReadError> {
-        Ok(self.tables.read().ready(queue, limit))
+    fn lanes(&self) -> Result<Vec<Lane>, ReadError> {
+        Ok(self.tables.read().lanes())
+    }
+
+    fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Job>, ReadError> {
+        Ok(self.tables.read().ready(lane, limit))
+    }
+
+    fn predecessors(&self, key: JobKey) -> Result<Predecessors, ReadError> {
+        Ok(self.tables.read().predecessors(key))
+    }
+
+    fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {
+        Ok(self.tables.read().dedup_holder(tenant, key))
+    }
+
+    fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError> {
+        Ok(self.tables.read().audit(key))
+    }
+
+    fn batch(&self, tenant: TenantId, batch: JobId) -> Result<Counts, ReadError> {
+        Ok(self.tables.read().batch(tenant, batch))
+    }
+
+    fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError> {
+        Ok(self.tables.read().failures(tenant, limit))
+    }
+
+    fn queues(&self) -> Result<Vec<QueueState>, ReadError> {
+        Ok(self.tables.read().queues())
     }
 
     fn locked(&self) -> Result<Vec<Job>, ReadError> {

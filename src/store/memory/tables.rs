@@ -1,15 +1,16 @@
 //! What the memory store holds: ordered maps and the indexes over them.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use crate::domain::audit::AuditRow;
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{HostId, JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, JobState, Run, StateCode};
+use crate::domain::id::{DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::{Counts, JobQuery, Page};
+use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
+use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::guard::Facts;
@@ -22,7 +23,19 @@ const LOOKED_AT_MAX: usize = 20_000;
 pub(super) struct Tables {
     jobs: BTreeMap<JobKey, Job>,
     runs: BTreeMap<JobKey, BTreeMap<u32, Run>>,
-    ready: BTreeMap<QueueName, BTreeSet<(Reverse<i8>, u64, TenantId)>>,
+    /// Those that may start.
+    ready: BTreeMap<Lane, BTreeSet<(Rank, Sequence)>>,
+    /// The unfinished jobs of each ordering key.
+    keyed: BTreeMap<(TenantId, OrderingKey), BTreeSet<Sequence>>,
+    /// The job that held an ordering key last, where it has not succeeded and others wait behind it.
+    broken: BTreeMap<(TenantId, OrderingKey), JobKey>,
+    /// The unfinished jobs that name one in `after`, by that one.
+    dependents: BTreeSet<(JobKey, JobKey)>,
+    dedup: BTreeMap<(TenantId, DedupKey), JobKey>,
+    labels: BTreeSet<(TenantId, Label, Sequence)>,
+    batches: BTreeMap<(TenantId, Sequence), Counts>,
+    audit: BTreeMap<JobKey, BTreeMap<u32, AuditRow>>,
+    queues: BTreeMap<QueueName, QueueState>,
     due: BTreeSet<(Timestamp, JobKey)>,
     locked: BTreeSet<JobKey>,
     counts: BTreeMap<(TenantId, PluginName), Counts>,
@@ -33,15 +46,18 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Writes a commit whose guards have been checked.
-    pub(super) fn apply(&mut self, changes: &[Change]) {
-        changes.iter().for_each(|change| self.apply_one(change));
+    /// Writes a commit whose guards have been checked. Returns the jobs that wait for no other any more.
+    pub(super) fn apply(&mut self, changes: &[Change]) -> Vec<JobKey> {
+        let mut released = Vec::new();
+        changes.iter().for_each(|change| self.apply_one(change, &mut released));
+        released
     }
 
-    fn apply_one(&mut self, change: &Change) {
+    fn apply_one(&mut self, change: &Change, released: &mut Vec<JobKey>) {
         match change {
             Change::Submit(submission, state) => {
                 let job = Job { submission: Arc::clone(submission), state: (**state).clone() };
+                self.bind(&job);
                 self.index(&job);
                 self.jobs.insert(submission.key(), job);
             }
@@ -49,16 +65,20 @@ impl Tables {
                 if let Some(run) = earlier_run {
                     self.runs.entry(*job).or_default().insert(run.number, run.clone());
                 }
-                self.advance(*job, next);
+                self.advance(*job, next, released);
             }
             Change::Delete { job, .. } => {
                 if let Some(gone) = self.jobs.remove(job) {
                     self.unindex(&gone);
                 }
                 self.runs.remove(job);
+                self.audit.remove(job);
             }
             Change::Remember(submit) => {
                 self.remembered.insert((submit.tenant, submit.key.clone()), submit.clone());
+            }
+            Change::Audit(row) => {
+                self.audit.entry(row.job).or_default().insert(row.revision, row.clone());
             }
             Change::PutPlugin(plugin) => {
                 self.plugins.insert((plugin.tenant, plugin.name.clone()), plugin.clone());
@@ -66,27 +86,117 @@ impl Tables {
             Change::RemovePlugin { tenant, name, .. } => {
                 self.plugins.remove(&(*tenant, name.clone()));
             }
+            Change::PutQueue(queue) => {
+                self.queues.insert(queue.name.clone(), queue.clone());
+            }
             Change::PutService(service) => self.service = *service,
             Change::StartHost(host) => self.host = self.host.max(*host),
         }
     }
 
-    fn advance(&mut self, key: JobKey, next: &JobState) {
+    fn advance(&mut self, key: JobKey, next: &JobState, released: &mut Vec<JobKey>) {
         let Some(mut job) = self.jobs.remove(&key) else { return };
         self.unindex(&job);
+        let ends = next.status.is_final() && !job.state.status.is_final();
         job.state = next.clone();
+        if ends {
+            let successors = self.unbind(&job);
+            released.extend(successors.into_iter().filter(|successor| self.release(*successor)));
+        }
         self.index(&job);
         self.jobs.insert(key, job);
     }
 
-    fn index(&mut self, job: &Job) {
+    /// Notes what an unfinished job is bound to.
+    fn bind(&mut self, job: &Job) {
+        if job.state.status.is_final() {
+            return;
+        }
+        let (key, ties) = (job.submission.key(), job.submission.ties());
+        if let Some(ordering) = &ties.ordering_key {
+            self.keyed.entry((key.tenant, ordering.clone())).or_default().insert(key.sequence);
+        }
+        self.dependents.extend(ties.after.iter().map(|id| (before(key, *id), key)));
+        if let Some(dedup) = &ties.dedup_key {
+            self.dedup.insert((key.tenant, dedup.clone()), key);
+        }
+    }
+
+    /// Forgets what a job that has just ended was bound to. Returns those that may have waited for it.
+    fn unbind(&mut self, job: &Job) -> Vec<JobKey> {
+        let (key, ties) = (job.submission.key(), job.submission.ties());
+        for id in &ties.after {
+            self.dependents.remove(&(before(key, *id), key));
+        }
+        if let Some(dedup) = &ties.dedup_key {
+            self.dedup.remove(&(key.tenant, dedup.clone()));
+        }
+        let of_it =
+            (key, JobKey::default())..=(key, JobKey { tenant: TenantId(u32::MAX), sequence: Sequence(u64::MAX) });
+        let mut successors: Vec<_> = self.dependents.range(of_it).map(|(_, waiting)| *waiting).collect();
+        let Some(ordering) = &ties.ordering_key else { return successors };
+        let place = (key.tenant, ordering.clone());
+        let Some(unfinished) = self.keyed.get_mut(&place) else { return successors };
+        let held_it = unfinished.first() == Some(&key.sequence);
+        unfinished.remove(&key.sequence);
+        let next = unfinished.first().copied();
+        if next.is_none() {
+            self.keyed.remove(&place);
+        }
+        if held_it {
+            match next {
+                Some(_) if job.state.status != Status::Succeeded => self.broken.insert(place, key),
+                _ => self.broken.remove(&place),
+            };
+            successors.extend(next.map(|sequence| JobKey { sequence, ..key }));
+        }
+        successors
+    }
+
+    /// Makes a job ready to start if it is queued and waits for no other.
+    fn release(&mut self, key: JobKey) -> bool {
+        let Some(job) = self.jobs.get(&key) else { return false };
+        if job.state.status != Status::Queued || self.waits(job) {
+            return false;
+        }
+        self.ready.entry(Lane::of(&job.submission)).or_default().insert(ready_place(job))
+    }
+
+    fn waits(&self, job: &Job) -> bool {
+        job.submission.ties().is_ordered() && !self.unfinished(job).is_empty()
+    }
+
+    /// The unfinished jobs that a job waits for.
+    fn unfinished(&self, job: &Job) -> Vec<JobKey> {
+        let (key, ties) = (job.submission.key(), job.submission.ties());
+        let is_unfinished = |key: &JobKey| self.jobs.get(key).is_some_and(|job| !job.state.status.is_final());
+        let named = ties.after.iter().map(|id| before(key, *id)).filter(is_unfinished);
+        let holder = ties.ordering_key.as_ref().and_then(|ordering| {
+            let first = *self.keyed.get(&(key.tenant, ordering.clone()))?.first()?;
+            (first < key.sequence).then_some(JobKey { sequence: first, ..key })
+        });
+        holder.into_iter().chain(named).collect()
+    }
+
+    fn count(&mut self, job: &Job, change: impl Fn(&mut Counts)) {
         let key = job.submission.key();
         let counted = (key.tenant, job.submission.plugin.clone());
-        self.counts.entry(counted).or_default().add(job.state.status);
+        change_counts(&mut self.counts, counted, &change);
+        if let Some(batch) = job.submission.ties().batch {
+            change_counts(&mut self.batches, (key.tenant, batch.sequence()), &change);
+        }
+    }
+
+    fn index(&mut self, job: &Job) {
+        let key = job.submission.key();
+        self.count(job, |counts| counts.add(job.state.status));
+        let labels = Label::of(&job.submission, &job.state);
+        self.labels.extend(labels.into_iter().map(|label| (key.tenant, label, key.sequence)));
         match job.state.status.state() {
             StateCode::Ready => {
-                let queue = self.ready.entry(job.submission.queue.clone()).or_default();
-                queue.insert(ready_place(job));
+                if !self.waits(job) {
+                    self.ready.entry(Lane::of(&job.submission)).or_default().insert(ready_place(job));
+                }
             }
             StateCode::Suspended => {
                 self.due.extend(job.state.postpone_until.map(|until| (until, key)));
@@ -100,15 +210,16 @@ impl Tables {
 
     fn unindex(&mut self, job: &Job) {
         let key = job.submission.key();
-        let counted = (key.tenant, job.submission.plugin.clone());
-        if let Some(counts) = self.counts.get_mut(&counted) {
-            counts.remove(job.state.status);
-            if *counts == Counts::default() {
-                self.counts.remove(&counted);
-            }
+        self.count(job, |counts| counts.remove(job.state.status));
+        for label in Label::of(&job.submission, &job.state) {
+            self.labels.remove(&(key.tenant, label, key.sequence));
         }
-        if let Some(queue) = self.ready.get_mut(&job.submission.queue) {
-            queue.remove(&ready_place(job));
+        let lane = Lane::of(&job.submission);
+        if let Some(ready) = self.ready.get_mut(&lane) {
+            ready.remove(&ready_place(job));
+            if ready.is_empty() {
+                self.ready.remove(&lane);
+            }
         }
         if let Some(until) = job.state.postpone_until {
             self.due.remove(&(until, key));
@@ -137,26 +248,84 @@ impl Tables {
         if end <= first || query.limit == 0 {
             return page;
         }
-        let mut older = self.jobs.range(first..end).rev().peekable();
+        let mut older = self.older(query, first, end).peekable();
         let mut looked_at = 0;
-        while let Some((key, job)) = older.next() {
+        while let Some(job) = older.next() {
             looked_at += 1;
             if query.filter.matches(job) {
                 page.jobs.push(job.clone());
             }
             if page.jobs.len() >= query.limit || looked_at == LOOKED_AT_MAX {
-                page.next = older.peek().map(|_| key.sequence);
+                page.next = older.peek().map(|_| job.submission.key().sequence);
                 break;
             }
         }
         page
     }
 
-    pub(super) fn ready(&self, queue: &QueueName, limit: usize) -> Vec<Job> {
-        let places = self.ready.get(queue).into_iter().flatten().take(limit);
-        let key =
-            |(_, sequence, tenant): &(_, u64, TenantId)| JobKey { tenant: *tenant, sequence: Sequence(*sequence) };
-        places.filter_map(|place| self.job(key(place))).collect()
+    /// The jobs that a query has to look at, newest first.
+    fn older(&self, query: &JobQuery, first: JobKey, end: JobKey) -> Box<dyn Iterator<Item = &Job> + '_> {
+        let Some(label) = query.filter.label() else {
+            return Box::new(self.jobs.range(first..end).rev().map(|(_, job)| job));
+        };
+        let place = |sequence| (query.tenant, label.clone(), sequence);
+        let labeled = self.labels.range(place(first.sequence)..place(end.sequence)).rev();
+        let key = |(tenant, _, sequence): &(TenantId, Label, Sequence)| JobKey { tenant: *tenant, sequence: *sequence };
+        Box::new(labeled.filter_map(move |place| self.jobs.get(&key(place))))
+    }
+
+    pub(super) fn lanes(&self) -> Vec<Lane> {
+        self.ready.keys().cloned().collect()
+    }
+
+    pub(super) fn ready(&self, lane: &Lane, limit: usize) -> Vec<Job> {
+        let places = self.ready.get(lane).into_iter().flatten().take(limit);
+        places.filter_map(|(_, sequence)| self.job(JobKey { tenant: lane.tenant, sequence: *sequence })).collect()
+    }
+
+    pub(super) fn predecessors(&self, key: JobKey) -> Predecessors {
+        let Some(job) = self.jobs.get(&key) else { return Predecessors::default() };
+        let ties = job.submission.ties();
+        let broken = ties.ordering_key.as_ref().and_then(|ordering| self.broken.get(&(key.tenant, ordering.clone())));
+        let is_unsuccessful = |key: &JobKey| {
+            let status = self.jobs.get(key).map(|job| job.state.status);
+            status.is_some_and(|status| status.is_final() && status != Status::Succeeded)
+        };
+        let named = ties.after.iter().map(|id| before(key, *id)).filter(is_unsuccessful);
+        Predecessors {
+            unfinished: self.unfinished(job),
+            unsuccessful: broken.copied().into_iter().chain(named).collect(),
+        }
+    }
+
+    pub(super) fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Option<JobKey> {
+        self.dedup.get(&(tenant, key.clone())).copied()
+    }
+
+    pub(super) fn audit(&self, key: JobKey) -> Vec<AuditRow> {
+        self.audit.get(&key).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    pub(super) fn batch(&self, tenant: TenantId, batch: JobId) -> Counts {
+        self.batches.get(&(tenant, batch.sequence())).copied().unwrap_or_default()
+    }
+
+    pub(super) fn failures(&self, tenant: TenantId, limit: usize) -> Vec<FailureGroup> {
+        let mut groups: BTreeMap<_, FailureGroup> = BTreeMap::new();
+        for (owner, label, sequence) in &self.labels {
+            if let (true, Label::Failure(fingerprint)) = (*owner == tenant, label) {
+                let group = groups.entry(*fingerprint);
+                group.or_insert(FailureGroup::new(*fingerprint, *sequence)).add(*sequence);
+            }
+        }
+        let mut groups: Vec<_> = groups.into_values().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.newest));
+        groups.truncate(limit);
+        groups
+    }
+
+    pub(super) fn queues(&self) -> Vec<QueueState> {
+        self.queues.values().cloned().collect()
     }
 
     pub(super) fn locked(&self) -> Vec<Job> {
@@ -208,9 +377,29 @@ impl Facts for Tables {
     fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, Infallible> {
         Ok(self.plugins.get(&(tenant, name.clone())).map(|plugin| plugin.revision))
     }
+
+    fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Infallible> {
+        Ok(self.queues.get(name).map(|queue| queue.revision))
+    }
+
+    fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, Infallible> {
+        Ok(Self::dedup_holder(self, tenant, key))
+    }
 }
 
-fn ready_place(job: &Job) -> (Reverse<i8>, u64, TenantId) {
-    let key = job.submission.key();
-    (Reverse(job.submission.priority), key.sequence.0, key.tenant)
+fn change_counts<K: Ord + Clone>(all: &mut BTreeMap<K, Counts>, key: K, change: &impl Fn(&mut Counts)) {
+    let counts = all.entry(key.clone()).or_default();
+    change(counts);
+    if *counts == Counts::default() {
+        all.remove(&key);
+    }
+}
+
+/// The place of a job that another one of the same tenant names.
+fn before(key: JobKey, named: JobId) -> JobKey {
+    JobKey { sequence: named.sequence(), ..key }
+}
+
+fn ready_place(job: &Job) -> (Rank, Sequence) {
+    (job.submission.rank(), job.submission.key().sequence)
 }

@@ -11,7 +11,7 @@ use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::{JobState, Run, Submission};
 
 /// The format that this version writes.
-pub(super) const FORMAT: u8 = 1;
+pub(super) const FORMAT: u8 = 2;
 
 /// Something stored is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -84,7 +84,7 @@ pub(super) enum Record {
 pub(super) struct Parts {
     /// The fields of a submission; of a remembered submit or a plug-in nothing.
     pub(super) submission: Range<usize>,
-    /// The fields of a job state; empty for a job as new as can be.
+    /// The fields of a job state; empty for a job as new as can be that waits for no other.
     pub(super) state: Range<usize>,
     /// The fields of an earlier run; empty when there is none.
     pub(super) run: Range<usize>,
@@ -118,13 +118,13 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
     match change {
         Change::Submit(submission, state) => {
             buffer.push(SUBMIT);
-            let submission = append_sized(buffer, |buffer| append(buffer, &**submission));
+            let fields = append_sized(buffer, |buffer| append(buffer, &**submission));
             let state = append_sized(buffer, |buffer| {
-                if **state != JobState::default() {
+                if **state != JobState::default() || submission.ties().is_ordered() {
                     append(buffer, state);
                 }
             });
-            Parts { submission, state, run: 0..0 }
+            Parts { submission: fields, state, run: 0..0 }
         }
         Change::Advance { job, expected, next, earlier_run } => {
             buffer.push(ADVANCE);
@@ -143,6 +143,8 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
             Parts::default()
         }
         Change::Remember(_)
+        | Change::Audit(_)
+        | Change::PutQueue(_)
         | Change::PutPlugin(_)
         | Change::RemovePlugin { .. }
         | Change::PutService(_)

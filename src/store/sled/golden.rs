@@ -1,23 +1,30 @@
-//! Values as the first release wrote them: today's code reads them, and writes the same. A change of a format needs
-//! another version byte, and files of its own beside these.
+//! Values as they are written since format 2: today's code reads them, and writes the same. A change of a format needs
+//! another version byte, and files of its own beside these. `BACKROOM_BLESS=1` writes the files of a new format.
 
 use std::fmt::Debug;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::codec::{self, Record, block, bucket};
 use super::journal::frame;
+use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::{
-    Digest, HandlerName, HostId, JobId, JobKey, PluginName, QueueName, Sequence, TenantId, VersionName,
+    DedupKey, Digest, HandlerName, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
+    Sequence, TenantId, VersionName,
 };
-use crate::domain::job::{JobState, JobType, Lease, Payload, Progress, Run, RunEnd, Status, Submission, WaitReason};
+use crate::domain::job::{
+    FollowUp, JobState, JobType, Lease, Occurrence, OnPredecessorFailure, Payload, Progress, Run, RunEnd, Status,
+    Submission, Ties, WaitReason,
+};
 use crate::domain::limits::Usage;
 use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Shape, Wishes};
 use crate::domain::query::Counts;
+use crate::domain::queue::QueueState;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 
@@ -39,6 +46,10 @@ fn assert_golden(name: &str, today: &[u8]) {
         lines.map(|line| line + "\n").collect()
     };
     let (golden, today) = (hex(&golden(name)), hex(today));
+    if std::env::var_os("BACKROOM_BLESS").is_some() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/golden").join(format!("{name}.hex"));
+        return std::fs::write(path, today).expect("the golden file can be written");
+    }
     assert!(golden == today, "{name} is written differently now: raise its version\nnow:\n{today}then:\n{golden}");
 }
 
@@ -108,7 +119,47 @@ fn submission(sequence: u64) -> Submission {
         depth: 4,
         tags: vec!["red".to_owned(), "blue".to_owned()],
         max_attempts: Some(9),
+        version: Some(version()),
+        deadline: Some(std::time::Duration::from_millis(1_500)),
+        auto_delete: true,
+        ties: Some(Arc::new(ties())),
     }
+}
+
+fn ties() -> Ties {
+    Ties {
+        ordering_key: OrderingKey::new("customer 17").ok(),
+        after: vec![JobId::new(NOW, Sequence(2), 9), JobId::new(NOW, Sequence(3), 9)],
+        on_predecessor_failure: OnPredecessorFailure::Block,
+        dedup_key: DedupKey::new("invoice 4").ok(),
+        regarding: RecordName::new("invoice/4").ok(),
+        batch: Some(JobId::new(NOW, Sequence(4), 9)),
+        occurrence: ScheduleName::new("nightly").ok().map(|schedule| Occurrence { schedule, scheduled_for: NOW }),
+        retry_of: Some(JobId::new(NOW, Sequence(5), 9)),
+        on_complete: Some(FollowUp {
+            plugin: plugin_name(),
+            handler: HandlerName::default_handle(),
+            queue: QueueName::default_queue(),
+            url: Some("https://example.com/done".to_owned()),
+        }),
+    }
+}
+
+fn audit_row() -> AuditRow {
+    AuditRow {
+        job: JobKey { tenant: TenantId(3), sequence: Sequence(12) },
+        revision: 300,
+        on: NOW,
+        by: "somebody".to_owned(),
+        action: Action::Postpone,
+        from: Status::Queued,
+        to: Status::Waiting,
+        reason: Some("the bank is closed".to_owned()),
+    }
+}
+
+fn queue_state() -> QueueState {
+    QueueState { name: QueueName::new("slow").expect("it is a name"), revision: 2, paused: true }
 }
 
 fn state() -> JobState {
@@ -128,6 +179,7 @@ fn state() -> JobState {
         run_started_on: Some(Timestamp(NOW.0 + 6)),
         throttled_since: Some(Timestamp(NOW.0 + 7)),
         completed_on: Some(Timestamp(NOW.0 + 8)),
+        is_overruled: true,
         cancel_requested_on: Some(Timestamp(-1)),
         modified: Some((NOW, "somebody".to_owned())),
         version: Some(version()),
@@ -167,6 +219,7 @@ fn plugin() -> Plugin {
         active: Some(version()),
         previous: Some(version()),
         disabled: true,
+        paused: true,
     }
 }
 
@@ -195,6 +248,8 @@ fn single_values_are_written_and_read_as_ever() {
     assert_value("remembered-submit", &remembered());
     assert_value("counts", &Counts([0, 1, 2, 3, 4, 5, 6, 7, 8, 900]));
     assert_value("service-state", &ServiceState::Paused);
+    assert_value("audit-row", &audit_row());
+    assert_value("queue-state", &queue_state());
 }
 
 #[test]
@@ -232,6 +287,8 @@ fn a_journal_frame_is_written_and_read_as_ever() {
         Change::Remember(remembered()),
         Change::PutPlugin(plugin()),
         Change::RemovePlugin { tenant: TenantId(3), name, expected: 5 },
+        Change::Audit(audit_row()),
+        Change::PutQueue(queue_state()),
         Change::PutService(ServiceState::Draining),
         Change::StartHost(HostId(8)),
     ];

@@ -8,10 +8,12 @@ use super::live::{FreshBlock, Live, OpenBucket, Place, View, is_single_ready};
 use super::standing::Standing;
 use super::values::{Values, parts_of_entry};
 use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{Digest, JobKey, PluginName, TenantId};
-use crate::domain::job::{JobState, Payload, Run, Submission};
+use crate::domain::job::{JobState, Payload, Run, Status, Submission};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::Counts;
+use crate::domain::query::{Counts, Label};
+use crate::domain::queue::Lane;
 use crate::store::ReadError;
 
 /// A block holds at most this many submissions,
@@ -44,21 +46,23 @@ pub(super) struct Entry<'a> {
 
 /// A group of commits on its way into the index.
 pub(super) struct Indexer<'a> {
-    tree: &'a sled::Tree,
-    live: &'a mut Live,
+    pub(super) tree: &'a sled::Tree,
+    pub(super) live: &'a mut Live,
+    /// The jobs that wait for no other any more.
+    pub(super) released: Vec<JobKey>,
 }
 
 impl<'a> Indexer<'a> {
     /// Writes to what memory holds ahead of the tree.
     pub(super) fn new(tree: &'a sled::Tree, live: &'a mut Live) -> Self {
-        Self { tree, live }
+        Self { tree, live, released: Vec::new() }
     }
 
-    fn values(&self) -> Values<'_> {
+    pub(super) fn values(&self) -> Values<'_> {
         Values::after(self.tree, &self.live.ahead)
     }
 
-    fn view(&self) -> View<'_> {
+    pub(super) fn view(&self) -> View<'_> {
         View::new(self.live, self.tree)
     }
 
@@ -120,6 +124,15 @@ impl<'a> Indexer<'a> {
                 Err(ReadError::Damaged("a change of a job that is not there".to_owned()))
             }
             (Change::Remember(submit), _) => self.remember(submit),
+            (Change::Audit(row), _) => {
+                self.live.ahead.put(keys::audit(row.job, row.revision), codec::encode(row));
+                Ok(())
+            }
+            (Change::PutQueue(queue), _) => {
+                self.live.ahead.put(keys::queue(&queue.name), codec::encode(queue));
+                self.live.queues.insert(queue.name.clone(), queue.clone());
+                Ok(())
+            }
             (Change::PutPlugin(plugin), _) => self.put_plugin(plugin),
             (Change::RemovePlugin { tenant, name, .. }, _) => self.remove_plugin(*tenant, name),
             (Change::PutService(service), _) => {
@@ -168,21 +181,25 @@ impl<'a> Indexer<'a> {
         self.live.ahead.put(keys::block(first.job), value);
         if first.kind == block::Kind::Fresh {
             let submission = first.submission;
-            let place = keys::ready(&submission.queue, submission.priority, first.job, ReadyKind::Block);
-            self.live.ahead.mark(place);
+            let (lane, rank) = (Lane::of(submission), submission.rank());
+            self.live.ahead.mark(keys::ready(&lane, rank, first.job, ReadyKind::Block));
             self.live.note_fresh(first.job, run.len(), submission);
         }
     }
 
     fn submit(&mut self, submission: &Submission, state: &JobState, fields: &[u8]) -> Result<(), ReadError> {
         let job = submission.key();
-        self.name_blob(job, &submission.input, Role::Input);
-        self.count(job.tenant, &submission.plugin, |counts| counts.add(state.status));
-        if fields.is_empty() {
-            return Ok(());
-        }
         let standing = Standing::new(submission, state, Place::of(state, fields.len()));
-        self.enter(job, &standing, state, fields)
+        self.name_blob(job, &submission.input, Role::Input);
+        self.count(job, &standing, |counts| counts.add(state.status))?;
+        for label in Label::of(submission, state) {
+            self.live.ahead.mark(keys::label(job, &label));
+        }
+        self.bind(job, &standing);
+        match fields.is_empty() {
+            true => Ok(()),
+            false => self.enter(job, &standing, state, fields),
+        }
     }
 
     fn advance(
@@ -193,11 +210,11 @@ impl<'a> Indexer<'a> {
         fields: &[u8],
         earlier_run: Option<(&Run, &[u8])>,
     ) -> Result<(), ReadError> {
-        self.count(job.tenant, &before.plugin, |counts| {
+        self.count(job, before, |counts| {
             counts.remove(before.status);
             counts.add(next.status);
-        });
-        self.drop_checkpoint(job, next);
+        })?;
+        self.drop_checkpoint(job, next)?;
         self.leave(job, before)?;
         let after = Standing {
             status: next.status,
@@ -206,6 +223,13 @@ impl<'a> Indexer<'a> {
             ..before.clone()
         };
         self.enter(job, &after, next, fields)?;
+        if next.status == Status::Failed {
+            let failure = next.failure().map(|failure| Fingerprint::of(&before.lane.plugin, failure));
+            failure.into_iter().for_each(|print| self.live.ahead.mark(keys::label(job, &Label::Failure(print))));
+        }
+        if next.status.is_final() && !before.status.is_final() {
+            self.unbind(job, &after)?;
+        }
         if let Some((run, fields)) = earlier_run {
             self.live.ahead.put(keys::run(job, run.number), codec::versioned(fields));
             run.log.iter().for_each(|log| self.name_blob(job, log, Role::Result));
@@ -230,7 +254,7 @@ impl<'a> Indexer<'a> {
                     self.live.ahead.delete(keys::timer(due, job));
                 }
                 if is_single_ready(before.status, before.place) {
-                    self.live.ahead.delete(keys::ready(&before.queue, before.priority, job, ReadyKind::Single));
+                    self.live.ahead.delete(keys::ready(&before.lane, before.rank, job, ReadyKind::Single));
                 }
                 Ok(())
             }
@@ -262,8 +286,8 @@ impl<'a> Indexer<'a> {
                 if let Some(due) = due {
                     self.live.ahead.mark(keys::timer(due, job));
                 }
-                if is_single_ready(standing.status, standing.place) {
-                    self.live.ahead.mark(keys::ready(&standing.queue, standing.priority, job, ReadyKind::Single));
+                if is_single_ready(standing.status, standing.place) && !self.waits(job, standing)? {
+                    self.live.ahead.mark(keys::ready(&standing.lane, standing.rank, job, ReadyKind::Single));
                 }
                 Ok(())
             }
@@ -286,7 +310,7 @@ impl<'a> Indexer<'a> {
         let Some(fresh) = self.live.fresh.get_mut(&first) else { return Ok(()) };
         fresh.mask &= !(1 << (job.sequence.0 - first.sequence.0));
         if fresh.mask == 0 {
-            self.live.ahead.delete(keys::ready(&fresh.queue, fresh.priority, first, ReadyKind::Block));
+            self.live.ahead.delete(keys::ready(&fresh.lane, fresh.rank, first, ReadyKind::Block));
             self.live.fresh.remove(&first);
         }
         Ok(())
@@ -331,14 +355,20 @@ impl<'a> Indexer<'a> {
     }
 
     fn delete(&mut self, job: JobKey, before: &Standing) -> Result<(), ReadError> {
-        self.count(job.tenant, &before.plugin, |counts| counts.remove(before.status));
-        let view = self.view();
+        self.count(job, before, |counts| counts.remove(before.status))?;
         let mut digests = Vec::new();
+        let view = self.view();
         if let Some(submission) = view.find(job)? {
+            let state = view.state(job)?.map(|(_, state)| state).unwrap_or_default();
             digests.extend(submission.input.digest());
-        }
-        if let Some((_, state)) = view.state(job)? {
             digests.extend(state.payloads().filter_map(Payload::digest));
+            for label in Label::of(&submission, &state) {
+                self.live.ahead.delete(keys::label(job, &label));
+            }
+        }
+        let rows = self.values().starting(&keys::audits(job)).collect::<Result<Vec<_>, _>>()?;
+        for (key, entry) in rows {
+            self.live.ahead.delete_all(key, parts_of_entry(&entry));
         }
         let runs = self.values().starting(&keys::runs(job)).collect::<Result<Vec<_>, _>>()?;
         for (key, entry) in runs {
@@ -374,14 +404,29 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
-    fn count(&mut self, tenant: TenantId, plugin: &PluginName, change: impl FnOnce(&mut Counts)) {
-        let key = (tenant, plugin.clone());
+    fn count(&mut self, job: JobKey, standing: &Standing, change: impl Fn(&mut Counts)) -> Result<(), ReadError> {
+        let key = (job.tenant, standing.lane.plugin.clone());
         let counts = self.live.counts.entry(key.clone()).or_default();
         change(counts);
         if *counts == Counts::default() {
             self.live.counts.remove(&key);
         }
         self.live.counted.insert(key);
+        match standing.ties.as_ref().and_then(|ties| ties.batch) {
+            Some(batch) => self.count_in_batch(keys::batch(job.tenant, batch.sequence()), change),
+            None => Ok(()),
+        }
+    }
+
+    fn count_in_batch(&mut self, key: Vec<u8>, change: impl Fn(&mut Counts)) -> Result<(), ReadError> {
+        let stored = self.values().get(&key)?;
+        let mut counts: Counts = stored.map(|value| codec::decode("counts", &value)).transpose()?.unwrap_or_default();
+        change(&mut counts);
+        match counts == Counts::default() {
+            true => self.live.ahead.delete(key),
+            false => self.live.ahead.put(key, codec::encode(&counts)),
+        }
+        Ok(())
     }
 
     fn name_blob(&mut self, job: JobKey, payload: &Payload, role: Role) {
@@ -396,13 +441,19 @@ impl<'a> Indexer<'a> {
         }
     }
 
-    /// A checkpoint that another takes the place of is not named any more.
-    fn drop_checkpoint(&mut self, job: JobKey, next: &JobState) {
-        let before = self.live.running.get(&job).and_then(|state| state.checkpoint.as_ref());
-        let replaced = before.filter(|checkpoint| next.checkpoint.as_ref() != Some(checkpoint));
-        if let Some(digest) = replaced.and_then(Payload::digest) {
+    /// A checkpoint that another takes the place of, or that no run will go on from, is not named any more.
+    fn drop_checkpoint(&mut self, job: JobKey, next: &JobState) -> Result<(), ReadError> {
+        let present = match self.live.running.get(&job) {
+            Some(state) => state.checkpoint.clone(),
+            // A job that waits may be called off with its checkpoint.
+            None if next.status.is_final() => self.view().state(job)?.and_then(|(_, state)| state.checkpoint),
+            None => None,
+        };
+        let replaced = present.filter(|checkpoint| next.checkpoint.as_ref() != Some(checkpoint));
+        if let Some(digest) = replaced.as_ref().and_then(Payload::digest) {
             self.live.ahead.delete(keys::blob_of_job(digest, job, Role::Checkpoint as u8));
         }
+        Ok(())
     }
 
     fn remember(&mut self, submit: &RememberedSubmit) -> Result<(), ReadError> {
@@ -467,7 +518,8 @@ impl<'a> Member<'a> {
             && self.job.sequence.0 - first.job.sequence.0 == index as u64
             && self.kind == first.kind
             && self.submission.queue == first.submission.queue
-            && self.submission.priority == first.submission.priority
+            && self.submission.plugin == first.submission.plugin
+            && self.submission.rank() == first.submission.rank()
     }
 }
 
@@ -510,8 +562,8 @@ impl Live {
         if self.fresh.len() < Self::FRESH_BLOCKS_MAX {
             let mask = u16::MAX >> (16 - jobs);
             let jobs = u8::try_from(jobs).unwrap_or(u8::MAX);
-            let (queue, priority) = (submission.queue.clone(), submission.priority);
-            self.fresh.insert(first, FreshBlock { mask, jobs, queue, priority });
+            let (lane, rank) = (Lane::of(submission), submission.rank());
+            self.fresh.insert(first, FreshBlock { mask, jobs, lane, rank });
         }
     }
 

@@ -1,12 +1,15 @@
 //! The keys of the index: a byte for the keyspace, then big-endian numbers, so that the order of keys is the order of work.
 
-use crate::domain::id::{Digest, JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::Status;
+use crate::domain::hash;
+use crate::domain::id::{DedupKey, Digest, JobKey, OrderingKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::job::{Rank, Status};
+use crate::domain::query::Label;
+use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
 
 /// Blocks of submissions: tenant, first sequence.
 pub(super) const BLOCK: u8 = b'S';
-/// Jobs of status 0 in the order in which they start: queue, priority from high to low, sequence, tenant, kind.
+/// Jobs of status 0 that wait for no other, in the order in which they start: queue, plug-in, tenant, rank, sequence, kind.
 pub(super) const READY: u8 = b'Q';
 /// States of jobs that wait, or whose state is large: tenant, sequence.
 pub(super) const STATE: u8 = b'T';
@@ -30,6 +33,22 @@ pub(super) const COUNTS: u8 = b'C';
 pub(super) const RUNNING: u8 = b'R';
 /// Which jobs name a blob: digest, tenant, sequence, in which part.
 pub(super) const BLOB: u8 = b'B';
+/// Unfinished jobs by ordering key: tenant, key, sequence.
+pub(super) const KEYED: u8 = b'K';
+/// The last job that held an ordering key, where it has not succeeded and others wait behind it: tenant, key.
+pub(super) const BROKEN: u8 = b'F';
+/// Unfinished jobs that name another in `after`: tenant, the sequence of that one, their own sequence.
+pub(super) const DEPENDENT: u8 = b'D';
+/// The unfinished job of a dedup key: tenant, key.
+pub(super) const DEDUP: u8 = b'U';
+/// What jobs have in common: tenant, kind, hash, sequence.
+pub(super) const LABEL: u8 = b'L';
+/// Counts of the jobs of a batch: tenant, sequence of the batch.
+pub(super) const BATCH: u8 = b'N';
+/// Commands of people: tenant, sequence, revision.
+pub(super) const AUDIT: u8 = b'V';
+/// What people have asked of queues: name.
+pub(super) const QUEUE: u8 = b'E';
 /// The further parts of values that are too long for one entry: the whole key, part number.
 pub(super) const PART: u8 = b'Z';
 
@@ -59,9 +78,10 @@ pub(super) enum ReadyKind {
 }
 
 /// A ready entry, read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReadyEntry {
-    pub(super) priority: i8,
+    pub(super) lane: Lane,
+    pub(super) rank: Rank,
     /// The job, or the first of the block.
     pub(super) job: JobKey,
     pub(super) kind: ReadyKind,
@@ -110,35 +130,41 @@ pub(super) fn outcome((tenant, bucket): (TenantId, u64)) -> Vec<u8> {
     of_job(OUTCOME, JobKey { tenant, sequence: Sequence(bucket) })
 }
 
-pub(super) fn ready_queue(queue: &QueueName) -> Vec<u8> {
-    let mut key = Vec::with_capacity(queue.as_str().len() + 16);
+/// What the ready entries of a lane start with.
+pub(super) fn ready_lane(lane: &Lane) -> Vec<u8> {
+    let mut key = Vec::with_capacity(lane.queue.as_str().len() + lane.plugin.as_str().len() + 24);
     key.push(READY);
-    key.extend(queue.as_str().as_bytes());
-    key.push(0);
+    for name in [lane.queue.as_str(), lane.plugin.as_str()] {
+        key.extend(name.as_bytes());
+        key.push(0);
+    }
+    key.extend(lane.tenant.0.to_be_bytes());
     key
 }
 
-pub(super) fn ready(queue: &QueueName, priority: i8, job: JobKey, kind: ReadyKind) -> Vec<u8> {
-    let mut key = ready_queue(queue);
-    // 127 comes first: the order of bytes is the order of starts.
-    key.push((127 - i16::from(priority)).to_le_bytes()[0]);
+pub(super) fn ready(lane: &Lane, rank: Rank, job: JobKey, kind: ReadyKind) -> Vec<u8> {
+    let mut key = ready_lane(lane);
+    key.extend(signed_bytes(rank.0));
     key.extend(job.sequence.0.to_be_bytes());
-    key.extend(job.tenant.0.to_be_bytes());
     key.push(kind as u8);
     key
 }
 
 pub(super) fn ready_entry(key: &[u8]) -> Option<ReadyEntry> {
-    let tail: &[u8; 14] = key.last_chunk()?;
-    let (priority, tail) = tail.split_first()?;
-    let (sequence, tail) = tail.split_first_chunk::<8>()?;
-    let (tenant, kind) = tail.split_first_chunk::<4>()?;
+    let (head, tail) = key.get(1..)?.split_last_chunk::<21>()?;
+    let (tenant, tail) = tail.split_first_chunk::<4>()?;
+    let (rank, tail) = tail.split_first_chunk::<8>()?;
+    let (sequence, kind) = tail.split_first_chunk::<8>()?;
+    let mut names = std::str::from_utf8(head).ok()?.strip_suffix('\0')?.split('\0');
+    let tenant = TenantId(u32::from_be_bytes(*tenant));
     Some(ReadyEntry {
-        priority: i8::try_from(127 - i16::from(*priority)).ok()?,
-        job: JobKey {
-            tenant: TenantId(u32::from_be_bytes(*tenant)),
-            sequence: Sequence(u64::from_be_bytes(*sequence)),
+        lane: Lane {
+            queue: QueueName::new(names.next()?).ok()?,
+            plugin: PluginName::new(names.next()?).ok().filter(|_| names.next().is_none())?,
+            tenant,
         },
+        rank: Rank(signed_of(*rank)),
+        job: JobKey { tenant, sequence: Sequence(u64::from_be_bytes(*sequence)) },
         kind: match kind {
             [0] => ReadyKind::Block,
             [1] => ReadyKind::Single,
@@ -147,13 +173,21 @@ pub(super) fn ready_entry(key: &[u8]) -> Option<ReadyEntry> {
     })
 }
 
-/// Signed times in the order of bytes.
+/// Signed numbers in the order of bytes.
+fn signed_bytes(number: i64) -> [u8; 8] {
+    (number.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+fn signed_of(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
+}
+
 fn time_bytes(time: Timestamp) -> [u8; 8] {
-    (time.0.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+    signed_bytes(time.0)
 }
 
 fn time_of(bytes: [u8; 8]) -> Timestamp {
-    Timestamp((u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed())
+    Timestamp(signed_of(bytes))
 }
 
 pub(super) fn timer(due: Timestamp, job: JobKey) -> Vec<u8> {
@@ -305,4 +339,136 @@ pub(super) fn part_entry(key: &[u8]) -> Option<(&[u8], u16)> {
 
 pub(super) fn part(of: &[u8], number: u16) -> Vec<u8> {
     [&[PART], of, &number.to_be_bytes()].concat()
+}
+
+/// What the entries of the unfinished jobs of an ordering key start with.
+pub(super) fn keyed_by(tenant: TenantId, key: &OrderingKey) -> Vec<u8> {
+    let mut bytes = texted(KEYED, tenant, key.as_str());
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn keyed(job: JobKey, key: &OrderingKey) -> Vec<u8> {
+    let mut bytes = keyed_by(job.tenant, key);
+    bytes.extend(job.sequence.0.to_be_bytes());
+    bytes
+}
+
+/// The job of a key under [`KEYED`].
+pub(super) fn keyed_job(key: &[u8]) -> Option<JobKey> {
+    let (head, sequence) = key.split_last_chunk::<8>()?;
+    let (tenant, _text) = head.get(1..)?.split_first_chunk::<4>()?;
+    let tenant = TenantId(u32::from_be_bytes(*tenant));
+    Some(JobKey { tenant, sequence: Sequence(u64::from_be_bytes(*sequence)) })
+}
+
+pub(super) fn broken(tenant: TenantId, key: &OrderingKey) -> Vec<u8> {
+    texted(BROKEN, tenant, key.as_str())
+}
+
+/// What the entries of the jobs that wait for `job` start with.
+pub(super) fn dependents(job: JobKey) -> Vec<u8> {
+    of_job(DEPENDENT, job)
+}
+
+pub(super) fn dependent(on: JobKey, waiting: JobKey) -> Vec<u8> {
+    let mut key = dependents(on);
+    key.extend(waiting.sequence.0.to_be_bytes());
+    key
+}
+
+/// The job that waits, of a key under [`DEPENDENT`].
+pub(super) fn dependent_job(key: &[u8]) -> Option<JobKey> {
+    let (on, sequence) = key.split_last_chunk::<8>()?;
+    Some(JobKey { sequence: Sequence(u64::from_be_bytes(*sequence)), ..job_of(on)? })
+}
+
+pub(super) fn dedup(tenant: TenantId, key: &DedupKey) -> Vec<u8> {
+    texted(DEDUP, tenant, key.as_str())
+}
+
+/// The tenant of a key that starts with keyspace and tenant.
+pub(super) fn tenant_of(key: &[u8]) -> Option<TenantId> {
+    let (tenant, _rest) = key.get(1..)?.split_first_chunk::<4>()?;
+    Some(TenantId(u32::from_be_bytes(*tenant)))
+}
+
+fn texted(keyspace: u8, tenant: TenantId, text: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(text.len() + 14);
+    key.push(keyspace);
+    key.extend(tenant.0.to_be_bytes());
+    key.extend(text.as_bytes());
+    key
+}
+
+/// The kind of a label, and 64 bits of what it says; of a failure that is its fingerprint.
+fn label_bytes(label: &Label) -> (u8, u64) {
+    match label {
+        Label::Batch(job) => (1, job.sequence().0),
+        Label::Schedule(name) => (2, hash::even(name.as_str().bytes())),
+        Label::Regarding(record) => (3, hash::even(record.as_str().bytes())),
+        Label::OrderingKey(key) => (4, hash::even(key.as_str().bytes())),
+        Label::Chain(job) => (5, job.sequence().0),
+        Label::RetryOf(job) => (6, job.sequence().0),
+        Label::Failure(fingerprint) => (FAILURE_KIND, fingerprint.0),
+    }
+}
+
+const FAILURE_KIND: u8 = 7;
+
+/// What the entries of the jobs with a label start with. Two labels of a kind may share it.
+pub(super) fn labeled(tenant: TenantId, label: &Label) -> Vec<u8> {
+    let (kind, bits) = label_bytes(label);
+    let mut key = texted(LABEL, tenant, "");
+    key.push(kind);
+    key.extend(bits.to_be_bytes());
+    key
+}
+
+pub(super) fn label(job: JobKey, label: &Label) -> Vec<u8> {
+    let mut key = labeled(job.tenant, label);
+    key.extend(job.sequence.0.to_be_bytes());
+    key
+}
+
+/// What the entries of failed jobs start with.
+pub(super) fn failures(tenant: TenantId) -> Vec<u8> {
+    let mut key = texted(LABEL, tenant, "");
+    key.push(FAILURE_KIND);
+    key
+}
+
+/// The bits of a label and the job, of a key under [`LABEL`].
+pub(super) fn label_entry(key: &[u8]) -> Option<(u64, JobKey)> {
+    let (head, sequence) = key.split_last_chunk::<8>()?;
+    let (head, bits) = head.split_last_chunk::<8>()?;
+    let tenant = tenant_of(head)?;
+    Some((u64::from_be_bytes(*bits), JobKey { tenant, sequence: Sequence(u64::from_be_bytes(*sequence)) }))
+}
+
+pub(super) fn batch(tenant: TenantId, batch: Sequence) -> Vec<u8> {
+    of_job(BATCH, JobKey { tenant, sequence: batch })
+}
+
+/// What the audit rows of a job start with.
+pub(super) fn audits(job: JobKey) -> Vec<u8> {
+    of_job(AUDIT, job)
+}
+
+pub(super) fn audit(job: JobKey, revision: u32) -> Vec<u8> {
+    let mut key = audits(job);
+    key.extend(revision.to_be_bytes());
+    key
+}
+
+/// The job and the revision of a key under [`AUDIT`].
+pub(super) fn audit_entry(key: &[u8]) -> Option<(JobKey, u32)> {
+    let (job, revision) = key.split_last_chunk::<4>()?;
+    Some((job_of(job)?, u32::from_be_bytes(*revision)))
+}
+
+pub(super) fn queue(name: &QueueName) -> Vec<u8> {
+    let mut key = vec![QUEUE];
+    key.extend(name.as_str().as_bytes());
+    key
 }

@@ -7,9 +7,10 @@ use super::codec::{self, block, bucket};
 use super::keys;
 use super::values::{Values, Writes, parts_of_entry};
 use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, JobState, StateCode, Status, Submission};
+use crate::domain::job::{Job, JobState, Rank, StateCode, Status, Submission};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
+use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::ReadError;
@@ -30,6 +31,7 @@ pub(super) struct Live {
     pub(super) fresh: BTreeMap<JobKey, FreshBlock>,
     pub(super) counts: BTreeMap<(TenantId, PluginName), Counts>,
     pub(super) plugins: BTreeMap<(TenantId, PluginName), Plugin>,
+    pub(super) queues: BTreeMap<QueueName, QueueState>,
     pub(super) service: ServiceState,
 }
 
@@ -47,8 +49,8 @@ pub(super) struct OpenBucket {
 pub(super) struct FreshBlock {
     pub(super) mask: u16,
     pub(super) jobs: u8,
-    pub(super) queue: QueueName,
-    pub(super) priority: i8,
+    pub(super) lane: Lane,
+    pub(super) rank: Rank,
 }
 
 /// Where the state of a job is kept, and what has to be undone when it changes.
@@ -143,6 +145,19 @@ impl<'a> View<'a> {
         Ok(Some(block).filter(|block| block.first.tenant == job.tenant))
     }
 
+    /// Whether there is a job that has not ended.
+    pub(super) fn is_unfinished(&self, job: JobKey) -> Result<bool, ReadError> {
+        Ok(self.status(job)?.is_some_and(|status| !status.is_final()))
+    }
+
+    /// Where a job stands, if there is one.
+    pub(super) fn status(&self, job: JobKey) -> Result<Option<Status>, ReadError> {
+        if self.find(job)?.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.state(job)?.map(|(_, state)| state.status).unwrap_or_default()))
+    }
+
     /// The submission of a job; none when there is no such job (any more).
     pub(super) fn find(&self, job: JobKey) -> Result<Option<Submission>, ReadError> {
         let Some(block) = self.block(job)? else { return Ok(None) };
@@ -208,11 +223,11 @@ impl<'a> View<'a> {
             mask |= 1 << index;
             if fresh.is_none() {
                 let submission = codec::read_submission(fields)?;
-                fresh = Some((submission.queue, submission.priority));
+                fresh = Some((Lane::of(&submission), submission.rank()));
             }
         }
         let jobs = u8::try_from(entries.len()).unwrap_or(u8::MAX);
-        Ok(fresh.map(|(queue, priority)| FreshBlock { mask, jobs, queue, priority }))
+        Ok(fresh.map(|(lane, rank)| FreshBlock { mask, jobs, lane, rank }))
     }
 }
 

@@ -19,6 +19,7 @@ mod read;
 mod recover;
 mod shared;
 mod standing;
+mod ties;
 mod values;
 pub mod verify;
 mod writer;
@@ -39,11 +40,13 @@ use self::recover::Recovered;
 use self::shared::{Shared, Watch, Work};
 use self::writer::Writer;
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
+use crate::domain::audit::AuditRow;
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{Digest, HostId, JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, Run};
+use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
+use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::{Counts, JobQuery, Page};
+use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
+use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::{Durability, ServiceState};
 use crate::domain::time::Timestamp;
 
@@ -220,8 +223,40 @@ impl Store for SledStore {
         Ok(lister.into_page())
     }
 
-    fn ready(&self, queue: &QueueName, limit: usize) -> Result<Vec<Job>, ReadError> {
-        self.view(|view| read::ready(view, queue, limit))
+    fn lanes(&self) -> Result<Vec<Lane>, ReadError> {
+        self.view(read::lanes)
+    }
+
+    fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Job>, ReadError> {
+        let mut lister = read::ReadyLister::new(lane, limit);
+        while !self.view(|view| lister.step(view))? {}
+        Ok(lister.into_jobs())
+    }
+
+    fn predecessors(&self, key: JobKey) -> Result<Predecessors, ReadError> {
+        self.view(|view| ties::predecessors(view, key))
+    }
+
+    fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {
+        self.view(|view| ties::dedup_holder(view, tenant, key))
+    }
+
+    fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError> {
+        self.view(|view| read::audit(view, key))
+    }
+
+    fn batch(&self, tenant: TenantId, batch: JobId) -> Result<Counts, ReadError> {
+        self.view(|view| read::batch(view, tenant, batch.sequence()))
+    }
+
+    fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError> {
+        let mut lister = read::FailureLister::new(tenant);
+        while !self.view(|view| lister.step(view))? {}
+        Ok(lister.into_groups(limit))
+    }
+
+    fn queues(&self) -> Result<Vec<QueueState>, ReadError> {
+        Ok(self.shared.live.read().queues.values().cloned().collect())
     }
 
     fn locked(&self) -> Result<Vec<Job>, ReadError> {

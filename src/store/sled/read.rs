@@ -1,15 +1,18 @@
 //! Reading jobs: single ones, those that wait to run, and lists.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::ops::Bound;
 
 use super::codec;
 use super::keys::{self, ReadyKind};
 use super::live::{Block, View};
-use crate::domain::id::{JobKey, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, Run, StateCode, Status};
-use crate::domain::query::{JobQuery, Page};
+use crate::domain::audit::AuditRow;
+use crate::domain::fingerprint::Fingerprint;
+use crate::domain::id::{JobKey, Sequence, TenantId};
+use crate::domain::job::{Job, Rank, Run, StateCode, Status};
+use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
+use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
 use crate::store::ReadError;
 
@@ -30,42 +33,97 @@ pub(super) fn runs(view: View<'_>, job: JobKey) -> Result<Vec<Run>, ReadError> {
     Ok(runs)
 }
 
-/// Jobs of status 0 in the order in which they should start.
-pub(super) fn ready(view: View<'_>, queue: &QueueName, limit: usize) -> Result<Vec<Job>, ReadError> {
-    let mut jobs = Vec::new();
-    // Jobs of a block and single ones interleave: one goes out when nothing before it can follow.
-    let mut next: BinaryHeap<Reverse<(u64, TenantId)>> = BinaryHeap::new();
-    let mut priority = i8::MAX;
-    for entry in view.values.starting(&keys::ready_queue(queue)) {
-        let (key, _) = entry?;
-        let entry = keys::ready_entry(&key).ok_or_else(|| ReadError::Damaged("a ready entry".to_owned()))?;
-        let is_behind =
-            |job: (u64, TenantId)| entry.priority < priority || job < (entry.job.sequence.0, entry.job.tenant);
-        while jobs.len() < limit && next.peek().is_some_and(|Reverse(job)| is_behind(*job)) {
-            next.pop().map(|Reverse(job)| take(view, job, &mut jobs)).transpose()?;
-        }
-        if jobs.len() >= limit {
-            return Ok(jobs);
-        }
-        priority = entry.priority;
-        match entry.kind {
-            ReadyKind::Single => next.push(Reverse((entry.job.sequence.0, entry.job.tenant))),
-            ReadyKind::Block => next.extend(fresh_jobs(view, entry.job)?.map(Reverse)),
-        }
+/// The lanes that have ready entries: the first entry of each, and then behind it.
+pub(super) fn lanes(view: View<'_>) -> Result<Vec<Lane>, ReadError> {
+    let mut lanes = Vec::new();
+    let mut from = vec![keys::READY];
+    while let Some(entry) = view.values.ascending(Bound::Included(from), Bound::Excluded(vec![keys::READY + 1])).next()
+    {
+        let lane = keys::ready_entry(&entry?.0).ok_or_else(bad_ready_entry)?.lane;
+        // Ranks and what follows them are 17 bytes.
+        from = keys::ready_lane(&lane);
+        from.extend([0xff; 18]);
+        lanes.push(lane);
     }
-    while jobs.len() < limit {
-        let Some(Reverse(job)) = next.pop() else { break };
-        take(view, job, &mut jobs)?;
-    }
-    Ok(jobs)
+    Ok(lanes)
 }
 
-fn take(view: View<'_>, (sequence, tenant): (u64, TenantId), jobs: &mut Vec<Job>) -> Result<(), ReadError> {
-    jobs.extend(view.job(JobKey { tenant, sequence: Sequence(sequence) })?);
-    Ok(())
+fn bad_ready_entry() -> ReadError {
+    ReadError::Damaged("a ready entry".to_owned())
 }
 
-fn fresh_jobs(view: View<'_>, first: JobKey) -> Result<impl Iterator<Item = (u64, TenantId)>, ReadError> {
+/// How many ready entries a step reads: memory is held as long as one takes.
+const STEP_ENTRIES: usize = 32;
+
+/// The ready jobs of a lane in the order in which they should start, in the making. What changes between two steps may be
+/// seen or not.
+pub(super) struct ReadyLister {
+    from: Bound<Vec<u8>>,
+    to: Vec<u8>,
+    tenant: TenantId,
+    /// Jobs of blocks and single ones interleave: one goes out when nothing before it can follow.
+    next: BinaryHeap<Reverse<(Rank, Sequence)>>,
+    jobs: Vec<Job>,
+    limit: usize,
+}
+
+impl ReadyLister {
+    /// None yet.
+    pub(super) fn new(lane: &Lane, limit: usize) -> Self {
+        let first = keys::ready_lane(lane);
+        let mut to = first.clone();
+        to.extend([0xff; 18]);
+        let from = Bound::Included(first);
+        Self { from, to, tenant: lane.tenant, next: BinaryHeap::new(), jobs: Vec::new(), limit }
+    }
+
+    /// All that were found.
+    pub(super) fn into_jobs(self) -> Vec<Job> {
+        self.jobs
+    }
+
+    /// Reads some more entries; true when there are enough jobs or no more entries.
+    pub(super) fn step(&mut self, view: View<'_>) -> Result<bool, ReadError> {
+        let mut read = 0;
+        for entry in view.values.ascending(self.from.clone(), Bound::Excluded(self.to.clone())).take(STEP_ENTRIES) {
+            let (key, _) = entry?;
+            read += 1;
+            let entry = keys::ready_entry(&key).ok_or_else(bad_ready_entry)?;
+            self.pop_before(view, Some((entry.rank, entry.job.sequence)))?;
+            if self.jobs.len() >= self.limit {
+                return Ok(true);
+            }
+            match entry.kind {
+                ReadyKind::Single => self.next.push(Reverse((entry.rank, entry.job.sequence))),
+                ReadyKind::Block => {
+                    let fresh = fresh_jobs(view, entry.job)?;
+                    self.next.extend(fresh.map(|sequence| Reverse((entry.rank, sequence))));
+                }
+            }
+            self.from = Bound::Excluded(key);
+        }
+        if read == STEP_ENTRIES {
+            return Ok(false);
+        }
+        self.pop_before(view, None)?;
+        Ok(true)
+    }
+
+    /// Takes out what sorts before `place`, or everything.
+    fn pop_before(&mut self, view: View<'_>, place: Option<(Rank, Sequence)>) -> Result<(), ReadError> {
+        while self.jobs.len() < self.limit
+            && let Some(Reverse(first)) = self.next.peek().copied()
+            && place.is_none_or(|place| first < place)
+        {
+            self.next.pop();
+            let job = view.job(JobKey { tenant: self.tenant, sequence: first.1 })?;
+            self.jobs.extend(job.filter(|job| job.state.status == Status::Queued));
+        }
+        Ok(())
+    }
+}
+
+fn fresh_jobs(view: View<'_>, first: JobKey) -> Result<impl Iterator<Item = Sequence>, ReadError> {
     let fresh = match view.live.fresh.get(&first) {
         Some(fresh) => Some(fresh.clone()),
         None => match view.block(first)? {
@@ -75,7 +133,70 @@ fn fresh_jobs(view: View<'_>, first: JobKey) -> Result<impl Iterator<Item = (u64
     };
     let mask = fresh.map_or(0, |fresh| fresh.mask);
     let members = (0..16_u64).filter(move |index| mask & 1 << index != 0);
-    Ok(members.map(move |index| (first.sequence.0 + index, first.tenant)))
+    Ok(members.map(move |index| Sequence(first.sequence.0 + index)))
+}
+
+/// The commands that people gave for a job, oldest first.
+pub(super) fn audit(view: View<'_>, job: JobKey) -> Result<Vec<AuditRow>, ReadError> {
+    let entries = view.values.starting(&keys::audits(job));
+    let row = |entry| {
+        let (key, value): (Vec<u8>, Vec<u8>) = entry?;
+        Ok(codec::decode("an audit row", &view.values.whole(&key, value)?)?)
+    };
+    entries.map(row).collect()
+}
+
+/// How many jobs of a batch stand where.
+pub(super) fn batch(view: View<'_>, tenant: TenantId, batch: Sequence) -> Result<Counts, ReadError> {
+    let stored = view.values.get(&keys::batch(tenant, batch))?;
+    Ok(stored.map(|value| codec::decode("counts", &value)).transpose()?.unwrap_or_default())
+}
+
+/// How many entries of failed jobs a step reads.
+const STEP_FAILURES: usize = 4_096;
+
+/// How many failed jobs are looked at, the ones of the smallest fingerprints first.
+const FAILURES_MAX: usize = 2_000_000;
+
+/// The failed jobs of a tenant by what went wrong, in the making.
+pub(super) struct FailureLister {
+    from: Bound<Vec<u8>>,
+    prefix: Vec<u8>,
+    groups: BTreeMap<u64, FailureGroup>,
+    looked_at: usize,
+}
+
+impl FailureLister {
+    /// None yet.
+    pub(super) fn new(tenant: TenantId) -> Self {
+        let prefix = keys::failures(tenant);
+        Self { from: Bound::Included(prefix.clone()), prefix, groups: BTreeMap::new(), looked_at: 0 }
+    }
+
+    /// The groups with the newest jobs, newest first.
+    pub(super) fn into_groups(self, limit: usize) -> Vec<FailureGroup> {
+        let mut groups: Vec<_> = self.groups.into_values().collect();
+        groups.sort_by_key(|group| Reverse(group.newest));
+        groups.truncate(limit);
+        groups
+    }
+
+    /// Reads some more; true when there are no more.
+    pub(super) fn step(&mut self, view: View<'_>) -> Result<bool, ReadError> {
+        let mut end = self.prefix.clone();
+        end.extend([0xff; 17]);
+        let mut read = 0;
+        for entry in view.values.ascending(self.from.clone(), Bound::Excluded(end)).take(STEP_FAILURES) {
+            let (key, _) = entry?;
+            let (bits, job) = keys::label_entry(&key).ok_or_else(|| ReadError::Damaged("a label entry".to_owned()))?;
+            let group = self.groups.entry(bits);
+            group.or_insert_with(|| FailureGroup::new(Fingerprint(bits), job.sequence)).add(job.sequence);
+            self.from = Bound::Excluded(key);
+            read += 1;
+        }
+        self.looked_at += read;
+        Ok(read < STEP_FAILURES || self.looked_at >= FAILURES_MAX)
+    }
 }
 
 /// Locked jobs, in the order of their keys.
@@ -134,6 +255,9 @@ impl<'q> Lister<'q> {
 
     /// Looks at the next jobs; true when the page is done.
     pub(super) fn step(&mut self, view: View<'_>) -> Result<bool, ReadError> {
+        if let Some(label) = self.query.filter.label() {
+            return self.step_by_label(view, &label);
+        }
         let statuses = &self.query.filter.statuses;
         let is_indexed = |status: &Status| keys::is_listed(*status) || status.is_locked();
         match !statuses.is_empty() && statuses.iter().all(is_indexed) {
@@ -188,6 +312,27 @@ impl<'q> Lister<'q> {
         }
         self.last = Some(block.first.sequence);
         Ok(())
+    }
+
+    /// The jobs that have a label, or share its entries.
+    fn step_by_label(&mut self, view: View<'_>, label: &Label) -> Result<bool, ReadError> {
+        let tenant = self.query.tenant;
+        let end = JobKey { tenant, sequence: self.last.unwrap_or(Sequence(u64::MAX)) };
+        let from = Bound::Included(keys::labeled(tenant, label));
+        let started_at = self.looked_at;
+        for entry in view.values.descending(from, Bound::Excluded(keys::label(end, label))) {
+            let (_, key) =
+                keys::label_entry(&entry?.0).ok_or_else(|| ReadError::Damaged("a label entry".to_owned()))?;
+            if self.is_full() {
+                self.page.next = self.last;
+                return Ok(true);
+            }
+            if self.looked_at - started_at >= STEP_JOBS {
+                return Ok(false);
+            }
+            self.look_at(key, view.job(key)?);
+        }
+        Ok(true)
     }
 
     /// All that the statuses ask for, of which the index has each in order.

@@ -25,10 +25,11 @@ use crate::domain::id::{JobKey, TenantId};
 use crate::domain::job::JobState;
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
+use crate::domain::queue::QueueState;
 use crate::store::ReadError;
 
 /// The format of the directory; another one is refused.
-const FORMAT_LINE: &str = "backroom store, format 1\n";
+const FORMAT_LINE: &str = "backroom store, format 2\n";
 /// How long a tree may still be locked by the store that had it before.
 const TREE_LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The tree is written whenever a replay has this many entries for it.
@@ -348,6 +349,12 @@ fn load(tree: &sled::Db) -> Result<Live, ReadError> {
     live.plugins = read_all(tree, keys::PLUGIN, |key, value| {
         let key: (TenantId, _) = named(key)?;
         Ok((key, codec::decode::<Plugin>("a plug-in", &value)?))
+    })?
+    .into_iter()
+    .collect();
+    live.queues = read_all(tree, keys::QUEUE, |_, value| {
+        let queue: QueueState = codec::decode("the state of a queue", &value)?;
+        Ok((queue.name.clone(), queue))
     })?
     .into_iter()
     .collect();

@@ -1,10 +1,12 @@
 //! What the writer knows of jobs without asking the index: where they stand, for the guards and for the index keys.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::live::{Place, View};
-use crate::domain::id::{JobKey, PluginName, QueueName};
-use crate::domain::job::{JobState, Status, Submission};
+use crate::domain::id::JobKey;
+use crate::domain::job::{JobState, Rank, Status, Submission, Ties};
+use crate::domain::queue::Lane;
 use crate::store::ReadError;
 
 /// Where a job stands.
@@ -13,9 +15,9 @@ pub(super) struct Standing {
     pub(super) revision: u32,
     pub(super) status: Status,
     pub(super) place: Place,
-    pub(super) plugin: PluginName,
-    pub(super) queue: QueueName,
-    pub(super) priority: i8,
+    pub(super) lane: Lane,
+    pub(super) rank: Rank,
+    pub(super) ties: Option<Arc<Ties>>,
 }
 
 impl Standing {
@@ -25,9 +27,9 @@ impl Standing {
             revision: state.revision,
             status: state.status,
             place,
-            plugin: submission.plugin.clone(),
-            queue: submission.queue.clone(),
-            priority: submission.priority,
+            lane: Lane::of(submission),
+            rank: submission.rank(),
+            ties: submission.ties.clone(),
         }
     }
 

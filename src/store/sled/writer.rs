@@ -13,13 +13,14 @@ use super::keys;
 use super::live::{Live, Place, View};
 use super::shared::{Answer, Request, Shared, Work};
 use super::standing::{Standing, Standings};
+use super::ties;
 use super::values::Values;
 use super::{Durability, codec::Parts};
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{JobKey, PluginName, TenantId};
+use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, TenantId};
 use crate::domain::time::Timestamp;
 use crate::store::guard::{self, Facts, Verdict, is_claim};
-use crate::store::{CommitError, ReadError};
+use crate::store::{CommitError, News, ReadError};
 
 /// A group takes no further commit beyond this many bytes.
 const GROUP_BYTES: usize = 4 << 20;
@@ -60,6 +61,9 @@ struct Group<'a> {
     host: u64,
     plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
     keys: HashMap<(TenantId, &'a str), Timestamp>,
+    queues: HashMap<&'a QueueName, u32>,
+    /// Who has a dedup key, where that has changed.
+    dedup: HashMap<(TenantId, DedupKey), Option<JobKey>>,
 }
 
 /// Why a group could not be written.
@@ -170,7 +174,7 @@ impl Writer {
             }
         }
         match self.write_staged(&group) {
-            Ok(()) => self.tell(works, &group.accepted),
+            Ok(released) => self.tell(works, &group.accepted, &released),
             Err(error) => {
                 let why = match error {
                     GroupError::Full => CommitError::Full,
@@ -235,15 +239,15 @@ impl Writer {
             };
             let parts = codec::append_change(&mut self.frame, change);
             note(&mut self.standings, change, before.as_ref(), &parts);
-            group.note(change);
+            group.note(change, before.as_ref());
             group.entries.push(Entry { change, before, parts });
         }
         Ok(())
     }
 
-    fn write_staged(&mut self, group: &Group<'_>) -> Result<(), GroupError> {
+    fn write_staged(&mut self, group: &Group<'_>) -> Result<Vec<JobKey>, GroupError> {
         if self.frame.len() == frame::HEADER {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let broken = |error: std::io::Error| GroupError::Broken(error.to_string());
         match self.journal.append(&mut self.frame) {
@@ -259,12 +263,13 @@ impl Writer {
             self.journal.sync().map_err(broken)?;
         }
         let shared = Arc::clone(&self.shared);
-        self.index(&mut shared.live.write(), group)?;
+        let released = self.index(&mut shared.live.write(), group)?;
         self.note_syncs();
-        Ok(())
+        Ok(released)
     }
 
-    fn index(&mut self, live: &mut Live, group: &Group<'_>) -> Result<(), GroupError> {
+    /// Returns the jobs that wait for no other any more.
+    fn index(&mut self, live: &mut Live, group: &Group<'_>) -> Result<Vec<JobKey>, GroupError> {
         let broken = |error: ReadError| GroupError::Broken(error.to_string());
         let mut indexer = Indexer::new(&self.shared.tree, live);
         indexer.add(&group.entries, &self.frame).map_err(broken)?;
@@ -276,19 +281,22 @@ impl Writer {
         if group.host > 0 {
             indexer.raise(keys::META_HOST, group.host).map_err(broken)?;
         }
-        Ok(())
+        Ok(std::mem::take(&mut indexer.released))
     }
 
-    fn tell(&self, works: &[Work], accepted: &[usize]) {
+    fn tell(&self, works: &[Work], accepted: &[usize], released: &[JobKey]) {
         let feed = self.shared.feed.read().clone();
         let mut commits = 0;
         for index in accepted {
             if let Work::Commit(changes) = &works[*index] {
                 commits += 1;
                 if let Some(feed) = &feed {
-                    feed(changes);
+                    feed(News::Committed(changes));
                 }
             }
+        }
+        if let Some(feed) = feed.filter(|_| !released.is_empty()) {
+            feed(News::Released(released));
         }
         self.shared.commits.fetch_add(commits, Ordering::Relaxed);
     }
@@ -338,9 +346,24 @@ pub(super) fn note(standings: &mut Standings, change: &Change, before: Option<&S
 }
 
 impl<'a> Group<'a> {
-    fn note(&mut self, change: &'a Change) {
+    fn note(&mut self, change: &'a Change, before: Option<&Standing>) {
         match change {
-            Change::Submit(submission, _) => self.sequence = self.sequence.max(submission.key().sequence.0),
+            Change::Submit(submission, state) => {
+                let job = submission.key();
+                self.sequence = self.sequence.max(job.sequence.0);
+                if let Some(key) = submission.ties.as_ref().and_then(|ties| ties.dedup_key.clone()) {
+                    self.dedup.insert((job.tenant, key), Some(job).filter(|_| !state.status.is_final()));
+                }
+            }
+            Change::Advance { job, next, .. } if next.status.is_final() => {
+                let ties = before.and_then(|before| before.ties.as_ref());
+                if let Some(key) = ties.and_then(|ties| ties.dedup_key.clone()) {
+                    self.dedup.insert((job.tenant, key), None);
+                }
+            }
+            Change::PutQueue(queue) => {
+                self.queues.insert(&queue.name, queue.revision);
+            }
             Change::Remember(submit) => {
                 self.keys.insert((submit.tenant, &submit.key), submit.until);
             }
@@ -380,6 +403,18 @@ impl Facts for Known<'_, '_, '_> {
         match self.group.plugins.get(&(tenant, name)) {
             Some(revision) => Ok(*revision),
             None => Ok(self.view.live.plugins.get(&(tenant, name.clone())).map(|plugin| plugin.revision)),
+        }
+    }
+
+    fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, ReadError> {
+        let in_group = self.group.queues.get(name).copied();
+        Ok(in_group.or_else(|| self.view.live.queues.get(name).map(|queue| queue.revision)))
+    }
+
+    fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {
+        match self.group.dedup.get(&(tenant, key.clone())) {
+            Some(holder) => Ok(*holder),
+            None => ties::dedup_holder(self.view, tenant, key),
         }
     }
 }

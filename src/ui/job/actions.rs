@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::find;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::{Job, Payload};
-use crate::jobs::NewJob;
+use crate::jobs::{Command, NewJob, Order};
 use crate::ui::Console;
 use crate::ui::shell::{Done, Section};
 use crate::ui::text;
@@ -23,7 +23,7 @@ pub(in crate::ui) async fn cancel(State(console): State<Console>, Path(id): Path
         Ok(id) => id,
         Err(trouble) => return console.refuse(&trouble),
     };
-    let canceled = console.host.jobs.cancel(TenantId::DEFAULT, id, BY).await;
+    let canceled = console.host.jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Cancel, BY)).await;
     console.answer(canceled.map(|_job| (format!("/jobs/{id}"), Done::Canceled)))
 }
 
@@ -33,8 +33,8 @@ pub(in crate::ui) async fn delete(State(console): State<Console>, Path(id): Path
         Ok(id) => id,
         Err(trouble) => return console.refuse(&trouble),
     };
-    let deleted = console.host.jobs.delete(TenantId::DEFAULT, id).await;
-    console.answer(deleted.map(|()| ("/jobs".to_owned(), Done::Deleted)))
+    let deleted = console.host.jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Delete, BY)).await;
+    console.answer(deleted.map(|_job| ("/jobs".to_owned(), Done::Deleted)))
 }
 
 /// Submits a new job that asks for the same, and leads to it.

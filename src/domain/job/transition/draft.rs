@@ -165,6 +165,7 @@ impl Draft {
     /// A person wants it to run: the attempts are counted anew (I8).
     pub(super) fn afresh(mut self) -> Self {
         self.state.attempt = 0;
+        self.state.is_overruled = true;
         self.state.same_attempt = false;
         self.state.throttled_since = None;
         self

@@ -14,8 +14,8 @@ use draft::Draft;
 pub use refusal::Refused;
 
 use super::{Event, JobState, Run, Status, Submission, WaitReason};
-use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::loops::LoopFound;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::time::Timestamp;
 
@@ -64,14 +64,13 @@ pub fn submitted(submission: &Submission, now: Timestamp) -> JobState {
     }
 }
 
-/// The state of a job that is refused because its chain has grown deeper than `max_depth` (T02): it is kept, so that
-/// people see the loop (domain.md 4.5).
-pub fn refused_by_depth(submission: &Submission, max_depth: u32, now: Timestamp) -> JobState {
-    let message = format!("the chain of jobs is {} deep, and {max_depth} is allowed", submission.depth);
+/// The state of a job that is refused because it looks like a part of a loop (T02): it is kept, so that people see the
+/// loop (domain.md 4.5).
+pub fn refused(submission: &Submission, found: &LoopFound, now: Timestamp) -> JobState {
     JobState {
         status: Status::Failed,
         completed_on: Some(now.max(submission.created_on)),
-        failure: Some(Failure::host(ErrorClass::Fatal, code::DEPTH_LIMIT, message)),
+        failure: Some(Failure::host(ErrorClass::Fatal, found.code, found.message.clone())),
         ..JobState::default()
     }
 }
@@ -89,6 +88,7 @@ pub fn apply(
         Event::Claim { host, lease_until, version } => scheduled::claim(facts, host, lease_until, version),
         Event::ClaimDisabled => scheduled::claim_disabled(facts),
         Event::ClaimMissing => scheduled::claim_missing(facts),
+        Event::ClaimAfterFailure { predecessor } => scheduled::claim_after_failure(facts, predecessor),
         Event::Expire => scheduled::expire(facts),
         Event::Timer => scheduled::timer(facts),
         Event::EventMatched => scheduled::wake(facts, scheduled::EVENT_MATCHED),

@@ -4,8 +4,8 @@ use super::refusal::{CLAIM, EXPIRE, TIMER};
 use super::{Draft, Facts, Next, Refused};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::id::{HostId, VersionName};
-use crate::domain::job::{Status, WaitReason};
+use crate::domain::id::{HostId, JobKey, VersionName};
+use crate::domain::job::{OnPredecessorFailure, Status, WaitReason};
 use crate::domain::time::Timestamp;
 
 type Decided = Result<Next, Refused>;
@@ -63,6 +63,20 @@ pub(super) fn claim_missing(facts: Facts<'_>) -> Decided {
     let message = format!("the plug-in {} is not there, or no version of it is active", facts.submission.plugin);
     let failure = Failure::host(ErrorClass::UserFixable, code::UNKNOWN_PLUGIN, message);
     Draft::new(facts, "T05").wait(WaitReason::MissingComponent).because(failure).done()
+}
+
+pub(super) fn claim_after_failure(facts: Facts<'_>, predecessor: JobKey) -> Decided {
+    if facts.state.status != Status::Queued {
+        return facts.no_row(CLAIM);
+    }
+    let number = predecessor.sequence.0;
+    let message = format!("job number {number}, which this one waited for, has not succeeded");
+    let failure = Failure::host(ErrorClass::UserFixable, code::PREDECESSOR_FAILED, message);
+    match facts.submission.ties().on_predecessor_failure {
+        OnPredecessorFailure::Continue => facts.refuse(CLAIM, "it runs whatever became of those before it"),
+        OnPredecessorFailure::Block => Draft::new(facts, "T66").wait(WaitReason::Manual).because(failure).done(),
+        OnPredecessorFailure::Cancel => Draft::new(facts, "T67").finish(Status::Canceled).because(failure).done(),
+    }
 }
 
 pub(super) fn expire(facts: Facts<'_>) -> Decided {

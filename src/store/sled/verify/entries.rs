@@ -2,11 +2,13 @@
 
 use super::Walk;
 use super::jobs::name;
+use crate::domain::audit::AuditRow;
 use crate::domain::change::RememberedSubmit;
 use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::Run;
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
+use crate::domain::queue::QueueState;
 use crate::domain::service::ServiceState;
 use crate::store::sled::codec::{self, bucket};
 use crate::store::sled::index::Role;
@@ -115,6 +117,40 @@ impl Walk<'_> {
         let Some(of): Option<(TenantId, _)> = keys::named_of(key) else { return self.report.find(place, BAD_KEY) };
         if let Some(counts) = self.take(place, codec::decode::<Counts>("counts", value)) {
             self.stored.insert(of, counts);
+        }
+    }
+
+    /// The entry of a dedup key follows from the job that it names.
+    pub(super) fn dedup(&mut self, place: &str, key: &[u8], value: &[u8]) {
+        let Some(sequence) = self.take(place, codec::decode::<Sequence>("a sequence", value)) else { return };
+        self.secondary(place, key, keys::tenant_of(key).map(|tenant| JobKey { tenant, sequence }));
+    }
+
+    /// The job may have been deleted since.
+    pub(super) fn broken(&mut self, place: &str, value: &[u8]) {
+        self.take(place, codec::decode::<Sequence>("a sequence", value));
+    }
+
+    pub(super) fn batch(&mut self, place: &str, key: &[u8], value: &[u8]) {
+        let Some(batch) = keys::job_of(key) else { return self.report.find(place, BAD_KEY) };
+        if let Some(counts) = self.take(place, codec::decode::<Counts>("counts", value)) {
+            self.stored_of_batches.insert((batch.tenant, batch.sequence), counts);
+        }
+    }
+
+    pub(super) fn audit(&mut self, place: &str, key: &[u8], value: &[u8]) {
+        let Some((job, revision)) = keys::audit_entry(key) else { return self.report.find(place, BAD_KEY) };
+        self.belongs(place, Some(job));
+        let Some(row) = self.take(place, codec::decode::<AuditRow>("an audit row", value)) else { return };
+        if (row.job, row.revision) != (job, revision) {
+            self.report.find(place, format!("it says that it is revision {} of {}", row.revision, name(row.job)));
+        }
+    }
+
+    pub(super) fn queue(&mut self, place: &str, key: &[u8], value: &[u8]) {
+        let Some(queue) = self.take(place, codec::decode::<QueueState>("the state of a queue", value)) else { return };
+        if keys::queue(&queue.name) != key {
+            self.report.find(place, format!("it says that it is {}", queue.name));
         }
     }
 

@@ -3,11 +3,14 @@
 use super::Walk;
 use crate::domain::id::{Digest, JobKey, Sequence};
 use crate::domain::job::{JobState, Payload, StateCode, Status, Submission};
+use crate::domain::query::Label;
+use crate::domain::queue::Lane;
 use crate::store::ReadError;
 use crate::store::sled::codec::{self, block, bucket};
 use crate::store::sled::index::Role;
 use crate::store::sled::keys::{self, ReadyKind};
-use crate::store::sled::live::{Block, Place, is_single_ready};
+use crate::store::sled::live::{Block, Live, Place, View, is_single_ready};
+use crate::store::sled::ties;
 use crate::store::sled::values::parts_of_entry;
 
 /// A job as the index holds it.
@@ -15,23 +18,39 @@ pub(super) struct Held {
     submission: Submission,
     state: JobState,
     place: Place,
+    /// Whether it waits for other jobs.
+    waits: bool,
 }
 
 impl Held {
     /// The entries that follow from the job, beside that of its block.
     pub(super) fn secondary(&self) -> Vec<Vec<u8>> {
         let job = self.submission.key();
-        let (status, queue, priority) = (self.state.status, &self.submission.queue, self.submission.priority);
-        let mut entries = Vec::new();
+        let status = self.state.status;
+        let mut entries = self.ties();
+        entries.extend(Label::of(&self.submission, &self.state).iter().map(|label| keys::label(job, label)));
         if keys::is_listed(status) {
             entries.push(keys::listed(job, status));
         }
         if let Place::Kept { due: Some(due), .. } = self.place {
             entries.push(keys::timer(due, job));
         }
-        if is_single_ready(status, self.place) {
-            entries.push(keys::ready(queue, priority, job, ReadyKind::Single));
+        if is_single_ready(status, self.place) && !self.waits {
+            entries.push(keys::ready(&Lane::of(&self.submission), self.submission.rank(), job, ReadyKind::Single));
         }
+        entries
+    }
+
+    /// What an unfinished job is bound to.
+    fn ties(&self) -> Vec<Vec<u8>> {
+        let (job, ties) = (self.submission.key(), self.submission.ties());
+        if self.state.status.is_final() {
+            return Vec::new();
+        }
+        let named = ties.after.iter().map(|named| JobKey { sequence: named.sequence(), ..job });
+        let mut entries: Vec<_> = named.map(|named| keys::dependent(named, job)).collect();
+        entries.extend(ties.ordering_key.iter().map(|key| keys::keyed(job, key)));
+        entries.extend(ties.dedup_key.iter().map(|key| keys::dedup(job.tenant, key)));
         entries
     }
 
@@ -67,8 +86,8 @@ impl Walk<'_> {
             }
             let Some(held) = self.look_at(job, submission, kind) else { continue };
             if held.place == Place::Fresh {
-                fresh =
-                    Some(keys::ready(&held.submission.queue, held.submission.priority, block.first, ReadyKind::Block));
+                let (lane, rank) = (Lane::of(&held.submission), held.submission.rank());
+                fresh = Some(keys::ready(&lane, rank, block.first, ReadyKind::Block));
             }
         }
         if let Some(ready) = fresh {
@@ -94,9 +113,13 @@ impl Walk<'_> {
                 return None;
             }
         };
-        let held = Held { submission, state, place: at };
+        let waits = self.take(&place, self.waits(&submission))?;
+        let held = Held { submission, state, place: at, waits };
         let counts = self.counted.entry((job.tenant, held.submission.plugin.clone())).or_default();
         counts.add(held.state.status);
+        if let Some(batch) = held.submission.ties().batch {
+            self.counted_in_batches.entry((job.tenant, batch.sequence())).or_default().add(held.state.status);
+        }
         self.invariants(&place, &held);
         for entry in held.secondary() {
             self.expect(&place, &entry);
@@ -203,7 +226,18 @@ impl Walk<'_> {
     pub(super) fn held(&self, job: JobKey) -> Option<Held> {
         let submission = self.submission(job).ok()??;
         let (place, state) = self.states(job).ok()?.pop().unwrap_or((Place::Fresh, JobState::default()));
-        Some(Held { submission, state, place })
+        let waits = self.waits(&submission).ok()?;
+        Some(Held { submission, state, place, waits })
+    }
+
+    /// Whether a job waits for others, by what those say.
+    fn waits(&self, submission: &Submission) -> Result<bool, ReadError> {
+        if !submission.ties().is_ordered() {
+            return Ok(false);
+        }
+        let live = Live::default();
+        let view = View { live: &live, values: self.values };
+        Ok(!ties::unfinished(view, submission.key(), submission.ties())?.is_empty())
     }
 
     /// Whether a job exists. One that cannot be read does: that is found with its block.
@@ -221,8 +255,8 @@ impl Walk<'_> {
         block.first == first
             && kind == block::Kind::Fresh
             && held.any(|held| {
-                let Submission { queue, priority, .. } = &held.submission;
-                held.place == Place::Fresh && keys::ready(queue, *priority, first, ReadyKind::Block) == key
+                let (lane, rank) = (Lane::of(&held.submission), held.submission.rank());
+                held.place == Place::Fresh && keys::ready(&lane, rank, first, ReadyKind::Block) == key
             })
     }
 }

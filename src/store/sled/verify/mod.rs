@@ -17,7 +17,7 @@ use super::journal::scan;
 use super::keys;
 use super::values::Values;
 use super::{INDEX, JOURNAL, OpenError, SledSettings, SledStore};
-use crate::domain::id::{Digest, PluginName, TenantId};
+use crate::domain::id::{Digest, PluginName, Sequence, TenantId};
 use crate::domain::query::Counts;
 use crate::store::{ReadError, Store};
 
@@ -150,6 +150,9 @@ struct Walk<'a> {
     counted: BTreeMap<(TenantId, PluginName), Counts>,
     /// And as the index says.
     stored: BTreeMap<(TenantId, PluginName), Counts>,
+    /// Likewise, of batches.
+    counted_in_batches: BTreeMap<(TenantId, Sequence), Counts>,
+    stored_of_batches: BTreeMap<(TenantId, Sequence), Counts>,
     highest_sequence: u64,
 }
 
@@ -161,6 +164,8 @@ impl<'a> Walk<'a> {
             blobs: BTreeMap::new(),
             counted: BTreeMap::new(),
             stored: BTreeMap::new(),
+            counted_in_batches: BTreeMap::new(),
+            stored_of_batches: BTreeMap::new(),
             highest_sequence: 0,
         }
     }
@@ -206,6 +211,14 @@ impl<'a> Walk<'a> {
                 Some(&keys::PLUGIN) => self.plugin(&place, &key, &value),
                 Some(&keys::COUNTS) => self.counts(&place, &key, &value),
                 Some(&keys::BLOB) => self.blob_name(&place, &key),
+                Some(&keys::LABEL) => self.secondary(&place, &key, keys::label_entry(&key).map(|(_, job)| job)),
+                Some(&keys::KEYED) => self.secondary(&place, &key, keys::keyed_job(&key)),
+                Some(&keys::DEPENDENT) => self.secondary(&place, &key, keys::dependent_job(&key)),
+                Some(&keys::DEDUP) => self.dedup(&place, &key, &value),
+                Some(&keys::BROKEN) => self.broken(&place, &value),
+                Some(&keys::BATCH) => self.batch(&place, &key, &value),
+                Some(&keys::AUDIT) => self.audit(&place, &key, &value),
+                Some(&keys::QUEUE) => self.queue(&place, &key, &value),
                 Some(b'M') => self.number(&place, &key, &value),
                 _ => self.report.find(place, "this version does not know such entries"),
             }
@@ -216,13 +229,25 @@ impl<'a> Walk<'a> {
 
     fn compare_counts(&mut self) {
         let (counted, stored) = (std::mem::take(&mut self.counted), std::mem::take(&mut self.stored));
+        self.compare(&counted, &stored, |key| format!("counts of plug-in {} of {}", key.1, key.0));
+        let (counted, stored) =
+            (std::mem::take(&mut self.counted_in_batches), std::mem::take(&mut self.stored_of_batches));
+        self.compare(&counted, &stored, |key| format!("counts of batch {} of {}", key.1.0, key.0));
+    }
+
+    fn compare<K: Ord>(
+        &mut self,
+        counted: &BTreeMap<K, Counts>,
+        stored: &BTreeMap<K, Counts>,
+        place: impl Fn(&K) -> String,
+    ) {
         let all: std::collections::BTreeSet<_> = counted.keys().chain(stored.keys()).collect();
         for key in all {
             let (counted, stored) = (counted.get(key), stored.get(key));
             if counted != stored {
                 let show = |counts: Option<&Counts>| counts.map_or_else(|| "none".to_owned(), |c| format!("{:?}", c.0));
                 let what = format!("by status they say {}, but there are {}", show(stored), show(counted));
-                self.report.find(format!("counts of plug-in {} of {}", key.1, key.0), what);
+                self.report.find(place(key), what);
             }
         }
     }
@@ -270,6 +295,14 @@ fn place(key: &[u8]) -> String {
         Some(&keys::PLUGIN) => "plug-in",
         Some(&keys::COUNTS) => "counts",
         Some(&keys::BLOB) => "name of a blob",
+        Some(&keys::LABEL) => "label",
+        Some(&keys::KEYED) => "job of an ordering key",
+        Some(&keys::DEPENDENT) => "job that waits for another",
+        Some(&keys::DEDUP) => "job of a dedup key",
+        Some(&keys::BROKEN) => "end of a job of an ordering key",
+        Some(&keys::BATCH) => "counts of a batch",
+        Some(&keys::AUDIT) => "audit row",
+        Some(&keys::QUEUE) => "queue",
         Some(b'M') => "number",
         _ => "entry",
     };

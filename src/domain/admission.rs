@@ -1,0 +1,213 @@
+//! What may start now: the limits, pauses and breakers of queues and plug-ins (`runnable(job)`, domain.md 3.2). Whoever
+//! starts jobs tells this of every start and every end.
+
+use std::collections::BTreeMap;
+
+use super::breaker::{self, Breaker, BreakerPolicy};
+use super::id::{PluginName, QueueName, TenantId};
+use super::queue::Lane;
+use super::rate::{Bucket, RateLimit};
+use super::time::Timestamp;
+
+/// What an operator allows a queue or a plug-in at a time and over time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StartLimits {
+    /// Runs at a time; as many as the host has slots when absent.
+    pub concurrency: Option<u32>,
+    /// Starts over time.
+    pub rate: Option<RateLimit>,
+}
+
+/// A named queue as the operator has set it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuePolicy {
+    /// Its share of starts while other queues wait, too.
+    pub weight: u32,
+    /// What may start.
+    pub limits: StartLimits,
+}
+
+/// Why nothing of a lane starts now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// A person has paused the queue.
+    QueuePaused,
+    /// A person has paused the plug-in.
+    PluginPaused,
+    /// So many jobs of the queue run, and no more may.
+    QueueFull(u32),
+    /// So many jobs of the plug-in run, and no more may.
+    PluginFull(u32),
+    /// The queue has used up its starts until then.
+    QueueRate(RateLimit, Timestamp),
+    /// The plug-in has used up its starts until then.
+    PluginRate(RateLimit, Timestamp),
+    /// The plug-in keeps failing: one job probes it then, unless one does already and ends well before.
+    BreakerOpen(Timestamp),
+}
+
+impl Hold {
+    /// When it ends by the passing of time alone.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::QueueRate(_, until) | Self::PluginRate(_, until) | Self::BreakerOpen(until) => Some(*until),
+            Self::QueuePaused | Self::PluginPaused | Self::QueueFull(_) | Self::PluginFull(_) => None,
+        }
+    }
+}
+
+/// How a run ended, as far as the breaker of its plug-in is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The plug-in did its work.
+    Succeeded,
+    /// The plug-in failed.
+    Failed,
+    /// It says nothing about the plug-in: canceled, released, throttled, refused as business.
+    None,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Gate {
+    limits: StartLimits,
+    running: u32,
+    bucket: Bucket,
+    paused: bool,
+}
+
+impl Gate {
+    fn is_full(&self) -> Option<u32> {
+        self.limits.concurrency.filter(|limit| self.running >= *limit)
+    }
+
+    fn spent(&self, now: Timestamp) -> Option<(RateLimit, Timestamp)> {
+        let rate = self.limits.rate.as_ref()?;
+        self.bucket.next(rate, now).err().map(|until| (rate.clone(), until))
+    }
+
+    fn start(&mut self, now: Timestamp) {
+        self.running += 1;
+        if let Some(rate) = &self.limits.rate {
+            self.bucket.take(rate, now);
+        }
+    }
+
+    fn end(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct PluginGate {
+    gate: Gate,
+    breaker: Breaker,
+}
+
+/// What the operator allows, by name.
+#[derive(Clone, Debug, Default)]
+pub struct AdmissionPolicy {
+    /// Of each queue; one that is not here has no limits.
+    pub queues: BTreeMap<QueueName, QueuePolicy>,
+    /// Of each plug-in that has limits.
+    pub plugins: BTreeMap<PluginName, StartLimits>,
+    /// When a plug-in that keeps failing is slowed down; none never does.
+    pub breaker: Option<BreakerPolicy>,
+}
+
+/// The gates of all queues and plug-ins.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    policy: AdmissionPolicy,
+    queues: BTreeMap<QueueName, Gate>,
+    plugins: BTreeMap<(TenantId, PluginName), PluginGate>,
+}
+
+impl Admission {
+    /// Gates through which nothing has gone yet.
+    pub fn new(policy: AdmissionPolicy) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
+    /// The queues that the operator has named, with their shares.
+    pub fn weight(&self, queue: &QueueName) -> u32 {
+        self.policy.queues.get(queue).map_or(1, |queue| queue.weight)
+    }
+
+    /// Why nothing of a lane may start at `now`; none when it may.
+    pub fn hold(&self, lane: &Lane, now: Timestamp) -> Option<Hold> {
+        let queue = self.queues.get(&lane.queue);
+        let plugin = self.plugins.get(&(lane.tenant, lane.plugin.clone()));
+        if queue.is_some_and(|gate| gate.paused) {
+            return Some(Hold::QueuePaused);
+        }
+        if plugin.is_some_and(|plugin| plugin.gate.paused) {
+            return Some(Hold::PluginPaused);
+        }
+        if let (Some(policy), Some(plugin)) = (&self.policy.breaker, plugin) {
+            if let breaker::Admission::Refused { until } = plugin.breaker.may_start(policy, now) {
+                return Some(Hold::BreakerOpen(until));
+            }
+        }
+        let full = queue.and_then(Gate::is_full).map(Hold::QueueFull);
+        let full = full.or_else(|| plugin.and_then(|plugin| plugin.gate.is_full()).map(Hold::PluginFull));
+        let spent = || queue.and_then(|gate| gate.spent(now)).map(|(rate, until)| Hold::QueueRate(rate, until));
+        let plugin_spent = || {
+            let spent = plugin.and_then(|plugin| plugin.gate.spent(now));
+            spent.map(|(rate, until)| Hold::PluginRate(rate, until))
+        };
+        full.or_else(spent).or_else(plugin_spent)
+    }
+
+    /// A job of a lane starts.
+    pub fn start(&mut self, lane: &Lane, now: Timestamp) {
+        self.queue(&lane.queue).start(now);
+        let breaker = self.policy.breaker.clone();
+        let plugin = self.plugin(lane.tenant, &lane.plugin);
+        plugin.gate.start(now);
+        if let Some(policy) = &breaker {
+            plugin.breaker.started(policy, now);
+        }
+    }
+
+    /// A job of a lane that started at `started_on` has ended its run, or did not start after all.
+    pub fn end(&mut self, lane: &Lane, verdict: Verdict, started_on: Timestamp, now: Timestamp) {
+        self.queue(&lane.queue).end();
+        let breaker = self.policy.breaker.clone();
+        let plugin = self.plugin(lane.tenant, &lane.plugin);
+        plugin.gate.end();
+        let Some(policy) = &breaker else { return };
+        match verdict {
+            Verdict::Succeeded => plugin.breaker.ended(policy, true, started_on, now),
+            Verdict::Failed => plugin.breaker.ended(policy, false, started_on, now),
+            Verdict::None => plugin.breaker.abandoned(started_on),
+        }
+    }
+
+    /// A person pauses a queue, or lets it go on.
+    pub fn pause_queue(&mut self, queue: &QueueName, paused: bool) {
+        self.queue(queue).paused = paused;
+    }
+
+    /// A person pauses a plug-in, or lets it go on.
+    pub fn pause_plugin(&mut self, tenant: TenantId, plugin: &PluginName, paused: bool) {
+        self.plugin(tenant, plugin).gate.paused = paused;
+    }
+
+    /// The breaker of a plug-in.
+    pub fn breaker(&self, tenant: TenantId, plugin: &PluginName) -> Option<&Breaker> {
+        self.plugins.get(&(tenant, plugin.clone())).map(|plugin| &plugin.breaker)
+    }
+
+    fn queue(&mut self, name: &QueueName) -> &mut Gate {
+        let limits = || self.policy.queues.get(name).map(|queue| queue.limits.clone()).unwrap_or_default();
+        self.queues.entry(name.clone()).or_insert_with(|| Gate { limits: limits(), ..Gate::default() })
+    }
+
+    fn plugin(&mut self, tenant: TenantId, name: &PluginName) -> &mut PluginGate {
+        let limits = || self.policy.plugins.get(name).cloned().unwrap_or_default();
+        let gate = || Gate { limits: limits(), ..Gate::default() };
+        self.plugins
+            .entry((tenant, name.clone()))
+            .or_insert_with(|| PluginGate { gate: gate(), breaker: Breaker::default() })
+    }
+}

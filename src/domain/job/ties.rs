@@ -1,0 +1,100 @@
+//! What binds a job to other jobs: the order that it keeps, the group that it belongs to, where it comes from and what
+//! follows it. Few jobs have any.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::{
+    DedupKey, HandlerName, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
+};
+use crate::domain::time::Timestamp;
+
+/// How many jobs a job may wait for by name.
+pub const AFTER_MAX: usize = 64;
+
+/// What a job does when one that it waits for has not succeeded (domain.md 4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnPredecessorFailure {
+    /// It runs all the same.
+    #[default]
+    Continue,
+    /// A person must resume it.
+    Block,
+    /// It is called off.
+    Cancel,
+}
+
+/// The time of a schedule that made a job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Occurrence {
+    /// Which schedule.
+    pub schedule: ScheduleName,
+    /// The time that the rule names; unique within the schedule (domain.md 4.2).
+    pub scheduled_for: Timestamp,
+}
+
+/// A job that is submitted in the commit that ends another; its input tells how that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowUp {
+    /// The plug-in to run.
+    pub plugin: PluginName,
+    /// The entry point to run.
+    pub handler: HandlerName,
+    /// The pool that it runs in.
+    pub queue: QueueName,
+    /// Where the built-in handler `http` sends the news; none for other plug-ins.
+    pub url: Option<String>,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ties {
+    /// Jobs that share it run one after another.
+    pub ordering_key: Option<OrderingKey>,
+    /// Jobs that must have ended first; at most [`AFTER_MAX`].
+    pub after: Vec<JobId>,
+    /// What it does when one that it waits for has not succeeded.
+    pub on_predecessor_failure: OnPredecessorFailure,
+    /// At most one unfinished job has it.
+    pub dedup_key: Option<DedupKey>,
+    /// The record that it is about.
+    pub regarding: Option<RecordName>,
+    /// The batch that it belongs to.
+    pub batch: Option<JobId>,
+    /// The schedule that made it.
+    pub occurrence: Option<Occurrence>,
+    /// The finished job that it runs again.
+    pub retry_of: Option<JobId>,
+    /// What follows its end.
+    pub on_complete: Option<FollowUp>,
+}
+
+impl Ties {
+    /// Of a job that is bound to nothing.
+    pub const NONE: Self = Self {
+        ordering_key: None,
+        after: Vec::new(),
+        on_predecessor_failure: OnPredecessorFailure::Continue,
+        dedup_key: None,
+        regarding: None,
+        batch: None,
+        occurrence: None,
+        retry_of: None,
+        on_complete: None,
+    };
+
+    /// Whether the job has to wait for others.
+    pub fn is_ordered(&self) -> bool {
+        self.ordering_key.is_some() || !self.after.is_empty()
+    }
+}
+
+/// What a job waits for by its ties, as the store knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Predecessors {
+    /// The unfinished jobs that it waits for: those that it names, and the oldest that holds its ordering key. A ready
+    /// job without any may start.
+    pub unfinished: Vec<JobKey>,
+    /// Those that have ended without success: the last that held its ordering key before it, and those that it names.
+    pub unsuccessful: Vec<JobKey>,
+}

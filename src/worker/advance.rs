@@ -1,0 +1,84 @@
+//! Writes what a transition makes of a job, together with all that follows from it: one commit for whoever decides.
+
+use std::sync::Arc;
+
+use crate::domain::change::Change;
+use crate::domain::id::{JobId, Sequence};
+use crate::domain::job::transition::Next;
+use crate::domain::job::{Job, consequences};
+use crate::domain::time::Timestamp;
+use crate::store::{Pending, Store};
+
+/// Gives new jobs their identities.
+#[derive(Clone)]
+pub struct Identities {
+    store: Arc<dyn Store>,
+    salt: u64,
+}
+
+impl Identities {
+    /// `salt` makes identities hard to guess; any number will do.
+    pub fn new(store: Arc<dyn Store>, salt: u64) -> Self {
+        Self { store, salt }
+    }
+
+    /// The identity of the next job.
+    pub fn next(&self, now: Timestamp) -> JobId {
+        self.of(self.store.reserve(1), now)
+    }
+
+    /// The identity of the job number `sequence`.
+    pub fn of(&self, sequence: Sequence, now: Timestamp) -> JobId {
+        JobId::new(now, sequence, salt(self.salt, sequence))
+    }
+
+    /// Takes `count` consecutive sequence numbers and returns the first.
+    pub fn reserve(&self, count: u64) -> Sequence {
+        self.store.reserve(count)
+    }
+}
+
+/// The low bits of a mixed number (the finaliser of SplitMix64): neighbours share no pattern.
+fn salt(seed: u64, sequence: Sequence) -> u16 {
+    let mut mixed = seed ^ sequence.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    u16::try_from((mixed ^ (mixed >> 31)) & 0x3fff).unwrap_or(0)
+}
+
+/// Commits transitions.
+#[derive(Clone)]
+pub struct Advance {
+    store: Arc<dyn Store>,
+    identities: Identities,
+}
+
+impl Advance {
+    /// Writes to `store`; jobs that follow others get their identities from `identities`.
+    pub fn new(store: Arc<dyn Store>, identities: Identities) -> Self {
+        Self { store, identities }
+    }
+
+    /// Everything that has to be written when `present` becomes `next`; nothing when nothing changes.
+    pub fn changes(&self, present: &Job, next: Next, now: Timestamp) -> Vec<Change> {
+        let (job, expected) = (present.submission.key(), present.state.revision);
+        match next {
+            Next::Unchanged => Vec::new(),
+            Next::Gone { .. } => vec![Change::Delete { job, expected }],
+            Next::Changed { state, earlier_run, .. } => {
+                let following = match state.status.is_final() {
+                    true => consequences(&present.submission, &state, now, || self.identities.next(now)),
+                    false => Vec::new(),
+                };
+                let advance = Change::Advance { job, expected, next: state, earlier_run };
+                [advance].into_iter().chain(following).collect()
+            }
+        }
+    }
+
+    /// Commits all that; none when nothing changes.
+    pub fn commit(&self, present: &Job, next: Next, now: Timestamp) -> Option<Pending> {
+        let changes = self.changes(present, next, now);
+        (!changes.is_empty()).then(|| self.store.commit(changes))
+    }
+}
