@@ -3,6 +3,7 @@
 pub mod change;
 pub mod code;
 pub mod failure;
+pub mod hash;
 pub mod host_call;
 pub mod id;
 pub mod job;
