@@ -1,5 +1,6 @@
 //! The rules: pure functions of facts and `now`. No IO, no async, no clock, no randomness.
 
+pub mod breaker;
 pub mod change;
 pub mod code;
 pub mod failure;
