@@ -11,6 +11,7 @@ pub mod job;
 pub mod limits;
 pub mod plugin;
 pub mod query;
+pub mod rate;
 pub mod retry;
 pub mod service;
 pub mod time;

@@ -6,5 +6,6 @@ mod diagram;
 mod effects;
 mod fixtures;
 mod properties;
+mod rate;
 mod retry;
 mod table;
