@@ -4,6 +4,7 @@ pub mod breaker;
 pub mod change;
 pub mod code;
 pub mod failure;
+pub mod fingerprint;
 pub mod hash;
 pub mod host_call;
 pub mod id;

@@ -4,6 +4,7 @@
 mod breaker;
 mod diagram;
 mod effects;
+mod fingerprint;
 mod fixtures;
 mod properties;
 mod rate;
