@@ -2,9 +2,12 @@
 
 pub mod admission;
 pub mod audit;
+pub mod breaker;
 pub mod change;
 pub mod code;
 pub mod failure;
+pub mod fingerprint;
+pub mod hash;
 pub mod host_call;
 pub mod id;
 pub mod job;
@@ -13,6 +16,7 @@ pub mod loops;
 pub mod plugin;
 pub mod query;
 pub mod queue;
+pub mod rate;
 pub mod retry;
 pub mod service;
 pub mod time;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::code;
 use super::failure::{ErrorClass, Failure};
+use super::hash;
 use super::id::JobId;
 use super::time::Timestamp;
 
@@ -61,7 +62,7 @@ impl RetryPolicy {
     /// the same again.
     pub fn delay(&self, attempt: u32, job: JobId) -> Duration {
         let ceiling = u64::try_from(self.ceiling(attempt).as_micros()).unwrap_or(u64::MAX);
-        let share = u128::from(hash(job, attempt));
+        let share = u128::from(draw(job, attempt));
         let micros = (u128::from(ceiling) * share) >> 64;
         Duration::from_micros(u64::try_from(micros).unwrap_or(ceiling))
     }
@@ -156,12 +157,7 @@ fn class_of(failure: &Failure) -> ErrorClass {
     }
 }
 
-/// An even 64-bit hash (FNV-1a over the bytes, then the finaliser of SplitMix64).
-fn hash(job: JobId, attempt: u32) -> u64 {
-    let bytes = job.0.as_bytes().iter().copied().chain(attempt.to_le_bytes());
-    let fnv = bytes
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mixed = (fnv ^ (fnv >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+/// The draw for one failure of one job.
+fn draw(job: JobId, attempt: u32) -> u64 {
+    hash::even(job.0.as_bytes().iter().copied().chain(attempt.to_le_bytes()))
 }
