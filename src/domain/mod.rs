@@ -10,5 +10,6 @@ pub mod limits;
 pub mod plugin;
 pub mod query;
 pub mod retry;
+pub mod schedule;
 pub mod service;
 pub mod time;
