@@ -190,6 +190,11 @@ name! {
 }
 
 name! {
+    /// The name of a schedule: like that of a plug-in.
+    ScheduleName, "the schedule name", check_slug
+}
+
+name! {
     /// A version of a plug-in, in the form of semantic versioning: `1.2.3`, `1.2.3-beta.1`, `1.2.3+build`.
     VersionName, "the version", check_version
 }

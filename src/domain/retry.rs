@@ -156,9 +156,12 @@ fn class_of(failure: &Failure) -> ErrorClass {
     }
 }
 
-/// An even 64-bit hash (FNV-1a over the bytes, then the finaliser of SplitMix64).
 fn hash(job: JobId, attempt: u32) -> u64 {
-    let bytes = job.0.as_bytes().iter().copied().chain(attempt.to_le_bytes());
+    even_hash(job.0.as_bytes().iter().copied().chain(attempt.to_le_bytes()))
+}
+
+/// An even 64-bit hash (FNV-1a over the bytes, then the finaliser of SplitMix64).
+pub(super) fn even_hash(bytes: impl Iterator<Item = u8>) -> u64 {
     let fnv = bytes
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     let mixed = (fnv ^ (fnv >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

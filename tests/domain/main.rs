@@ -4,5 +4,6 @@ mod diagram;
 mod effects;
 mod fixtures;
 mod properties;
+mod recurrence;
 mod retry;
 mod table;
