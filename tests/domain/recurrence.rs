@@ -326,6 +326,8 @@ fn any_recurrence() -> impl Strategy<Value = Recurrence> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn occurrences_strictly_increase_and_after_agrees(rule in any_recurrence(), ahead in 0_i64..400_000_000) {
         let t = Timestamp(rule.start().0 + ahead * 1_000_000);
