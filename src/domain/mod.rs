@@ -18,5 +18,6 @@ pub mod query;
 pub mod queue;
 pub mod rate;
 pub mod retry;
+pub mod schedule;
 pub mod service;
 pub mod time;

@@ -1,12 +1,15 @@
-//! Tests of the rules: the transition table, its side effects and invariants, when a failed attempt is tried again, and
-//! what guards the host from plug-ins that fail or start too often.
+//! Tests of the rules: the transition table, its side effects and invariants, when a failed attempt is tried again, what
+//! guards the host from plug-ins that fail or start too often, and when schedules make jobs.
 
 mod breaker;
+mod cron;
 mod diagram;
 mod effects;
 mod fingerprint;
 mod fixtures;
 mod properties;
 mod rate;
+mod recurrence;
 mod retry;
+mod schedule;
 mod table;

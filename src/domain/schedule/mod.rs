@@ -1,0 +1,23 @@
+//! Schedules: what makes jobs again and again, and what is due when (domain.md 4.2).
+
+mod calendar;
+mod cron;
+mod error;
+mod fire;
+mod moment;
+mod parse;
+mod policy;
+mod record;
+mod recurrence;
+mod rule;
+mod steer;
+mod walk;
+mod zone;
+
+pub use error::RuleError;
+pub use fire::{FIRING_MAX, Firing, MISSED_AFTER, fire};
+pub use moment::Start;
+pub use policy::{InvalidPolicy, Misfire, Overlap};
+pub use record::{Definition, JobTemplate, Schedule, ScheduleState};
+pub use recurrence::Recurrence;
+pub use steer::ScheduleRefusal;

@@ -1,0 +1,140 @@
+//! Dates and times as people and calendars write them.
+
+use std::fmt;
+
+use jiff::fmt::temporal::DateTimeParser;
+
+use super::calendar::DAY;
+use super::error::RuleError;
+use super::zone::{self, Zone};
+use crate::domain::time::Timestamp;
+
+const MICROS: i64 = 1_000_000;
+
+/// When a rule starts: its DTSTART.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// At this instant, rounded down to the second.
+    At(Timestamp),
+    /// A date or a time: `2026-01-31`, `2026-01-31T02:00` (of the clock in the rule's zone), `2026-01-31T02:00:00Z`,
+    /// `2026-01-31T02:00+01:00`, `2026-01-31T02:00[Europe/Berlin]`, or the same without `-` and `:`.
+    Text(&'a str),
+}
+
+/// How a moment was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// A day, of the rule's zone.
+    Date,
+    /// A time of the clock in the rule's zone.
+    Local,
+    /// An instant.
+    Utc,
+}
+
+/// A date or a time, to the second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    /// Seconds since the epoch, on the clock of the zone that `kind` says.
+    pub(super) second: i64,
+    pub(super) kind: Kind,
+}
+
+impl Moment {
+    pub(super) fn of(instant: Timestamp) -> Self {
+        let second = instant.as_micros().div_euclid(MICROS).clamp(zone::FIRST_SECOND, zone::LAST_SECOND - 1);
+        Self { second, kind: Kind::Utc }
+    }
+
+    /// Reads a date or time of the part `part`, and the zone that stands in brackets behind it.
+    pub(super) fn read(part: &'static str, text: &str) -> Result<(Self, Option<Zone>), RuleError> {
+        const WHY: &str = "is no date or time; write 2026-01-31, 2026-01-31T02:00 or 2026-01-31T02:00:00Z";
+        let text = text.trim();
+        let wrong = || RuleError::value(part, text, WHY);
+        if text.len() > 100 {
+            return Err(wrong());
+        }
+        let (time, zone) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+            Some((time, name)) => (time, Some(Zone::named(name)?)),
+            None => (text, None),
+        };
+        let moment = read_plain(time).ok_or_else(wrong)?;
+        Ok((moment, zone))
+    }
+
+    /// The instant that is meant on the clock of `zone`, in seconds.
+    pub(super) fn instant(self, zone: &Zone) -> i64 {
+        match self.kind {
+            Kind::Utc => self.second,
+            Kind::Date | Kind::Local => zone.place(self.second).instant,
+        }
+    }
+
+    /// What the clock of `zone` shows then.
+    pub(super) fn local(self, zone: &Zone) -> i64 {
+        match self.kind {
+            Kind::Utc => zone.local(self.second),
+            Kind::Date | Kind::Local => self.second,
+        }
+    }
+
+    /// The same as the clock of `zone` shows it. A day stays a day, and an instant stays one where that clock does not
+    /// say which is meant; on the clock of UTC all times are instants.
+    pub(super) fn on_clock_of(self, zone: &Zone) -> Self {
+        match self.kind {
+            Kind::Local if zone.is_utc() => Self { kind: Kind::Utc, ..self },
+            Kind::Utc if !zone.is_utc() && zone.place(zone.local(self.second)).instant == self.second => {
+                Self { second: zone.local(self.second), kind: Kind::Local }
+            }
+            Kind::Date | Kind::Local | Kind::Utc => self,
+        }
+    }
+}
+
+fn read_plain(text: &str) -> Option<Moment> {
+    static PARSER: DateTimeParser = DateTimeParser::new();
+    let moment = |second, kind| Moment { second, kind };
+    if text.contains(['[', ']']) {
+        return None;
+    }
+    let has_time = text.contains([':', 'T', 't', ' ']);
+    if !has_time {
+        let date = PARSER.parse_date(text).ok()?;
+        return Some(moment(zone::local_second(date.at(0, 0, 0, 0))?, Kind::Date));
+    }
+    if let Ok(instant) = PARSER.parse_timestamp(text) {
+        let second = instant.as_microsecond().div_euclid(MICROS);
+        return (zone::FIRST_SECOND..zone::LAST_SECOND).contains(&second).then_some(moment(second, Kind::Utc));
+    }
+    let civil = PARSER.parse_datetime(text).ok()?;
+    Some(moment(zone::local_second(civil)?, Kind::Local))
+}
+
+impl fmt::Display for Moment {
+    /// In the form of RFC 5545: `20260131`, `20260131T020000`, `20260131T020000Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let civil = zone::civil(self.second);
+        write!(f, "{:04}{:02}{:02}", civil.year(), civil.month(), civil.day())?;
+        let time = self.second.rem_euclid(DAY);
+        match self.kind {
+            Kind::Date => Ok(()),
+            Kind::Local => write!(f, "T{:02}{:02}{:02}", time / 3_600, time / 60 % 60, time % 60),
+            Kind::Utc => write!(f, "T{:02}{:02}{:02}Z", time / 3_600, time / 60 % 60, time % 60),
+        }
+    }
+}
+
+/// The domain's instant of a second.
+pub(super) const fn instant_of(second: i64) -> Timestamp {
+    Timestamp(second.saturating_mul(MICROS))
+}
+
+/// The first whole second at or after an instant.
+pub(super) const fn second_from(instant: Timestamp) -> i64 {
+    instant.as_micros().div_euclid(MICROS) + (instant.as_micros().rem_euclid(MICROS) != 0) as i64
+}
+
+/// The last whole second at or before an instant.
+pub(super) const fn second_until(instant: Timestamp) -> i64 {
+    instant.as_micros().div_euclid(MICROS)
+}

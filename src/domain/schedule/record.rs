@@ -1,0 +1,189 @@
+//! The record of a schedule, and when its next occurrence fires.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::RuleError;
+use super::policy::{Misfire, Overlap};
+use super::recurrence::Recurrence;
+use crate::domain::hash;
+use crate::domain::id::{HandlerName, JobId, PluginName, QueueName, ScheduleName, TenantId, VersionName};
+use crate::domain::job::Payload;
+use crate::domain::time::Timestamp;
+
+/// Whether a schedule makes jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ScheduleState {
+    /// It does.
+    Active,
+    /// A person has stopped it for now.
+    Paused,
+    /// Its rule yields nothing any more.
+    Ended,
+}
+
+/// The jobs that a schedule makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobTemplate {
+    /// The plug-in to run.
+    pub plugin: PluginName,
+    /// The entry point to run; the default one without.
+    pub handler: Option<HandlerName>,
+    /// What the handler is given.
+    pub input: Payload,
+    /// Command-line arguments, for the command shape.
+    pub args: Vec<String>,
+    /// Environment variables, for the command shape.
+    pub env: Vec<(String, String)>,
+    /// The pool that the jobs run in.
+    pub queue: QueueName,
+    /// Greater runs first; -100 to 100.
+    pub priority: i8,
+    /// Jobs that share it run one after another.
+    pub ordering_key: Option<String>,
+    /// Free words to find the jobs by.
+    pub tags: Vec<String>,
+    /// Attempts in all, when another number than the plug-in's policy says.
+    pub max_attempts: Option<u32>,
+    /// A job that has not started so long after it was made is called off.
+    pub expires_after: Option<Duration>,
+    /// The display name.
+    pub name: Option<String>,
+    /// The version to run; the active one without.
+    pub version: Option<VersionName>,
+}
+
+/// What a person says of a schedule: all that an edit may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// When.
+    pub recurrence: Recurrence,
+    /// What.
+    pub target: JobTemplate,
+    /// What becomes of missed occurrences.
+    pub misfire: Misfire,
+    /// What becomes of occurrences that come while the one before is under way.
+    pub overlap: Overlap,
+    /// Each occurrence is put off by a share of this, at most [`Schedule::JITTER_MAX`].
+    pub jitter: Duration,
+}
+
+/// A rule that makes jobs (domain.md 4.2). The record and the jobs of a firing are one commit, so no occurrence fires
+/// twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// The owner.
+    pub tenant: TenantId,
+    /// The name, unique for the owner.
+    pub name: ScheduleName,
+    /// Counts writes, from 1.
+    pub revision: u32,
+    /// When.
+    pub recurrence: Recurrence,
+    /// What.
+    pub target: JobTemplate,
+    /// What becomes of missed occurrences.
+    pub misfire: Misfire,
+    /// What becomes of occurrences that come while the one before is under way.
+    pub overlap: Overlap,
+    /// Each occurrence is put off by a share of this.
+    pub jitter: Duration,
+    /// Whether it makes jobs.
+    pub state: ScheduleState,
+    /// When to fire: the next occurrence with its jitter, or the time that it was postponed to. Only while active.
+    pub next_run: Option<Timestamp>,
+    /// The occurrence that fires then, by the rule. Only while active.
+    pub next_occurrence: Option<Timestamp>,
+    /// The latest occurrence that was decided, whether it made a job or not: no later one is before it.
+    pub last_occurrence: Option<Timestamp>,
+    /// When a job was last made.
+    pub last_run: Option<Timestamp>,
+    /// The job that was last made; the writer of the firing sets it.
+    pub last_job: Option<JobId>,
+    /// The latest extra occurrence, so that the next has another time.
+    pub last_extra: Option<Timestamp>,
+    /// Jobs made.
+    pub fired: u64,
+    /// When it was created.
+    pub created_on: Timestamp,
+    /// Who created it.
+    pub created_by: Option<String>,
+    /// When a person last changed it.
+    pub modified_on: Timestamp,
+    /// Who changed it.
+    pub modified_by: Option<String>,
+}
+
+impl Schedule {
+    /// No occurrence is put off by more.
+    pub const JITTER_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+    /// A new schedule. Nothing before `now` fires: its first occurrence is the first of the rule from the second of
+    /// `now` on. A rule without one in the next fifty years is refused.
+    pub fn new(
+        tenant: TenantId,
+        name: ScheduleName,
+        definition: Definition,
+        by: Option<String>,
+        now: Timestamp,
+    ) -> Result<Self, RuleError> {
+        definition.recurrence.first_from(now)?;
+        let Definition { recurrence, target, misfire, overlap, jitter } = definition;
+        let schedule = Self {
+            tenant,
+            name,
+            revision: 1,
+            recurrence,
+            target,
+            misfire,
+            overlap,
+            jitter: jitter.min(Self::JITTER_MAX),
+            state: ScheduleState::Active,
+            next_run: None,
+            next_occurrence: None,
+            last_occurrence: None,
+            last_run: None,
+            last_job: None,
+            last_extra: None,
+            fired: 0,
+            created_on: now,
+            created_by: by.clone(),
+            modified_on: now,
+            modified_by: by,
+        };
+        Ok(schedule.upcoming(now))
+    }
+
+    /// When the occurrence `scheduled_for` fires: put off by a share of the jitter that is drawn from a hash of the
+    /// schedule and the occurrence, so that schedules of one minute do not all fire together, and a replay does the
+    /// same again.
+    pub fn run_at(&self, scheduled_for: Timestamp) -> Timestamp {
+        let name = self.name.as_str().bytes();
+        let place = self.tenant.0.to_le_bytes().into_iter().chain(scheduled_for.0.to_le_bytes());
+        let share = u128::from(hash::even(name.chain(place)));
+        let micros = (self.jitter.as_micros() * share) >> 64;
+        scheduled_for.after(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+
+    /// Whether the next occurrence runs at another time than the rule says.
+    pub fn is_postponed(&self) -> bool {
+        self.next_run != self.next_occurrence.map(|occurrence| self.run_at(occurrence))
+    }
+
+    /// The same, waiting for the first occurrence from the second of `now` on that was not decided before.
+    pub(super) fn upcoming(self, now: Timestamp) -> Self {
+        let second = Timestamp(now.0 - now.0.rem_euclid(1_000_000));
+        let undecided = self.last_occurrence.map_or(second, |last| second.max(Timestamp(last.0.saturating_add(1))));
+        let next = self.recurrence.from(undecided).next();
+        self.waiting_for(next)
+    }
+
+    /// The same, waiting for the occurrence `next`; ended when there is none.
+    pub(super) fn waiting_for(mut self, next: Option<Timestamp>) -> Self {
+        self.state = if next.is_some() { ScheduleState::Active } else { ScheduleState::Ended };
+        self.next_run = next.map(|next| self.run_at(next));
+        self.next_occurrence = next;
+        self
+    }
+}

@@ -1,0 +1,329 @@
+//! Schedules (domain.md 4.2; F019, F030, F032, F033): what is due, what was missed, what overlaps, and how they are
+//! steered.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use backroom::domain::id::{PluginName, QueueName, ScheduleName, TenantId};
+use backroom::domain::job::Payload;
+use backroom::domain::schedule::{
+    Definition, FIRING_MAX, Firing, JobTemplate, MISSED_AFTER, Misfire, Overlap, Schedule, ScheduleRefusal,
+    ScheduleState, fire,
+};
+use backroom::domain::time::Timestamp;
+use proptest::prelude::*;
+
+use crate::fixtures::seconds;
+use crate::recurrence::{recurrence, time};
+
+/// When the schedules were made: a minute before their first occurrence.
+const MADE: &str = "2026-01-01T08:59:00";
+
+fn definition(rule: &str) -> Definition {
+    Definition {
+        recurrence: recurrence(rule, "2026-01-01T09:00", None),
+        target: JobTemplate {
+            plugin: PluginName::new("echo").expect("a good name"),
+            handler: None,
+            input: Payload::default(),
+            args: Vec::new(),
+            env: Vec::new(),
+            queue: QueueName::default_queue(),
+            priority: 0,
+            ordering_key: None,
+            tags: Vec::new(),
+            max_attempts: None,
+            expires_after: None,
+            name: None,
+            version: None,
+        },
+        misfire: Misfire::default(),
+        overlap: Overlap::default(),
+        jitter: Duration::ZERO,
+    }
+}
+
+fn schedule_of(definition: Definition) -> Schedule {
+    let name = ScheduleName::new("nightly").expect("a good name");
+    Schedule::new(TenantId::DEFAULT, name, definition, None, time(MADE)).expect("a good rule")
+}
+
+fn schedule(rule: &str) -> Schedule {
+    schedule_of(definition(rule))
+}
+
+fn hour(hour: u64) -> Timestamp {
+    time("2026-01-01T00:00:00").after(seconds(hour * 3_600))
+}
+
+fn fired(schedule: &Schedule, now: Timestamp) -> Firing {
+    fire(schedule, now, false).expect("it is due")
+}
+
+#[test]
+fn an_occurrence_fires_at_its_time_and_once() {
+    let hourly = schedule("FREQ=HOURLY");
+    assert_eq!(hourly.next_run, Some(hour(9)));
+    assert_eq!(fire(&hourly, Timestamp(hour(9).0 - 1), false), None, "not yet");
+    let Firing { create, next, missed, overlapped, .. } = fired(&hourly, hour(9).after(seconds(2)));
+    assert_eq!((create, missed, overlapped), (vec![hour(9)], false, 0));
+    assert_eq!((next.revision, next.fired, next.next_run), (2, 1, Some(hour(10))));
+    assert_eq!(next.last_run, Some(hour(9).after(seconds(2))));
+    assert_eq!(fire(&next, hour(9).after(seconds(2)), false), None, "once");
+}
+
+#[test]
+fn f030_an_empty_rule_fires_once_and_ends() {
+    let next = fired(&schedule(""), hour(9)).next;
+    assert_eq!((next.state, next.next_run, next.fired), (ScheduleState::Ended, None, 1));
+    assert_eq!(fire(&next, hour(1_000), false), None);
+}
+
+#[test]
+fn a_rule_that_yields_nothing_is_refused() {
+    let name = ScheduleName::new("nightly").expect("a good name");
+    for rule in ["FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", "FREQ=DAILY;COUNT=2", ""] {
+        let late = Schedule::new(TenantId::DEFAULT, name.clone(), definition(rule), None, time("2026-02-01T00:00:00"));
+        assert!(late.expect_err(rule).to_string().contains("no occurrence in the next 50 years"), "{rule}");
+    }
+}
+
+#[test]
+fn f032_five_missed_occurrences_fire_as_the_policy_says() {
+    // Down from before 9 until half past 13: five occurrences.
+    let now = hour(13).after(seconds(1_800));
+    let of = |misfire| {
+        let firing = fired(&schedule_of(Definition { misfire, ..definition("FREQ=HOURLY") }), now);
+        assert_eq!(firing.next.next_run, Some(hour(14)), "{misfire}");
+        assert!(firing.missed);
+        firing.create
+    };
+    assert_eq!(of(Misfire::RunOnce), [hour(13)]);
+    assert_eq!(of(Misfire::RunAll(3)), [hour(11), hour(12), hour(13)]);
+    assert_eq!(of(Misfire::RunAll(9)), [9, 10, 11, 12, 13].map(hour));
+    assert_eq!(of(Misfire::Skip), []);
+}
+
+#[test]
+fn f032_late_by_less_than_the_tolerance_is_on_time() {
+    let skip = schedule_of(Definition { misfire: Misfire::Skip, ..definition("FREQ=HOURLY") });
+    assert_eq!(fired(&skip, hour(9).after(MISSED_AFTER)).create, [hour(9)]);
+    let late = fired(&skip, hour(9).after(MISSED_AFTER + Duration::from_micros(1)));
+    assert_eq!((late.create.len(), late.missed, late.next.next_run), (0, true, Some(hour(10))));
+    let last_count = schedule_of(Definition { misfire: Misfire::Skip, ..definition("FREQ=HOURLY;COUNT=1") });
+    assert_eq!(fired(&last_count, hour(20)).next.state, ScheduleState::Ended);
+}
+
+#[test]
+fn f032_years_of_missed_seconds_are_decided_at_once() {
+    let now = time("2036-01-01T00:00:00.5");
+    let rule = "FREQ=SECONDLY;BYMONTH=1,12;BYHOUR=3";
+    let all = schedule_of(Definition { misfire: Misfire::RunAll(3), overlap: Overlap::Queue, ..definition(rule) });
+    let expected = [57, 58, 59].map(|second| time(&format!("2035-12-31T03:59:{second}")));
+    let firing = fired(&all, now);
+    assert_eq!(firing.create, expected);
+    assert_eq!(firing.next.next_run, Some(time("2036-01-01T03:00:00")));
+}
+
+#[test]
+fn f032_one_firing_is_bounded() {
+    let misfire = Misfire::RunAll(u32::MAX);
+    let dense = schedule_of(Definition { overlap: Overlap::Allow, misfire, ..definition("FREQ=SECONDLY") });
+    let now = hour(9).after(seconds(50_000));
+    let firing = fired(&dense, now);
+    let on_time = MISSED_AFTER.as_secs() as usize + 1;
+    assert_eq!(firing.create.len(), Misfire::RUN_ALL_MAX as usize + on_time);
+    assert!(firing.create.windows(2).all(|pair| pair[1].since(pair[0]) == seconds(1)));
+    assert_eq!(firing.create.last(), Some(&now));
+    assert!(on_time <= FIRING_MAX);
+}
+
+#[test]
+fn f033_overlap_does_what_its_name_says() {
+    let of = |overlap, unfinished| {
+        fire(&schedule_of(Definition { overlap, ..definition("FREQ=HOURLY") }), hour(9), unfinished).expect("it is due")
+    };
+    for overlap in [Overlap::Skip, Overlap::Queue, Overlap::Allow, Overlap::CancelPrevious] {
+        let free = of(overlap, false);
+        assert_eq!((free.create.len(), free.overlapped, free.cancel_previous), (1, 0, false), "{overlap}");
+    }
+    let skip = of(Overlap::Skip, true);
+    assert_eq!((skip.create.len(), skip.overlapped, skip.next.next_run), (0, 1, Some(hour(10))));
+    assert_eq!((skip.next.fired, skip.next.last_run), (0, None));
+    let queue = of(Overlap::Queue, true);
+    assert_eq!((queue.create.len(), queue.in_order, queue.cancel_previous), (1, true, false));
+    let allow = of(Overlap::Allow, true);
+    assert_eq!((allow.create.len(), allow.in_order, allow.cancel_previous), (1, false, false));
+    let cancel = of(Overlap::CancelPrevious, true);
+    assert_eq!((cancel.create.len(), cancel.cancel_previous), (1, true));
+}
+
+#[test]
+fn f033_occurrences_that_are_due_together_overlap_too() {
+    let now = hour(9).after(seconds(5));
+    let of = |overlap| fired(&schedule_of(Definition { overlap, ..definition("FREQ=SECONDLY;INTERVAL=2") }), now);
+    let at = |second| hour(9).after(seconds(second));
+    assert_eq!(of(Overlap::Skip).create, [at(0)]);
+    assert_eq!(of(Overlap::Queue).create, [0, 2, 4].map(at));
+    assert_eq!(of(Overlap::CancelPrevious).create, [at(4)]);
+    assert_eq!((of(Overlap::CancelPrevious).overlapped, of(Overlap::Skip).overlapped), (2, 2));
+    assert!([Overlap::Skip, Overlap::Allow].map(of).iter().all(|firing| firing.next.next_run == Some(at(6))));
+}
+
+#[test]
+fn f019_a_postponed_occurrence_runs_at_the_new_time_and_later_ones_keep_the_rule() {
+    let daily = schedule("FREQ=DAILY");
+    let earlier = daily.postpone(time("2026-01-01T08:59:30"), Some("me".to_owned()), time(MADE)).expect("it is active");
+    let firing = fired(&earlier, time("2026-01-01T08:59:31"));
+    assert_eq!((firing.create, firing.missed), (vec![hour(9)], false));
+    assert_eq!(firing.next.next_run, Some(hour(33)), "the 2nd at 9");
+    let later = daily.postpone(hour(11), None, time(MADE)).expect("it is active");
+    assert!(later.is_postponed());
+    assert_eq!(fire(&later, hour(10), false), None);
+    let firing = fired(&later, hour(11));
+    assert_eq!((firing.create, firing.missed, firing.next.next_run), (vec![hour(9)], false, Some(hour(33))));
+    assert!(!firing.next.is_postponed());
+    let past_others = daily.postpone(hour(9 + 72 + 1), None, time(MADE)).expect("it is active");
+    let firing = fired(&past_others, hour(9 + 72 + 1));
+    assert_eq!((firing.create, firing.next.next_run), (vec![hour(9)], Some(hour(9 + 96))), "those between are dropped");
+    let at_once = daily.postpone(hour(1), None, time(MADE)).expect("it is active");
+    assert_eq!(at_once.next_run, Some(time(MADE)), "a time that has passed is now");
+    let down = fired(&later, hour(50));
+    assert_eq!((down.create, down.missed), (vec![hour(33)], true), "missed ones collapse, the postponed one with them");
+}
+
+#[test]
+fn what_falls_into_a_pause_does_not_fire() {
+    let hourly = schedule("FREQ=HOURLY");
+    let paused = hourly.pause(Some("me".to_owned()), hour(9)).expect("it is active");
+    assert_eq!((paused.state, paused.next_run, paused.revision), (ScheduleState::Paused, None, 2));
+    assert_eq!(paused.modified_by.as_deref(), Some("me"));
+    assert_eq!(fire(&paused, hour(12), false), None);
+    assert!(matches!(paused.pause(None, hour(12)), Err(ScheduleRefusal::State { .. })));
+    assert!(matches!(paused.postpone(hour(15), None, hour(12)), Err(ScheduleRefusal::State { .. })));
+    let resumed = paused.resume(None, hour(12).after(seconds(1))).expect("it is paused");
+    assert_eq!((resumed.state, resumed.next_run), (ScheduleState::Active, Some(hour(13))));
+    assert!(resumed.resume(None, hour(13)).expect_err("it is active").to_string().contains("active already"));
+    let once = schedule("").pause(None, hour(8)).expect("it is active").resume(None, hour(10)).expect("it is paused");
+    assert_eq!(once.state, ScheduleState::Ended, "its only time has passed");
+    assert!(once.pause(None, hour(10)).is_err() && once.postpone(hour(12), None, hour(10)).is_err());
+}
+
+#[test]
+fn an_edit_counts_from_now_and_fires_nothing_twice() {
+    let next = fired(&schedule("FREQ=HOURLY"), hour(9)).next;
+    let edited = next.edit(definition("FREQ=MINUTELY;INTERVAL=20"), None, hour(9)).expect("a good rule");
+    assert_eq!(edited.next_run, Some(hour(9).after(seconds(1_200))), "9:00 has been");
+    let in_vain = next.edit(definition("FREQ=YEARLY;BYMONTH=4;BYMONTHDAY=31"), None, hour(9));
+    assert!(matches!(in_vain, Err(ScheduleRefusal::Rule(_))));
+    let paused = next.pause(None, hour(9)).expect("it is active");
+    let edited = paused.edit(definition("FREQ=DAILY"), None, hour(9)).expect("a good rule");
+    assert_eq!((edited.state, edited.next_run), (ScheduleState::Paused, None), "it stays paused");
+    let ended = fired(&schedule(""), hour(9)).next;
+    let again = ended.edit(definition("FREQ=DAILY"), None, hour(10)).expect("a good rule");
+    assert_eq!((again.state, again.next_run), (ScheduleState::Active, Some(hour(33))));
+}
+
+#[test]
+fn extra_occurrences_have_times_of_their_own() {
+    let mut hourly = schedule("FREQ=HOURLY");
+    let mut times = BTreeSet::from([hour(9)]);
+    for _ in 0..3 {
+        let (scheduled_for, next) = hourly.run_now(hour(9));
+        assert!(times.insert(scheduled_for), "{scheduled_for} is new");
+        assert_eq!(next.next_run, hourly.next_run, "the rule goes on");
+        hourly = next;
+    }
+    assert_eq!((hourly.fired, hourly.revision), (3, 4));
+    assert_eq!(fired(&hourly, hour(9)).create, [hour(9)]);
+}
+
+#[test]
+fn a_back_fill_lists_the_rule_and_is_bounded() {
+    let hourly = schedule("FREQ=HOURLY");
+    assert_eq!(hourly.backfill(hour(0), hour(12), 10), Ok([9, 10, 11].map(hour).to_vec()));
+    assert_eq!(hourly.backfill(hour(0), hour(12), 3).map(|found| found.len()), Ok(3));
+    let error = hourly.backfill(hour(0), hour(12), 2).expect_err("too many");
+    assert!(matches!(error, ScheduleRefusal::TooMany { max: 2, up_to, .. } if up_to == hour(11)), "{error}");
+    assert_eq!(hourly.backfill(hour(12), hour(0), 3), Ok(Vec::new()));
+}
+
+#[test]
+fn jitter_puts_off_within_its_span_and_the_same_again() {
+    let jittered = schedule_of(Definition { jitter: seconds(600), ..definition("FREQ=HOURLY") });
+    let shares: Vec<_> = (9..1_009).map(|h| jittered.run_at(hour(h)).since(hour(h))).collect();
+    assert!(shares.iter().all(|share| *share < seconds(600)));
+    let low = shares.iter().filter(|share| **share < seconds(300)).count();
+    assert!((400..600).contains(&low), "uneven: {low}");
+    assert_eq!(jittered.next_run, Some(jittered.run_at(hour(9))));
+    let next_run = jittered.next_run.expect("it is active");
+    assert_eq!(fire(&jittered, Timestamp(next_run.0 - 1), false), None);
+    let firing = fired(&jittered, next_run);
+    assert_eq!((firing.create, firing.next.next_occurrence), (vec![hour(9)], Some(hour(10))));
+}
+
+#[test]
+fn policies_are_read_as_they_are_written() {
+    for policy in [Misfire::RunOnce, Misfire::RunAll(3), Misfire::Skip] {
+        assert_eq!(policy.to_string().parse(), Ok(policy));
+    }
+    for policy in [Overlap::Skip, Overlap::Queue, Overlap::Allow, Overlap::CancelPrevious] {
+        assert_eq!(policy.to_string().parse(), Ok(policy));
+    }
+    for text in ["run_all", "run_all(0)", "run_all(1001)", "run_all(x)", "RUN_ONCE", ""] {
+        assert!(text.parse::<Misfire>().expect_err(text).to_string().contains("use run_once, skip, or run_all(3)"));
+    }
+    assert!("cancel".parse::<Overlap>().is_err());
+}
+
+#[test]
+fn a_schedule_is_stored_and_read() {
+    let next = fired(&schedule("FREQ=HOURLY;COUNT=5"), hour(9)).next;
+    let stored = postcard::to_stdvec(&next).expect("it can be stored");
+    assert_eq!(postcard::from_bytes::<Schedule>(&stored), Ok(next));
+}
+
+proptest! {
+    /// Whatever happens between, no two jobs of a schedule have one time, and with every missed one allowed none is lost.
+    #[test]
+    fn no_occurrence_fires_twice_or_is_lost(
+        interval in 1_u64..4_000,
+        jitter in 0_u64..100,
+        steps in proptest::collection::vec((0_u8..10, 0_u64..6_000), 1..40),
+    ) {
+        let policies = Definition {
+            misfire: Misfire::RunAll(1_000),
+            overlap: Overlap::Allow,
+            jitter: seconds(jitter),
+            ..definition(&format!("FREQ=SECONDLY;INTERVAL={interval}"))
+        };
+        let mut schedule = schedule_of(policies.clone());
+        let mut now = time(MADE);
+        let mut made = Vec::new();
+        let mut is_undisturbed = interval > 10;
+        for (action, passed) in steps {
+            now = now.after(Duration::from_millis(passed * 1_000 + u64::from(action)));
+            let steered = match action {
+                0 => schedule.pause(None, now).ok(),
+                1 => schedule.resume(None, now).ok(),
+                2 => schedule.edit(policies.clone(), None, now).ok(),
+                3 => schedule.postpone(now.after(seconds(passed)), None, now).ok(),
+                _ => None,
+            };
+            if let Some(next) = steered {
+                is_undisturbed = false;
+                schedule = next;
+            }
+            if let Some(firing) = fire(&schedule, now, false) {
+                prop_assert_eq!(firing.next.revision, schedule.revision + 1);
+                made.extend(firing.create);
+                schedule = firing.next;
+            }
+        }
+        prop_assert!(made.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", made);
+        if is_undisturbed {
+            let all: Vec<_> = schedule.recurrence.from(hour(9)).take(made.len()).collect();
+            prop_assert_eq!(made, all);
+        }
+    }
+}
