@@ -17,6 +17,7 @@ use crate::jobs::{Jobs, Watchers};
 use crate::registry::{Policies, Registry};
 use crate::sandbox::Sandbox;
 use crate::scheduler::Scheduler;
+use crate::schedules::Schedules;
 use crate::store::{CommitError, News, ReadError, Store, StoreStats};
 use crate::worker::{Advance, Identities, Pool, PoolSettings, Running, Window, Worker};
 
@@ -55,6 +56,8 @@ pub enum StartError {
 pub struct Host {
     /// Commands and questions about jobs.
     pub jobs: Jobs,
+    /// Commands and questions about schedules.
+    pub schedules: Schedules,
     /// The plug-ins.
     pub registry: Arc<Registry>,
     /// The attempts that run now.
@@ -123,6 +126,8 @@ impl Host {
         let drain = parking_lot::Mutex::new(Some(pool.drain()));
         let ticking = tick_for_ever(scheduler, Arc::clone(&window), Arc::clone(&running), Arc::clone(&clock));
         let loops = parking_lot::Mutex::new(vec![tokio::spawn(ticking), tokio::spawn(pool.run())]);
+        let schedules =
+            Schedules::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&registry), identities.clone());
         let jobs = Jobs::new(
             Arc::clone(&store),
             Arc::clone(&clock),
@@ -134,6 +139,7 @@ impl Host {
         );
         Ok(Self {
             jobs,
+            schedules,
             registry,
             running,
             id,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::audit::AuditRow;
-use super::id::{HostId, JobId, JobKey, PluginName, TenantId};
+use super::id::{HostId, JobId, JobKey, PluginName, ScheduleName, TenantId};
 use super::job::{JobState, Run, Submission};
 use super::plugin::Plugin;
 use super::queue::QueueState;
+use super::schedule::Schedule;
 use super::service::ServiceState;
 use super::time::Timestamp;
 
@@ -47,6 +48,17 @@ pub enum Change {
         tenant: TenantId,
         /// Which.
         name: PluginName,
+        /// The revision that the decision was made on.
+        expected: u32,
+    },
+    /// A schedule. Refused unless the stored revision is one less (or there is none, for 1).
+    PutSchedule(Box<Schedule>),
+    /// The removal of a schedule. Refused unless the stored revision is `expected`.
+    RemoveSchedule {
+        /// The owner.
+        tenant: TenantId,
+        /// Which.
+        name: ScheduleName,
         /// The revision that the decision was made on.
         expected: u32,
     },

@@ -1,10 +1,13 @@
 //! Makes time pass for jobs: wakes those whose time has come, rescues those whose host died, keeps the window filled.
 //! It never runs a job.
 
+mod fire;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::id::HostId;
+use crate::domain::id::{HostId, ScheduleName, TenantId};
 use crate::domain::job::transition;
 use crate::domain::job::{Event, Job};
 use crate::domain::time::Timestamp;
@@ -59,6 +62,8 @@ pub struct Scheduler {
     advance: Advance,
     host: HostId,
     next_rescue: parking_lot::Mutex<Timestamp>,
+    /// Firings of schedules that are not written yet.
+    firing: parking_lot::Mutex<HashMap<(TenantId, ScheduleName), Pending>>,
 }
 
 impl Scheduler {
@@ -71,7 +76,16 @@ impl Scheduler {
         advance: Advance,
         host: HostId,
     ) -> Self {
-        Self { store, registry, running, window, advance, host, next_rescue: parking_lot::Mutex::default() }
+        Self {
+            store,
+            registry,
+            running,
+            window,
+            advance,
+            host,
+            next_rescue: parking_lot::Mutex::default(),
+            firing: parking_lot::Mutex::default(),
+        }
     }
 
     /// What a host does before anything else: whoever held a lease before this start is dead, because the store is ours
@@ -91,12 +105,14 @@ impl Scheduler {
         let due = self.store.due(now, DUE_BATCH)?;
         let more_are_due = due.len() == DUE_BATCH;
         let mut advanced = self.wake(due, now);
+        let fired = self.fire(now)?;
+        advanced.add(Advanced { changed: fired.schedules, failed: fired.failed });
         advanced.add(self.rescue(now)?);
         self.refill()?;
         let pressed = self.running.press(now, CANCEL_GRACE);
         let next = match self.next_wake(now, pressed)? {
             _ if advanced.failed > 0 => now.after(AFTER_ERROR),
-            _ if more_are_due => now,
+            _ if more_are_due || fired.more => now,
             // What this tick has changed may not be seen yet; it needs no second look at once.
             next => next.max(now.after(LOOK_AGAIN)),
         };
@@ -106,7 +122,7 @@ impl Scheduler {
 
     fn next_wake(&self, now: Timestamp, pressed: Option<Timestamp>) -> Result<Timestamp, ReadError> {
         let rescue = now.after(RESCUE_INTERVAL);
-        let wakes = [self.store.next_due()?, pressed].into_iter().flatten();
+        let wakes = [self.store.next_due()?, self.store.next_schedule()?, pressed].into_iter().flatten();
         Ok(wakes.fold(rescue, Timestamp::min))
     }
 

@@ -24,6 +24,7 @@ use crate::domain::id::{Digest, HostId, Sequence};
 use crate::domain::job::{JobState, Payload, Run, Submission};
 use crate::domain::plugin::Plugin;
 use crate::domain::queue::QueueState;
+use crate::domain::schedule::Schedule;
 use crate::domain::service::{Durability, ServiceState};
 use crate::domain::time::Timestamp;
 
@@ -44,6 +45,7 @@ const PLUGIN: u8 = b'P';
 const JOB: u8 = b'J';
 const REMEMBERED: u8 = b'K';
 const QUEUE: u8 = b'Q';
+const SCHEDULE: u8 = b'T';
 const SERVICE: u8 = b'S';
 const END: u8 = b'E';
 
@@ -182,6 +184,10 @@ pub fn write(store: &SledStore, out: &mut dyn Write, created_on: Timestamp) -> R
         contents.remembered += 1;
         frames.value(REMEMBERED, &submit)
     })?;
+    for schedule in store.schedules()? {
+        check_blobs(&written, schedule.target.input.digest().into_iter(), || format!("schedule {}", schedule.name))?;
+        frames.value(SCHEDULE, &schedule)?;
+    }
     for queue in store.queues()? {
         frames.value(QUEUE, &queue)?;
     }
@@ -265,6 +271,10 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
             REMEMBERED => {
                 found.remembered += 1;
                 changes.push(Change::Remember(frames.value(&bytes)?));
+            }
+            SCHEDULE => {
+                let schedule: Schedule = frames.value(&bytes)?;
+                changes.push(Change::PutSchedule(Box::new(Schedule { revision: 1, ..schedule })));
             }
             QUEUE => {
                 let queue: QueueState = frames.value(&bytes)?;

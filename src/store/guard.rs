@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::domain::change::Change;
-use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, TenantId};
+use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId};
 use crate::domain::job::Status;
 use crate::domain::time::Timestamp;
 
@@ -20,6 +20,9 @@ pub(crate) trait Facts {
 
     /// The stored revision of a plug-in.
     fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, Self::Error>;
+
+    /// The stored revision of a schedule.
+    fn schedule_revision(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<Option<u32>, Self::Error>;
 
     /// The stored revision of what was asked of a queue.
     fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Self::Error>;
@@ -61,6 +64,7 @@ struct Ahead<'a> {
     jobs: HashMap<JobKey, Option<u32>>,
     plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
     keys: HashMap<(TenantId, &'a str), Timestamp>,
+    schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
     queues: HashMap<&'a QueueName, u32>,
     dedup: HashMap<(TenantId, &'a DedupKey), JobKey>,
 }
@@ -89,6 +93,12 @@ impl<'a> Ahead<'a> {
             Change::RemovePlugin { tenant, name, .. } => {
                 self.plugins.insert((*tenant, name), None);
             }
+            Change::PutSchedule(schedule) => {
+                self.schedules.insert((schedule.tenant, &schedule.name), Some(schedule.revision));
+            }
+            Change::RemoveSchedule { tenant, name, .. } => {
+                self.schedules.insert((*tenant, name), None);
+            }
             Change::PutQueue(queue) => {
                 self.queues.insert(&queue.name, queue.revision);
             }
@@ -112,6 +122,18 @@ impl<'a> Ahead<'a> {
         match self.plugins.get(&(tenant, name)) {
             Some(revision) => Ok(*revision),
             None => facts.plugin_revision(tenant, name),
+        }
+    }
+
+    fn schedule_revision<F: Facts>(
+        &self,
+        tenant: TenantId,
+        name: &ScheduleName,
+        facts: &mut F,
+    ) -> Result<Option<u32>, F::Error> {
+        match self.schedules.get(&(tenant, name)) {
+            Some(revision) => Ok(*revision),
+            None => facts.schedule_revision(tenant, name),
         }
     }
 }
@@ -146,6 +168,13 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
         }
         Change::RemovePlugin { tenant, name, expected } => {
             ahead.plugin_revision(*tenant, name, facts)? == Some(*expected)
+        }
+        Change::PutSchedule(schedule) => {
+            let stored = ahead.schedule_revision(schedule.tenant, &schedule.name, facts)?.unwrap_or(0);
+            stored.checked_add(1) == Some(schedule.revision)
+        }
+        Change::RemoveSchedule { tenant, name, expected } => {
+            ahead.schedule_revision(*tenant, name, facts)? == Some(*expected)
         }
         Change::PutQueue(queue) => {
             let stored = match ahead.queues.get(&queue.name) {

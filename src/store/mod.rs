@@ -4,6 +4,7 @@
 pub mod backup;
 mod guard;
 pub mod memory;
+mod schedules;
 #[cfg(feature = "host")]
 pub mod sled;
 
@@ -21,6 +22,7 @@ use crate::domain::job::{Job, Payload, Predecessors, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
 use crate::domain::queue::{Lane, QueueState};
+use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 
@@ -79,6 +81,11 @@ impl Pending {
 
     /// The result, if it is there already.
     pub fn now(mut self) -> Option<Result<(), CommitError>> {
+        self.poll_now()
+    }
+
+    /// The result, if it is there already; it is given once.
+    pub fn poll_now(&mut self) -> Option<Result<(), CommitError>> {
         match self.0.try_recv() {
             Ok(result) => Some(result),
             Err(oneshot::error::TryRecvError::Empty) => None,
@@ -172,6 +179,15 @@ pub trait Store: Send + Sync {
 
     /// The failed jobs of a tenant by what went wrong, at most `limit` groups, the one with the newest job first.
     fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError>;
+
+    /// Every schedule, by tenant and name.
+    fn schedules(&self) -> Result<Vec<Schedule>, ReadError>;
+
+    /// Schedules that fire at `now` or before, earliest first.
+    fn due_schedules(&self, now: Timestamp, limit: usize) -> Result<Vec<Schedule>, ReadError>;
+
+    /// When the next schedule fires.
+    fn next_schedule(&self) -> Result<Option<Timestamp>, ReadError>;
 
     /// What people have asked of queues, by name.
     fn queues(&self) -> Result<Vec<QueueState>, ReadError>;

@@ -59,6 +59,11 @@ impl Advance {
         Self { store, identities }
     }
 
+    /// What gives new jobs their identities.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
     /// Everything that has to be written when `present` becomes `next`; nothing when nothing changes.
     pub fn changes(&self, present: &Job, next: Next, now: Timestamp) -> Vec<Change> {
         let (job, expected) = (present.submission.key(), present.state.revision);

@@ -121,6 +121,7 @@ impl Window {
             }
             Change::Advance { job, next, .. } if next.status == Status::Queued => self.reload(*job),
             Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
+            Change::PutSchedule(schedule) => self.wake_for(schedule.next_run),
             Change::PutPlugin(plugin) => self.pause_plugin(plugin.tenant, &plugin.name, plugin.paused),
             Change::PutQueue(queue) => self.pause_queue(&queue.name, queue.paused),
             _ => {}

@@ -1,5 +1,6 @@
 //! The record of a schedule, and when its next occurrence fires.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,8 @@ use super::error::RuleError;
 use super::policy::{Misfire, Overlap};
 use super::recurrence::Recurrence;
 use crate::domain::hash;
-use crate::domain::id::{HandlerName, JobId, PluginName, QueueName, ScheduleName, TenantId, VersionName};
-use crate::domain::job::Payload;
+use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, ScheduleName, TenantId, VersionName};
+use crate::domain::job::{Occurrence, Payload, Submission, Ties};
 use crate::domain::time::Timestamp;
 
 /// Whether a schedule makes jobs.
@@ -164,6 +165,36 @@ impl Schedule {
         let share = u128::from(hash::even(name.chain(place)));
         let micros = (self.jitter.as_micros() * share) >> 64;
         scheduled_for.after(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+
+    /// The job of the occurrence `scheduled_for`, made at `now`. With `in_order` it runs behind the others of the schedule,
+    /// unless the template says which order it keeps.
+    pub fn job(&self, id: JobId, scheduled_for: Timestamp, in_order: bool, now: Timestamp) -> Submission {
+        let target = &self.target;
+        let of_schedule = || OrderingKey::new(&format!("schedule:{}", self.name)).ok();
+        let ordering_key = target.ordering_key.as_deref().and_then(|key| OrderingKey::new(key).ok());
+        let ties = Ties {
+            ordering_key: ordering_key.or_else(|| of_schedule().filter(|_| in_order)),
+            occurrence: Some(Occurrence { schedule: self.name.clone(), scheduled_for }),
+            ..Ties::default()
+        };
+        Submission {
+            tenant: self.tenant,
+            name: target.name.clone(),
+            version: target.version.clone(),
+            handler: target.handler.clone().unwrap_or_else(HandlerName::default_handle),
+            input: target.input.clone(),
+            args: target.args.clone(),
+            env: target.env.clone(),
+            queue: target.queue.clone(),
+            priority: target.priority,
+            created_by: Some(format!("schedule {}", self.name)),
+            expires_on: target.expires_after.map(|span| now.after(span)),
+            tags: target.tags.clone(),
+            max_attempts: target.max_attempts,
+            ties: Some(Arc::new(ties)),
+            ..Submission::new(id, target.plugin.clone(), now)
+        }
     }
 
     /// Whether the next occurrence runs at another time than the rule says.

@@ -24,6 +24,7 @@ use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
 use crate::domain::queue::{Lane, QueueState};
+use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 
@@ -266,6 +267,18 @@ impl Store for MemoryStore {
 
     fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError> {
         Ok(self.tables.read().failures(tenant, limit))
+    }
+
+    fn schedules(&self) -> Result<Vec<Schedule>, ReadError> {
+        Ok(self.tables.read().schedules().all())
+    }
+
+    fn due_schedules(&self, now: Timestamp, limit: usize) -> Result<Vec<Schedule>, ReadError> {
+        Ok(self.tables.read().schedules().due(now, limit))
+    }
+
+    fn next_schedule(&self) -> Result<Option<Timestamp>, ReadError> {
+        Ok(self.tables.read().schedules().next())
     }
 
     fn queues(&self) -> Result<Vec<QueueState>, ReadError> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::domain::audit::AuditRow;
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::id::{
+    DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
+};
 use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
@@ -14,6 +16,7 @@ use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::guard::Facts;
+use crate::store::schedules::Schedules;
 
 /// How many jobs one query looks at.
 const LOOKED_AT_MAX: usize = 20_000;
@@ -35,6 +38,7 @@ pub(super) struct Tables {
     labels: BTreeSet<(TenantId, Label, Sequence)>,
     batches: BTreeMap<(TenantId, Sequence), Counts>,
     audit: BTreeMap<JobKey, BTreeMap<u32, AuditRow>>,
+    schedules: Schedules,
     queues: BTreeMap<QueueName, QueueState>,
     due: BTreeSet<(Timestamp, JobKey)>,
     locked: BTreeSet<JobKey>,
@@ -86,6 +90,8 @@ impl Tables {
             Change::RemovePlugin { tenant, name, .. } => {
                 self.plugins.remove(&(*tenant, name.clone()));
             }
+            Change::PutSchedule(schedule) => self.schedules.put((**schedule).clone()),
+            Change::RemoveSchedule { tenant, name, .. } => self.schedules.remove(*tenant, name),
             Change::PutQueue(queue) => {
                 self.queues.insert(queue.name.clone(), queue.clone());
             }
@@ -324,6 +330,10 @@ impl Tables {
         groups
     }
 
+    pub(super) fn schedules(&self) -> &Schedules {
+        &self.schedules
+    }
+
     pub(super) fn queues(&self) -> Vec<QueueState> {
         self.queues.values().cloned().collect()
     }
@@ -376,6 +386,10 @@ impl Facts for Tables {
 
     fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, Infallible> {
         Ok(self.plugins.get(&(tenant, name.clone())).map(|plugin| plugin.revision))
+    }
+
+    fn schedule_revision(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<Option<u32>, Infallible> {
+        Ok(self.schedules.revision(tenant, name))
     }
 
     fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Infallible> {

@@ -126,6 +126,10 @@ pub(super) fn is_named(shared: &Shared, digest: Digest) -> io::Result<bool> {
     if live.plugins.values().any(|plugin| plugin.versions.iter().any(by_plugin)) {
         return Ok(true);
     }
+    let by_schedule = |schedule: &crate::domain::schedule::Schedule| schedule.target.input.digest() == Some(digest);
+    if live.schedules.all().iter().any(by_schedule) {
+        return Ok(true);
+    }
     let values = super::values::Values::after(&shared.tree, &live.ahead);
     match values.starting(&keys::blob(digest)).next() {
         None => Ok(false),

@@ -144,6 +144,8 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
         }
         Change::Remember(_)
         | Change::Audit(_)
+        | Change::PutSchedule(_)
+        | Change::RemoveSchedule { .. }
         | Change::PutQueue(_)
         | Change::PutPlugin(_)
         | Change::RemovePlugin { .. }

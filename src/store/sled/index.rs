@@ -9,7 +9,7 @@ use super::standing::Standing;
 use super::values::{Values, parts_of_entry};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::fingerprint::Fingerprint;
-use crate::domain::id::{Digest, JobKey, PluginName, TenantId};
+use crate::domain::id::{Digest, JobKey, PluginName, ScheduleName, TenantId};
 use crate::domain::job::{JobState, Payload, Run, Status, Submission};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, Label};
@@ -127,6 +127,16 @@ impl<'a> Indexer<'a> {
             (Change::Audit(row), _) => {
                 self.live.ahead.put(keys::audit(row.job, row.revision), codec::encode(row));
                 Ok(())
+            }
+            (Change::PutSchedule(schedule), _) => {
+                self.drop_schedule(schedule.tenant, &schedule.name)?;
+                self.live.ahead.put(keys::schedule(schedule.tenant, &schedule.name), codec::encode(schedule));
+                self.live.schedules.put((**schedule).clone());
+                Ok(())
+            }
+            (Change::RemoveSchedule { tenant, name, .. }, _) => {
+                self.live.schedules.remove(*tenant, name);
+                self.drop_schedule(*tenant, name)
             }
             (Change::PutQueue(queue), _) => {
                 self.live.ahead.put(keys::queue(&queue.name), codec::encode(queue));
@@ -487,7 +497,15 @@ impl<'a> Indexer<'a> {
     }
 
     fn drop_plugin(&mut self, tenant: TenantId, name: &PluginName) -> Result<(), ReadError> {
-        let key = keys::plugin(tenant, name);
+        self.drop_value(keys::plugin(tenant, name))
+    }
+
+    fn drop_schedule(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<(), ReadError> {
+        self.drop_value(keys::schedule(tenant, name))
+    }
+
+    /// Removes a value of any length.
+    fn drop_value(&mut self, key: Vec<u8>) -> Result<(), ReadError> {
         let parts = self.values().entry(&key)?.map_or(0, |entry| parts_of_entry(&entry));
         self.live.ahead.delete_all(key, parts);
         Ok(())

@@ -1,7 +1,9 @@
 //! The keys of the index: a byte for the keyspace, then big-endian numbers, so that the order of keys is the order of work.
 
 use crate::domain::hash;
-use crate::domain::id::{DedupKey, Digest, JobKey, OrderingKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::id::{
+    DedupKey, Digest, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
+};
 use crate::domain::job::{Rank, Status};
 use crate::domain::query::Label;
 use crate::domain::queue::Lane;
@@ -47,6 +49,8 @@ pub(super) const LABEL: u8 = b'L';
 pub(super) const BATCH: u8 = b'N';
 /// Commands of people: tenant, sequence, revision.
 pub(super) const AUDIT: u8 = b'V';
+/// Schedules: tenant, name.
+pub(super) const SCHEDULE: u8 = b'Y';
 /// What people have asked of queues: name.
 pub(super) const QUEUE: u8 = b'E';
 /// The further parts of values that are too long for one entry: the whole key, part number.
@@ -465,6 +469,10 @@ pub(super) fn audit(job: JobKey, revision: u32) -> Vec<u8> {
 pub(super) fn audit_entry(key: &[u8]) -> Option<(JobKey, u32)> {
     let (job, revision) = key.split_last_chunk::<4>()?;
     Some((job_of(job)?, u32::from_be_bytes(*revision)))
+}
+
+pub(super) fn schedule(tenant: TenantId, name: &ScheduleName) -> Vec<u8> {
+    texted(SCHEDULE, tenant, name.as_str())
 }
 
 pub(super) fn queue(name: &QueueName) -> Vec<u8> {

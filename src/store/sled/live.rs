@@ -14,6 +14,7 @@ use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::ReadError;
+use crate::store::schedules::Schedules;
 
 /// What is in memory. Readers take it together with the index, so that they see whole groups of commits.
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ pub(super) struct Live {
     pub(super) fresh: BTreeMap<JobKey, FreshBlock>,
     pub(super) counts: BTreeMap<(TenantId, PluginName), Counts>,
     pub(super) plugins: BTreeMap<(TenantId, PluginName), Plugin>,
+    pub(super) schedules: Schedules,
     pub(super) queues: BTreeMap<QueueName, QueueState>,
     pub(super) service: ServiceState,
 }

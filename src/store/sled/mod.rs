@@ -47,6 +47,7 @@ use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
 use crate::domain::queue::{Lane, QueueState};
+use crate::domain::schedule::Schedule;
 use crate::domain::service::{Durability, ServiceState};
 use crate::domain::time::Timestamp;
 
@@ -253,6 +254,18 @@ impl Store for SledStore {
         let mut lister = read::FailureLister::new(tenant);
         while !self.view(|view| lister.step(view))? {}
         Ok(lister.into_groups(limit))
+    }
+
+    fn schedules(&self) -> Result<Vec<Schedule>, ReadError> {
+        Ok(self.shared.live.read().schedules.all())
+    }
+
+    fn due_schedules(&self, now: Timestamp, limit: usize) -> Result<Vec<Schedule>, ReadError> {
+        Ok(self.shared.live.read().schedules.due(now, limit))
+    }
+
+    fn next_schedule(&self) -> Result<Option<Timestamp>, ReadError> {
+        Ok(self.shared.live.read().schedules.next())
     }
 
     fn queues(&self) -> Result<Vec<QueueState>, ReadError> {

@@ -352,6 +352,9 @@ fn load(tree: &sled::Db) -> Result<Live, ReadError> {
     })?
     .into_iter()
     .collect();
+    for schedule in read_all(tree, keys::SCHEDULE, |_, value| Ok(codec::decode("a schedule", &value)?))? {
+        live.schedules.put(schedule);
+    }
     live.queues = read_all(tree, keys::QUEUE, |_, value| {
         let queue: QueueState = codec::decode("the state of a queue", &value)?;
         Ok((queue.name.clone(), queue))

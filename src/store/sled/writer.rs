@@ -17,7 +17,7 @@ use super::ties;
 use super::values::Values;
 use super::{Durability, codec::Parts};
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, TenantId};
+use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId};
 use crate::domain::time::Timestamp;
 use crate::store::guard::{self, Facts, Verdict, is_claim};
 use crate::store::{CommitError, News, ReadError};
@@ -61,6 +61,7 @@ struct Group<'a> {
     host: u64,
     plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
     keys: HashMap<(TenantId, &'a str), Timestamp>,
+    schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
     queues: HashMap<&'a QueueName, u32>,
     /// Who has a dedup key, where that has changed.
     dedup: HashMap<(TenantId, DedupKey), Option<JobKey>>,
@@ -361,6 +362,12 @@ impl<'a> Group<'a> {
                     self.dedup.insert((job.tenant, key), None);
                 }
             }
+            Change::PutSchedule(schedule) => {
+                self.schedules.insert((schedule.tenant, &schedule.name), Some(schedule.revision));
+            }
+            Change::RemoveSchedule { tenant, name, .. } => {
+                self.schedules.insert((*tenant, name), None);
+            }
             Change::PutQueue(queue) => {
                 self.queues.insert(&queue.name, queue.revision);
             }
@@ -403,6 +410,13 @@ impl Facts for Known<'_, '_, '_> {
         match self.group.plugins.get(&(tenant, name)) {
             Some(revision) => Ok(*revision),
             None => Ok(self.view.live.plugins.get(&(tenant, name.clone())).map(|plugin| plugin.revision)),
+        }
+    }
+
+    fn schedule_revision(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<Option<u32>, ReadError> {
+        match self.group.schedules.get(&(tenant, name)) {
+            Some(revision) => Ok(*revision),
+            None => Ok(self.view.live.schedules.revision(tenant, name)),
         }
     }
 

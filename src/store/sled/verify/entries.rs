@@ -5,10 +5,11 @@ use super::jobs::name;
 use crate::domain::audit::AuditRow;
 use crate::domain::change::RememberedSubmit;
 use crate::domain::id::{JobKey, Sequence, TenantId};
-use crate::domain::job::Run;
+use crate::domain::job::{Payload, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
 use crate::domain::queue::QueueState;
+use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
 use crate::store::sled::codec::{self, bucket};
 use crate::store::sled::index::Role;
@@ -144,6 +145,16 @@ impl Walk<'_> {
         let Some(row) = self.take(place, codec::decode::<AuditRow>("an audit row", value)) else { return };
         if (row.job, row.revision) != (job, revision) {
             self.report.find(place, format!("it says that it is revision {} of {}", row.revision, name(row.job)));
+        }
+    }
+
+    pub(super) fn schedule(&mut self, place: &str, key: &[u8], value: &[u8]) {
+        let Some(schedule) = self.take(place, codec::decode::<Schedule>("a schedule", value)) else { return };
+        if keys::schedule(schedule.tenant, &schedule.name) != key {
+            self.report.find(place, format!("it says that it is {} of {}", schedule.name, schedule.tenant));
+        }
+        if let Payload::Blob { digest, bytes } = schedule.target.input {
+            self.blob(place, digest, bytes);
         }
     }
 

@@ -1,0 +1,263 @@
+//! What callers do with schedules: create, change, steer, run now, fill back. Decisions come from the domain, this reads and
+//! commits; the scheduler fires them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Clock;
+use crate::domain::change::Change;
+use crate::domain::id::{JobId, ScheduleName, TenantId};
+use crate::domain::query::{JobFilter, JobQuery};
+use crate::domain::schedule::{Definition, RuleError, Schedule, ScheduleRefusal};
+use crate::domain::time::Timestamp;
+use crate::registry::{Registry, Unfit};
+use crate::store::{CommitError, ReadError, Store, payload_bytes, put_payload};
+use crate::worker::Identities;
+
+/// How often a command is decided again when the schedule changed between reading and writing.
+const ATTEMPTS: usize = 16;
+
+/// How many occurrences one back-fill makes at most.
+pub const BACKFILL_MAX: usize = 1_000;
+
+/// How many schedules a tenant may have.
+pub const SCHEDULES_MAX: usize = 10_000;
+
+/// Why a command changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ScheduleError {
+    /// There is no such schedule.
+    #[error("there is no schedule `{0}`")]
+    Unknown(ScheduleName),
+    /// There is one of that name already.
+    #[error("there is a schedule `{0}` already")]
+    Exists(ScheduleName),
+    /// There are too many.
+    #[error("there are {SCHEDULES_MAX} schedules, and no more are taken")]
+    TooMany,
+    /// Its rule is not acceptable.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// Its state does not allow it.
+    #[error(transparent)]
+    Refused(#[from] ScheduleRefusal),
+    /// The plug-in, the handler or the input do not fit.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// The store did not take it.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// The commands and questions about schedules, as every edge uses them.
+pub struct Schedules {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    registry: Arc<Registry>,
+    identities: Identities,
+}
+
+impl Schedules {
+    /// Joins the parts.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, registry: Arc<Registry>, identities: Identities) -> Self {
+        Self { store, clock, registry, identities }
+    }
+
+    /// Every schedule of a tenant, by name.
+    pub fn list(&self, tenant: TenantId) -> Result<Vec<Schedule>, ReadError> {
+        Ok(self.store.schedules()?.into_iter().filter(|schedule| schedule.tenant == tenant).collect())
+    }
+
+    /// One schedule.
+    pub fn get(&self, tenant: TenantId, name: &ScheduleName) -> Result<Schedule, ScheduleError> {
+        let found = self.list(tenant)?.into_iter().find(|schedule| schedule.name == *name);
+        found.ok_or_else(|| ScheduleError::Unknown(name.clone()))
+    }
+
+    /// Makes a schedule. What it runs is checked as a submit would be; `input` becomes the input of its jobs.
+    pub async fn create(
+        &self,
+        tenant: TenantId,
+        name: ScheduleName,
+        definition: Definition,
+        input: Bytes,
+        by: &str,
+    ) -> Result<Schedule, ScheduleError> {
+        let schedules = self.list(tenant)?;
+        if schedules.iter().any(|schedule| schedule.name == name) {
+            return Err(ScheduleError::Exists(name));
+        }
+        if schedules.len() >= SCHEDULES_MAX {
+            return Err(ScheduleError::TooMany);
+        }
+        let definition = self.checked(tenant, definition, input)?;
+        let schedule = Schedule::new(tenant, name.clone(), definition, Some(by.to_owned()), self.clock.now())?;
+        match self.put(&schedule).await {
+            Err(CommitError::Conflict { .. }) => Err(ScheduleError::Exists(name)),
+            written => Ok(written.map(|()| schedule)?),
+        }
+    }
+
+    /// Changes what a schedule says; jobs that it has made stay as they are.
+    pub async fn edit(
+        &self,
+        tenant: TenantId,
+        name: &ScheduleName,
+        definition: Definition,
+        input: Bytes,
+        by: &str,
+    ) -> Result<Schedule, ScheduleError> {
+        let definition = self.checked(tenant, definition, input)?;
+        self.change(tenant, name, |schedule, now| schedule.edit(definition.clone(), Some(by.to_owned()), now)).await
+    }
+
+    /// Makes no jobs until the schedule is resumed.
+    pub async fn pause(&self, tenant: TenantId, name: &ScheduleName, by: &str) -> Result<Schedule, ScheduleError> {
+        self.change(tenant, name, |schedule, now| schedule.pause(Some(by.to_owned()), now)).await
+    }
+
+    /// Goes on with the next occurrence from now; what was missed while it was paused stays undone.
+    pub async fn resume(&self, tenant: TenantId, name: &ScheduleName, by: &str) -> Result<Schedule, ScheduleError> {
+        self.change(tenant, name, |schedule, now| schedule.resume(Some(by.to_owned()), now)).await
+    }
+
+    /// Lets the next occurrence run at another time; later ones keep the rule (F019).
+    pub async fn postpone(
+        &self,
+        tenant: TenantId,
+        name: &ScheduleName,
+        until: Timestamp,
+        by: &str,
+    ) -> Result<Schedule, ScheduleError> {
+        self.change(tenant, name, |schedule, now| schedule.postpone(until, Some(by.to_owned()), now)).await
+    }
+
+    /// Removes a schedule; jobs that it has made stay.
+    pub async fn remove(&self, tenant: TenantId, name: &ScheduleName) -> Result<(), ScheduleError> {
+        let mut conflict = CommitError::Conflict { index: 0 };
+        for _ in 0..ATTEMPTS {
+            let expected = self.get(tenant, name)?.revision;
+            match self.store.commit(vec![Change::RemoveSchedule { tenant, name: name.clone(), expected }]).await {
+                Err(error @ CommitError::Conflict { .. }) => conflict = error,
+                removed => return Ok(removed?),
+            }
+        }
+        Err(conflict.into())
+    }
+
+    /// Makes a job beside the rule.
+    pub async fn run_now(&self, tenant: TenantId, name: &ScheduleName) -> Result<JobId, ScheduleError> {
+        let mut conflict = CommitError::Conflict { index: 0 };
+        for _ in 0..ATTEMPTS {
+            let now = self.clock.now();
+            let (scheduled_for, mut next) = self.get(tenant, name)?.run_now(now);
+            let id = self.identities.next(now);
+            next.last_job = Some(id);
+            let job = next.job(id, scheduled_for, false, now);
+            let changes = vec![Change::Submit(Arc::new(job), Box::default()), Change::PutSchedule(Box::new(next))];
+            match self.store.commit(changes).await {
+                Err(error @ CommitError::Conflict { .. }) => conflict = error,
+                written => return Ok(written.map(|()| id)?),
+            }
+        }
+        Err(conflict.into())
+    }
+
+    /// Makes the jobs of the occurrences from `from` to before `to` which the schedule has no job of yet, one after another.
+    /// Returns them, oldest first.
+    pub async fn backfill(
+        &self,
+        tenant: TenantId,
+        name: &ScheduleName,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<JobId>, ScheduleError> {
+        let mut conflict = CommitError::Conflict { index: 0 };
+        for _ in 0..ATTEMPTS {
+            let schedule = self.get(tenant, name)?;
+            let there = self.occurrences(&schedule)?;
+            let times = schedule.backfill(from, to, BACKFILL_MAX)?;
+            let missing: Vec<_> = times.into_iter().filter(|time| !there.contains(time)).collect();
+            let now = self.clock.now();
+            let mut ids = Vec::with_capacity(missing.len());
+            let mut changes = Vec::with_capacity(missing.len() + 1);
+            for scheduled_for in missing {
+                let id = self.identities.next(now);
+                changes.push(Change::Submit(Arc::new(schedule.job(id, scheduled_for, true, now)), Box::default()));
+                ids.push(id);
+            }
+            // The schedule's revision guards against another back-fill at the same time.
+            let revision = schedule.revision.saturating_add(1);
+            let fired = schedule.fired.saturating_add(ids.len() as u64);
+            changes.push(Change::PutSchedule(Box::new(Schedule { revision, fired, ..schedule })));
+            match self.store.commit(changes).await {
+                Err(error @ CommitError::Conflict { .. }) => conflict = error,
+                written => return Ok(written.map(|()| ids)?),
+            }
+        }
+        Err(conflict.into())
+    }
+
+    /// The occurrences that the schedule has jobs of.
+    fn occurrences(&self, schedule: &Schedule) -> Result<BTreeSet<Timestamp>, ReadError> {
+        let filter = JobFilter { schedule: Some(schedule.name.clone()), ..JobFilter::default() };
+        let mut query = JobQuery { tenant: schedule.tenant, filter, before: None, limit: 1_000 };
+        let mut times = BTreeSet::new();
+        loop {
+            let page = self.store.jobs(&query)?;
+            let occurrences = page.jobs.iter().filter_map(|job| job.submission.ties().occurrence.as_ref());
+            times.extend(occurrences.map(|occurrence| occurrence.scheduled_for));
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return Ok(times),
+            }
+        }
+    }
+
+    /// The input that the jobs of a schedule are given.
+    pub fn input(&self, schedule: &Schedule) -> Result<Bytes, ReadError> {
+        payload_bytes(&*self.store, &schedule.target.input)
+    }
+
+    /// The present time, as the host sees it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A definition whose target names its handler and holds its input.
+    fn checked(&self, tenant: TenantId, definition: Definition, input: Bytes) -> Result<Definition, ScheduleError> {
+        let mut definition = definition;
+        let target = &mut definition.target;
+        let (version, handler) = (target.version.as_ref(), target.handler.as_ref());
+        let handler = self.registry.check_fit(tenant, &target.plugin, version, handler, input.len() as u64)?;
+        target.handler = Some(handler);
+        target.input = put_payload(&*self.store, input)?;
+        Ok(definition)
+    }
+
+    async fn change(
+        &self,
+        tenant: TenantId,
+        name: &ScheduleName,
+        decide: impl Fn(&Schedule, Timestamp) -> Result<Schedule, ScheduleRefusal>,
+    ) -> Result<Schedule, ScheduleError> {
+        let mut conflict = CommitError::Conflict { index: 0 };
+        for _ in 0..ATTEMPTS {
+            let next = decide(&self.get(tenant, name)?, self.clock.now())?;
+            match self.put(&next).await {
+                Err(error @ CommitError::Conflict { .. }) => conflict = error,
+                written => return Ok(written.map(|()| next)?),
+            }
+        }
+        Err(conflict.into())
+    }
+
+    async fn put(&self, schedule: &Schedule) -> Result<(), CommitError> {
+        self.store.commit(vec![Change::PutSchedule(Box::new(schedule.clone()))]).await
+    }
+}
