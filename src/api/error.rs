@@ -9,6 +9,7 @@ use crate::domain::code::{self, Code};
 use crate::domain::job::transition::Refused;
 use crate::jobs::{SteerError, SubmitError};
 use crate::registry::{InstallError, Unfit};
+use crate::retention::SweepError;
 use crate::sandbox::Rejection;
 use crate::store::{CommitError, ReadError};
 
@@ -206,6 +207,15 @@ impl From<SubmitError> for ApiError {
             }
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<SweepError> for ApiError {
+    fn from(error: SweepError) -> Self {
+        match error {
+            SweepError::Read(error) => error.into(),
+            SweepError::Commit(error) => error.into(),
         }
     }
 }

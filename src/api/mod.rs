@@ -12,6 +12,7 @@ mod openapi;
 mod pages;
 mod params;
 mod plugins;
+mod purge;
 mod service;
 pub mod session;
 mod stream;
@@ -116,6 +117,7 @@ pub fn routes(state: &ApiState) -> Router {
     Router::new()
         .route("/v1/jobs", post(jobs::submit).get(jobs::list))
         .route("/v1/jobs/bulk", post(bulk::submit))
+        .route("/v1/jobs/purge", post(purge::purge))
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
         .route("/v1/jobs/{id}/attempts", get(jobs::attempts))
         .route("/v1/jobs/{id}/logs", get(jobs::logs))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{bulk, health, jobs, pages, plugins, service, stream};
+use super::{bulk, health, jobs, pages, plugins, purge, service, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,6 +30,7 @@ use super::{bulk, health, jobs, pages, plugins, service, stream};
         jobs::output,
         jobs::cancel,
         bulk::submit,
+        purge::purge,
         stream::of_job,
         stream::of_all,
         plugins::upload,

@@ -11,10 +11,12 @@ use crate::clock::Clock;
 use crate::domain::admission::AdmissionPolicy;
 use crate::domain::change::Change;
 use crate::domain::id::HostId;
+use crate::domain::retention::Retention;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::jobs::{Jobs, Watchers};
 use crate::registry::{Policies, Registry};
+use crate::retention::{self, SweepError, Sweeper, Swept};
 use crate::sandbox::Sandbox;
 use crate::scheduler::Scheduler;
 use crate::schedules::Schedules;
@@ -70,6 +72,7 @@ pub struct Host {
     pub rescued: usize,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    sweeper: Arc<Sweeper>,
     window: Arc<Window>,
     state: watch::Sender<ServiceState>,
     accepting: watch::Sender<bool>,
@@ -125,7 +128,10 @@ impl Host {
         let pool = Pool::new(Arc::new(worker), Arc::clone(&window), guests, pool, accepting.subscribe());
         let drain = parking_lot::Mutex::new(Some(pool.drain()));
         let ticking = tick_for_ever(scheduler, Arc::clone(&window), Arc::clone(&running), Arc::clone(&clock));
-        let loops = parking_lot::Mutex::new(vec![tokio::spawn(ticking), tokio::spawn(pool.run())]);
+        let sweeper = Arc::new(Sweeper::new(Arc::clone(&store), Arc::clone(&registry)));
+        let sweeping = retention::sweep_for_ever(Arc::clone(&sweeper), Arc::clone(&clock));
+        let loops = vec![tokio::spawn(ticking), tokio::spawn(pool.run()), tokio::spawn(sweeping)];
+        let loops = parking_lot::Mutex::new(loops);
         let schedules =
             Schedules::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&registry), identities.clone());
         let jobs = Jobs::new(
@@ -147,6 +153,7 @@ impl Host {
             rescued,
             store,
             clock,
+            sweeper,
             window,
             state,
             accepting,
@@ -171,6 +178,11 @@ impl Host {
         self.state.send_replace(state);
         self.accepting.send_replace(state == ServiceState::Running);
         Ok(())
+    }
+
+    /// Removes finished jobs at once, oldest first. Blocks the calling thread.
+    pub fn purge(&self, retention: Retention, dry_run: bool) -> Result<Swept, SweepError> {
+        self.sweeper.sweep(&retention::asked(retention, self.clock.now()), dry_run)
     }
 
     /// How the store is doing.

@@ -14,7 +14,7 @@ use ureq::{Agent, Body, RequestBuilder};
 use super::failure::{Exit, Failure};
 use crate::api::view::{
     ActivateBody, AttemptsView, BulkView, CountsView, JobPageView, JobView, PluginListView, PluginView, Problem,
-    ServiceView, SubmitBody, UploadView,
+    PurgeView, ServiceView, SubmitBody, UploadView,
 };
 use crate::domain::code;
 
@@ -166,6 +166,12 @@ impl Client {
     }
 
     /// Removes a job that has ended.
+    /// Removes finished jobs.
+    pub(crate) fn purge(&self, state: &str, older_than: &str, dry_run: bool) -> anyhow::Result<Answer<PurgeView>> {
+        let (state, older_than) = (segment(state), segment(older_than));
+        self.post(&format!("/v1/jobs/purge?state={state}&older_than={older_than}&dry_run={dry_run}"))
+    }
+
     pub(crate) fn delete_job(&self, id: &str) -> anyhow::Result<()> {
         let url = self.url(&format!("/v1/jobs/{}", segment(id)));
         self.accepted(self.with_token(self.agent.delete(url)).call()).map(drop)

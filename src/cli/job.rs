@@ -55,6 +55,18 @@ pub(crate) enum JobCommand {
         #[arg(required = true)]
         ids: Vec<String>,
     },
+    /// Remove finished jobs by how and how long ago they ended
+    Purge {
+        /// Which: succeeded, failed, canceled, with commas between
+        #[arg(long, value_name = "STATES")]
+        state: String,
+        /// That ended at least so long ago, such as 7d
+        #[arg(long, value_name = "TIME")]
+        older_than: String,
+        /// Only count
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Remove jobs that have ended
     Delete {
         /// The jobs' ids
@@ -188,6 +200,7 @@ pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -
             Ok(Exit::Done)
         }
         JobCommand::Cancel { ids } => ids.iter().try_for_each(|id| cancel(&client, id, terminal)).map(|()| Exit::Done),
+        JobCommand::Purge { state, older_than, dry_run } => purge(&client, state, older_than, *dry_run, terminal),
         JobCommand::Delete { ids } => ids.iter().try_for_each(|id| delete(&client, id, terminal)).map(|()| Exit::Done),
     }
 }
@@ -307,6 +320,17 @@ fn cancel(client: &Client, id: &str, terminal: Terminal) -> anyhow::Result<()> {
         terminal.line(&format!("job {id} is {}", canceled.view.state))?;
     }
     Ok(())
+}
+
+fn purge(client: &Client, state: &str, older_than: &str, dry_run: bool, terminal: Terminal) -> anyhow::Result<Exit> {
+    let purged = client.purge(state, older_than, dry_run)?;
+    if terminal.is_json() {
+        terminal.json(&purged.text)?;
+    } else {
+        let verb = if dry_run { "would go" } else { "went" };
+        terminal.line(&format!("{} of {} jobs {verb}", purged.view.removed, purged.view.looked_at))?;
+    }
+    Ok(Exit::Done)
 }
 
 fn delete(client: &Client, id: &str, terminal: Terminal) -> anyhow::Result<()> {

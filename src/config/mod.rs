@@ -25,6 +25,7 @@ use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::id::{PluginName, QueueName};
 use crate::domain::limits::Limits;
 use crate::domain::plugin::Grant;
+use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::service::Durability;
 
@@ -51,6 +52,8 @@ pub struct Settings {
     pub limits: Limits,
     /// `[retry]`: likewise.
     pub retry: RetryPolicy,
+    /// `[retention]`: likewise.
+    pub retention: Retention,
     /// `[[queue]]`: the named queues, with the three that exist from the start.
     pub queues: Queues,
     /// `[[plugin]]`.
@@ -160,6 +163,8 @@ pub struct PluginSettings {
     pub limits: Limits,
     /// Its retries: the host's where it sets none.
     pub retry: RetryPolicy,
+    /// How long its finished jobs are kept: as the host keeps them where it sets nothing.
+    pub retention: Retention,
     /// How many of its jobs may run at a time and start over time.
     pub starts: StartLimits,
     /// What `wasi:config/store` answers.

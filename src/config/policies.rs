@@ -9,7 +9,12 @@ use crate::registry::Policies;
 impl Settings {
     /// The policies of all plug-ins, named here or not.
     pub fn policies(&self) -> Policies {
-        let default = Policy { limits: self.limits.clone(), retry: self.retry.clone(), ..Policy::default() };
+        let default = Policy {
+            limits: self.limits.clone(),
+            retry: self.retry.clone(),
+            retention: self.retention,
+            ..Policy::default()
+        };
         let by_plugin = self.plugins.iter().map(|plugin| (plugin.name.to_string(), plugin.policy())).collect();
         Policies { default, by_plugin }
     }
@@ -32,6 +37,7 @@ impl PluginSettings {
         Policy {
             limits: self.limits.clone(),
             retry: self.retry.clone(),
+            retention: self.retention,
             grants: self.grants.iter().cloned().collect(),
             config: self.config.clone(),
         }

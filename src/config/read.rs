@@ -19,6 +19,7 @@ use crate::domain::id::{PluginName, QueueName};
 use crate::domain::limits::Limits;
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
+use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -80,7 +81,7 @@ pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
 /// The tables of one layer by name, each with the variables' prefix where it consists of those.
 type Layer = BTreeMap<&'static str, (Vec<Entry>, Option<String>)>;
 
-const SECTIONS: [&str; 5] = ["server", "store", "worker", "limits", "retry"];
+const SECTIONS: [&str; 6] = ["server", "store", "worker", "limits", "retry", "retention"];
 
 /// A file's tables.
 #[derive(Default)]
@@ -121,6 +122,7 @@ fn read_layer(layer: &mut Layer, settings: &mut Settings, report: &mut Report) {
     read_section(layer, "worker", report, |section| read_worker(section, &mut settings.worker));
     read_section(layer, "limits", report, |section| read_limits(section, &mut settings.limits));
     read_section(layer, "retry", report, |section| read_retry(section, &mut settings.retry));
+    read_section(layer, "retention", report, |section| read_retention(section, &mut settings.retention));
 }
 
 fn read_section(layer: &mut Layer, name: &'static str, report: &mut Report, read: impl FnOnce(&mut Section<'_>)) {
@@ -221,6 +223,20 @@ fn read_retry(section: &mut Section<'_>, retry: &mut RetryPolicy) {
     section.set("max_crashes", &mut retry.max_crashes, small_number(0..=1_000));
 }
 
+fn read_retention(section: &mut Section<'_>, retention: &mut Retention) {
+    section.set("succeeded", &mut retention.succeeded, kept);
+    section.set("failed", &mut retention.failed, kept);
+    section.set("canceled", &mut retention.canceled, kept);
+}
+
+/// How long something is kept: a duration, or `"forever"`.
+fn kept(given: &Given) -> Reading<Option<Duration>> {
+    match &given.value {
+        Value::Text(text) | Value::Word(text) if text == "forever" => Ok(None),
+        _ => duration(Duration::ZERO..=100 * 365 * DAY)(given).map(Some),
+    }
+}
+
 fn read_plugins(
     tables: Vec<(Place, Vec<Entry>)>,
     settings: &Settings,
@@ -230,7 +246,7 @@ fn read_plugins(
     let mut names = BTreeSet::new();
     let mut plugins = Vec::new();
     for (place, entries) in tables {
-        let mut section = Section::new(&plugin_path(&entries), entries, report);
+        let mut section = Section::new(&named_path("plugin", &entries), entries, report);
         let Some(plugin) = read_plugin(&mut section, &place, settings, file) else {
             section.finish();
             continue;
@@ -245,12 +261,12 @@ fn read_plugins(
     plugins
 }
 
-/// What messages call a plug-in's table.
-fn plugin_path(entries: &[Entry]) -> String {
+/// What messages call the table of something that has a name.
+fn named_path(kind: &str, entries: &[Entry]) -> String {
     let name = entries.iter().find(|entry| entry.key == "name").map(|entry| &entry.given.value);
     match name {
-        Some(Value::Text(name)) => format!("plugin[{name}]"),
-        _ => "plugin".to_owned(),
+        Some(Value::Text(name)) => format!("{kind}[{name}]"),
+        _ => kind.to_owned(),
     }
 }
 
@@ -262,6 +278,7 @@ fn read_plugin(
 ) -> Option<PluginSettings> {
     let mut limits = settings.limits.clone();
     let mut retry = settings.retry.clone();
+    let mut retention = settings.retention;
     let is_named = section.has("name");
     let name = section.read("name", plugin_name);
     let path = section.read("path", value::path).map(|path| beside(file, &path, true));
@@ -284,10 +301,14 @@ fn read_plugin(
         problem.into_iter().for_each(|problem| table.add(problem));
         table.finish();
     }
+    if let Some(mut table) = section.table("retention") {
+        read_retention(&mut table, &mut retention);
+        table.finish();
+    }
     if !is_named {
         section.problem(place.clone(), "a [[plugin]] has no `name`", "add the line name = \"...\"");
     }
-    Some(PluginSettings { name: name?, path, grants, limits, retry, starts, config, enabled })
+    Some(PluginSettings { name: name?, path, grants, limits, retry, retention, starts, config, enabled })
 }
 
 /// Reads how many jobs may run at a time and start over time.
@@ -303,7 +324,7 @@ fn read_starts(section: &mut Section<'_>) -> StartLimits {
 fn read_queues(tables: Vec<(Place, Vec<Entry>)>, queues: &mut Queues, report: &mut Report) {
     let mut names = BTreeSet::new();
     for (place, entries) in tables {
-        let mut section = Section::new("queue", entries, report);
+        let mut section = Section::new(&named_path("queue", &entries), entries, report);
         let is_named = section.has("name");
         let name = section.read("name", queue_name);
         let weight = section.read("weight", small_number(1..=1_000));

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::PluginSettings;
 use super::problem::Place;
 use super::read::{DURABILITIES, Loaded};
 use super::units::{show_duration, show_size};
+use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::limits::Limits;
 use crate::domain::plugin::Grant;
+use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 
 /// The settings in force as TOML; each line says where its value was given.
@@ -42,10 +45,13 @@ pub fn show(loaded: &Loaded) -> String {
             ("concurrency", Some(worker.concurrency.to_string())),
             ("ahead", Some(worker.ahead.to_string())),
             ("shutdown_grace", Some(quoted(&show_duration(worker.shutdown_grace)))),
+            ("breaker", Some(quoted(if worker.breaker { "on" } else { "off" }))),
         ],
     );
     sheet.table("[limits]", "limits", limits(&settings.limits));
     sheet.table("[retry]", "retry", retry(&settings.retry));
+    sheet.table("[retention]", "retention", retention(&settings.retention));
+    settings.queues.0.iter().for_each(|(name, policy)| queue(&mut sheet, name.as_str(), policy));
     settings.plugins.iter().for_each(|settings| plugin(&mut sheet, settings));
     sheet.text
 }
@@ -84,8 +90,9 @@ fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
     let path = format!("plugin[{}]", plugin.name);
     let component = plugin.path.as_ref().map(|path| quoted(&path.display().to_string()));
     let name = Some(quoted(plugin.name.as_str()));
-    let lines =
+    let mut lines =
         vec![("name", name), ("path", component), ("enabled", plugin.enabled.map(|enabled| enabled.to_string()))];
+    lines.extend(starts(&plugin.starts));
     sheet.table("[[plugin]]", &path, lines);
     let of_kind = |kind: &str| words(plugin.grants.iter().filter(|grant| grant.kind() == kind).map(Grant::value));
     sheet.table(
@@ -95,6 +102,7 @@ fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
     );
     sheet.table("[plugin.limits]", &format!("{path}.limits"), limits(&plugin.limits));
     sheet.table("[plugin.retry]", &format!("{path}.retry"), retry(&plugin.retry));
+    sheet.table("[plugin.retention]", &format!("{path}.retention"), retention(&plugin.retention));
     sheet.table("[plugin.config]", &path, Vec::new());
     for (key, _) in &plugin.config {
         sheet.line(&format!("{} = {}", quoted(key), quoted("***")), None);
@@ -130,6 +138,28 @@ fn retry(retry: &RetryPolicy) -> Lines {
         ("timeouts", word(retry.retry_timeouts, "retry", "fail")),
         ("user_fixable", word(retry.hold_user_fixable, "hold", "fail")),
         ("max_crashes", Some(retry.max_crashes.to_string())),
+    ]
+}
+
+fn retention(retention: &Retention) -> Lines {
+    let kept = |span: Option<Duration>| Some(quoted(&span.map_or("forever".to_owned(), show_duration)));
+    vec![
+        ("succeeded", kept(retention.succeeded)),
+        ("failed", kept(retention.failed)),
+        ("canceled", kept(retention.canceled)),
+    ]
+}
+
+fn queue(sheet: &mut Sheet<'_>, name: &str, policy: &QueuePolicy) {
+    let mut lines = vec![("name", Some(quoted(name))), ("weight", Some(policy.weight.to_string()))];
+    lines.extend(starts(&policy.limits));
+    sheet.table("[[queue]]", &format!("queue[{name}]"), lines);
+}
+
+fn starts(limits: &StartLimits) -> Lines {
+    vec![
+        ("concurrency", limits.concurrency.map(|count| count.to_string())),
+        ("rate", limits.rate.as_ref().map(|rate| quoted(&rate.to_string()))),
     ]
 }
 

@@ -17,6 +17,7 @@ pub mod plugin;
 pub mod query;
 pub mod queue;
 pub mod rate;
+pub mod retention;
 pub mod retry;
 pub mod schedule;
 pub mod service;

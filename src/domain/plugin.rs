@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use super::limits::Limits;
+use super::retention::Retention;
 use super::retry::RetryPolicy;
 use super::time::Timestamp;
 
@@ -131,6 +132,8 @@ pub struct Policy {
     pub limits: Limits,
     /// When a failed attempt is tried again.
     pub retry: RetryPolicy,
+    /// How long its finished jobs are kept.
+    pub retention: Retention,
     /// What the plug-in may do.
     pub grants: BTreeSet<Grant>,
     /// What `wasi:config/store` answers, of the keys that are granted.

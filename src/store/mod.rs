@@ -157,6 +157,9 @@ pub trait Store: Send + Sync {
     /// A page of jobs, newest first.
     fn jobs(&self, query: &JobQuery) -> Result<Page, ReadError>;
 
+    /// Jobs of any status and tenant, at `from` or behind it in the order of their keys.
+    fn oldest(&self, from: JobKey, limit: usize) -> Result<Vec<Job>, ReadError>;
+
     /// The lanes that hold jobs which may start.
     fn lanes(&self) -> Result<Vec<Lane>, ReadError>;
 

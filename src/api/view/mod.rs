@@ -19,7 +19,7 @@ pub use plugin::{
 };
 pub use problem::{LineProblem, Problem};
 pub(crate) use service::service_word;
-pub use service::{CountsView, HealthView, PluginCountsView, ServiceView, StateCounts, StoreView};
+pub use service::{CountsView, HealthView, PluginCountsView, PurgeView, ServiceView, StateCounts, StoreView};
 pub use submit::{BulkView, SubmitBody};
 
 use crate::domain::time::Timestamp;

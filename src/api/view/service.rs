@@ -10,6 +10,17 @@ use crate::domain::query::Counts;
 use crate::domain::service::ServiceState;
 use crate::store::StoreStats;
 
+/// How many finished jobs a purge removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PurgeView {
+    /// Jobs that were looked at.
+    pub looked_at: u64,
+    /// Jobs that went; with `dry_run`, that would go.
+    pub removed: u64,
+    /// Whether nothing was removed.
+    pub dry_run: bool,
+}
+
 /// How the host is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceView {

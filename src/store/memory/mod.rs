@@ -241,6 +241,10 @@ impl Store for MemoryStore {
         Ok(self.tables.read().page(query))
     }
 
+    fn oldest(&self, from: JobKey, limit: usize) -> Result<Vec<Job>, ReadError> {
+        Ok(self.tables.read().oldest(from, limit))
+    }
+
     fn lanes(&self) -> Result<Vec<Lane>, ReadError> {
         Ok(self.tables.read().lanes())
     }

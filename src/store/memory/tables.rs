@@ -280,6 +280,10 @@ impl Tables {
         Box::new(labeled.filter_map(move |place| self.jobs.get(&key(place))))
     }
 
+    pub(super) fn oldest(&self, from: JobKey, limit: usize) -> Vec<Job> {
+        self.jobs.range(from..).take(limit).map(|(_, job)| job.clone()).collect()
+    }
+
     pub(super) fn lanes(&self) -> Vec<Lane> {
         self.ready.keys().cloned().collect()
     }

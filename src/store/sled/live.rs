@@ -187,6 +187,11 @@ impl<'a> View<'a> {
         self.outcome(job)
     }
 
+    /// The states of neighbouring jobs, for which a bucket of outcomes is read once.
+    pub(super) fn outcomes(&self) -> Outcomes<'a> {
+        Outcomes { view: *self, bucket: None }
+    }
+
     fn outcome(&self, job: JobKey) -> Result<Option<(Place, JobState)>, ReadError> {
         let number = keys::bucket_of(job);
         let stored;
@@ -230,6 +235,33 @@ impl<'a> View<'a> {
         }
         let jobs = u8::try_from(entries.len()).unwrap_or(u8::MAX);
         Ok(fresh.map(|(lane, rank)| FreshBlock { mask, jobs, lane, rank }))
+    }
+}
+
+/// See [`View::outcomes`].
+pub(super) struct Outcomes<'a> {
+    view: View<'a>,
+    /// The number of the bucket that was read last, and its value.
+    bucket: Option<((TenantId, u64), Option<Vec<u8>>)>,
+}
+
+impl Outcomes<'_> {
+    /// The state of a job that is known to exist.
+    pub(super) fn state(&mut self, job: JobKey) -> Result<JobState, ReadError> {
+        let number = keys::bucket_of(job);
+        if self.bucket.as_ref().is_none_or(|(read, _)| *read != number) {
+            let value = match self.view.live.buckets.get(&number) {
+                Some(open) => Some(open.value.clone()),
+                None => self.view.values.get(&keys::outcome(number))?,
+            };
+            self.bucket = Some((number, value));
+        }
+        let value = self.bucket.as_ref().and_then(|(_, value)| value.as_deref());
+        let said = value.map(|value| bucket::find(value, keys::offset_in_bucket(job))).transpose()?.flatten();
+        match said {
+            Some(bucket::Entry::Ended(fields)) => Ok(codec::read_state(fields)?),
+            _ => Ok(self.view.state(job)?.map(|(_, state)| state).unwrap_or_default()),
+        }
     }
 }
 

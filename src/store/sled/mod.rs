@@ -224,6 +224,12 @@ impl Store for SledStore {
         Ok(lister.into_page())
     }
 
+    fn oldest(&self, from: JobKey, limit: usize) -> Result<Vec<Job>, ReadError> {
+        let mut lister = read::OldestLister::new(from, limit);
+        while !self.view(|view| lister.step(view))? {}
+        Ok(lister.into_jobs())
+    }
+
     fn lanes(&self) -> Result<Vec<Lane>, ReadError> {
         self.view(read::lanes)
     }

@@ -33,6 +33,65 @@ pub(super) fn runs(view: View<'_>, job: JobKey) -> Result<Vec<Run>, ReadError> {
     Ok(runs)
 }
 
+/// How many blocks a step reads.
+const STEP_BLOCKS: usize = 32;
+
+/// Jobs in the order of their keys, in the making.
+pub(super) struct OldestLister {
+    from: JobKey,
+    limit: usize,
+    jobs: Vec<Job>,
+}
+
+impl OldestLister {
+    /// None yet.
+    pub(super) fn new(from: JobKey, limit: usize) -> Self {
+        Self { from, limit, jobs: Vec::new() }
+    }
+
+    /// All that were found.
+    pub(super) fn into_jobs(self) -> Vec<Job> {
+        self.jobs
+    }
+
+    /// Reads some more blocks; true when there are enough jobs or no more blocks.
+    pub(super) fn step(&mut self, view: View<'_>) -> Result<bool, ReadError> {
+        // The block that holds the first job may start before it.
+        let first = view.block(self.from)?.map_or(self.from, |block| block.first);
+        let blocks = view.values.ascending(Bound::Included(keys::block(first)), Bound::Excluded(vec![keys::BLOCK + 1]));
+        let mut read = 0;
+        for entry in blocks.take(STEP_BLOCKS) {
+            let (key, value) = entry?;
+            read += 1;
+            let block = Block::stored(&key, view.values.whole(&key, value)?)?;
+            if self.add_block(view, &block)? {
+                return Ok(true);
+            }
+        }
+        Ok(read < STEP_BLOCKS)
+    }
+
+    fn add_block(&mut self, view: View<'_>, block: &Block) -> Result<bool, ReadError> {
+        let (_, entries) = block.entries()?;
+        let mut outcomes = view.outcomes();
+        for (index, fields) in entries.iter().enumerate().filter(|(_, fields)| !fields.is_empty()) {
+            let key = block.job(index);
+            if key < self.from {
+                continue;
+            }
+            if self.jobs.len() >= self.limit {
+                return Ok(true);
+            }
+            let submission = std::sync::Arc::new(codec::read_submission(fields)?);
+            self.jobs.push(Job { submission, state: outcomes.state(key)? });
+            self.from = JobKey { sequence: Sequence(key.sequence.0 + 1), ..key };
+        }
+        let behind = block.job(entries.len());
+        self.from = self.from.max(behind);
+        Ok(false)
+    }
+}
+
 /// The lanes that have ready entries: the first entry of each, and then behind it.
 pub(super) fn lanes(view: View<'_>) -> Result<Vec<Lane>, ReadError> {
     let mut lanes = Vec::new();
