@@ -1,6 +1,6 @@
 //! The guards of [`Change`], in one place for every store: what a commit may not overwrite.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::domain::change::Change;
 use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId};
@@ -67,6 +67,8 @@ struct Ahead<'a> {
     schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
     queues: HashMap<&'a QueueName, u32>,
     dedup: HashMap<(TenantId, &'a DedupKey), JobKey>,
+    /// The jobs that end: their dedup keys are free from then on.
+    ended: HashSet<JobKey>,
 }
 
 impl<'a> Ahead<'a> {
@@ -80,6 +82,9 @@ impl<'a> Ahead<'a> {
             }
             Change::Advance { job, next, .. } => {
                 self.jobs.insert(*job, Some(next.revision));
+                if next.status.is_final() {
+                    self.ended.insert(*job);
+                }
             }
             Change::Delete { job, .. } => {
                 self.jobs.insert(*job, None);
@@ -143,10 +148,13 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
         Change::Submit(submission, _) => {
             let is_taken = match dedup_key(change) {
                 None => false,
-                Some(key) => match ahead.dedup.get(&(submission.tenant, key)) {
-                    Some(_) => true,
-                    None => facts.dedup_holder(submission.tenant, key)?.is_some(),
-                },
+                Some(key) => {
+                    let holder = match ahead.dedup.get(&(submission.tenant, key)) {
+                        Some(holder) => Some(*holder),
+                        None => facts.dedup_holder(submission.tenant, key)?,
+                    };
+                    holder.is_some_and(|holder| !ahead.ended.contains(&holder))
+                }
             };
             !is_taken && ahead.job_revision(submission.key(), facts)?.is_none()
         }

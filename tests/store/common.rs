@@ -4,8 +4,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use backroom::domain::change::Change;
-use backroom::domain::id::{HostId, JobId, JobKey, PluginName, QueueName, Sequence, TenantId, VersionName};
-use backroom::domain::job::{Job, JobState, Lease, Payload, Run, RunEnd, Status, Submission, WaitReason};
+use backroom::domain::failure::{ErrorClass, Failure};
+use backroom::domain::id::{
+    DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId,
+    VersionName,
+};
+use backroom::domain::job::{Job, JobState, Lease, Payload, Run, RunEnd, Status, Submission, Ties, WaitReason};
 use backroom::domain::limits::Usage;
 use backroom::domain::queue::Lane;
 use backroom::domain::time::Timestamp;
@@ -90,6 +94,22 @@ pub(crate) fn queue(name: &str) -> QueueName {
     QueueName::new(name).expect("the test names it well")
 }
 
+pub(crate) fn ordering_key(text: &str) -> OrderingKey {
+    OrderingKey::new(text).expect("the test names it well")
+}
+
+pub(crate) fn dedup_key(text: &str) -> DedupKey {
+    DedupKey::new(text).expect("the test names it well")
+}
+
+pub(crate) fn record(text: &str) -> RecordName {
+    RecordName::new(text).expect("the test names it well")
+}
+
+pub(crate) fn schedule(text: &str) -> ScheduleName {
+    ScheduleName::new(text).expect("the test names it well")
+}
+
 pub(crate) fn submission(sequence: u64) -> Submission {
     let created_on = time(1_700_000_000 + i64::try_from(sequence).expect("tests use small numbers"));
     let id = JobId::new(created_on, Sequence(sequence), 7);
@@ -102,6 +122,26 @@ pub(crate) fn submit(sequence: u64) -> Change {
 
 pub(crate) fn submit_as(submission: Submission) -> Change {
     Change::Submit(Arc::new(submission), Box::default())
+}
+
+pub(crate) fn tied(sequence: u64, ties: Ties) -> Submission {
+    Submission { ties: Some(Arc::new(ties)), ..submission(sequence) }
+}
+
+/// A job that has an ordering key.
+pub(crate) fn keyed(sequence: u64, key: &str) -> Change {
+    submit_as(tied(sequence, Ties { ordering_key: Some(ordering_key(key)), ..Ties::default() }))
+}
+
+/// A job that waits for others by name.
+pub(crate) fn after(sequence: u64, named: &[u64]) -> Change {
+    let after = named.iter().map(|named| submission(*named).id).collect();
+    submit_as(tied(sequence, Ties { after, ..Ties::default() }))
+}
+
+pub(crate) fn delete(store: &dyn Store, sequence: u64) {
+    let expected = state(store, sequence).revision;
+    must(store, vec![Change::Delete { job: key(sequence), expected }]);
 }
 
 pub(crate) fn advance(job: JobKey, next: JobState) -> Change {
@@ -172,6 +212,12 @@ pub(crate) fn ended(before: &JobState, status: Status) -> JobState {
     }
 }
 
+/// A job that failed with these words.
+pub(crate) fn failed(before: &JobState, message: &str) -> JobState {
+    let failure = Failure { class: ErrorClass::Business, code: None, message: message.to_owned(), detail: None };
+    JobState { failure: Some(failure), ..ended(before, Status::Failed) }
+}
+
 pub(crate) fn commit(store: &dyn Store, changes: Vec<Change>) -> Result<(), CommitError> {
     store.commit(changes).wait()
 }
@@ -196,6 +242,10 @@ pub(crate) fn step(store: &dyn Store, sequence: u64, next: impl FnOnce(&JobState
 
 pub(crate) fn sequences(jobs: &[Job]) -> Vec<u64> {
     jobs.iter().map(|job| job.submission.key().sequence.0).collect()
+}
+
+pub(crate) fn places(jobs: &[JobKey]) -> Vec<u64> {
+    jobs.iter().map(|job| job.sequence.0).collect()
 }
 
 /// The lane of the usual jobs in a queue.

@@ -18,7 +18,7 @@ on_every_store!(
 );
 
 /// All pages of a query, read with small pages.
-fn all(store: &dyn Store, filter: &JobFilter, limit: usize) -> Vec<Job> {
+pub(crate) fn all(store: &dyn Store, filter: &JobFilter, limit: usize) -> Vec<Job> {
     let mut query = JobQuery { filter: filter.clone(), limit, ..JobQuery::default() };
     let mut jobs = Vec::new();
     for _ in 0..10_000 {

@@ -4,12 +4,16 @@ mod common;
 
 mod blobs;
 mod counts;
+mod dedup;
 mod feed;
 mod guards;
+mod labels;
 mod lists;
 mod numbers;
 mod order;
+mod ordering;
 mod records;
+mod steered;
 
 #[cfg(feature = "host")]
 mod agreement;
