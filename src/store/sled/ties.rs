@@ -37,6 +37,8 @@ impl Indexer<'_> {
             }
             successors.extend(self.pass_key_on(job, ties, standing.status)?);
         }
+        successors.sort_unstable();
+        successors.dedup();
         for successor in successors {
             self.release(successor)?;
         }
