@@ -3,6 +3,7 @@
 pub(crate) mod body;
 mod bulk;
 mod error;
+mod filter;
 mod guard;
 mod health;
 mod intake;

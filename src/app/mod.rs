@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::domain::admission::AdmissionPolicy;
 use crate::domain::change::Change;
-use crate::domain::id::HostId;
+use crate::domain::id::{HostId, QueueName};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::jobs::{Jobs, Watchers};
@@ -165,6 +165,11 @@ impl Host {
         self.state.send_replace(state);
         self.accepting.send_replace(state == ServiceState::Running);
         Ok(())
+    }
+
+    /// The queues that a job may be submitted to, by name.
+    pub fn queue_names(&self) -> Vec<QueueName> {
+        self.window.queues()
     }
 
     /// How the store is doing.

@@ -63,6 +63,14 @@ impl Jobs {
         self.store.runs(job.submission.key())
     }
 
+    /// The unfinished jobs that a job waits for by its ordering key or because it names them.
+    pub fn blocked_by(&self, job: &Job) -> Result<Vec<JobId>, ReadError> {
+        let unfinished = self.store.predecessors(job.submission.key())?.unfinished;
+        let found = unfinished.into_iter().map(|key| self.store.job(key));
+        // One that has been deleted in between is waited for no more.
+        found.filter_map(|job| Some(job.transpose()?.map(|job| job.submission.id))).collect()
+    }
+
     /// A page of jobs, newest first.
     pub fn list(&self, query: &JobQuery) -> Result<Page, ReadError> {
         self.store.jobs(query)
