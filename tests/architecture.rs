@@ -90,6 +90,7 @@ const RULES: &[Rule] = &[
             "config::units",
             "config::Manifest",
             "config::parse_manifest",
+            "config::units",
             "store::CommitError",
             "store::ReadError",
             "store::StoreStats",

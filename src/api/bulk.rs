@@ -8,13 +8,13 @@ use bytes::BytesMut;
 
 use super::body::{Chunks, LARGE_BODY_BYTES_MAX};
 use super::error::ApiError;
+use super::intake::Intake;
 use super::jobs::IDEMPOTENCY_KEY;
 use super::json::{self, JsonFault};
 use super::params::Params;
 use super::view::{BulkView, LineProblem, Problem, SubmitBody};
 use super::{ApiState, intake};
 use crate::domain::code;
-use crate::domain::id::TenantId;
 use crate::jobs::{BulkError, NewJob, SubmitError};
 
 /// The most jobs of one request.
@@ -50,16 +50,7 @@ pub(super) async fn submit(
         return Err(ApiError::field("Idempotency-Key", detail).with_status(StatusCode::BAD_REQUEST));
     }
     let _turn = state.large_body_turn().await?;
-    let mut lines = Lines::new(state.tenant());
-    let mut chunks = Chunks::open(&headers, body, LARGE_BODY_BYTES_MAX).await?;
-    while let Some(chunk) = chunks.next().await? {
-        lines.feed(&chunk);
-        if lines.is_hopeless() {
-            chunks.discard().await;
-            break;
-        }
-    }
-    let (jobs, numbers) = lines.finish()?;
+    let (jobs, numbers) = read_jobs(&state, &headers, body).await?;
     let runtime = tokio::runtime::Handle::current();
     let ids = state.blocking(move |host| {
         // Checking a hundred thousand jobs and keeping their large inputs is work for another thread.
@@ -70,9 +61,27 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, Json(view)))
 }
 
+/// The jobs of a body, and the number of the line of each.
+pub(super) async fn read_jobs(
+    state: &ApiState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Vec<NewJob>, Vec<usize>), ApiError> {
+    let mut lines = Lines::new(Intake::of(state));
+    let mut chunks = Chunks::open(headers, body, LARGE_BODY_BYTES_MAX).await?;
+    while let Some(chunk) = chunks.next().await? {
+        lines.feed(&chunk);
+        if lines.is_hopeless() {
+            chunks.discard().await;
+            break;
+        }
+    }
+    lines.finish()
+}
+
 /// The lines read so far.
-struct Lines {
-    tenant: TenantId,
+struct Lines<'a> {
+    intake: Intake<'a>,
     rest: BytesMut,
     number: usize,
     jobs: Vec<NewJob>,
@@ -81,10 +90,10 @@ struct Lines {
     faulty: usize,
 }
 
-impl Lines {
-    fn new(tenant: TenantId) -> Self {
+impl<'a> Lines<'a> {
+    fn new(intake: Intake<'a>) -> Self {
         Self {
-            tenant,
+            intake,
             rest: BytesMut::new(),
             number: 0,
             jobs: Vec::new(),
@@ -120,7 +129,7 @@ impl Lines {
             return self.fault(code::BODY_TOO_LARGE.name, &too_long());
         }
         let read = json::parse::<SubmitBody>(&line, SubmitBody::FIELDS);
-        match read.and_then(|asked| intake::new_job(self.tenant, asked)) {
+        match read.and_then(|asked| intake::new_job(&self.intake, asked)) {
             Err(JsonFault { code, field: _, detail }) => self.fault(code.name, &detail.replace("(line 1, ", "(")),
             // What is not going to be taken need not be kept.
             Ok(_) if self.faulty > 0 => {}
@@ -168,9 +177,9 @@ fn too_long() -> String {
 }
 
 /// Says whose line a refusal is about.
-fn refused(error: BulkError, numbers: &[usize]) -> ApiError {
+pub(super) fn refused(error: BulkError, numbers: &[usize]) -> ApiError {
     let BulkError { index, error } = error;
-    let is_of_line = matches!(error, SubmitError::Unfit(_));
+    let is_of_line = !matches!(error, SubmitError::Commit(_) | SubmitError::Read(_));
     let error = ApiError::from(error);
     match numbers.get(index) {
         Some(&line) if is_of_line => {

@@ -1,21 +1,27 @@
 //! From what a caller sent to a job that the runtime can take: names, bounds and times are checked here.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use super::ApiState;
 use super::json::{JsonFault, unknown_name};
-use super::view::SubmitBody;
-use crate::domain::id::{HandlerName, InvalidName, PluginName, QueueName, TenantId};
-use crate::domain::job::Ties;
+use super::view::{FollowUpBody, SubmitBody};
+use crate::config::units;
+use crate::domain::id::{
+    DedupKey, HandlerName, InvalidName, JobId, OrderingKey, PluginName, QueueName, RecordName, TenantId, VersionName,
+};
+use crate::domain::job::{AFTER_MAX, FollowUp, OnPredecessorFailure, Ties};
 use crate::domain::time::Timestamp;
 use crate::jobs::NewJob;
+use crate::registry::Registry;
 
 /// Who is said to have done what came through the API.
 pub(super) const CALLER: &str = "api";
 
-const QUEUES: &[&str] = &["default", "bulk", "maintenance"];
 const PRIORITIES: std::ops::RangeInclusive<i64> = -100..=100;
 const ATTEMPTS_MAX: u64 = 1_000;
 const NAME_CHARS_MAX: usize = 256;
@@ -24,8 +30,47 @@ const TAG_CHARS_MAX: usize = 64;
 const ENTRIES_MAX: usize = 64;
 const ENTRY_BYTES_MAX: usize = 32 << 10;
 
+/// A deadline is shorter than this: a run that may take a day and more has no use for one.
+const DEADLINE_END: Duration = Duration::from_secs(86_400);
+
+/// What submits are checked against.
+pub(super) struct Intake<'a> {
+    tenant: TenantId,
+    queues: Vec<QueueName>,
+    registry: &'a Registry,
+}
+
+impl<'a> Intake<'a> {
+    /// The host as it is now.
+    pub(super) fn of(state: &'a ApiState) -> Self {
+        let host = state.host();
+        Self { tenant: state.tenant(), queues: host.queue_names(), registry: &host.registry }
+    }
+
+    /// The queue of a name; the default one without a name.
+    fn queue(&self, field: &str, name: Option<&str>) -> Result<QueueName, JsonFault> {
+        let Some(name) = name else { return Ok(QueueName::default_queue()) };
+        let known = self.queues.iter().find(|queue| queue.as_str() == name);
+        known.cloned().ok_or_else(|| {
+            let there: Vec<_> = self.queues.iter().map(QueueName::as_str).collect();
+            JsonFault::field(field, unknown_name("queue", name, &there))
+        })
+    }
+
+    /// The job that follows another: what it runs must be there by now.
+    fn follow_up(&self, body: FollowUpBody) -> Result<FollowUp, JsonFault> {
+        const FIELD: &str = "on_complete";
+        let FollowUpBody { plugin, handler, queue } = body;
+        let plugin = named(FIELD, PluginName::new(&plugin))?;
+        let handler = handler.map(|text| named(FIELD, HandlerName::new(&text))).transpose()?;
+        let fit = self.registry.check_fit(self.tenant, &plugin, None, handler.as_ref(), 0);
+        let handler = fit.map_err(|unfit| JsonFault::field(FIELD, format!("field `{FIELD}`: {unfit}")))?;
+        Ok(FollowUp { plugin, handler, queue: self.queue(FIELD, queue.as_deref())?, url: None })
+    }
+}
+
 /// Checks a submit and makes a job of it.
-pub(super) fn new_job(tenant: TenantId, body: SubmitBody) -> Result<NewJob, JsonFault> {
+pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, JsonFault> {
     let SubmitBody {
         plugin,
         handler,
@@ -41,6 +86,17 @@ pub(super) fn new_job(tenant: TenantId, body: SubmitBody) -> Result<NewJob, Json
         queue,
         tags,
         max_attempts,
+        version,
+        ordering_key,
+        after,
+        on_predecessor_failure,
+        dedup_key,
+        regarding,
+        parent,
+        batch,
+        deadline,
+        auto_delete,
+        on_complete,
     } = body;
     let env: Vec<_> = env.into_iter().collect();
     check_entries(&args, &env)?;
@@ -52,34 +108,89 @@ pub(super) fn new_job(tenant: TenantId, body: SubmitBody) -> Result<NewJob, Json
     {
         return Err(JsonFault::field("expires_on", format!("`expires_on` ({end}) must be later than `at` ({at})")));
     }
+    let ties = Ties {
+        ordering_key: ordering_key.map(|text| named("ordering_key", OrderingKey::new(&text))).transpose()?,
+        after: jobs_before(&after)?,
+        on_predecessor_failure: on_predecessor_failure.map(predecessor_failure).transpose()?.unwrap_or_default(),
+        dedup_key: dedup_key.map(|text| named("dedup_key", DedupKey::new(&text))).transpose()?,
+        regarding: regarding.map(|text| named("regarding", RecordName::new(&text))).transpose()?,
+        batch: batch.map(|text| job_id("batch", &text)).transpose()?,
+        occurrence: None,
+        retry_of: None,
+        on_complete: on_complete.map(|body| intake.follow_up(body)).transpose()?,
+    };
     Ok(NewJob {
-        tenant,
+        tenant: intake.tenant,
         plugin: named("plugin", PluginName::new(&plugin))?,
         handler: handler.map(|text| named("handler", HandlerName::new(&text))).transpose()?,
         input: input_bytes(input, input_text, input_base64)?,
         name: name.map(display_name).transpose()?,
         args,
         env,
-        queue: queue_named(queue.as_deref())?,
+        queue: intake.queue("queue", queue.as_deref())?,
         priority: checked_priority(priority.unwrap_or(0))?,
         at,
         expires_on,
         tags,
         max_attempts: max_attempts.map(attempts).transpose()?,
         by: Some(CALLER.to_owned()),
-        version: None,
-        deadline: None,
-        auto_delete: false,
-        ties: Ties::default(),
-        parent: None,
+        version: version.map(|text| named("version", VersionName::new(&text))).transpose()?,
+        deadline: deadline.map(|text| shorter_wall(&text)).transpose()?,
+        auto_delete,
+        ties,
+        parent: parent.map(|text| job_id("parent", &text)).transpose()?,
     })
 }
 
-fn named<T>(field: &str, name: Result<T, InvalidName>) -> Result<T, JsonFault> {
+/// The jobs that one waits for, each named once.
+fn jobs_before(after: &[String]) -> Result<Vec<JobId>, JsonFault> {
+    if after.len() > AFTER_MAX {
+        let detail = format!("field `after` names {} jobs; at most {AFTER_MAX} are taken", after.len());
+        return Err(JsonFault::field("after", detail));
+    }
+    let mut ids = after.iter().map(|text| job_id("after", text)).collect::<Result<Vec<_>, _>>()?;
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+fn predecessor_failure(text: String) -> Result<OnPredecessorFailure, JsonFault> {
+    const FIELD: &str = "on_predecessor_failure";
+    let words = OnPredecessorFailure::ALL.map(OnPredecessorFailure::word);
+    let known = OnPredecessorFailure::from_word(&text);
+    known.ok_or_else(|| JsonFault::field(FIELD, format!("field `{FIELD}`: {}", unknown_name("answer", &text, &words))))
+}
+
+/// The id of a job that a field names.
+pub(super) fn job_id(field: &str, text: &str) -> Result<JobId, JsonFault> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        JsonFault::field(field, format!("field `{field}`: `{shown}` is no job id"))
+    })
+}
+
+fn shorter_wall(text: &str) -> Result<Duration, JsonFault> {
+    let fault = |why: String| JsonFault::field("deadline", format!("field `deadline`: {why}"));
+    let deadline = units::parse_duration(text).map_err(|why| {
+        let shown: String = text.chars().take(40).collect();
+        fault(format!("`{shown}` is no duration such as 5s or 1m30s: {why}"))
+    })?;
+    match deadline {
+        deadline if deadline.is_zero() => Err(fault("no handler is done in no time".to_owned())),
+        deadline if deadline >= DEADLINE_END => Err(fault("it must be shorter than a day".to_owned())),
+        deadline => Ok(deadline),
+    }
+}
+
+pub(super) fn named<T>(field: &str, name: Result<T, InvalidName>) -> Result<T, JsonFault> {
     name.map_err(|error| JsonFault::field(field, error.to_string()))
 }
 
-fn input_bytes(json: Option<Box<RawValue>>, text: Option<String>, base64: Option<String>) -> Result<Bytes, JsonFault> {
+pub(super) fn input_bytes(
+    json: Option<Box<RawValue>>,
+    text: Option<String>,
+    base64: Option<String>,
+) -> Result<Bytes, JsonFault> {
     match (json, text, base64) {
         (None, None, None) => Ok(Bytes::new()),
         (Some(json), None, None) => Ok(Bytes::from(Box::<str>::from(json).into_string())),
@@ -95,7 +206,7 @@ fn input_bytes(json: Option<Box<RawValue>>, text: Option<String>, base64: Option
     }
 }
 
-fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
+pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
     text.parse().map_err(|_| {
         let shown: String = text.chars().take(40).collect();
         JsonFault::field(field, format!("field `{field}`: `{shown}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
@@ -112,14 +223,6 @@ fn display_name(name: String) -> Result<String, JsonFault> {
         return Err(JsonFault::field("name", "field `name` holds a control character"));
     }
     Ok(name)
-}
-
-fn queue_named(name: Option<&str>) -> Result<QueueName, JsonFault> {
-    let Some(name) = name else { return Ok(QueueName::default_queue()) };
-    if !QUEUES.contains(&name) {
-        return Err(JsonFault::field("queue", unknown_name("queue", name, QUEUES)));
-    }
-    named("queue", QueueName::new(name))
 }
 
 fn checked_priority(priority: i64) -> Result<i8, JsonFault> {

@@ -14,16 +14,16 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::error::ApiError;
+use super::intake::Intake;
 use super::params::{Params, number_within};
 use super::turns::RequestTurn;
-use super::view::{AttemptView, AttemptsView, JobFacts, JobPageView, JobView, Output, Problem, SubmitBody};
-use super::{ApiState, body, intake, json};
+use super::view::{AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, SubmitBody};
+use super::{ApiState, body, filter, intake, json};
 use crate::app::Host;
 use crate::domain::code;
-use crate::domain::id::{HandlerName, JobId, PluginName, Sequence, TenantId};
+use crate::domain::id::{JobId, Sequence, TenantId};
 use crate::domain::job::{Job, Payload, Run, Status};
-use crate::domain::query::{JobFilter, JobQuery, Page};
-use crate::domain::time::Timestamp;
+use crate::domain::query::{JobQuery, Page};
 use crate::jobs::{Command, NewJob, Order, Submitted};
 use crate::store::ReadError;
 
@@ -41,8 +41,6 @@ const PAGE_JOBS_MAX: u64 = 200;
 
 /// How many bounded queries one page may take when few jobs match.
 const QUERIES_PER_PAGE: usize = 16;
-
-const LIST_PARAMS: &[&str] = &["state", "plugin", "handler", "tag", "q", "from", "before", "limit", "cursor"];
 
 /// Takes a job.
 #[utoipa::path(
@@ -74,7 +72,7 @@ pub(super) async fn submit(
     let key = idempotency_key(&headers)?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
-    let new = intake::new_job(state.tenant(), asked)?;
+    let new = intake::new_job(&Intake::of(&state), asked)?;
     let Submitted { job, repeated } = take(&state, new, key).await?;
     let place = wait.and_then(|_| state.turns().wait());
     let job = match wait.filter(|_| place.is_some()) {
@@ -162,13 +160,7 @@ pub(super) async fn show(
     tag = "jobs",
     operation_id = "jobs_list",
     params(
-        ("state" = Option<String>, Query, description = "Words with commas between"),
-        ("plugin" = Option<String>, Query),
-        ("handler" = Option<String>, Query),
-        ("tag" = Option<String>, Query),
-        ("q" = Option<String>, Query, description = "Text in the name, plug-in, tags, id or error"),
-        ("from" = Option<String>, Query, description = "Submitted at this time or later, RFC 3339"),
-        ("before" = Option<String>, Query, description = "Submitted before this time, RFC 3339"),
+        FilterBody,
         ("limit" = Option<u64>, Query, description = "1 to 200, 50 when absent"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
     ),
@@ -178,43 +170,25 @@ pub(super) async fn show(
     )
 )]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<JobPageView>, ApiError> {
-    let query = list_query(state.tenant(), &Params::of(&uri, LIST_PARAMS)?)?;
+    let query = list_query(state.tenant(), &uri)?;
     let page = state.blocking(move |host| page_of(host, query)).await?;
     Ok(Json(page))
 }
 
-fn list_query(tenant: TenantId, params: &Params) -> Result<JobQuery, ApiError> {
-    let filter = JobFilter {
-        statuses: params.read("state", statuses)?.unwrap_or_default(),
-        plugin: params.read("plugin", PluginName::new)?,
-        handler: params.read("handler", HandlerName::new)?,
-        tag: params.text("tag").map(str::to_owned),
-        text: params.text("q").map(str::to_owned),
-        created_from: params.read("from", point_in_time)?,
-        created_before: params.read("before", point_in_time)?,
-        ..JobFilter::default()
-    };
+fn list_query(tenant: TenantId, uri: &Uri) -> Result<JobQuery, ApiError> {
+    let known: Vec<_> = filter::FIELDS.iter().chain(&["limit", "cursor"]).copied().collect();
+    let params = Params::of(uri, &known)?;
     let limit = params.read("limit", |text| number_within(text, 1, PAGE_JOBS_MAX))?.unwrap_or(PAGE_JOBS);
     let limit = usize::try_from(limit).unwrap_or(1);
-    Ok(JobQuery { tenant, filter, before: params.read("cursor", cursor)?, limit })
+    Ok(JobQuery { tenant, filter: filter::read(&params)?, before: params.read("cursor", cursor)?, limit })
 }
 
-fn statuses(text: &str) -> Result<Vec<Status>, String> {
-    let words = Status::ALL.map(Status::word);
-    let status = |word: &str| Status::from_word(word).ok_or_else(|| json::unknown_name("state", word, &words));
-    text.split(',').map(|word| status(word.trim())).collect()
-}
-
-fn point_in_time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("`{text}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
-}
-
-fn cursor(text: &str) -> Result<Sequence, String> {
+pub(super) fn cursor(text: &str) -> Result<Sequence, String> {
     let number = text.strip_prefix('c').and_then(|digits| u64::from_str_radix(digits, 36).ok());
     number.map(Sequence).ok_or_else(|| "it is not a cursor that a page named as `next`".to_owned())
 }
 
-fn cursor_text(sequence: Sequence) -> String {
+pub(super) fn cursor_text(sequence: Sequence) -> String {
     let mut digits = Vec::new();
     let mut rest = sequence.0;
     loop {
@@ -488,15 +462,23 @@ pub(super) async fn shown(state: &ApiState, job: Job) -> Result<JobView, ApiErro
         None | Some(Payload::Inline(_)) => true,
         Some(Payload::Blob { bytes, .. }) => *bytes > Output::BYTES_MAX,
     };
-    if is_at_hand {
+    if is_at_hand && !may_be_blocked(&job) {
         return Ok(show_in(state.host(), &job)?);
     }
     let job = Arc::new(job);
     state.blocking(move |host| show_in(host, &job)).await
 }
 
+/// Whether the store has to be asked what the job waits for.
+fn may_be_blocked(job: &Job) -> bool {
+    job.state.status == Status::Queued && job.submission.ties().is_ordered()
+}
+
 fn show_in(host: &Host, job: &Job) -> Result<JobView, ReadError> {
     let mut facts = facts(host, job);
+    if may_be_blocked(job) {
+        facts.blocked_by = host.jobs.blocked_by(job)?;
+    }
     if let Some(output) = job.state.output.as_ref().filter(|output| output.len() <= Output::BYTES_MAX) {
         facts.output = Output::of(&host.jobs.payload(output)?);
     }
@@ -516,5 +498,6 @@ pub(super) fn facts(host: &Host, job: &Job) -> JobFacts {
         max_attempts: host.registry.policy(tenant, plugin).retry.max_attempts,
         progress: host.jobs.progress(job),
         output: None,
+        blocked_by: Vec::new(),
     }
 }

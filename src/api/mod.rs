@@ -1,8 +1,10 @@
 //! The HTTP API: the router, and what every handler of it shares. One file per resource.
 
+mod batches;
 pub(crate) mod body;
 mod bulk;
 mod error;
+mod filter;
 mod guard;
 mod health;
 mod intake;
@@ -117,6 +119,8 @@ pub fn routes(state: &ApiState) -> Router {
     Router::new()
         .route("/v1/jobs", post(jobs::submit).get(jobs::list))
         .route("/v1/jobs/bulk", post(bulk::submit))
+        .route("/v1/batches", post(batches::submit))
+        .route("/v1/batches/{id}", get(batches::show))
         .route("/v1/jobs/purge", post(purge::purge))
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
         .route("/v1/jobs/{id}/attempts", get(jobs::attempts))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{bulk, health, jobs, pages, plugins, purge, service, stream};
+use super::{batches, bulk, health, jobs, pages, plugins, purge, service, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,6 +31,8 @@ use super::{bulk, health, jobs, pages, plugins, purge, service, stream};
         jobs::cancel,
         bulk::submit,
         purge::purge,
+        batches::submit,
+        batches::show,
         stream::of_job,
         stream::of_all,
         plugins::upload,

@@ -5,10 +5,15 @@ use axum::http::Uri;
 
 use super::error::ApiError;
 use super::json::unknown_name;
+use super::view::FilterBody;
 use crate::domain::code;
 
 /// The parameters of one request.
-pub(super) struct Params(Vec<(String, String)>);
+pub(super) struct Params {
+    /// What a parameter is called in messages.
+    what: &'static str,
+    pairs: Vec<(String, String)>,
+}
 
 impl Params {
     /// Reads the query of `uri`, in which only `known` names may stand, each once.
@@ -27,12 +32,17 @@ impl Params {
                 return Err(ApiError::field(name, format!("the query parameter `{name}` stands there twice")));
             }
         }
-        Ok(Self(pairs))
+        Ok(Self { what: "query parameter", pairs })
+    }
+
+    /// The filter of a document, to be read as if it stood in a query.
+    pub(super) fn of_filter(filter: &FilterBody) -> Self {
+        Self { what: "filter", pairs: filter.pairs() }
     }
 
     /// The text of a parameter; none when it is absent or empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(known, _)| known == name);
+        let found = self.pairs.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
@@ -44,7 +54,7 @@ impl Params {
     ) -> Result<Option<T>, ApiError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let value = parse(text);
-        value.map(Some).map_err(|error| ApiError::field(name, format!("query parameter `{name}`: {error}")))
+        value.map(Some).map_err(|error| ApiError::field(name, format!("{} `{name}`: {error}", self.what)))
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::domain::admission::AdmissionPolicy;
 use crate::domain::change::Change;
-use crate::domain::id::HostId;
+use crate::domain::id::{HostId, QueueName};
 use crate::domain::retention::Retention;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
@@ -183,6 +183,11 @@ impl Host {
     /// Removes finished jobs at once, oldest first. Blocks the calling thread.
     pub fn purge(&self, retention: Retention, dry_run: bool) -> Result<Swept, SweepError> {
         self.sweeper.sweep(&retention::asked(retention, self.clock.now()), dry_run)
+    }
+
+    /// The queues that a job may be submitted to, by name.
+    pub fn queue_names(&self) -> Vec<QueueName> {
+        self.window.queues()
     }
 
     /// How the store is doing.

@@ -1,5 +1,6 @@
 //! `backroom bench`: what this host does on this machine, measured through the same code as `serve`.
 
+mod backlog;
 mod http;
 mod latency;
 mod report;
@@ -19,6 +20,7 @@ use crate::embedded::{Opened, open};
 use crate::jobs::NewJob;
 use crate::registry::Upload;
 
+pub use backlog::{BacklogReport, run_backlog};
 pub use http::run_over_http;
 pub use report::{Latencies, Report};
 pub use rescue::be_the_victim;

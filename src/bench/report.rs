@@ -101,9 +101,27 @@ pub(super) fn peak_rss_mb() -> f64 {
     peak_rss_in(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
 }
 
+/// The memory that this process holds now; 0 where the kernel does not say.
+pub(super) fn rss_mb() -> f64 {
+    mebibytes_in(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), "VmRSS:")
+}
+
+/// The time on all cores that this process has used, in seconds; 0 where the kernel does not say.
+pub(super) fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program, in parentheses, may hold blanks.
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = behind_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    ticks.sum::<f64>() / rustix::param::clock_ticks_per_second() as f64
+}
+
 /// The peak in the text of a process's `status` file.
 pub(super) fn peak_rss_in(status: &str) -> f64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    mebibytes_in(status, "VmHWM:")
+}
+
+fn mebibytes_in(status: &str, name: &str) -> f64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<f64>().ok());
     (kib.unwrap_or(0.0) / 1024.0 * 10.0).round() / 10.0
 }

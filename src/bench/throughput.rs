@@ -46,7 +46,7 @@ async fn submit_share(host: &Host, plugin: &PluginName, plan: &Plan, jobs: usize
     Ok(())
 }
 
-fn counts(host: &Host) -> Result<Counts> {
+pub(super) fn counts(host: &Host) -> Result<Counts> {
     let by_plugin = host.jobs.counts(TenantId::DEFAULT)?;
     Ok(by_plugin.iter().fold(Counts::default(), |sum, (_, counts)| sum.plus(counts)))
 }

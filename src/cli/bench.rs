@@ -31,6 +31,9 @@ pub(crate) struct BenchArgs {
     /// Drive a host in another process through its HTTP API.
     #[arg(long)]
     http: bool,
+    /// Measure what a backlog of so many ready jobs costs.
+    #[arg(long, value_name = "JOBS", conflicts_with = "http")]
+    backlog: Option<usize>,
     /// Work in this folder until somebody kills the process; what the rescue measurement starts.
     #[arg(long, hide = true)]
     victim: Option<PathBuf>,
@@ -48,6 +51,14 @@ pub(crate) fn run(args: &BenchArgs, terminal: Terminal) -> Result<Exit> {
     }
     let (folder, _removed_at_the_end) = args.folder()?;
     let plan = args.plan(folder)?;
+    if let Some(backlog) = args.backlog {
+        let report = runtime.block_on(bench::run_backlog(&plan, &settings, backlog))?;
+        match terminal.is_json() {
+            true => terminal.json(&serde_json::to_string(&report)?)?,
+            false => terminal.line(report.to_string().trim_end())?,
+        }
+        return Ok(Exit::Done);
+    }
     let report: Report = match args.http {
         true => bench::run_over_http(&plan, &settings)?,
         false => runtime.block_on(bench::run_embedded(&plan, &settings))?,

@@ -9,7 +9,7 @@ use super::follow::{self, Telling};
 use super::input;
 use super::terminal::{Field, Terminal};
 use super::{bulk, job_view};
-use crate::api::view::{JobView, SubmitBody};
+use crate::api::view::{FollowUpBody, JobView, SubmitBody};
 
 /// How long the host waits for the end of a job before it answers, where we wait.
 const FIRST_WAIT: Duration = Duration::from_secs(20);
@@ -93,9 +93,45 @@ pub(crate) struct SubmitArgs {
     /// A name that people see
     #[arg(long)]
     name: Option<String>,
-    /// The queue: default, bulk or maintenance
+    /// The queue, one of those that `backroom queue list` shows
     #[arg(long, value_name = "NAME")]
     queue: Option<String>,
+    /// The version to run; the active one unless given
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
+    /// Run after all earlier jobs with the same key
+    #[arg(long, value_name = "KEY")]
+    ordering_key: Option<String>,
+    /// Run after this job has ended; may be given several times
+    #[arg(long, value_name = "ID")]
+    after: Vec<String>,
+    /// When a job that it waits for has not succeeded: continue, block or cancel
+    #[arg(long, value_name = "ANSWER")]
+    on_predecessor_failure: Option<String>,
+    /// While a job with this key is unfinished, return that one
+    #[arg(long, value_name = "KEY")]
+    dedup_key: Option<String>,
+    /// The record that it is about
+    #[arg(long, value_name = "ENTITY/ID")]
+    regarding: Option<String>,
+    /// The job on whose behalf it is submitted
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
+    /// The batch that it belongs to
+    #[arg(long, value_name = "ID")]
+    batch: Option<String>,
+    /// A shorter time limit of each run than the plug-in's, such as 5s
+    #[arg(long, value_name = "DURATION")]
+    deadline: Option<String>,
+    /// Remove it as soon as it has succeeded
+    #[arg(long)]
+    auto_delete: bool,
+    /// Submit a job of this plug-in when it ends
+    #[arg(long, value_name = "PLUGIN[/HANDLER]")]
+    on_complete: Option<String>,
+    /// The queue of the job that follows
+    #[arg(long, value_name = "NAME", requires = "on_complete")]
+    on_complete_queue: Option<String>,
     /// Greater runs first; -100 to 100
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     priority: Option<i64>,
@@ -128,7 +164,9 @@ pub(crate) struct SubmitArgs {
     follow: bool,
     /// Submit the jobs of a file, one JSON object on each line
     #[arg(long, value_name = "FILE.ndjson", conflicts_with_all = ["plugin", "input", "text", "handler", "name", "queue",
-        "priority", "at", "expires", "tags", "max_attempts", "idempotency_key", "args", "env", "wait", "follow"])]
+        "priority", "at", "expires", "tags", "max_attempts", "idempotency_key", "args", "env", "wait", "follow", "version",
+        "ordering_key", "after", "on_predecessor_failure", "dedup_key", "regarding", "parent", "batch", "deadline",
+        "auto_delete", "on_complete"])]
     bulk: Option<PathBuf>,
     /// With --bulk, begin at this line, after a submit that broke off
     #[arg(long, value_name = "NUMBER", requires = "bulk", default_value_t = 1)]
@@ -162,6 +200,33 @@ pub(crate) struct ListArgs {
     /// Only jobs with this tag
     #[arg(long, value_name = "WORD")]
     tag: Option<String>,
+    /// Only jobs in this queue
+    #[arg(long, value_name = "NAME")]
+    queue: Option<String>,
+    /// Only jobs that wait for these reasons, such as error or scheduled,postponed
+    #[arg(long, value_name = "REASONS")]
+    wait_reason: Option<String>,
+    /// Only jobs with this ordering key
+    #[arg(long, value_name = "KEY")]
+    ordering_key: Option<String>,
+    /// Only jobs about this record
+    #[arg(long, value_name = "ENTITY/ID")]
+    regarding: Option<String>,
+    /// Only jobs of this batch
+    #[arg(long, value_name = "ID")]
+    batch: Option<String>,
+    /// Only jobs that this schedule made
+    #[arg(long, value_name = "NAME")]
+    schedule: Option<String>,
+    /// Only jobs that follow from this job, directly or not
+    #[arg(long, value_name = "ID")]
+    chain: Option<String>,
+    /// Only jobs that run this job again
+    #[arg(long, value_name = "ID")]
+    retry_of: Option<String>,
+    /// Only jobs that failed in this way, as `backroom job failures` shows it
+    #[arg(long, value_name = "FINGERPRINT")]
+    fingerprint: Option<String>,
     /// Only jobs whose name or error holds this text
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
@@ -250,6 +315,17 @@ fn body(args: &SubmitArgs) -> anyhow::Result<SubmitBody> {
         queue: args.queue.clone(),
         tags: args.tags.clone(),
         max_attempts: args.max_attempts,
+        version: args.version.clone(),
+        ordering_key: args.ordering_key.clone(),
+        after: args.after.clone(),
+        on_predecessor_failure: args.on_predecessor_failure.clone(),
+        dedup_key: args.dedup_key.clone(),
+        regarding: args.regarding.clone(),
+        parent: args.parent.clone(),
+        batch: args.batch.clone(),
+        deadline: args.deadline.clone(),
+        auto_delete: args.auto_delete,
+        on_complete: follow_up(args),
         ..SubmitBody::default()
     };
     for variable in &args.env {
@@ -263,6 +339,15 @@ fn body(args: &SubmitArgs) -> anyhow::Result<SubmitBody> {
     }
     job.input_text = args.text.clone().or(job.input_text);
     Ok(job)
+}
+
+fn follow_up(args: &SubmitArgs) -> Option<FollowUpBody> {
+    let text = args.on_complete.as_ref()?;
+    let (plugin, handler) = match text.split_once('/') {
+        Some((plugin, handler)) => (plugin.to_owned(), Some(handler.to_owned())),
+        None => (text.clone(), None),
+    };
+    Some(FollowUpBody { plugin, handler, queue: args.on_complete_queue.clone() })
 }
 
 /// Tells of a job that was taken: for a script the id alone, for a person also what to do next.
@@ -283,6 +368,15 @@ fn list(client: &Client, args: &ListArgs, terminal: Terminal) -> anyhow::Result<
         ("plugin", &args.plugin),
         ("handler", &args.handler),
         ("tag", &args.tag),
+        ("queue", &args.queue),
+        ("wait_reason", &args.wait_reason),
+        ("ordering_key", &args.ordering_key),
+        ("regarding", &args.regarding),
+        ("batch", &args.batch),
+        ("schedule", &args.schedule),
+        ("chain", &args.chain),
+        ("retry_of", &args.retry_of),
+        ("fingerprint", &args.fingerprint),
         ("q", &args.search),
         ("from", &args.from),
         ("before", &args.before),

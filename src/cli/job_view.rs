@@ -1,10 +1,14 @@
 //! How jobs look on a terminal.
 
+use std::time::Duration;
+
 use super::client::Answer;
 use super::failure::Exit;
 use super::terminal::{Field, Terminal};
-use crate::api::view::{AttemptView, AttemptsView, ErrorView, JobView, OutputEncoding, ProgressView, UsageView};
-use crate::config::units::show_size;
+use crate::api::view::{
+    AttemptView, AttemptsView, ErrorView, FollowUpBody, JobView, OutputEncoding, ProgressView, UsageView,
+};
+use crate::config::units::{show_duration, show_size};
 
 /// The headings of a list of jobs.
 pub(crate) const HEADINGS: &[&str] = &["ID", "STATE", "JOB", "ATTEMPT", "CREATED", "TOOK", "NOTE"];
@@ -59,12 +63,30 @@ pub(crate) fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<
         ("completed", view.completed_on.clone()),
         ("progress", view.progress.as_ref().map(show_progress)),
         ("used", (view.runs > 0).then(|| show_usage(&view.usage))),
+        ("deadline", view.deadline_ms.map(|millis| show_duration(Duration::from_millis(millis)))),
+        ("blocked by", (!view.blocked_by.is_empty()).then(|| view.blocked_by.join(", "))),
+        ("after", (!view.after.is_empty()).then(|| view.after.join(", "))),
+        ("ordering key", view.ordering_key.clone()),
+        ("dedup key", view.dedup_key.clone()),
+        ("regarding", view.regarding.clone()),
+        ("batch", view.batch.clone()),
+        ("schedule", view.schedule.as_ref().map(|made| format!("{}, for {}", made.name, made.scheduled_for))),
+        ("retry of", view.retry_of.clone()),
+        ("then", view.on_complete.as_ref().map(show_follow_up)),
+        ("removed", view.auto_delete.then(|| "as soon as it has succeeded".to_owned())),
         ("tags", (!view.tags.is_empty()).then(|| view.tags.join(", "))),
         ("input", Some(show_size(view.input_bytes))),
         ("output", view.output_bytes.map(|bytes| show_output(view, bytes))),
         ("error", view.error.as_ref().map(show_error)),
     ])?;
     Ok(())
+}
+
+fn show_follow_up(follow_up: &FollowUpBody) -> String {
+    let FollowUpBody { plugin, handler, queue } = follow_up;
+    let handler = handler.as_ref().map(|handler| format!("/{handler}")).unwrap_or_default();
+    let queue = queue.as_ref().map(|queue| format!(" in queue {queue}")).unwrap_or_default();
+    format!("{plugin}{handler}{queue}")
 }
 
 fn runs(count: u32) -> String {

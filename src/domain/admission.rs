@@ -128,7 +128,21 @@ impl Admission {
         Self { policy, ..Self::default() }
     }
 
-    /// The queues that the operator has named, with their shares.
+    /// The queues that a job may be submitted to: those that the operator has named, and the default one. By name.
+    pub fn queues(&self) -> Vec<QueueName> {
+        let mut names: Vec<_> = self.policy.queues.keys().cloned().collect();
+        names.push(QueueName::default_queue());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// How the operator has set a queue; none when he has not.
+    pub fn queue_policy(&self, queue: &QueueName) -> Option<&QueuePolicy> {
+        self.policy.queues.get(queue)
+    }
+
+    /// The share of a queue.
     pub fn weight(&self, queue: &QueueName) -> u32 {
         self.policy.queues.get(queue).map_or(1, |queue| queue.weight)
     }

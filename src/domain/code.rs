@@ -195,6 +195,9 @@ catalogue! {
     LOOP_BY_RECORD = "BR0319", "the handler ran too often for one record",
         "So many runs of one handler for one record within an hour look like a loop (0x80044182).",
         "Break the loop: what the handler does must not cause the handler to run again.";
+    BATCH_FAILED = "BR0320", "more jobs of the batch failed than it allows",
+        "A batch ends by how its jobs did: it fails when more of them have not succeeded than `allowed_failures`.",
+        "See `backroom job list --batch ID --state failed,canceled`; retry those, or allow more failures.";
     // Store.
     STORE_IN_USE = "BR0401", "the data directory is in use by another host",
         "Two hosts on one embedded store would destroy it, so the second one does not start.",

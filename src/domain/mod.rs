@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod audit;
+pub mod batch;
 pub mod breaker;
 pub mod change;
 pub mod code;

@@ -1,5 +1,6 @@
 //! What callers do with jobs: submit, look, wait, cancel, delete. Decisions come from the domain, this reads and commits.
 
+mod batch;
 mod steer;
 mod submit;
 mod watch;
@@ -11,12 +12,13 @@ use bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::domain::id::{JobId, JobKey, PluginName, TenantId};
-use crate::domain::job::{Job, Payload, Progress, Run, Status};
+use crate::domain::job::{Job, JobType, Payload, Progress, Run, Status};
 use crate::domain::query::{Counts, JobQuery, Page};
 use crate::registry::Registry;
 use crate::store::{ReadError, Store, payload_bytes};
 use crate::worker::{Advance, Identities, Running};
 
+pub use batch::NewBatch;
 pub use steer::{Command, Order, SteerError};
 pub use submit::{BulkError, NewJob, SubmitError, Submitted};
 pub use watch::{JobChange, Watch, Watchers};
@@ -63,6 +65,14 @@ impl Jobs {
         self.store.runs(job.submission.key())
     }
 
+    /// The unfinished jobs that a job waits for by its ordering key or because it names them.
+    pub fn blocked_by(&self, job: &Job) -> Result<Vec<JobId>, ReadError> {
+        let unfinished = self.store.predecessors(job.submission.key())?.unfinished;
+        let found = unfinished.into_iter().map(|key| self.store.job(key));
+        // One that has been deleted in between is waited for no more.
+        found.filter_map(|job| Some(job.transpose()?.map(|job| job.submission.id))).collect()
+    }
+
     /// A page of jobs, newest first.
     pub fn list(&self, query: &JobQuery) -> Result<Page, ReadError> {
         self.store.jobs(query)
@@ -80,6 +90,9 @@ impl Jobs {
 
     /// How far a job has come: what it says while it runs, or what it said last.
     pub fn progress(&self, job: &Job) -> Option<Progress> {
+        if job.submission.job_type == JobType::BATCH && !job.state.status.is_final() {
+            return self.batch_summary(job).ok().map(|summary| summary.progress());
+        }
         self.running.progress(job.submission.key()).or_else(|| job.state.progress.clone())
     }
 

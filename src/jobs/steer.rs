@@ -7,7 +7,7 @@ use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::transition::{self, Next, Refused};
-use crate::domain::job::{Event, Job};
+use crate::domain::job::{Event, Job, JobType};
 use crate::domain::time::Timestamp;
 use crate::store::{CommitError, ReadError};
 
@@ -90,9 +90,17 @@ impl Command {
 }
 
 impl Jobs {
-    /// Carries out a command, with a row that says who gave it and why. Returns the job as it is then; of a deleted one, as
+    /// Carries out a command, with a row that says who gave it and why. Canceling a batch cancels its members, too. Returns the job as it is then; of a deleted one, as
     /// it was.
     pub async fn steer(&self, tenant: TenantId, id: JobId, command: &Command) -> Result<Job, SteerError> {
+        let job = self.steer_one(tenant, id, command).await?;
+        if job.submission.job_type == JobType::BATCH && command.order == Order::Cancel {
+            self.cancel_members(&job, &command.by).await?;
+        }
+        Ok(job)
+    }
+
+    pub(super) async fn steer_one(&self, tenant: TenantId, id: JobId, command: &Command) -> Result<Job, SteerError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
             let present = self.get(tenant, id)?.ok_or(SteerError::Unknown(id))?;

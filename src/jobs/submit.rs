@@ -162,6 +162,9 @@ pub enum SubmitError {
     Read(#[from] ReadError),
 }
 
+/// Submits on their way into a commit, and the identities of their jobs.
+type NewJobs = (Vec<Change>, Vec<JobId>);
+
 /// Why a bulk submit was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("job {index} of the bulk submit: {error}")]
@@ -205,7 +208,18 @@ impl Jobs {
 
     /// Takes all jobs or none, in one commit.
     pub async fn submit_bulk(&self, news: Vec<NewJob>) -> Result<Vec<JobId>, BulkError> {
-        let now = self.clock.now();
+        let (changes, ids) = self.new_jobs(news, None, self.clock.now())?;
+        let committed = self.store.commit(changes).await;
+        committed.map_err(|error| BulkError { index: 0, error: error.into() })?;
+        Ok(ids)
+    }
+
+    /// The jobs of a batch that is submitted in the same commit.
+    pub(super) fn members(&self, news: Vec<NewJob>, batch: JobId, now: Timestamp) -> Result<NewJobs, BulkError> {
+        self.new_jobs(news, Some(batch), now)
+    }
+
+    fn new_jobs(&self, news: Vec<NewJob>, batch: Option<JobId>, now: Timestamp) -> Result<NewJobs, BulkError> {
         let first = self.identities.reserve(news.len() as u64);
         let mut ids = Vec::with_capacity(news.len());
         let mut keys = HashMap::new();
@@ -221,13 +235,14 @@ impl Jobs {
                 }
                 keys.insert(key, id);
             }
-            let change = self.submission(new, id, now).and_then(|submission| self.taken(submission, now));
-            changes.push(change.map_err(failed)?);
+            let mut submission = self.submission(new, id, now).map_err(failed)?;
+            if batch.is_some() {
+                submission.ties = Some(Arc::new(Ties { batch, ..submission.ties().clone() }));
+            }
+            changes.push(self.taken(submission, now).map_err(failed)?);
             ids.push(id);
         }
-        let committed = self.store.commit(changes).await;
-        committed.map_err(|error| BulkError { index: 0, error: error.into() })?;
-        Ok(ids)
+        Ok((changes, ids))
     }
 
     async fn submit_new(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<Job, SubmitError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Registry, Resolution, Unfit};
+use crate::domain::batch;
 use crate::domain::change::Change;
 use crate::domain::id::{PluginName, TenantId, VersionName};
 use crate::domain::job::transition::{self, Next};
@@ -119,6 +120,9 @@ pub enum Removal {
 impl Registry {
     /// Takes a component. It becomes the active version unless it asks for what is not granted.
     pub async fn upload(&self, upload: Upload) -> Result<Uploaded, InstallError> {
+        if upload.name.as_str() == batch::PLUGIN {
+            return Err(Unfit::UnknownPlugin { name: upload.name, nearest: None }.into());
+        }
         let admitted = self.sandbox.admit(upload.bytes).await?;
         let _turn = self.changing.lock().await;
         let stored = self.get(upload.tenant, &upload.name).ok();

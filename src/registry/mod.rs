@@ -8,10 +8,12 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::clock::Clock;
+use crate::domain::batch;
 use crate::domain::change::Change;
-use crate::domain::id::{HandlerName, PluginName, TenantId, VersionName};
+use crate::domain::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
-use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
+use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Policy, Shape, Wishes};
+use crate::domain::time::Timestamp;
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::{ReadError, Store};
 
@@ -116,6 +118,8 @@ pub struct Registry {
     sandbox: Arc<dyn Sandbox>,
     clock: Arc<dyn Clock>,
     policies: Policies,
+    /// What ends batches.
+    batch: Arc<Runnable>,
     entries: RwLock<HashMap<(TenantId, PluginName), Entry>>,
     changing: tokio::sync::Mutex<()>,
 }
@@ -134,6 +138,7 @@ impl Registry {
             sandbox,
             clock,
             policies,
+            batch: Arc::new(batch_runnable()),
             entries: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
@@ -201,6 +206,9 @@ impl Registry {
 
     /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one.
     pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
+        if name.as_str() == batch::PLUGIN {
+            return Resolution::Run(Arc::clone(&self.batch));
+        }
         let entries = self.entries.read();
         let Some(entry) = entries.get(&(tenant, name.clone())) else { return Resolution::Missing };
         if entry.plugin.disabled {
@@ -277,6 +285,26 @@ impl Registry {
         let entries = self.entries.read();
         let names = entries.keys().filter(|(owner, _)| *owner == tenant).map(|(_, name)| name.as_str());
         nearest_name(name.as_str(), names).map(str::to_owned)
+    }
+}
+
+/// What a job of a batch runs: nothing of anybody's, so it is allowed nothing.
+fn batch_runnable() -> Runnable {
+    let inspection = Inspection {
+        shape: Shape::Handler,
+        imports: Vec::new(),
+        exports: Vec::new(),
+        digest: Digest([0; 32]),
+        bytes: 0,
+    };
+    let version = VersionName::new(env!("CARGO_PKG_VERSION")).expect("a release has a version");
+    let uploaded_on = Timestamp::default();
+    Runnable {
+        version: Arc::new(PluginVersion { version, inspection, wishes: Wishes::default(), uploaded_on }),
+        policy: Arc::default(),
+        limits: Arc::default(),
+        grants: Arc::default(),
+        config: Arc::default(),
     }
 }
 

@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::batch::Summary;
 use crate::domain::id::{HostId, ScheduleName, TenantId};
 use crate::domain::job::transition;
-use crate::domain::job::{Event, Job};
+use crate::domain::job::{Event, Job, JobType, Status, WaitReason};
+use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
 use crate::store::{CommitError, Pending, ReadError, Store};
@@ -94,7 +96,8 @@ impl Scheduler {
         let locked = self.store.locked()?;
         let orphans = locked.into_iter().filter(|job| job.state.lease.is_none_or(|lease| lease.host != self.host));
         let rescued = self.advance_all(orphans, &Event::LeaseLost, now);
-        self.refill()?;
+        self.end_waits(now)?;
+        self.refill(now)?;
         Ok(rescued.changed)
     }
 
@@ -108,7 +111,7 @@ impl Scheduler {
         let fired = self.fire(now)?;
         advanced.add(Advanced { changed: fired.schedules, failed: fired.failed });
         advanced.add(self.rescue(now)?);
-        self.refill()?;
+        self.refill(now)?;
         let pressed = self.running.press(now, CANCEL_GRACE);
         let next = match self.next_wake(now, pressed)? {
             _ if advanced.failed > 0 => now.after(AFTER_ERROR),
@@ -180,7 +183,7 @@ impl Scheduler {
         }
     }
 
-    fn refill(&self) -> Result<(), ReadError> {
+    fn refill(&self, now: Timestamp) -> Result<(), ReadError> {
         if self.window.wants_lanes() {
             self.window.note_lanes(self.store.lanes()?);
         }
@@ -189,13 +192,44 @@ impl Scheduler {
             self.window.refill(&lane, ready, room);
         }
         for key in self.window.take_unloaded() {
-            if let Some(job) = self.store.job(key)?
-                && self.waits_for_nobody(&job)?
-            {
+            let Some(job) = self.store.job(key)? else { continue };
+            if is_waiting_batch(&job) {
+                self.end_wait(&job, now)?;
+            } else if self.waits_for_nobody(&job)? {
                 self.window.offer(job);
             }
         }
         Ok(())
+    }
+
+    /// Sets a batch going whose members all have ended (T36).
+    fn end_wait(&self, batch: &Job, now: Timestamp) -> Result<(), ReadError> {
+        let counts = self.store.batch(batch.submission.tenant, batch.submission.id)?;
+        if Summary::of(&counts).is_done() {
+            // Nobody waits for it: the feed tells of it, and a conflict means that somebody else steered the batch.
+            drop(self.decide(batch, &Event::ChildrenDone, now));
+        }
+        Ok(())
+    }
+
+    /// Batches whose last member ended right before an earlier host did.
+    fn end_waits(&self, now: Timestamp) -> Result<(), ReadError> {
+        let filter = JobFilter {
+            statuses: vec![Status::Waiting],
+            wait_reasons: vec![WaitReason::Children],
+            ..JobFilter::default()
+        };
+        let mut query = JobQuery { tenant: TenantId::DEFAULT, filter, before: None, limit: DUE_BATCH };
+        loop {
+            let page = self.store.jobs(&query)?;
+            for batch in page.jobs.iter().filter(|job| is_waiting_batch(job)) {
+                self.end_wait(batch, now)?;
+            }
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Whether no other job has to end first. One that does is offered again when the store says that it is released.
@@ -203,4 +237,8 @@ impl Scheduler {
         let is_ordered = job.submission.ties().is_ordered();
         Ok(!is_ordered || self.store.predecessors(job.submission.key())?.unfinished.is_empty())
     }
+}
+
+fn is_waiting_batch(job: &Job) -> bool {
+    job.submission.job_type == JobType::BATCH && job.state.wait_reason == Some(WaitReason::Children)
 }

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use super::port::{AttemptPort, Written};
 use super::{Claimed, Worker};
 use crate::domain::admission::Verdict;
+use crate::domain::batch::{Summary, Terms};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::job::transition;
-use crate::domain::job::{Event, Job, Outcome, Payload, RunReport, Status};
+use crate::domain::job::{Event, Job, JobType, Outcome, Payload, RunReport, Status};
 use crate::domain::limits::Limits;
 use crate::domain::time::Timestamp;
 use crate::sandbox::{Signal, Slice, SliceEnd, SliceReport};
@@ -96,7 +97,18 @@ impl Worker {
         Err(CommitError::Conflict { index: 0 })
     }
 
+    /// How a batch ends whose members all have.
+    fn batch_end(&self, job: &Job) -> Result<Event, Fault> {
+        let Job { submission, state: _ } = job;
+        let summary = Summary::of(&self.store.batch(submission.tenant, submission.id)?);
+        let outcome = summary.outcome(Terms::of(&submission.input).allowed_failures);
+        Ok(Event::Returned(outcome, RunReport { progress: Some(summary.progress()), ..RunReport::default() }))
+    }
+
     async fn slice(&self, claimed: &Claimed) -> Result<Event, Fault> {
+        if claimed.job.submission.job_type == JobType::BATCH {
+            return self.batch_end(&claimed.job);
+        }
         let input = self.read(&claimed.job.submission.input).await?;
         self.registry.prepare(&claimed.runnable.version).await?;
         let limits = limits_of(claimed);

@@ -266,6 +266,11 @@ impl Window {
         jobs.map(|job| job.submission.created_on).min()
     }
 
+    /// The queues that a job may be submitted to, by name.
+    pub fn queues(&self) -> Vec<QueueName> {
+        self.inner.lock().admission.queues()
+    }
+
     /// Why nothing of a lane starts now; none when it may.
     pub fn hold(&self, lane: &Lane) -> Option<Hold> {
         self.inner.lock().admission.hold(lane, self.clock.now())

@@ -1,5 +1,6 @@
 //! A host with a scripted sandbox behind a real listener, and a client for it.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -7,9 +8,11 @@ use std::time::Duration;
 
 use backroom::api::{self, ApiState, Guard};
 use backroom::app::{Host, Parts};
-use backroom::clock::{Clock, SimulatedClock};
+use backroom::clock::{Clock, SimulatedClock, SystemClock};
+use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::host_call::HostCall;
+use backroom::domain::id::QueueName;
 use backroom::domain::job::Progress;
 use backroom::domain::time::Timestamp;
 use backroom::registry::Policies;
@@ -22,6 +25,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::stream::Events;
+
 /// No request of a test takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -32,6 +37,8 @@ const HANDLERS: &str = r#"["handle", "fail", "hold", "bytes", "chatty"]"#;
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) gate: Gate,
+    /// The store behind the host, for what no request can bring about.
+    pub(crate) store: Arc<MemoryStore>,
     state: ApiState,
     runtime: Option<Runtime>,
     guests: Option<Runtime>,
@@ -43,6 +50,18 @@ pub(crate) struct Setup {
     pub(crate) token: Option<&'static str>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) policies: Policies,
+    pub(crate) admission: Option<AdmissionPolicy>,
+    /// Attempts at a time; 4 when absent.
+    pub(crate) slots: Option<usize>,
+    /// Whether time passes.
+    pub(crate) live: bool,
+}
+
+/// The queues that exist from the start, and one that an operator has added.
+pub(crate) fn queues() -> BTreeMap<QueueName, QueuePolicy> {
+    let policy = |weight| QueuePolicy { weight, limits: StartLimits::default() };
+    let queue = |(name, weight)| (QueueName::new(name).expect("a name"), policy(weight));
+    [("default", 8), ("bulk", 3), ("maintenance", 1), ("mail", 2)].map(queue).into()
 }
 
 impl Server {
@@ -53,7 +72,12 @@ impl Server {
 
     /// A server with the plug-in `echo`.
     pub(crate) fn start() -> Self {
-        let server = Self::bare();
+        Self::start_with(Setup::default())
+    }
+
+    /// Such a server with the plug-in `echo`.
+    pub(crate) fn start_with(setup: Setup) -> Self {
+        let server = Self::with(setup);
         let answer = server.upload("echo", "1.0.0", &wasm(1), &manifest("echo", "1.0.0", ""));
         assert_eq!(answer.status, 201, "{}", answer.text());
         server
@@ -65,16 +89,22 @@ impl Server {
         };
         let (runtime, guests) = (build(2), build(1));
         let start: Timestamp = "2030-01-01T08:00:00Z".parse().expect("a time");
-        let clock = SimulatedClock::at(start);
-        let shared_clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        let shared_clock: Arc<dyn Clock> = match setup.live {
+            true => Arc::new(SystemClock),
+            false => Arc::new(SimulatedClock::at(start)),
+        };
+        let admission =
+            setup.admission.unwrap_or_else(|| AdmissionPolicy { queues: queues(), ..AdmissionPolicy::default() });
+        let store = Arc::new(MemoryStore::new());
         let gate = Gate::default();
         let held = gate.clone();
         let parts = Parts {
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::<MemoryStore>::clone(&store),
             sandbox: Arc::new(ScriptedSandbox::new(Arc::clone(&shared_clock), move |slice| script(slice, &held))),
             clock: shared_clock,
             policies: setup.policies,
-            pool: PoolSettings::new(4),
+            admission,
+            pool: PoolSettings::new(setup.slots.unwrap_or(4)),
             guests: guests.handle().clone(),
             salt: 7,
         };
@@ -90,7 +120,7 @@ impl Server {
             tokio::spawn(api::serve(listener, state.clone(), router, std::future::pending()));
             state
         });
-        Self { address, gate, state, runtime: Some(runtime), guests: Some(guests) }
+        Self { address, gate, store, state, runtime: Some(runtime), guests: Some(guests) }
     }
 
     /// Ends every stream, as a host does that goes down.
@@ -116,6 +146,27 @@ impl Server {
         let path = format!("/v1/plugins/{name}/versions/{version}");
         let headers: &[(&str, &str)] = if manifest.is_empty() { &[] } else { &[("Backroom-Manifest", &encoded)] };
         self.send("PUT", &path, headers, component)
+    }
+
+    /// Submits a job and returns its id.
+    pub(crate) fn submit(&self, body: &str) -> String {
+        let answer = self.post("/v1/jobs", body);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// The job as it is now.
+    pub(crate) fn job(&self, id: &str) -> Value {
+        let answer = self.get(&format!("/v1/jobs/{id}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Waits until the job is in a state, and returns it.
+    pub(crate) fn until(&self, id: &str, state: &str) -> Value {
+        let mut changes = Events::open(self, &format!("/v1/jobs/{id}/changes"));
+        changes.until(state);
+        self.job(id)
     }
 
     /// Submits a job, waits for its end, and returns its id.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use backroom::api::{self, ApiState, Guard};
 use backroom::app::{Host, Parts};
 use backroom::clock::Clock;
+use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::host_call::HostCall;
 use backroom::domain::id::{PluginName, TenantId, VersionName};
@@ -71,6 +72,7 @@ impl Site {
             sandbox: Arc::new(sandbox),
             clock,
             policies: patient_policies(),
+            admission: AdmissionPolicy::default(),
             pool: PoolSettings::new(4),
             guests: tokio::runtime::Handle::current(),
             salt: 7,

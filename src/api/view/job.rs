@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{time, time_of};
+use super::{FollowUpBody, time, time_of};
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::id::Digest;
-use crate::domain::job::{Job, JobState, JobType, Lease, Payload, Progress, Run, RunEnd, Submission, WaitReason};
+use crate::domain::id::{Digest, JobId};
+use crate::domain::job::{
+    FollowUp, Job, JobState, JobType, Lease, Occurrence, Payload, Progress, Run, RunEnd, Submission, Ties, WaitReason,
+};
 use crate::domain::limits::Usage;
 
 /// A job.
@@ -64,7 +66,7 @@ pub struct JobView {
     pub completed_on: Option<String>,
     /// When a cancel was asked for.
     pub cancel_requested_on: Option<String>,
-    /// The host that runs it or ran it last.
+    /// The host that runs it; none while it is not running. Its attempts name theirs.
     pub host_id: Option<String>,
     /// Ties the jobs of one causal chain: the identity of its first job.
     pub correlation_id: String,
@@ -91,8 +93,44 @@ pub struct JobView {
     pub error: Option<ErrorView>,
     /// Free words to find it by.
     pub tags: Vec<String>,
+    /// The version of the plug-in that the caller asked for; none when it is the active one.
+    pub version: Option<String>,
+    /// Jobs of the same key run one after another.
+    pub ordering_key: Option<String>,
+    /// The jobs that must have ended before it starts.
+    pub after: Vec<String>,
+    /// What it does when one that it waits for has not succeeded: `continue`, `block` or `cancel`.
+    pub on_predecessor_failure: String,
+    /// At most one unfinished job has this key.
+    pub dedup_key: Option<String>,
+    /// The record that it is about.
+    pub regarding: Option<String>,
+    /// The batch that it belongs to.
+    pub batch: Option<String>,
+    /// The schedule that made it.
+    pub schedule: Option<OccurrenceView>,
+    /// The finished job that it runs again.
+    pub retry_of: Option<String>,
+    /// A shorter wall-clock limit of each run than the plug-in's, in milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// Whether it is removed as soon as it has succeeded.
+    pub auto_delete: bool,
+    /// What follows its end.
+    pub on_complete: Option<FollowUpBody>,
+    /// The unfinished jobs that a queued one waits for, where one job is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked_by: Vec<String>,
     /// Counts the changes of this job.
     pub revision: u32,
+}
+
+/// The time of a schedule that made a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OccurrenceView {
+    /// The schedule.
+    pub name: String,
+    /// The time that its rule names.
+    pub scheduled_for: String,
 }
 
 /// The kind of work.
@@ -221,6 +259,8 @@ pub(crate) struct JobFacts {
     pub(crate) progress: Option<Progress>,
     /// The output, where it is shown.
     pub(crate) output: Option<Output>,
+    /// The unfinished jobs that it waits for, where they are shown.
+    pub(crate) blocked_by: Vec<JobId>,
 }
 
 /// An output in the form in which it is shown.
@@ -259,7 +299,7 @@ impl JobView {
             job_type,
             name: _,
             plugin,
-            version: _,
+            version: asked_version,
             handler,
             input,
             args: _,
@@ -274,10 +314,21 @@ impl JobView {
             depth,
             tags,
             max_attempts,
-            deadline: _,
-            auto_delete: _,
+            deadline,
+            auto_delete,
             ties: _,
         } = &**submission;
+        let Ties {
+            ordering_key,
+            after,
+            on_predecessor_failure,
+            dedup_key,
+            regarding,
+            batch,
+            occurrence,
+            retry_of,
+            on_complete,
+        } = submission.ties();
         let JobState {
             status,
             wait_reason,
@@ -299,13 +350,12 @@ impl JobView {
             modified: _,
             version,
             earlier_usage: _,
-            last_run,
+            last_run: _,
             failure: _,
             progress: _,
             checkpoint: _,
             output,
         } = state;
-        let host = lease.map(|lease| lease.host).or_else(|| last_run.as_ref().map(|run| run.host));
         let (shown, encoding) = facts.output.map(|output| (output.value, output.encoding)).unzip();
         Self {
             id: id.to_string(),
@@ -335,7 +385,7 @@ impl JobView {
             started_on: time_of(*started_on),
             completed_on: time_of(*completed_on),
             cancel_requested_on: time_of(*cancel_requested_on),
-            host_id: host.map(|host| host.to_string()),
+            host_id: lease.map(|lease| lease.host.to_string()),
             correlation_id: correlation_id.unwrap_or(*id).to_string(),
             depth: *depth,
             progress: facts.progress.map(Into::into),
@@ -346,6 +396,19 @@ impl JobView {
             output_encoding: encoding,
             error: state.failure().cloned().map(Into::into),
             tags: tags.clone(),
+            version: asked_version.as_ref().map(ToString::to_string),
+            ordering_key: ordering_key.as_ref().map(ToString::to_string),
+            after: after.iter().map(ToString::to_string).collect(),
+            on_predecessor_failure: on_predecessor_failure.word().to_owned(),
+            dedup_key: dedup_key.as_ref().map(ToString::to_string),
+            regarding: regarding.as_ref().map(ToString::to_string),
+            batch: batch.as_ref().map(ToString::to_string),
+            schedule: occurrence.as_ref().map(Into::into),
+            retry_of: retry_of.as_ref().map(ToString::to_string),
+            deadline_ms: deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
+            auto_delete: *auto_delete,
+            on_complete: on_complete.as_ref().map(Into::into),
+            blocked_by: facts.blocked_by.iter().map(ToString::to_string).collect(),
             revision: *revision,
         }
     }
@@ -353,6 +416,20 @@ impl JobView {
     /// Whether nothing but deletion can follow.
     pub fn is_final(&self) -> bool {
         self.status_code >= 30
+    }
+}
+
+impl From<&Occurrence> for OccurrenceView {
+    fn from(occurrence: &Occurrence) -> Self {
+        let Occurrence { schedule, scheduled_for } = occurrence;
+        Self { name: schedule.to_string(), scheduled_for: time(*scheduled_for) }
+    }
+}
+
+impl From<&FollowUp> for FollowUpBody {
+    fn from(follow_up: &FollowUp) -> Self {
+        let FollowUp { plugin, handler, queue, url: _ } = follow_up;
+        Self { plugin: plugin.to_string(), handler: Some(handler.to_string()), queue: Some(queue.to_string()) }
     }
 }
 

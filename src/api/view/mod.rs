@@ -3,15 +3,19 @@
 //! Times are RFC 3339 in UTC, sizes are bytes, and every field that may be absent says when. Conversions from the
 //! domain name every field of the domain's types, so that a new one cannot be forgotten here.
 
+mod batch;
+mod filter;
 mod job;
 mod plugin;
 mod problem;
 mod service;
 mod submit;
 
+pub use batch::{BatchView, SummaryView};
+pub use filter::FilterBody;
 pub use job::{
-    AttemptView, AttemptsView, ErrorView, JobPageView, JobView, OutputEncoding, PluginRef, ProgressView, TypeView,
-    UsageView,
+    AttemptView, AttemptsView, ErrorView, JobPageView, JobView, OccurrenceView, OutputEncoding, PluginRef,
+    ProgressView, TypeView, UsageView,
 };
 pub(crate) use job::{JobFacts, Output};
 pub use plugin::{
@@ -20,7 +24,7 @@ pub use plugin::{
 pub use problem::{LineProblem, Problem};
 pub(crate) use service::service_word;
 pub use service::{CountsView, HealthView, PluginCountsView, PurgeView, ServiceView, StateCounts, StoreView};
-pub use submit::{BulkView, SubmitBody};
+pub use submit::{BulkView, FollowUpBody, SubmitBody};
 
 use crate::domain::time::Timestamp;
 

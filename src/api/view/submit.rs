@@ -44,7 +44,7 @@ pub struct SubmitBody {
     /// Greater runs first; -100 to 100, 0 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i64>,
-    /// `default`, `bulk` or `maintenance`.
+    /// One of the host's queues (`GET /v1/queues`); `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// Free words to find it by; at most 20 of 64 characters.
@@ -53,6 +53,54 @@ pub struct SubmitBody {
     /// Attempts in all, 1 to 1000; the plug-in's policy when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u64>,
+    /// The version of the plug-in to run; the one that is active when the job starts when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Jobs of the same key run one after another, in order of their submit; 1 to 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
+    /// The ids of jobs that must have ended first; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
+    /// What it does when a job that it waits for, by `after` or `ordering_key`, has not succeeded: `continue` (as when
+    /// absent), `block` (a person must resume it) or `cancel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_predecessor_failure: Option<String>,
+    /// At most one unfinished job has this key: while there is one, a submit returns that job. 1 to 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedup_key: Option<String>,
+    /// The record that it is about, as `entity/id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regarding: Option<String>,
+    /// The id of the job on whose behalf it is submitted; it belongs to that one's chain, one step deeper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// The id of the batch that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// A shorter wall-clock limit of each run than the plug-in's, such as `5s`; shorter than a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// Whether the job is removed as soon as it has succeeded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auto_delete: bool,
+    /// A job that is submitted when this one ends, however it ends; its input tells how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_complete: Option<FollowUpBody>,
+}
+
+/// A job that follows another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FollowUpBody {
+    /// The plug-in to run.
+    pub plugin: String,
+    /// The entry point; the plug-in's first when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// One of the host's queues; `default` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
 }
 
 impl SubmitBody {
@@ -72,6 +120,17 @@ impl SubmitBody {
         "queue",
         "tags",
         "max_attempts",
+        "version",
+        "ordering_key",
+        "after",
+        "on_predecessor_failure",
+        "dedup_key",
+        "regarding",
+        "parent",
+        "batch",
+        "deadline",
+        "auto_delete",
+        "on_complete",
     ];
 }
 
@@ -113,8 +172,19 @@ mod tests {
             expires_on: Some(text.clone()),
             priority: Some(1),
             queue: Some(text.clone()),
-            tags: vec![text],
+            tags: vec![text.clone()],
             max_attempts: Some(1),
+            version: Some(text.clone()),
+            ordering_key: Some(text.clone()),
+            after: vec![text.clone()],
+            on_predecessor_failure: Some(text.clone()),
+            dedup_key: Some(text.clone()),
+            regarding: Some(text.clone()),
+            parent: Some(text.clone()),
+            batch: Some(text.clone()),
+            deadline: Some(text.clone()),
+            auto_delete: true,
+            on_complete: Some(FollowUpBody { plugin: text, ..FollowUpBody::default() }),
         };
         let value = serde_json::to_value(&whole).expect("it is JSON");
         let mut names: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();

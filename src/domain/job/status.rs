@@ -171,6 +171,23 @@ pub enum WaitReason {
 }
 
 impl WaitReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::Scheduled,
+        Self::Postponed,
+        Self::Sleep,
+        Self::Event,
+        Self::Children,
+        Self::Error,
+        Self::MissingComponent,
+        Self::Manual,
+    ];
+
+    /// The reason that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.word() == word)
+    }
+
     /// Whether the passing of time alone ends the wait (I10).
     pub const fn is_timed(self) -> bool {
         matches!(self, Self::Scheduled | Self::Postponed | Self::Sleep)

@@ -24,6 +24,25 @@ pub enum OnPredecessorFailure {
     Cancel,
 }
 
+impl OnPredecessorFailure {
+    /// Every answer.
+    pub const ALL: [Self; 3] = [Self::Continue, Self::Block, Self::Cancel];
+
+    /// The word in the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Block => "block",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    /// The answer that a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|answer| answer.word() == word)
+    }
+}
+
 /// The time of a schedule that made a job.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Occurrence {

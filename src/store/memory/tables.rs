@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use crate::domain::audit::AuditRow;
+use crate::domain::batch::Summary;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{
     DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
 };
-use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status};
+use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status, WaitReason};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
 use crate::domain::queue::{Lane, QueueState};
@@ -140,6 +141,7 @@ impl Tables {
         let of_it =
             (key, JobKey::default())..=(key, JobKey { tenant: TenantId(u32::MAX), sequence: Sequence(u64::MAX) });
         let mut successors: Vec<_> = self.dependents.range(of_it).map(|(_, waiting)| *waiting).collect();
+        successors.extend(ties.batch.map(|batch| before(key, batch)).filter(|batch| self.is_batch_done(*batch)));
         let Some(ordering) = &ties.ordering_key else { return successors };
         let place = (key.tenant, ordering.clone());
         let Some(unfinished) = self.keyed.get_mut(&place) else { return successors };
@@ -159,9 +161,18 @@ impl Tables {
         successors
     }
 
+    /// Whether every member of a batch has ended; the one that ends now is counted as before.
+    fn is_batch_done(&self, batch: JobKey) -> bool {
+        let counts = self.batches.get(&(batch.tenant, batch.sequence)).copied().unwrap_or_default();
+        Summary::of(&counts).is_done()
+    }
+
     /// Makes a job ready to start if it is queued and waits for no other.
     fn release(&mut self, key: JobKey) -> bool {
         let Some(job) = self.jobs.get(&key) else { return false };
+        if job.state.wait_reason == Some(WaitReason::Children) {
+            return true;
+        }
         if job.state.status != Status::Queued || self.waits(job) {
             return false;
         }

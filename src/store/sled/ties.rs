@@ -5,9 +5,11 @@ use super::codec;
 use super::index::Indexer;
 use super::keys::{self, ReadyKind};
 use super::live::{Place, View, is_single_ready};
+use super::read;
 use super::standing::Standing;
+use crate::domain::batch::Summary;
 use crate::domain::id::{DedupKey, JobKey, Sequence, TenantId};
-use crate::domain::job::{Predecessors, Status, Ties};
+use crate::domain::job::{JobState, Predecessors, Status, Ties, WaitReason};
 use crate::store::ReadError;
 
 impl Indexer<'_> {
@@ -36,6 +38,10 @@ impl Indexer<'_> {
                 self.live.ahead.delete(keys::dedup(job.tenant, key));
             }
             successors.extend(self.pass_key_on(job, ties, standing.status)?);
+            if let Some(batch) = ties.batch {
+                let counts = read::batch(self.view(), job.tenant, batch.sequence())?;
+                successors.extend(Summary::of(&counts).is_done().then(|| place_of(job, batch.sequence())));
+            }
         }
         successors.sort_unstable();
         successors.dedup();
@@ -74,6 +80,11 @@ impl Indexer<'_> {
     /// Puts a job into the ready index if it is queued and waits for no other any more.
     fn release(&mut self, job: JobKey) -> Result<(), ReadError> {
         let Some(standing) = Standing::load(self.view(), job)? else { return Ok(()) };
+        let waits_for_members = |state: &JobState| state.wait_reason == Some(WaitReason::Children);
+        if self.view().state(job)?.is_some_and(|(_, state)| waits_for_members(&state)) {
+            self.released.push(job);
+            return Ok(());
+        }
         let is_kept = matches!(standing.place, Place::Kept { .. });
         if is_kept && is_single_ready(standing.status, standing.place) && !self.waits(job, &standing)? {
             self.live.ahead.mark(keys::ready(&standing.lane, standing.rank, job, ReadyKind::Single));

@@ -13,7 +13,7 @@ mod steered;
 use draft::Draft;
 pub use refusal::Refused;
 
-use super::{Event, JobState, Run, Status, Submission, WaitReason};
+use super::{Event, JobState, JobType, Run, Status, Submission, WaitReason};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::loops::LoopFound;
 use crate::domain::retry::RetryPolicy;
@@ -53,6 +53,9 @@ struct Facts<'a> {
 /// The state that a new job starts in: T00 when it may run at once, T01 when `not_before` lies ahead. A job that may
 /// run at once starts in the default state, which is why stores need not write it.
 pub fn submitted(submission: &Submission, now: Timestamp) -> JobState {
+    if submission.job_type == JobType::BATCH {
+        return JobState { status: Status::Waiting, wait_reason: Some(WaitReason::Children), ..JobState::default() };
+    }
     match submission.not_before {
         Some(start) if start > now => JobState {
             status: Status::Waiting,

@@ -1,0 +1,116 @@
+//! Batches: many jobs with one progress, one end and one job that follows.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+
+use super::bulk::{read_jobs, refused};
+use super::error::ApiError;
+use super::jobs::{found, shown};
+use super::params::{Params, number_within};
+use super::view::{BatchView, Problem, SummaryView};
+use super::{ApiState, intake};
+use crate::domain::code;
+use crate::domain::id::{HandlerName, PluginName, QueueName};
+use crate::domain::job::{FollowUp, Job, JobType};
+use crate::jobs::NewBatch;
+
+const NAME_CHARS_MAX: usize = 256;
+
+/// Takes a batch: one job on each line, all or nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/batches",
+    tag = "jobs",
+    operation_id = "batches_submit",
+    params(
+        ("name" = Option<String>, Query, description = "A display name"),
+        ("allowed_failures" = Option<u64>, Query, description = "How many of the jobs may fail or be canceled without making the batch fail; 0 when absent"),
+        ("on_complete" = Option<String>, Query, description = "A plug-in whose first handler is given how the batch ended"),
+    ),
+    request_body(content = String, content_type = "application/x-ndjson", description = "One SubmitBody on each line"),
+    responses(
+        (status = 201, description = "All were taken", body = BatchView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn submit(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<BatchView>), ApiError> {
+    let params = Params::of(&uri, &["name", "allowed_failures", "on_complete"])?;
+    let new = NewBatch {
+        tenant: state.tenant(),
+        name: params.read("name", name)?,
+        allowed_failures: params.read("allowed_failures", |text| number_within(text, 0, u64::MAX))?.unwrap_or(0),
+        on_complete: params
+            .read("on_complete", PluginName::new)?
+            .map(|plugin| follow_up(&state, plugin))
+            .transpose()?,
+        tags: Vec::new(),
+        by: Some(intake::CALLER.to_owned()),
+    };
+    let _turn = state.large_body_turn().await?;
+    let (jobs, numbers) = read_jobs(&state, &headers, body).await?;
+    if jobs.is_empty() {
+        return Err(ApiError::new(code::BAD_FIELD, "a batch has at least one job; the body holds none"));
+    }
+    let runtime = tokio::runtime::Handle::current();
+    let taken = state.blocking(move |host| {
+        runtime.block_on(host.jobs.submit_batch(new, jobs)).map_err(|error| refused(error, &numbers))
+    });
+    let (batch, ids) = taken.await?;
+    let view = view(&state, batch, ids.iter().map(ToString::to_string).collect()).await?;
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+/// Shows a batch and how its jobs do. The jobs are those of `/v1/jobs?batch=ID`.
+#[utoipa::path(
+    get,
+    path = "/v1/batches/{id}",
+    tag = "jobs",
+    operation_id = "batches_show",
+    params(
+        ("id" = String, Path, description = "The batch"),
+    ),
+    responses(
+        (status = 200, description = "The batch", body = BatchView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<BatchView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let job = found(&state, &id).await?;
+    if job.submission.job_type != JobType::BATCH {
+        let detail = format!("job {id} is no batch");
+        return Err(ApiError::new(code::UNKNOWN_JOB, detail).with_next(format!("backroom job show {id}")));
+    }
+    Ok(Json(view(&state, job, Vec::new()).await?))
+}
+
+async fn view(state: &ApiState, batch: Job, ids: Vec<String>) -> Result<BatchView, ApiError> {
+    let counted = batch.clone();
+    let summary = state.blocking(move |host| host.jobs.batch_summary(&counted)).await?;
+    Ok(BatchView { jobs: SummaryView::from(summary), ids, batch: shown(state, batch).await? })
+}
+
+/// The job that follows: the first handler of a plug-in that is there.
+fn follow_up(state: &ApiState, plugin: PluginName) -> Result<FollowUp, ApiError> {
+    let handler: HandlerName = state.host().registry.check_fit(state.tenant(), &plugin, None, None, 0)?;
+    Ok(FollowUp { plugin, handler, queue: QueueName::default_queue(), url: None })
+}
+
+fn name(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        0..=NAME_CHARS_MAX if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        0..=NAME_CHARS_MAX => Err("it holds a control character".to_owned()),
+        length => Err(format!("it has {length} characters; at most {NAME_CHARS_MAX} are kept")),
+    }
+}

@@ -1,0 +1,93 @@
+//! Reading which jobs somebody means: the same fields for a list and for a bulk action.
+
+use super::error::ApiError;
+use super::json::unknown_name;
+use super::params::Params;
+use crate::domain::fingerprint::Fingerprint;
+use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName};
+use crate::domain::job::{Status, WaitReason};
+use crate::domain::query::JobFilter;
+use crate::domain::time::Timestamp;
+
+/// The fields, as [`super::view::FilterBody`] describes them.
+pub(super) const FIELDS: &[&str] = &[
+    "state",
+    "wait_reason",
+    "plugin",
+    "handler",
+    "queue",
+    "tag",
+    "ordering_key",
+    "regarding",
+    "batch",
+    "schedule",
+    "chain",
+    "retry_of",
+    "fingerprint",
+    "q",
+    "from",
+    "before",
+];
+
+/// The filter that some parameters give.
+pub(super) fn read(params: &Params) -> Result<JobFilter, ApiError> {
+    Ok(JobFilter {
+        statuses: params.read("state", statuses)?.unwrap_or_default(),
+        wait_reasons: params.read("wait_reason", wait_reasons)?.unwrap_or_default(),
+        plugin: params.read("plugin", PluginName::new)?,
+        handler: params.read("handler", HandlerName::new)?,
+        queue: params.read("queue", QueueName::new)?,
+        tag: params.text("tag").map(str::to_owned),
+        ordering_key: params.read("ordering_key", OrderingKey::new)?,
+        regarding: params.read("regarding", RecordName::new)?,
+        batch: params.read("batch", job_id)?,
+        schedule: params.read("schedule", ScheduleName::new)?,
+        chain: params.read("chain", job_id)?,
+        retry_of: params.read("retry_of", job_id)?,
+        fingerprint: params.read("fingerprint", str::parse::<Fingerprint>)?,
+        text: params.text("q").map(str::to_owned),
+        created_from: params.read("from", point_in_time)?,
+        created_before: params.read("before", point_in_time)?,
+    })
+}
+
+fn statuses(text: &str) -> Result<Vec<Status>, String> {
+    let words = Status::ALL.map(Status::word);
+    let status = |word: &str| Status::from_word(word).ok_or_else(|| unknown_name("state", word, &words));
+    text.split(',').map(|word| status(word.trim())).collect()
+}
+
+fn wait_reasons(text: &str) -> Result<Vec<WaitReason>, String> {
+    let words = WaitReason::ALL.map(WaitReason::word);
+    let reason = |word: &str| WaitReason::from_word(word).ok_or_else(|| unknown_name("reason", word, &words));
+    text.split(',').map(|word| reason(word.trim())).collect()
+}
+
+fn job_id(text: &str) -> Result<JobId, String> {
+    text.parse().map_err(|_| format!("`{text}` is no job id"))
+}
+
+fn point_in_time(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| format!("`{text}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::FilterBody;
+    use super::*;
+
+    #[test]
+    fn every_field_of_the_body_is_one_that_is_read() {
+        let text = Some("x".to_owned());
+        let whole: serde_json::Map<_, _> = FIELDS.iter().map(|name| ((*name).to_owned(), "x".into())).collect();
+        let body: FilterBody = serde_json::from_value(whole.into()).expect("every field is one of the body");
+        assert_eq!(body.pairs().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), FIELDS);
+        let reads = |name: &str| {
+            let one: serde_json::Map<_, _> = [(name.to_owned(), "Not A Name!".into())].into_iter().collect();
+            let body: FilterBody = serde_json::from_value(one.into()).expect("a field of the body");
+            read(&Params::of_filter(&body)).map_or(true, |filter| filter != JobFilter::default())
+        };
+        assert!(FIELDS.iter().all(|name| reads(name)), "a field is read by nobody");
+        assert_eq!(FilterBody { q: text, ..FilterBody::default() }.pairs().len(), 1);
+    }
+}

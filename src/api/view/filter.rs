@@ -1,0 +1,87 @@
+//! Which jobs a list shows and a bulk action changes.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// What jobs must be like: all that is given counts together, and an empty text counts as absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FilterBody {
+    /// In one of these states: words with commas between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Waiting for one of these reasons: words with commas between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_reason: Option<String>,
+    /// Of this plug-in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// Of this entry point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// In this queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// With this tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// With this ordering key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<String>,
+    /// About this record, `entity/id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regarding: Option<String>,
+    /// Of the batch with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<String>,
+    /// Made by this schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// Following from the job with this id, directly or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// Running the job with this id again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<String>,
+    /// Failed in this way: the fingerprint of a group of `GET /v1/failures`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// With this text in the name, plug-in, tags, id or error; letter case does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub q: Option<String>,
+    /// Submitted at this time or later, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Submitted before this time, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+}
+
+impl FilterBody {
+    /// The names and texts that are given.
+    pub fn pairs(&self) -> Vec<(String, String)> {
+        let Self { state, wait_reason, plugin, handler, queue, tag, ordering_key, regarding, batch, schedule, .. } =
+            self;
+        let Self { chain, retry_of, fingerprint, q, from, before, .. } = self;
+        let given = [
+            ("state", state),
+            ("wait_reason", wait_reason),
+            ("plugin", plugin),
+            ("handler", handler),
+            ("queue", queue),
+            ("tag", tag),
+            ("ordering_key", ordering_key),
+            ("regarding", regarding),
+            ("batch", batch),
+            ("schedule", schedule),
+            ("chain", chain),
+            ("retry_of", retry_of),
+            ("fingerprint", fingerprint),
+            ("q", q),
+            ("from", from),
+            ("before", before),
+        ];
+        given.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))).collect()
+    }
+}

@@ -1,0 +1,108 @@
+//! Lists: by every field that a job can be looked up by.
+
+use serde_json::{Value, json};
+
+use crate::support::Server;
+
+/// The places in `ids` of the jobs that a query lists.
+fn listed(server: &Server, ids: &[String], query: &str) -> Vec<usize> {
+    let page = server.get(&format!("/v1/jobs?{query}"));
+    let jobs = page.json()["jobs"].as_array().unwrap_or_else(|| panic!("{query}: {}", page.text())).clone();
+    let mut places: Vec<_> =
+        jobs.iter().map(|job| ids.iter().position(|id| job["id"] == **id).expect("one of ours")).collect();
+    places.sort_unstable();
+    places
+}
+
+#[test]
+fn f005_jobs_are_queried_by_state_owner_record_queue_and_time_page_by_page() {
+    let server = Server::start();
+    let mut ids = vec![
+        server.run(r#"{"plugin": "echo", "regarding": "invoice/17", "queue": "bulk"}"#),
+        server.run(r#"{"plugin": "echo", "handler": "fail", "ordering_key": "k"}"#),
+        server
+            .submit(r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z", "queue": "mail", "regarding": "invoice/17"}"#),
+    ];
+    let child = format!(r#"{{"plugin": "echo", "parent": "{}", "tags": ["child"]}}"#, ids[0]);
+    ids.push(server.run(&child));
+    let cases = [
+        ("", vec![0, 1, 2, 3]),
+        ("state=waiting,failed", vec![1, 2]),
+        ("wait_reason=scheduled", vec![2]),
+        ("wait_reason=error,manual", vec![]),
+        ("plugin=echo&handler=fail", vec![1]),
+        ("queue=mail", vec![2]),
+        ("queue=bulk&state=succeeded", vec![0]),
+        ("regarding=invoice/17", vec![0, 2]),
+        ("regarding=invoice/18", vec![]),
+        ("ordering_key=k", vec![1]),
+        (&format!("chain={}", ids[0]), vec![3]),
+        ("tag=child", vec![3]),
+        ("from=2030-01-01T08:00:00Z", vec![0, 1, 2, 3]),
+        ("before=2030-01-01T08:00:00Z", vec![]),
+        ("schedule=nightly", vec![]),
+        (&format!("batch={}", ids[0]), vec![]),
+        (&format!("retry_of={}", ids[0]), vec![]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(listed(&server, &ids, query), expected, "{query}");
+    }
+    let mut pages = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = server.get(&format!("/v1/jobs?regarding=invoice/17&limit=1{cursor}")).json();
+        pages.extend(page["jobs"].as_array().expect("jobs").iter().map(|job| job["id"].clone()));
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(pages, [json!(ids[2]), json!(ids[0])], "newest first, each once");
+}
+
+#[test]
+fn f009_states_are_words_and_the_numeric_codes() {
+    let server = Server::start();
+    let shown = |id: &str| (server.job(id)["state"].clone(), server.job(id)["status_code"].clone());
+    let held = server.submit(r#"{"plugin": "echo", "handler": "hold"}"#);
+    let running = server.until(&held, "running");
+    assert_eq!((&running["state"], &running["status_code"]), (&json!("running"), &json!(20)));
+    let waiting = server.submit(r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z"}"#);
+    assert_eq!(shown(&waiting), (json!("waiting"), json!(10)));
+    server.post(&format!("/v1/jobs/{waiting}/cancel"), "");
+    assert_eq!(shown(&waiting), (json!("canceled"), json!(32)));
+    assert_eq!(shown(&server.run(r#"{"plugin": "echo"}"#)), (json!("succeeded"), json!(30)));
+    assert_eq!(shown(&server.run(r#"{"plugin": "echo", "handler": "fail"}"#)), (json!("failed"), json!(31)));
+    server.post("/v1/service/pause", "");
+    assert_eq!(shown(&server.submit(r#"{"plugin": "echo"}"#)), (json!("queued"), json!(0)));
+}
+
+#[test]
+fn f011_a_running_job_names_its_host_and_an_ended_one_does_not() {
+    let server = Server::start();
+    let id = server.submit(r#"{"plugin": "echo", "handler": "hold"}"#);
+    let running = server.until(&id, "running");
+    let host = server.get("/v1/service").json()["host_id"].clone();
+    assert_eq!(running["host_id"], host);
+    assert!(host.is_string());
+    let queued = server.submit(r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z"}"#);
+    assert_eq!(server.job(&queued)["host_id"], Value::Null);
+    server.gate.open();
+    let ended = server.until(&id, "succeeded");
+    assert_eq!((&ended["state"], &ended["host_id"]), (&json!("succeeded"), &Value::Null));
+    assert_eq!(server.get(&format!("/v1/jobs/{id}/attempts")).json()["attempts"][0]["host_id"], host);
+}
+
+#[test]
+fn f109_views_per_record_and_per_chain_show_exactly_the_related_jobs() {
+    let server = Server::start();
+    let about = |record: &str| server.run(&format!(r#"{{"plugin": "echo", "regarding": "{record}"}}"#));
+    let ids = [about("invoice/1"), about("invoice/2"), about("invoice/1"), about("invoice/11")];
+    assert_eq!(listed(&server, &ids, "regarding=invoice/1"), [0, 2]);
+    assert_eq!(listed(&server, &ids, "regarding=invoice/11"), [3]);
+    let child = |parent: &str| server.run(&format!(r#"{{"plugin": "echo", "parent": "{parent}"}}"#));
+    let first = child(&ids[0]);
+    let second = child(&first);
+    let other = child(&ids[1]);
+    let all = [first, second, other];
+    assert_eq!(listed(&server, &all, &format!("chain={}", ids[0])), [0, 1]);
+    assert_eq!(listed(&server, &all, &format!("chain={}", ids[1])), [2]);
+}

@@ -1,0 +1,134 @@
+//! What a caller may ask of a job beyond its input: version, order, dedup, deadline, follow-up.
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, manifest, wasm};
+
+/// A server whose jobs stay where they are.
+fn paused() -> Server {
+    let server = Server::start();
+    assert_eq!(server.post("/v1/service/pause", "").status, 200);
+    server
+}
+
+fn refusal(server: &Server, body: &Value) -> String {
+    server.post("/v1/jobs", body.to_string()).refusal()
+}
+
+#[test]
+fn every_field_of_a_submit_is_shown_again() {
+    let server = paused();
+    let first = server.submit(r#"{"plugin": "echo"}"#);
+    let body = json!({
+        "plugin": "echo", "version": "1.0.0", "ordering_key": "invoice/17", "after": [first, first],
+        "on_predecessor_failure": "block", "dedup_key": "nightly", "regarding": "invoice/17", "parent": first,
+        "deadline": "1m30s", "auto_delete": true, "queue": "mail",
+        "on_complete": {"plugin": "echo", "handler": "chatty", "queue": "bulk"},
+    });
+    let job = server.job(&server.submit(&body.to_string()));
+    let expected = json!({
+        "version": "1.0.0", "ordering_key": "invoice/17", "after": [first], "on_predecessor_failure": "block",
+        "dedup_key": "nightly", "regarding": "invoice/17", "batch": null, "schedule": null, "retry_of": null,
+        "deadline_ms": 90_000, "auto_delete": true, "queue": "mail", "correlation_id": first, "depth": 1,
+        "on_complete": {"plugin": "echo", "handler": "chatty", "queue": "bulk"}, "blocked_by": [first],
+    });
+    for (name, value) in expected.as_object().expect("an object") {
+        assert_eq!(&job[name], value, "{name}");
+    }
+}
+
+#[test]
+fn faulty_fields_say_what_they_may_be() {
+    let server = paused();
+    let job = server.submit(r#"{"plugin": "echo"}"#);
+    let nobody = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let cases = [
+        (json!({"queue": "bulks"}), "did you mean `bulk`?"),
+        (json!({"queue": "elsewhere"}), "there are bulk, default, mail, maintenance"),
+        (json!({"version": "2.0.0"}), "has no version `2.0.0`; it has 1.0.0"),
+        (json!({"version": "two"}), "it must look like 1.2.3"),
+        (json!({"after": [nobody]}), "after names job 01890a5d-ac96-774b-bcce-b302099a8057, which does not exist"),
+        (json!({"after": ["17"]}), "field `after`: `17` is no job id"),
+        (json!({"after": vec![job.clone(); 65]}), "field `after` names 65 jobs; at most 64 are taken"),
+        (json!({"parent": nobody}), "parent names job"),
+        (json!({"batch": job}), "is no batch that still takes jobs"),
+        (json!({"on_predecessor_failure": "blok"}), "did you mean `block`?"),
+        (json!({"ordering_key": ""}), "it is empty"),
+        (json!({"dedup_key": "x".repeat(257)}), "it is longer than 256 bytes"),
+        (json!({"regarding": "invoice"}), "it must look like entity/id"),
+        (json!({"deadline": "1d"}), "it must be shorter than a day"),
+        (json!({"deadline": "0s"}), "no handler is done in no time"),
+        (json!({"deadline": "soon"}), "is no duration such as 5s"),
+        (
+            json!({"on_complete": {"plugin": "ecko"}}),
+            "field `on_complete`: there is no plug-in `ecko`; did you mean `echo`?",
+        ),
+        (json!({"on_complete": {"plugin": "echo", "handler": "x"}}), "has no handler `x`"),
+        (json!({"on_complete": {"plugin": "echo", "queue": "x"}}), "there is no queue `x`"),
+        (json!({"on_complete": {"plugin": "echo", "input": 1}}), "unknown field `input`"),
+        (json!({"ordering": "x"}), "did you mean `ordering_key`?"),
+    ];
+    for (mut body, expected) in cases {
+        body["plugin"] = "echo".into();
+        let refused = refusal(&server, &body);
+        assert!(refused.starts_with("4") && refused.contains(expected), "{body}: {refused}");
+        let line = server.post("/v1/jobs/bulk", body.to_string());
+        let detail = line.json()["errors"][0]["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(detail.contains(expected), "{body}: {}", line.text());
+    }
+    assert_eq!(server.get("/v1/jobs").json()["jobs"].as_array().map(Vec::len), Some(1), "nothing else was taken");
+}
+
+#[test]
+fn a_repeated_dedup_key_returns_the_unfinished_job() {
+    let server = paused();
+    let body = r#"{"plugin": "echo", "dedup_key": "one"}"#;
+    let first = server.post("/v1/jobs", body);
+    assert_eq!((first.status, first.header("idempotent-replayed")), (201, None));
+    let again = server.post("/v1/jobs", body);
+    assert_eq!((again.status, again.header("idempotent-replayed")), (200, Some("true")));
+    assert_eq!(again.json()["id"], first.json()["id"]);
+    let bulk = server.post("/v1/jobs/bulk", body).json();
+    assert_eq!(bulk["errors"][0]["code"], "BR0118", "{bulk}");
+    server.post("/v1/service/resume", "");
+    server.until(first.json()["id"].as_str().expect("an id"), "succeeded");
+    assert_eq!(server.post("/v1/jobs", body).status, 201, "the first one has ended");
+}
+
+#[test]
+fn jobs_of_one_key_wait_for_each_other_and_say_so() {
+    let server = Server::start();
+    let body = r#"{"plugin": "echo", "handler": "hold", "ordering_key": "k"}"#;
+    let (first, second) = (server.submit(body), server.submit(body));
+    server.until(&first, "running");
+    assert_eq!(server.job(&second)["blocked_by"], json!([first]));
+    assert_eq!(server.job(&first)["blocked_by"], Value::Null);
+    server.gate.open();
+    server.until(&second, "succeeded");
+    assert_eq!(server.job(&second)["blocked_by"], Value::Null);
+}
+
+#[test]
+fn a_job_that_names_a_version_runs_that_one() {
+    let server = Server::start();
+    assert_eq!(server.upload("echo", "2.0.0", &wasm(2), &manifest("echo", "2.0.0", "")).status, 201);
+    let newest = server.job(&server.run(r#"{"plugin": "echo"}"#));
+    let chosen = server.job(&server.run(r#"{"plugin": "echo", "version": "1.0.0"}"#));
+    assert_eq!((&newest["plugin"]["version"], &newest["version"]), (&json!("2.0.0"), &Value::Null));
+    assert_eq!((&chosen["plugin"]["version"], &chosen["version"]), (&json!("1.0.0"), &json!("1.0.0")));
+}
+
+#[test]
+fn a_job_is_followed_and_removed_as_it_asked() {
+    let server = Server::start();
+    let gone = server
+        .post("/v1/jobs?wait=20", r#"{"plugin": "echo", "auto_delete": true, "on_complete": {"plugin": "echo"}}"#);
+    let gone = gone.json()["id"].as_str().expect("an id").to_owned();
+    let followers = || server.get(&format!("/v1/jobs?chain={gone}")).json()["jobs"].clone();
+    let follower = followers()[0]["id"].as_str().expect("it was submitted in the same commit").to_owned();
+    server.until(&follower, "succeeded");
+    assert_eq!(server.job(&follower)["output"]["job"], gone.as_str());
+    assert_eq!(server.get(&format!("/v1/jobs/{gone}")).status, 404);
+    let kept = server.run(r#"{"plugin": "echo", "handler": "fail", "auto_delete": true}"#);
+    assert_eq!(server.job(&kept)["state"], "failed");
+}
