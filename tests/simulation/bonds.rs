@@ -47,11 +47,11 @@ impl Bonds {
     /// A job that becomes `next`. Returns what is wrong with that.
     pub(crate) fn advanced(&mut self, job: JobKey, next: &JobState) -> Vec<String> {
         let Some((submission, before)) = self.jobs.get(&job).cloned() else { return Vec::new() };
-        let wrong = match next.status {
-            Status::Running => self.start(job, &submission, next),
+        let wrong = match (before, next.status) {
+            (_, Status::Running) => self.start(job, &submission, next),
+            (Status::Queued, Status::Waiting | Status::Canceled) => self.refusal(job, &submission, next),
             _ => Vec::new(),
         };
-        self.note_refusal(&submission, next);
         self.jobs.insert(job, (Arc::clone(&submission), next.status));
         if next.status.is_final() && !before.is_final() {
             self.ended(job, &submission, next.status);
@@ -109,21 +109,29 @@ impl Bonds {
         broken.or(named)
     }
 
-    /// Notes that a job met the failure of one that it waited for.
-    fn note_refusal(&mut self, submission: &Submission, next: &JobState) {
-        let by_predecessor = next
-            .failure
-            .as_ref()
-            .is_some_and(|failure| failure.code.as_deref() == Some(backroom::domain::code::PREDECESSOR_FAILED.name));
-        let ties = submission.ties();
-        match (by_predecessor, next.status, ties.on_predecessor_failure) {
+    /// A job that is said to meet the failure of one that it waited for: there must be one, and the job must mind.
+    fn refusal(&mut self, job: JobKey, submission: &Submission, next: &JobState) -> Vec<String> {
+        let said = next.failure.as_ref().and_then(|failure| failure.code.as_deref());
+        if said != Some(backroom::domain::code::PREDECESSOR_FAILED.name) || next.is_overruled {
+            return Vec::new();
+        }
+        // One that was deleted between the decision and its commit is not known any more.
+        let some_are_gone = self.named(job, submission).iter().any(|named| self.status(*named).is_none());
+        let has_failed = self.unsuccessful(job, submission).is_some() || some_are_gone;
+        match (has_failed, next.status, submission.ties().on_predecessor_failure) {
             (true, Status::Canceled, OnPredecessorFailure::Cancel) => {
                 self.met.insert("a failed predecessor cancels");
+                Vec::new()
             }
             (true, Status::Waiting, OnPredecessorFailure::Block) => {
                 self.met.insert("a failed predecessor blocks");
+                Vec::new()
             }
-            _ => {}
+            (_, status, minds) => {
+                vec![format!(
+                    "{job:?} becomes {status} by a failed predecessor ({has_failed}) that it minds as {minds:?}"
+                )]
+            }
         }
     }
 
