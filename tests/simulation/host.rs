@@ -33,11 +33,12 @@ impl Host {
         memory: &Arc<MemoryStore>,
         clock: &SimulatedClock,
         ledger: &Arc<Mutex<Ledger>>,
+        policy: AdmissionPolicy,
     ) -> Self {
         let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(memory);
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
         let id = store.next_host();
-        let window = Arc::new(Window::new(AdmissionPolicy::default(), Arc::clone(&clock)));
+        let window = Arc::new(Window::new(policy, Arc::clone(&clock)));
         let watchers = Arc::<Watchers>::default();
         let running = Arc::<Running>::default();
         let sandbox = ScriptedSandbox::new(Arc::clone(&clock), move |slice| direct(seed, slice));
@@ -49,6 +50,12 @@ impl Host {
             Policies::default(),
         );
         let registry = Arc::new(registry.expect("memory can be read"));
+        for queue in store.queues().expect("memory can be read") {
+            window.pause_queue(&queue.name, queue.paused);
+        }
+        for plugin in registry.all() {
+            window.pause_plugin(plugin.tenant, &plugin.name, plugin.paused);
+        }
         let (fed, told, noted) = (Arc::clone(&window), Arc::clone(&watchers), Arc::clone(ledger));
         let (asked, learned) = (Arc::clone(&running), Arc::clone(&registry));
         store.feed(Arc::new(move |news: News<'_>| {

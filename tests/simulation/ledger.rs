@@ -4,11 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
-use backroom::domain::id::JobKey;
-use backroom::domain::job::{JobState, Run, StateCode, Status, Submission, WaitReason};
+use backroom::domain::id::{JobId, JobKey};
+use backroom::domain::job::{JobState, Payload, Run, StateCode, Status, Submission, WaitReason};
 use backroom::domain::time::Timestamp;
 use backroom::store::Store;
+
+use crate::bonds::Bonds;
+use crate::starts::{Scope, Starts};
 
 /// Attempts, when the submit does not say; the policy that all plug-ins of the simulation have.
 pub(crate) const MAX_ATTEMPTS: u32 = 4;
@@ -40,16 +44,20 @@ pub(crate) struct Ledger {
     edges: BTreeSet<(u8, u8)>,
     legal: BTreeSet<(u8, u8)>,
     broken: Vec<String>,
+    bonds: Bonds,
+    starts: Starts,
+    met: BTreeSet<&'static str>,
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(policy: AdmissionPolicy) -> Self {
         let table = include_str!("../domain/transitions.csv").lines().skip(1);
         let edge = |line: &str| {
             let fields: Vec<&str> = line.split(',').collect();
             Some((fields.get(1)?.parse().ok()?, fields.get(4)?.parse().ok()?))
         };
-        Self { legal: table.filter_map(edge).collect(), ..Self::default() }
+        let legal = table.filter_map(edge).collect();
+        Self { legal, starts: Starts::new(policy), ..Self::default() }
     }
 
     pub(crate) fn records(&self) -> impl Iterator<Item = (JobKey, &Record)> {
@@ -62,6 +70,20 @@ impl Ledger {
 
     pub(crate) fn edges(&self) -> BTreeSet<(u8, u8)> {
         self.edges.clone()
+    }
+
+    /// What of the rules about several jobs was met.
+    pub(crate) fn met(&self) -> BTreeSet<&'static str> {
+        self.met.union(&self.bonds.met).copied().collect()
+    }
+
+    pub(crate) fn meet(&mut self, what: &'static str) {
+        self.met.insert(what);
+    }
+
+    /// Whether a person has paused the queue or the plug-in of a job.
+    pub(crate) fn is_paused(&self, submission: &Submission) -> bool {
+        Scope::of(submission).iter().any(|scope| self.starts.is_paused(scope))
     }
 
     /// Says what is wrong so far, if anything.
@@ -92,10 +114,78 @@ impl Ledger {
                     entries.push((*job, None));
                     self.removed(*job);
                 }
-                _ => {}
+                other => self.starts.heard(other),
             }
         }
+        self.check_consequences(changes);
         self.log.push(entries);
+    }
+
+    /// What follows from an end is in the commit of that end, and nothing else is.
+    fn check_consequences(&mut self, changes: &[Change]) {
+        for change in changes {
+            let Change::Advance { job, next, .. } = change else { continue };
+            let gone = |change: &Change| matches!(change, Change::Delete { job: gone, .. } if gone == job);
+            let is_deleted = changes.iter().any(gone);
+            let Some(record) = self.records.get(job).or_else(|| self.deleted.get(job)) else { continue };
+            let submission = Arc::clone(&record.submission);
+            let must_go = submission.auto_delete && next.status == Status::Succeeded;
+            self.expect(is_deleted == must_go, || {
+                format!("{job:?} ends as {}, and deleting it with that end is {is_deleted}", next.status)
+            });
+            let followers = changes.iter().filter(|change| follows(change, &submission)).count();
+            let wanted = usize::from(next.status.is_final() && submission.ties().on_complete.is_some());
+            self.expect(followers == wanted, || {
+                format!("{job:?} becomes {}, and {followers} jobs follow it in that commit", next.status)
+            });
+            if must_go {
+                self.met.insert("a job goes with its success");
+            }
+            if wanted > 0 {
+                self.met.insert("a job follows another");
+            }
+        }
+    }
+
+    /// Each job that ended is followed once, if it asked for that, and no other is.
+    pub(crate) fn check_followers(&mut self) {
+        let mut followers: BTreeMap<String, usize> = BTreeMap::new();
+        for record in self.records.values().chain(self.deleted.values()) {
+            if let Some(followed) = followed_by(&record.submission) {
+                *followers.entry(followed).or_default() += 1;
+            }
+        }
+        let mut wrong = Vec::new();
+        for (job, record) in self.records.iter().chain(&self.deleted) {
+            let asks = record.submission.ties().on_complete.is_some();
+            let wanted = usize::from(asks && record.state().status.is_final());
+            let found = followers.remove(&record.submission.id.to_string()).unwrap_or(0);
+            if found != wanted {
+                wrong.push(format!("{job:?} is {} and has {found} followers", record.state().status));
+            }
+        }
+        if !followers.is_empty() {
+            wrong.push(format!("these follow nobody: {followers:?}"));
+        }
+        self.broken.extend(wrong);
+    }
+
+    /// A job starts: no more of its queue and plug-in may run at a time, or start in a time, than is allowed.
+    fn check_start(&mut self, submission: &Submission, next: &JobState) {
+        let host = self.starts.host;
+        if next.lease.is_none_or(|lease| lease.host != host) {
+            // A host that was taken over: what it starts, it will not end.
+            return;
+        }
+        for scope in Scope::of(submission) {
+            let runs = |record: &&Record| {
+                let holds = record.state().lease.is_some_and(|lease| lease.host == host);
+                holds && Scope::of(&record.submission).contains(&scope)
+            };
+            let running = self.records.values().filter(runs).count();
+            let wrong = self.starts.started(&scope, running, next.run_started_on.unwrap_or_default());
+            self.broken.extend(wrong);
+        }
     }
 
     fn submitted(&mut self, submission: &Arc<Submission>, state: &JobState) {
@@ -104,6 +194,7 @@ impl Ledger {
         self.expect(is_new, || format!("{key:?} is given out twice"));
         self.expect(state.revision == 0 && state.runs == 0, || format!("{key:?} is not new: {state:?}"));
         self.hold(submission, state);
+        self.broken.extend(self.bonds.submitted(submission, state));
         let record = Record { submission: Arc::clone(submission), history: vec![state.clone()] };
         self.records.insert(key, record);
     }
@@ -115,6 +206,7 @@ impl Ledger {
         };
         let status = record.state().status;
         self.expect(status.is_final(), || format!("{job:?} is deleted while it is {status}"));
+        self.bonds.deleted(job);
         self.deleted.insert(job, record);
     }
 
@@ -129,8 +221,12 @@ impl Ledger {
         });
         self.step(job, &before, next, earlier_run);
         self.hold(&submission, next);
+        self.broken.extend(self.bonds.advanced(job, next));
         if let Some(record) = self.records.get_mut(&job) {
             record.history.push(next.clone());
+        }
+        if next.status == Status::Running {
+            self.check_start(&submission, next);
         }
     }
 
@@ -239,12 +335,42 @@ impl Ledger {
             self.broken.push(format!("acknowledged, but lost: {lost:?}"));
         }
         self.forget_the_lost(&wanted);
+        self.bind_again();
+        self.check_followers();
+        self.starts.forget_pauses();
+        for queue in store.queues().expect("memory can be read") {
+            self.starts.pause(Scope::Queue(queue.name), queue.paused);
+        }
+        for plugin in store.plugins().expect("memory can be read") {
+            self.starts.pause(Scope::Plugin(plugin.name), plugin.paused);
+        }
         for (job, record) in &self.records {
             let found = stored(*job).map(|found| found.state);
             if found.as_ref() != Some(record.state()) {
                 self.broken.push(format!("{job:?} came back as {found:?}, not as {:?}", record.state()));
             }
         }
+    }
+
+    /// Goes through all that is left once more.
+    fn bind_again(&mut self) {
+        let met = std::mem::take(&mut self.bonds).met;
+        self.met.extend(met);
+        let mut bonds = Bonds::default();
+        for (job, revision) in self.log.iter().flatten() {
+            let Some(record) = self.records.get(job).or_else(|| self.deleted.get(job)) else { continue };
+            let state = revision.and_then(|revision| record.history.get(revision as usize));
+            let wrong = match (revision, state) {
+                (Some(0), Some(state)) => bonds.submitted(&record.submission, state),
+                (Some(_), Some(state)) => bonds.advanced(*job, state),
+                _ => {
+                    bonds.deleted(*job);
+                    Vec::new()
+                }
+            };
+            self.broken.extend(wrong);
+        }
+        self.bonds = bonds;
     }
 
     fn forget_the_lost(&mut self, wanted: &BTreeMap<JobKey, u32>) {
@@ -282,4 +408,20 @@ impl Ledger {
         }
         self.broken.extend(broken);
     }
+}
+
+/// The job whose end this one tells of, if it was made for that.
+fn followed_by(submission: &Submission) -> Option<String> {
+    let Payload::Inline(input) = &submission.input else { return None };
+    let told: serde_json::Value = serde_json::from_slice(input).ok()?;
+    Some(told.get("job")?.as_str()?.to_owned())
+}
+
+/// Whether a change submits what follows a job, in its chain and one step deeper.
+fn follows(change: &Change, ended: &Submission) -> bool {
+    let Change::Submit(submission, _) = change else { return false };
+    let chain: JobId = ended.correlation_id.unwrap_or(ended.id);
+    followed_by(submission) == Some(ended.id.to_string())
+        && submission.correlation_id == Some(chain)
+        && submission.depth == ended.depth + 1
 }

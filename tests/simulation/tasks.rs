@@ -4,14 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use backroom::domain::id::{JobId, JobKey};
+use backroom::domain::id::{DedupKey, JobId, JobKey};
 use backroom::domain::job::Job;
 use backroom::jobs::{SteerError, SubmitError, Submitted};
 
 /// What came of a task.
 pub(crate) enum Note {
     /// A submit was answered.
-    Submitted { key: Option<String>, answer: Result<Submitted, SubmitError> },
+    Submitted { key: Option<String>, dedup: Option<DedupKey>, answer: Result<Submitted, SubmitError> },
     /// A command on a job was answered.
     Steered(Result<Job, SteerError>),
     /// A delete was answered.

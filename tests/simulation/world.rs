@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backroom::clock::{Clock, SimulatedClock};
+use backroom::domain::admission::{AdmissionPolicy, Hold};
 use backroom::domain::change::Change;
 use backroom::domain::id::{Digest, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
 use backroom::domain::job::{Status, WaitReason};
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
+use backroom::domain::queue::{Lane, QueueState};
 use backroom::domain::time::Timestamp;
-use backroom::jobs::{Command, NewJob, Order, SubmitError};
+use backroom::jobs::{Command, Order, SubmitError};
 use backroom::scheduler::CANCEL_GRACE;
 use backroom::store::Store;
 use backroom::store::memory::MemoryStore;
@@ -20,6 +22,7 @@ use crate::draw::Draw;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::tasks::{Note, Task};
+use crate::wishes::{self, PLUGINS, QUEUES, plugin_name, queue_name};
 
 /// Steps in which things go wrong.
 const CHAOS_STEPS: u64 = 600;
@@ -39,6 +42,7 @@ pub(crate) struct Report {
     pub(crate) steps: u64,
     pub(crate) edges: BTreeSet<(u8, u8)>,
     pub(crate) fingerprint: u64,
+    pub(crate) met: BTreeSet<&'static str>,
 }
 
 pub(crate) struct World {
@@ -56,6 +60,7 @@ pub(crate) struct World {
     fingerprint: u64,
     printing: bool,
     store_has_failed: bool,
+    policy: AdmissionPolicy,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,13 +75,14 @@ enum Action {
     Steer,
     Delete,
     Plugin,
+    Hold,
     Kill,
     PowerCut,
     Usurp,
     StoreFails,
 }
 
-const ACTIONS: [(u64, Action); 14] = [
+const ACTIONS: [(u64, Action); 15] = [
     (60, Action::Submit),
     (220, Action::Sync),
     (90, Action::Tick),
@@ -87,6 +93,7 @@ const ACTIONS: [(u64, Action); 14] = [
     (70, Action::Steer),
     (12, Action::Delete),
     (4, Action::Plugin),
+    (10, Action::Hold),
     (6, Action::Kill),
     (6, Action::PowerCut),
     (2, Action::Usurp),
@@ -97,11 +104,12 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
         let store = Arc::new(MemoryStore::with_lazy_sync());
-        let ledger = Arc::new(Mutex::new(Ledger::new()));
+        let policy = wishes::policy(&mut Draw::of(&[seed, 2]));
+        let ledger = Arc::new(Mutex::new(Ledger::new(policy.clone())));
         let plugins = [plugin("early", true), plugin("late", false)];
         let _durable_with_the_next_sync = store.commit(plugins.map(Change::PutPlugin).to_vec());
         store.sync();
-        let host = Host::start(seed, &store, &clock, &ledger);
+        let host = Host::start(seed, &store, &clock, &ledger, policy.clone());
         let draw = Draw::of(&[seed, 1]);
         Self {
             seed,
@@ -117,6 +125,7 @@ impl World {
             fingerprint: 0,
             printing: false,
             store_has_failed: false,
+            policy,
         }
     }
 
@@ -125,7 +134,8 @@ impl World {
     }
 
     pub(crate) fn report(&self) -> Report {
-        Report { steps: self.steps, edges: self.ledger.lock().edges(), fingerprint: self.fingerprint }
+        let ledger = self.ledger.lock();
+        Report { steps: self.steps, edges: ledger.edges(), fingerprint: self.fingerprint, met: ledger.met() }
     }
 
     /// Lives: first things go wrong, then everything heals.
@@ -154,13 +164,14 @@ impl World {
             Action::Submit => self.submit(),
             Action::Sync => self.sync(),
             Action::Tick => self.tick(),
-            Action::Claim => self.claim(),
+            Action::Claim => drop(self.claim()),
             Action::GoOn => self.go_on_somewhere(),
             Action::Breathe => self.pass(1, 2_000),
             Action::Leap => self.pass(60_000, 7_200_000),
             Action::Steer => self.steer_any(),
             Action::Delete => self.delete_any(),
             Action::Plugin => self.change_plugin(),
+            Action::Hold => self.hold_something(),
             Action::Kill => self.restart("killed", self.store.kill()),
             Action::PowerCut => self.restart("power cut", self.store.crash()),
             Action::Usurp => self.usurp(),
@@ -193,42 +204,25 @@ impl World {
             return;
         }
         self.submits += 1;
-        let draw = &mut self.draw;
-        let name = if draw.chance(85) { "early" } else { "late" };
-        let queue = draw.choose(&[(6, "default"), (2, "bulk"), (1, "maintenance")]);
-        let key = draw.chance(40).then(|| format!("key {}", draw.below(6)));
-        let now = self.clock.now();
-        let later = |draw: &mut Draw, percent, span| {
-            draw.chance(percent).then(|| now.after(Duration::from_secs(draw.below(span))))
-        };
-        // The same key stands for the same request.
-        let plain = NewJob::new(PluginName::new("early").expect("a slug"), key.clone().unwrap_or_default());
-        let new = match key {
-            Some(_) => plain,
-            None => NewJob {
-                plugin: PluginName::new(name).expect("a slug"),
-                queue: QueueName::new(queue).expect("a slug"),
-                priority: i8::try_from(draw.below(5)).expect("small") - 2,
-                at: later(draw, 15, 900),
-                expires_on: later(draw, 10, 900),
-                max_attempts: draw.chance(20).then(|| 1 + u32::try_from(draw.below(5)).expect("small")),
-                ..plain
-            },
-        };
-        self.note(|_| format!("submit of {} with {key:?}", new.plugin));
+        let known: Vec<JobId> = self.ledger.lock().records().map(|(_, record)| record.submission.id).collect();
+        let (new, key) = wishes::new_job(&mut self.draw, &known, self.clock.now());
+        let dedup = new.ties.dedup_key.clone();
+        self.note(|_| format!("submit of {} in {} with {key:?}, {:?}", new.plugin, new.queue, new.ties));
         let jobs = Arc::clone(&self.host.jobs);
         self.tasks.push(Task::new("submit", async move {
             let answer = jobs.submit(new, key.as_deref()).await;
-            Note::Submitted { key, answer }
+            Note::Submitted { key, dedup, answer }
         }));
         self.go_on(self.tasks.len() - 1);
     }
 
-    fn claim(&mut self) {
+    /// Claims some jobs. Returns how many the window gave.
+    fn claim(&mut self) -> usize {
         let ready = self.host.window.take(1 + self.draw.index(3));
-        let now = self.clock.now();
+        let (taken, now) = (ready.len(), self.clock.now());
         for (job, mut started) in ready {
             let name = format!("run of {}", job.submission.key().sequence.0);
+            assert!(!self.ledger.lock().is_paused(&job.submission), "{name} starts although it is paused");
             let Some(claim) = self.host.worker.claim(job, now) else { continue };
             self.note(|_| format!("claim: {name}"));
             let worker = Arc::clone(&self.host.worker);
@@ -244,6 +238,26 @@ impl World {
                     Err(_) => Note::Done,
                 }
             }));
+        }
+        self.note_holds();
+        taken
+    }
+
+    /// Remembers why queued jobs do not start, so that a test can tell whether every reason was met.
+    fn note_holds(&mut self) {
+        let mut ledger = self.ledger.lock();
+        let queued = ledger.records().filter(|(_, record)| record.state().status == Status::Queued);
+        let lanes: BTreeSet<Lane> = queued.map(|(_, record)| Lane::of(&record.submission)).collect();
+        for hold in lanes.iter().filter_map(|lane| self.host.window.hold(lane)) {
+            ledger.meet(match hold {
+                Hold::QueuePaused => "a paused queue holds",
+                Hold::PluginPaused => "a paused plug-in holds",
+                Hold::QueueFull(_) => "a full queue holds",
+                Hold::PluginFull(_) => "a full plug-in holds",
+                Hold::QueueRate(..) => "the rate of a queue holds",
+                Hold::PluginRate(..) => "the rate of a plug-in holds",
+                Hold::BreakerOpen(_) => "an open breaker holds",
+            });
         }
     }
 
@@ -266,8 +280,12 @@ impl World {
 
     fn hear(&mut self, note: Note) {
         match note {
-            Note::Submitted { key, answer: Ok(submitted) } => {
+            Note::Submitted { key, dedup, answer: Ok(submitted) } => {
                 let job = submitted.job;
+                if submitted.repeated && dedup.is_some() {
+                    assert_eq!(job.submission.ties().dedup_key, dedup, "another job was named as the duplicate");
+                    self.ledger.lock().meet("a duplicate is answered with the unfinished job");
+                }
                 if !submitted.repeated {
                     self.ledger.lock().acknowledge(job.submission.key(), Some(job.state.revision));
                 }
@@ -275,8 +293,12 @@ impl World {
                     self.check_answer(key, job.submission.id, job.submission.created_on);
                 }
             }
-            Note::Submitted { key, answer: Err(error) } => {
-                let expected = matches!(error, SubmitError::Commit(_) | SubmitError::KeyOfDeleted { .. });
+            Note::Submitted { key, answer: Err(error), .. } => {
+                // A job that it names may be deleted before it is looked at.
+                let expected = matches!(
+                    error,
+                    SubmitError::Commit(_) | SubmitError::KeyOfDeleted { .. } | SubmitError::UnknownTie { .. }
+                );
                 assert!(expected, "the submit of {key:?} fails: {error}");
             }
             Note::Steered(Ok(job)) => {
@@ -308,12 +330,22 @@ impl World {
         (!keys.is_empty()).then(|| keys[self.draw.index(keys.len())])
     }
 
+    fn any_running_job(&mut self) -> Option<JobKey> {
+        let keys: Vec<JobKey> = {
+            let ledger = self.ledger.lock();
+            let running = ledger.records().filter(|(_, record)| record.state().status.is_locked());
+            running.map(|(key, _)| key).collect()
+        };
+        (!keys.is_empty()).then(|| keys[self.draw.index(keys.len())])
+    }
+
     fn id_of(&self, job: JobKey) -> Option<JobId> {
         self.ledger.lock().record(job).map(|record| record.submission.id)
     }
 
     fn steer_any(&mut self) {
-        let Some(job) = self.any_job() else { return };
+        let running = if self.draw.chance(30) { self.any_running_job() } else { None };
+        let Some(job) = running.or_else(|| self.any_job()) else { return };
         let until = self.clock.now().after(Duration::from_secs(self.draw.below(1_200)));
         match self.draw.below(8) {
             0..=2 => self.cancel(job),
@@ -365,6 +397,50 @@ impl World {
         }));
     }
 
+    /// A person pauses a queue or a plug-in, or lets it go on.
+    fn hold_something(&mut self) {
+        let (number, paused) = (self.draw.index(QUEUES.len() + 1), self.draw.chance(50));
+        match QUEUES.get(number) {
+            Some(queue) => self.pause_queue(queue_name(queue), paused),
+            None => self.pause_plugin(plugin_name(PLUGINS[0]), paused),
+        }
+    }
+
+    fn pause_queue(&mut self, name: QueueName, paused: bool) {
+        self.note(|_| format!("queue {name}: paused is {paused}"));
+        let queues = self.store.queues().expect("memory can be read");
+        let before = queues.into_iter().find(|queue| queue.name == name).map_or(0, |queue| queue.revision);
+        let asked = QueueState { name, revision: before + 1, paused };
+        let pending = self.store.commit(vec![Change::PutQueue(asked)]);
+        self.tasks.push(Task::new("pause of a queue", async move {
+            // Somebody else may have been first, or the store may fail.
+            let _written = pending.await;
+            Note::Done
+        }));
+    }
+
+    fn pause_plugin(&mut self, name: PluginName, paused: bool) {
+        self.note(|_| format!("plug-in {name}: paused is {paused}"));
+        let registry = Arc::clone(&self.host.registry);
+        self.tasks.push(Task::new("pause of a plug-in", async move {
+            let _written = match paused {
+                true => registry.pause(TenantId::DEFAULT, &name).await,
+                false => registry.resume(TenantId::DEFAULT, &name).await,
+            };
+            Note::Done
+        }));
+        self.go_on(self.tasks.len() - 1);
+    }
+
+    /// Lets everything go on that somebody paused.
+    fn let_go_on(&mut self) {
+        let queues = self.store.queues().expect("memory can be read");
+        queues.into_iter().filter(|queue| queue.paused).for_each(|queue| self.pause_queue(queue.name, false));
+        let plugins = self.host.registry.all();
+        let paused = plugins.iter().filter(|plugin| plugin.paused);
+        paused.for_each(|plugin| self.pause_plugin(plugin.name.clone(), false));
+    }
+
     /// The host is gone from one moment to the next, and another starts on what is left.
     fn restart(&mut self, why: &str, left: MemoryStore) {
         self.tasks.clear();
@@ -375,7 +451,7 @@ impl World {
     }
 
     fn start(&mut self, why: &str) {
-        self.host = Host::start(self.seed, &self.store, &self.clock, &self.ledger);
+        self.host = Host::start(self.seed, &self.store, &self.clock, &self.ledger, self.policy.clone());
         self.store.sync();
         let now = self.clock.now();
         self.note(|_| format!("{why}, and started again"));
@@ -400,6 +476,7 @@ impl World {
         let healing_since = self.clock.now();
         self.note(|_| "everything heals".to_owned());
         for round in 0..HEALING_ROUNDS {
+            self.let_go_on();
             self.claim_all();
             self.sync();
             while self.go_on_everywhere() {
@@ -411,11 +488,14 @@ impl World {
             self.check_cancels(healing_since);
             self.help_those_who_wait(round);
             if self.all_ended() {
+                let mut ledger = self.ledger.lock();
+                ledger.check_followers();
+                ledger.check();
                 return;
             }
             let next = self.host.scheduler.tick(self.clock.now()).expect("memory can be read").next;
             let is_busy = !self.tasks.is_empty() || !self.host.window.is_empty();
-            let idle = next.since(self.clock.now());
+            let idle = next.since(self.clock.now()).max(Duration::from_millis(1));
             self.clock.advance(if is_busy { idle.min(Duration::from_secs(1)) } else { idle });
         }
         let ledger = self.ledger.lock();
@@ -442,9 +522,7 @@ impl World {
     }
 
     fn claim_all(&mut self) {
-        while !self.host.window.is_empty() {
-            self.claim();
-        }
+        while self.claim() > 0 {}
     }
 
     /// Lets every task go on once. True when one of them ended.

@@ -1,8 +1,15 @@
 //! Random changes: the memory store and the embedded store agree, also after a kill or a close at any point, and so does
 //! a store made of a backup; both embedded ones verify.
 
+use std::sync::Arc;
+
+use backroom::domain::audit::{Action, AuditRow};
 use backroom::domain::change::Change;
-use backroom::domain::job::{JobState, Status, WaitReason};
+use backroom::domain::id::{JobKey, TenantId};
+use backroom::domain::job::{Job, JobState, Occurrence, Status, Submission, Ties, WaitReason};
+use backroom::domain::query::{JobFilter, JobQuery};
+use backroom::domain::queue::QueueState;
+use backroom::store::Store;
 use backroom::store::backup;
 use backroom::store::memory::MemoryStore;
 use backroom::store::sled::verify::verify;
@@ -19,6 +26,11 @@ enum Step {
         priority: i8,
     },
     SubmitWaiting,
+    /// Jobs that are bound to others.
+    SubmitTied {
+        count: u64,
+        bonds: Bonds,
+    },
     Move {
         job: u64,
         to: Status,
@@ -27,10 +39,69 @@ enum Step {
     Delete {
         job: u64,
     },
+    /// A command of a person, which changes nothing but its row.
+    Audit {
+        job: u64,
+        revision: u32,
+    },
+    Queue {
+        name: usize,
+        paused: bool,
+        is_stale: bool,
+    },
     /// Several changes in one commit.
     Both(Box<Step>, Box<Step>),
     Kill,
     Close,
+}
+
+/// What binds the jobs of a step, drawn from so few values that they meet.
+#[derive(Clone, Debug)]
+struct Bonds {
+    key: Option<usize>,
+    after: Vec<u64>,
+    dedup: Option<usize>,
+    label: Option<usize>,
+    has_ended: bool,
+}
+
+const NAMES: [&str; 3] = ["a", "ab", "b"];
+
+const QUEUES: [&str; 3] = ["bulk", "default", "maintenance"];
+
+fn bonds() -> impl Strategy<Value = Bonds> {
+    let one = || prop::option::weighted(0.5, 0..NAMES.len());
+    let dedup = prop::option::weighted(0.2, 0..NAMES.len());
+    let after = prop::collection::vec(any::<u64>(), 0..3);
+    let bonds = (one(), after, dedup, one(), prop::bool::weighted(0.05));
+    bonds.prop_map(|(key, after, dedup, label, has_ended)| Bonds { key, after, dedup, label, has_ended })
+}
+
+impl Bonds {
+    /// A job so bound, after one of those up to `last`.
+    fn submission(&self, sequence: u64) -> Submission {
+        let earlier = |named: &u64| (sequence > 1).then(|| submission(named % (sequence - 1) + 1).id);
+        let label = self.label.map(|label| NAMES[label]);
+        let ties = Ties {
+            ordering_key: self.key.map(|key| ordering_key(NAMES[key])),
+            after: self.after.iter().filter_map(earlier).collect(),
+            dedup_key: self.dedup.map(|dedup| dedup_key(NAMES[dedup])),
+            regarding: label.map(|label| record(&format!("order/{label}"))),
+            batch: self.label.map(|label| submission(label as u64 + 1).id),
+            occurrence: label.map(|label| Occurrence { schedule: schedule(label), scheduled_for: time(60) }),
+            retry_of: self.label.map(|label| submission(label as u64 + 1).id),
+            ..Ties::default()
+        };
+        let chain = self.label.filter(|label| *label > 0).map(|label| submission(label as u64).id);
+        Submission { correlation_id: chain, ..tied(sequence, ties) }
+    }
+
+    fn state(&self) -> JobState {
+        match self.has_ended {
+            true => JobState { revision: 0, ..failed(&JobState::default(), "a loop") },
+            false => JobState::default(),
+        }
+    }
 }
 
 fn simple() -> impl Strategy<Value = Step> {
@@ -38,9 +109,13 @@ fn simple() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => (1..40_u64, -1..2_i8).prop_map(|(count, priority)| Step::Submit { count, priority }),
         1 => Just(Step::SubmitWaiting),
+        3 => (1..4_u64, bonds()).prop_map(|(count, bonds)| Step::SubmitTied { count, bonds }),
         20 => (any::<u64>(), to, prop::bool::weighted(0.05))
             .prop_map(|(job, to, is_stale)| Step::Move { job, to, is_stale }),
         2 => any::<u64>().prop_map(|job| Step::Delete { job }),
+        1 => (any::<u64>(), 1..4_u32).prop_map(|(job, revision)| Step::Audit { job, revision }),
+        1 => (0..QUEUES.len(), any::<bool>(), prop::bool::weighted(0.1))
+            .prop_map(|(name, paused, is_stale)| Step::Queue { name, paused, is_stale }),
     ]
 }
 
@@ -61,6 +136,9 @@ fn moved(state: &JobState, to: Status, number: u64) -> JobState {
         Status::Waiting | Status::Retrying => waiting(state, until),
         Status::Paused => JobState { postpone_until: None, ..waiting(state, 0) },
         Status::Running | Status::Pausing | Status::Canceling => running(state),
+        Status::Failed if number % 4 > 0 => {
+            failed(state, ["no paper", "no order 17", "no order 4"][number as usize % 3])
+        }
         Status::Succeeded | Status::Failed | Status::Canceled => ended(state, to),
     };
     JobState {
@@ -69,6 +147,17 @@ fn moved(state: &JobState, to: Status, number: u64) -> JobState {
         completed_on: next.completed_on.filter(|_| to.is_final()),
         ..next
     }
+}
+
+/// Whether the rules let it go on: from its end no job comes back, and no store undoes then what the end has undone.
+fn may_move(job: &Job) -> bool {
+    let is_bound = job.submission.ties.is_some() || job.state.failure().is_some();
+    !(is_bound && job.state.status.is_final())
+}
+
+/// Whether the rules let it be deleted, as far as other jobs could notice.
+fn may_go(job: &Job) -> bool {
+    job.submission.ties.is_none() || job.state.status.is_final()
 }
 
 /// The changes of a step, by what the memory store has.
@@ -90,9 +179,35 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
             let initial = JobState { revision: 0, ..waiting(&JobState::default(), 7) };
             vec![Change::Submit(std::sync::Arc::new(submission(*last)), Box::new(initial))]
         }
+        Step::SubmitTied { count, bonds } => {
+            let first = *last + 1;
+            *last += count;
+            let submit = |sequence| Change::Submit(Arc::new(bonds.submission(sequence)), Box::new(bonds.state()));
+            (first..=*last).map(submit).collect()
+        }
+        Step::Audit { job: wanted, revision } => {
+            let sequence = pick(*wanted, *last);
+            let row = AuditRow {
+                job: key(sequence),
+                revision: *revision,
+                on: time(5),
+                by: "somebody".to_owned(),
+                action: Action::ALL[*wanted as usize % Action::ALL.len()],
+                from: Status::Queued,
+                to: Status::Paused,
+                reason: None,
+            };
+            job(store, sequence).map(|_| Change::Audit(row)).into_iter().collect()
+        }
+        Step::Queue { name, paused, is_stale } => {
+            let queues = store.queues().expect("it can be read");
+            let present = queues.iter().find(|present| present.name.as_str() == QUEUES[*name]);
+            let revision = present.map_or(0, |present| present.revision) + u32::from(!*is_stale);
+            vec![Change::PutQueue(QueueState { name: queue(QUEUES[*name]), revision, paused: *paused })]
+        }
         Step::Move { job: wanted, to, is_stale } => {
             let sequence = pick(*wanted, *last);
-            let Some(found) = job(store, sequence) else { return Vec::new() };
+            let Some(found) = job(store, sequence).filter(may_move) else { return Vec::new() };
             let next = moved(&found.state, *to, *wanted);
             let expected = found.state.revision + u32::from(*is_stale);
             let earlier_run = (*wanted % 7 == 0).then(|| run(found.state.runs));
@@ -100,7 +215,7 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
         }
         Step::Delete { job: wanted } => {
             let sequence = pick(*wanted, *last);
-            let found = job(store, sequence);
+            let found = job(store, sequence).filter(may_go);
             found
                 .map(|found| Change::Delete { job: key(sequence), expected: found.state.revision })
                 .into_iter()
@@ -113,6 +228,59 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
         }
         Step::Kill | Step::Close => Vec::new(),
     }
+}
+
+/// What jobs have to do with each other, in words that can be compared.
+fn bonds_of(store: &dyn Store) -> Vec<String> {
+    let tenant = TenantId::DEFAULT;
+    let query = |filter| JobQuery { filter, limit: 10_000, ..JobQuery::default() };
+    let found = |filter| sequences(&store.jobs(&query(filter)).expect("it can be read").jobs);
+    let mut lanes = store.lanes().expect("it can be read");
+    lanes.sort();
+    let mut lines = Vec::new();
+    for lane in &lanes {
+        let ready = store.ready(lane, 10_000).expect("it can be read");
+        lines.push(format!("{lane:?}: {:?}", sequences(&ready)));
+    }
+    lines.push(format!("{:?}", store.failures(tenant, 10)));
+    for group in store.failures(tenant, 10).expect("it can be read") {
+        let filter = JobFilter { fingerprint: Some(group.fingerprint), ..JobFilter::default() };
+        lines.push(format!("{} {:?}", group.fingerprint, found(filter)));
+    }
+    for (number, name) in (1..).zip(NAMES) {
+        let default = JobFilter::default;
+        let named = Some(submission(number).id);
+        let filters = [
+            JobFilter { ordering_key: Some(ordering_key(name)), ..default() },
+            JobFilter { regarding: Some(record(&format!("order/{name}"))), ..default() },
+            JobFilter { schedule: Some(schedule(name)), statuses: vec![Status::Queued, Status::Failed], ..default() },
+            JobFilter { batch: named, ..default() },
+            JobFilter { chain: named, ..default() },
+            JobFilter { retry_of: named, ordering_key: Some(ordering_key("a")), ..default() },
+        ];
+        lines.extend(filters.into_iter().map(|filter| format!("{filter:?}: {:?}", found(filter.clone()))));
+        lines.push(format!("{name} {:?}", store.dedup_holder(tenant, &dedup_key(name))));
+        lines.push(format!("batch {number} {:?}", store.batch(tenant, submission(number).id)));
+    }
+    for sequence in found(JobFilter::default()) {
+        let unfinished = store.predecessors(key(sequence)).map(|found| found.unfinished);
+        lines.push(format!("{sequence} waits for {unfinished:?} {:?}", store.audit(key(sequence))));
+    }
+    lines
+}
+
+/// What a backup does not keep: the writes of queues, and who broke an ordering key.
+fn marks_of(store: &dyn Store) -> Vec<String> {
+    let mut lines = vec![format!("{:?}", store.queues())];
+    let jobs = store.jobs(&JobQuery { limit: 10_000, ..JobQuery::default() }).expect("it can be read").jobs;
+    let keys: Vec<JobKey> = jobs.iter().map(|job| job.submission.key()).collect();
+    lines.extend(keys.into_iter().map(|key| format!("{key:?} {:?}", store.predecessors(key))));
+    lines
+}
+
+/// Everything that a store can be asked.
+fn whole(store: &dyn Store) -> Vec<String> {
+    [picture(store), bonds_of(store), marks_of(store)].concat()
 }
 
 proptest! {
@@ -130,8 +298,8 @@ proptest! {
             prop_assert_eq!(commit(&memory, changes.clone()), commit(&sled, changes));
             match step {
                 Step::Kill => {
-                    let wanted = picture(&memory);
-                    reopened(directory.path(), "image", |store| assert_same(&picture(store), &wanted));
+                    let wanted = whole(&memory);
+                    reopened(directory.path(), "image", |store| assert_same(&whole(store), &wanted));
                 }
                 Step::Close => {
                     drop(sled);
@@ -140,9 +308,9 @@ proptest! {
                 _ => {}
             }
         }
-        let wanted = picture(&memory);
-        assert_same(&picture(&sled), &wanted);
-        reopened(directory.path(), "image", |store| assert_same(&picture(store), &wanted));
+        let wanted = whole(&memory);
+        assert_same(&whole(&sled), &wanted);
+        reopened(directory.path(), "image", |store| assert_same(&whole(store), &wanted));
         let file = directory.path().join("backup");
         backup::save(&sled, &file, time(0)).expect("the store is sound");
         drop(sled);
@@ -150,6 +318,8 @@ proptest! {
         let other = directory.path().join("restored");
         backup::restore(&file, settings(&other)).expect("the backup is sound");
         prop_assert_eq!(verify(settings(&other)).expect("it opens").findings, []);
-        assert_same(&picture(&open(&other)), &wanted);
+        let restored = open(&other);
+        let wanted = [picture(&memory), bonds_of(&memory)].concat();
+        assert_same(&[picture(&restored), bonds_of(&restored)].concat(), &wanted);
     }
 }

@@ -32,7 +32,7 @@ fn row(sequence: u64, revision: u32) -> AuditRow {
         action,
         from: Status::Queued,
         to: Status::Waiting,
-        reason: (revision % 2 == 0).then(|| "because ".repeat(revision as usize)),
+        reason: revision.is_multiple_of(2).then(|| "because ".repeat(revision as usize)),
     }
 }
 

@@ -1,0 +1,71 @@
+//! What the operator allows and what people pause (F105).
+
+use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
+use backroom::domain::change::Change;
+use backroom::domain::id::{QueueName, TenantId};
+use backroom::domain::job::Status;
+use backroom::domain::queue::QueueState;
+use backroom::jobs::NewJob;
+use backroom::store::Store;
+
+use crate::host::*;
+
+fn limited(queue: &str, limits: StartLimits) -> AdmissionPolicy {
+    let mut admission = AdmissionPolicy::default();
+    admission.queues.insert(QueueName::new(queue).expect("a slug"), QueuePolicy { weight: 1, limits });
+    admission
+}
+
+#[test]
+fn a_full_queue_holds_up_no_other() {
+    let limits = StartLimits { concurrency: Some(2), rate: None };
+    let mut host = Host::with(8, limited("bulk", limits), |_| works(seconds(5)));
+    let bulk: Vec<_> = (0..20).map(|_| host.submit(in_queue("bulk"))).collect();
+    let usual: Vec<_> = (0..6).map(|_| host.submit(echo())).collect();
+    host.settle();
+    let running = |host: &Host, jobs: &[_]| jobs.iter().filter(|job| host.status(**job).is_locked()).count();
+    assert_eq!((running(&host, &bulk), running(&host, &usual)), (2, 6));
+    let mut most = 0;
+    for _ in 0..60 {
+        host.pass(seconds(1));
+        most = most.max(running(&host, &bulk));
+    }
+    assert_eq!(most, 2);
+    host.finish(&bulk, seconds(10));
+}
+
+#[test]
+fn a_rate_spreads_the_starts() {
+    let rate = "6/min burst 2".parse().ok();
+    let mut host = Host::with(8, limited("bulk", StartLimits { concurrency: None, rate }), |_| works(seconds(1)));
+    let began = host.now();
+    let bulk: Vec<_> = (0..8).map(|_| host.submit(in_queue("bulk"))).collect();
+    let usual: Vec<_> = (0..8).map(|_| host.submit(echo())).collect();
+    host.finish(&usual, seconds(5));
+    host.finish(&bulk, seconds(90));
+    let starts: Vec<_> = bulk.iter().map(|job| host.starts(*job)[0].since(began).as_secs()).collect();
+    assert_eq!(starts, [0, 0, 10, 20, 30, 40, 50, 60]);
+}
+
+fn pause(host: &Host, queue: &str, revision: u32, paused: bool) {
+    let asked = QueueState { name: QueueName::new(queue).expect("a slug"), revision, paused };
+    host.store.commit(vec![Change::PutQueue(asked)]).wait().expect("the revision follows");
+}
+
+#[test]
+fn f105_what_is_paused_starts_nothing_and_loses_nothing() {
+    let mut host = Host::new(8, |_| works(seconds(1)));
+    pause(&host, "bulk", 1, true);
+    let held = host.submit(in_queue("bulk"));
+    let usual = host.submit(echo());
+    host.finish(&[usual], seconds(5));
+    host.pass(seconds(100));
+    assert_eq!((host.status(held), host.starts(held).len()), (Status::Queued, 0));
+    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    let more = [host.submit(echo()), host.submit(NewJob { priority: 100, ..echo() })];
+    pause(&host, "bulk", 2, false);
+    host.pass(seconds(100));
+    assert!([held, more[0], more[1]].iter().all(|job| host.starts(*job).is_empty()));
+    at_once(host.registry.resume(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    host.finish(&[held, more[0], more[1]], seconds(5));
+}

@@ -1,0 +1,175 @@
+//! Claims, cancels, resumes and postpones.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use backroom::domain::failure::ErrorClass;
+use backroom::domain::job::{Status, Wake};
+use backroom::domain::time::Timestamp;
+use backroom::jobs::{NewJob, Order};
+use backroom::sandbox::SliceEnd;
+use backroom::sandbox::scripted::Script;
+use backroom::store::Store;
+
+use crate::host::*;
+
+#[test]
+fn f010_ready_to_locked_is_exclusive() {
+    let host = Host::new(0, |_| Script::succeeds("done"));
+    let others: Vec<Host> = (0..7).map(|_| host.taken_over()).collect();
+    let jobs: Vec<_> = (0..500).map(|_| host.submit(echo())).collect();
+    let hosts: Vec<&Host> = [&host].into_iter().chain(&others).collect();
+    for id in &jobs {
+        let ready = host.job(*id);
+        // All of them have read the job before any of them claims it.
+        let claims: Vec<_> = hosts.iter().map(|host| (host, host.worker.claim(ready.clone(), host.now()))).collect();
+        let claimed = claims.into_iter().filter_map(|(host, claim)| {
+            let claimed = at_once(host.worker.claimed(claim?)).expect("memory can be written");
+            Some((host, claimed?))
+        });
+        let claimed: Vec<_> = claimed.collect();
+        assert_eq!(claimed.len(), 1, "one host has it");
+        for (host, claimed) in claimed {
+            let finished = at_once(host.worker.run(claimed));
+            at_once(host.worker.settle(finished)).expect("memory can be written");
+        }
+    }
+    for id in jobs {
+        let job = host.job(id);
+        assert_eq!((job.state.status, job.state.runs, job.state.fence), (Status::Succeeded, 1, 1));
+        assert_eq!(host.jobs.runs(&job).map(|runs| runs.len()), Ok(1));
+    }
+}
+
+#[test]
+fn f012_a_canceled_ready_job_never_starts() {
+    let started = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&started);
+    let mut host = Host::new(0, move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Script::succeeds("done")
+    });
+    let (canceled, other) = (host.submit(echo()), host.submit(echo()));
+    host.settle();
+    assert_eq!(host.order(canceled, Order::Cancel).state.status, Status::Canceled);
+    host.slots = 2;
+    host.finish(&[other], seconds(1));
+    host.pass(seconds(60));
+    assert_eq!((started.load(Ordering::Relaxed), host.started()), (1, vec![key(other)]));
+    assert_eq!(host.status(canceled), Status::Canceled);
+}
+
+#[test]
+fn f013_a_canceled_suspended_job_leaves_no_timer() {
+    let mut host = Host::new(2, |_| Script::succeeds("done"));
+    let later = host.now().after(seconds(100));
+    let scheduled = host.submit(NewJob { at: Some(later), ..echo() });
+    let postponed = host.submit(echo());
+    host.order(postponed, Order::Postpone(later));
+    assert_eq!(host.store.next_due(), Ok(Some(later)));
+    for job in [scheduled, postponed] {
+        assert_eq!(host.status(job), Status::Waiting);
+        assert_eq!(host.order(job, Order::Cancel).state.status, Status::Canceled);
+    }
+    assert_eq!(host.store.next_due(), Ok(None));
+    assert_eq!(host.store.due(Timestamp(i64::MAX), 9), Ok(Vec::new()));
+    host.pass(seconds(300));
+    assert_eq!(host.started(), []);
+}
+
+#[test]
+fn f016_a_resumed_job_does_not_wait_for_its_time() {
+    let mut host = Host::new(9, |slice| match (slice.run, &*slice.input) {
+        (1, b"event") => Script::of(SliceEnd::Suspended(Wake::Event("paid".to_owned()))),
+        (1, b"manual") => Script::of(SliceEnd::Suspended(Wake::Manual)),
+        (1, b"sleep") => Script::of(SliceEnd::Suspended(Wake::At(slice.deadline.after(seconds(3_600))))),
+        (1, b"retry") => Script::of(SliceEnd::Retry(Some(seconds(3_600)), failure(ErrorClass::Transient, "later"))),
+        _ => Script::succeeds("done"),
+    });
+    let with = |input: &'static str| NewJob { input: input.into(), ..echo() };
+    let mut jobs: Vec<_> = ["event", "manual", "sleep", "retry"].map(|input| host.submit(with(input))).to_vec();
+    let later = host.now().after(seconds(3_600));
+    jobs.push(host.submit(NewJob { at: Some(later), ..echo() }));
+    jobs.push(host.submit(NewJob { at: Some(later), ..echo() }));
+    host.settle();
+    host.order(jobs[5], Order::Pause);
+    let statuses: Vec<_> = jobs.iter().map(|job| host.status(*job)).collect();
+    let wanted = [Status::Waiting, Status::Waiting, Status::Waiting, Status::Retrying, Status::Waiting, Status::Paused];
+    assert_eq!(statuses, wanted);
+    let now = host.now();
+    for job in &jobs {
+        assert_eq!(host.order(*job, Order::Resume).state.status, Status::Queued);
+    }
+    host.settle();
+    for job in jobs {
+        assert_eq!((host.status(job), host.starts(job).last()), (Status::Succeeded, Some(&now)));
+    }
+}
+
+#[test]
+fn f017_a_postponed_job_starts_at_its_time() {
+    let mut host = Host::new(0, |_| Script::succeeds("done"));
+    let job = host.submit(echo());
+    host.settle();
+    let until = host.now().after(seconds(90));
+    host.order(job, Order::Postpone(until));
+    host.slots = 1;
+    host.pass(seconds(89));
+    assert_eq!((host.status(job), host.starts(job).len()), (Status::Waiting, 0));
+    host.pass(seconds(10));
+    let started = host.starts(job)[0];
+    assert!(
+        started >= until && started <= until.after(seconds(2)),
+        "it was put off to {until} and started on {started}"
+    );
+    // A time that has passed means now.
+    let job = host.submit(echo());
+    host.order(job, Order::Postpone(until));
+    host.finish(&[job], seconds(2));
+}
+
+#[test]
+fn f021_nothing_goes_from_suspended_to_locked() {
+    let mut host = Host::new(4, |slice| match (slice.job.sequence().0 + u64::from(slice.run) * 7) % 9 {
+        0 => fails(ErrorClass::Transient, "again"),
+        1 => Script::of(SliceEnd::Suspended(Wake::At(slice.deadline.after(seconds(5))))),
+        2 => Script::of(SliceEnd::Suspended(Wake::Manual)),
+        3 => fails(ErrorClass::Throttled, "slower"),
+        4 => works(seconds(3)),
+        _ => works(seconds(1)),
+    });
+    let mut jobs = Vec::new();
+    for round in 0..300_u64 {
+        if round < 150 {
+            let at = (round % 5 == 0).then(|| host.now().after(seconds(round % 40)));
+            let wished = if round % 3 == 0 { keyed("k") } else { echo() };
+            jobs.push(host.submit(NewJob { at, ..wished }));
+        }
+        let job = jobs[usize::try_from(round * 31).expect("small") % jobs.len()];
+        let status = host.status(job);
+        let order = match round % 4 {
+            0 => Order::Pause,
+            1 => Order::Postpone(host.now().after(seconds(round % 20))),
+            _ => Order::Resume,
+        };
+        let can = match order {
+            Order::Resume => matches!(status, Status::Waiting | Status::Retrying | Status::Paused),
+            Order::Pause => matches!(status, Status::Waiting | Status::Retrying | Status::Running),
+            _ => {
+                matches!(status, Status::Queued | Status::Waiting | Status::Retrying | Status::Paused | Status::Running)
+            }
+        };
+        if can {
+            host.order(job, order);
+        }
+        host.pass(seconds(1));
+    }
+    let log = host.log.lock();
+    let into_locked = log.transitions.iter().filter(|(from, to)| !from.is_locked() && to.is_locked());
+    let from: Vec<Status> = into_locked.map(|(from, _)| *from).collect();
+    assert!(from.len() > 150 && from.iter().all(|from| *from == Status::Queued), "{from:?}");
+    for suspended in [Status::Waiting, Status::Retrying, Status::Paused] {
+        let leaves = log.transitions.iter().filter(|(from, to)| *from == suspended && *to == Status::Queued).count();
+        assert!(leaves > 2, "the soak should wake more jobs that were {suspended}: {leaves}");
+    }
+}
