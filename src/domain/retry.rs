@@ -148,9 +148,10 @@ fn class_of(failure: &Failure) -> ErrorClass {
     const USED_UP: [code::Code; 4] =
         [code::OUT_OF_FUEL, code::OUT_OF_MEMORY, code::HOST_CALL_LIMIT, code::OUTPUT_TOO_LARGE];
     const BROKE: [code::Code; 3] = [code::GUEST_TRAP, code::GUEST_PANIC, code::STACK_OVERFLOW];
-    let is_one_of =
-        |codes: &[code::Code]| failure.code.as_deref().is_some_and(|name| codes.iter().any(|code| code.name == name));
+    let is_one_of = |codes: &[code::Code]| codes.iter().any(|code| failure.is(*code));
     match failure.class {
+        // The host's fault is no try of the handler's: the same attempt goes on later, for a day at most (T10, T28, T56).
+        _ if failure.is(code::HOST_FAULT) => ErrorClass::Throttled,
         _ if is_one_of(&USED_UP) => ErrorClass::Fatal,
         ErrorClass::Fatal if is_one_of(&BROKE) => ErrorClass::Transient,
         class => class,

@@ -198,7 +198,12 @@ pub trait Store: Send + Sync {
     /// The state of the service as it was last set.
     fn service(&self) -> Result<ServiceState, ReadError>;
 
-    /// Keeps bytes under their digest. Durable when it returns; a commit may name them from then on.
+    /// Whether there is room for new work: [`CommitError::Full`] while the disk runs short. Whoever takes jobs or uploads
+    /// asks first; what accepted work leaves behind is written without asking, because that is what the room is kept for.
+    fn check_room(&self) -> Result<(), CommitError>;
+
+    /// Keeps bytes under their digest. Durable when it returns; a commit may name them from then on. Refused only when the
+    /// bytes do not fit.
     fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError>;
 
     /// The bytes of a digest.

@@ -86,6 +86,18 @@ fn a_trap_is_retried_and_a_used_up_limit_is_not() {
 }
 
 #[test]
+fn a_fault_of_the_host_counts_no_attempt_within_a_day() {
+    let policy = RetryPolicy::default();
+    let fault = Failure::host(ErrorClass::Transient, code::HOST_FAULT, "the disk is full");
+    let of = |since| {
+        let tries = Tries { throttled_since: Some(at(0)), ..tries(4) };
+        decide(&policy, &tries, Cause::Failed(&fault), at(since))
+    };
+    assert!(matches!(of(60), Decision::SameAttempt(wait) if wait >= THROTTLE_WAIT_MIN), "{:?}", of(60));
+    assert_eq!(of(24 * 3_600), Decision::Exhausted);
+}
+
+#[test]
 fn timeouts_follow_the_policy() {
     let policy = RetryPolicy::default();
     let strict = RetryPolicy { retry_timeouts: false, ..policy.clone() };

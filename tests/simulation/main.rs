@@ -10,6 +10,7 @@
 
 mod director;
 mod draw;
+mod full_disk;
 mod host;
 mod ledger;
 mod scripted;
