@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::domain::id::HostId;
 use crate::domain::job::transition;
-use crate::domain::job::{Event, Job};
+use crate::domain::job::{Event, Job, Lease};
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
 use crate::store::{CommitError, Pending, ReadError, Store};
@@ -118,17 +118,18 @@ impl Scheduler {
         advanced
     }
 
-    /// Jobs whose lease has run out. Their guest is told to stop first; a lease outlives the wall-clock limit by minutes, so
-    /// that by now there should be none.
+    /// Jobs whose lease has run out. Those that this host still holds are not lost: their runs end by their own limits, and
+    /// their ends may wait long for a disk.
     fn rescue(&self, now: Timestamp) -> Result<Advanced, ReadError> {
         let mut next = self.next_rescue.lock();
         if now < *next {
             return Ok(Advanced::default());
         }
         *next = now.after(RESCUE_INTERVAL);
-        let lost = |job: &Job| job.state.lease.is_none_or(|lease| lease.until <= now);
+        let is_held = |job: &Job| self.running.holds(job.submission.key(), job.state.fence);
+        let has_run_out = |job: &Job, lease: Lease| lease.until <= now && !(lease.host == self.host && is_held(job));
+        let lost = |job: &Job| job.state.lease.is_none_or(|lease| has_run_out(job, lease));
         let lost: Vec<_> = self.store.locked()?.into_iter().filter(lost).collect();
-        lost.iter().for_each(|job| self.running.stop(job.submission.key()));
         Ok(self.advance_all(lost, &Event::LeaseLost, now))
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::port::{AttemptPort, Written};
+use super::running::Entered;
 use super::{Claimed, Worker};
 use crate::domain::admission::Verdict;
 use crate::domain::code;
@@ -29,6 +30,8 @@ pub struct Finished {
     job: Job,
     event: Event,
     pending: Option<Pending>,
+    /// The attempt is ours until its end is written, however late that is.
+    entered: Entered,
 }
 
 impl Finished {
@@ -70,16 +73,31 @@ impl Worker {
             Ok(event) => event,
             Err(fault) => Event::Returned(Outcome::Failed(host_fault(&fault)), RunReport::default()),
         };
+        self.finished(claimed, event)
+    }
+
+    /// Gives a claimed job back that has not been started, as a safe point (T16). Commits as [`Worker::run`] does.
+    pub fn give_back(&self, claimed: Claimed) -> Finished {
+        self.finished(claimed, Event::SafePoint(RunReport::default()))
+    }
+
+    /// How long a claimed job may wait for a slot: what is left of its lease must be enough for its run.
+    pub fn patience(&self, claimed: &Claimed) -> Duration {
+        let wall = limits_of(claimed).wall;
+        let until = claimed.job.state.lease.map(|lease| lease.until).unwrap_or_default();
+        until.since(self.clock.now()).saturating_sub(wall)
+    }
+
+    fn finished(&self, claimed: Claimed, event: Event) -> Finished {
         let Claimed { job, entered, .. } = claimed;
-        drop(entered);
         let pending = self.finish(&job, &event);
-        Finished { job, event, pending }
+        Finished { job, event, pending, entered }
     }
 
     /// Waits until the end of a run is durable. When somebody steered the job meanwhile, the end is decided again on what
     /// they made of it; when another host was given the job, this run's end is void (promise 5).
     pub async fn settle(&self, finished: Finished) -> Result<(), CommitError> {
-        let Finished { job, event, mut pending } = finished;
+        let Finished { job, event, mut pending, entered: _entered } = finished;
         let key = job.submission.key();
         let mut conflicts = 0;
         loop {

@@ -10,8 +10,8 @@
 
 mod director;
 mod draw;
-mod full_disk;
 mod host;
+mod leases;
 mod ledger;
 mod scripted;
 mod tasks;

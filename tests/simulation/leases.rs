@@ -1,0 +1,117 @@
+//! A run belongs to its host until its end is written: while it waits for a slot, and while it waits for a disk that is full.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backroom::clock::{Clock, SimulatedClock};
+use backroom::domain::change::Change;
+use backroom::domain::id::{JobKey, PluginName};
+use backroom::domain::job::{Job, RunEnd, Status};
+use backroom::domain::time::Timestamp;
+use backroom::jobs::{NewJob, SubmitError};
+use backroom::sandbox::scripted::Script;
+use backroom::store::memory::MemoryStore;
+use backroom::store::{CommitError, Store};
+use backroom::worker::Claimed;
+use parking_lot::Mutex;
+
+use crate::host::Host;
+use crate::ledger::Ledger;
+use crate::world::plugin;
+
+fn new_job(input: &[u8]) -> NewJob {
+    NewJob::new(PluginName::new("early").expect("a slug"), input.to_vec())
+}
+
+/// A host whose only job is claimed.
+struct Fixture {
+    clock: SimulatedClock,
+    store: Arc<MemoryStore>,
+    host: Host,
+    key: JobKey,
+}
+
+impl Fixture {
+    async fn with_a_claimed_job(output: &'static [u8]) -> (Self, Claimed) {
+        let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
+        let store = Arc::new(MemoryStore::new());
+        store.commit(vec![Change::PutPlugin(plugin("early", true))]).await.expect("there is room");
+        let ledger = Arc::new(Mutex::new(Ledger::new()));
+        let host = Host::directed(1, &store, &clock, &ledger, move |_| Script::succeeds(output));
+        let key = host.jobs.submit(new_job(b"x"), None).await.expect("there is room").job.submission.key();
+        let (job, _started) = host.window.take(1).pop().expect("the feed has told the window");
+        let claim = host.worker.claim(job, clock.now()).expect("it is ready");
+        let claimed = host.worker.claimed(claim).await.expect("there is room").expect("it may run");
+        (Self { clock, store, host, key }, claimed)
+    }
+
+    fn job(&self) -> Job {
+        self.store.job(self.key).expect("memory can be read").expect("it is there")
+    }
+
+    fn tick(&self) {
+        self.host.scheduler.tick(self.clock.now()).expect("memory can be read");
+    }
+}
+
+fn in_time(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts").block_on(test);
+}
+
+async fn an_end_waits_for_room(output: &'static [u8]) {
+    let (fixture, claimed) = Fixture::with_a_claimed_job(output).await;
+    let Fixture { store, host, .. } = &fixture;
+    store.set_full(true);
+    let large = host.jobs.submit(new_job(&[0; 5_000]), None).await.expect_err("the disk is full");
+    assert!(matches!(large, SubmitError::Commit(CommitError::Full)), "{large}");
+    let worker = Arc::clone(&host.worker);
+    let mut run = tokio::spawn(async move { worker.settle(worker.run(claimed).await).await });
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut run).await;
+    assert!(early.is_err(), "it ended without room: {early:?}");
+    store.set_full(false);
+    run.await.expect("it does not panic").expect("its end is written");
+
+    let state = fixture.job().state;
+    assert_eq!((state.status, state.attempt, state.runs), (Status::Succeeded, 1, 1));
+}
+
+#[test]
+fn finished_work_waits_for_room_and_does_not_fail() {
+    in_time(async {
+        // The output is a blob that does not fit, or only the commit does not.
+        an_end_waits_for_room(&[7; 5_000]).await;
+        an_end_waits_for_room(b"small").await;
+    });
+}
+
+#[test]
+fn a_run_that_its_host_still_holds_is_not_lost_when_its_lease_has_run_out() {
+    in_time(async {
+        let (fixture, claimed) = Fixture::with_a_claimed_job(b"done").await;
+        let long = fixture.host.worker.patience(&claimed) + Duration::from_secs(3_600);
+        fixture.clock.advance(long);
+        fixture.tick();
+        assert_eq!(fixture.job().state.status, Status::Running, "it waits for a slot");
+
+        let finished = fixture.host.worker.give_back(claimed);
+        fixture.host.worker.settle(finished).await.expect("there is room");
+        let state = fixture.job().state;
+        assert_eq!((state.status, state.crashes), (Status::Queued, 0));
+        assert_eq!(state.last_run.map(|run| run.end), Some(RunEnd::Released));
+        assert!(state.same_attempt, "a run that was not started counts no attempt");
+    });
+}
+
+#[test]
+fn a_run_that_nobody_holds_any_more_is_lost_when_its_lease_has_run_out() {
+    in_time(async {
+        let (fixture, claimed) = Fixture::with_a_claimed_job(b"done").await;
+        drop(claimed);
+        fixture.clock.advance(Duration::from_secs(30));
+        fixture.tick();
+        assert_eq!(fixture.job().state.status, Status::Running, "its lease holds");
+        fixture.clock.advance(Duration::from_secs(3_600));
+        fixture.tick();
+        assert_eq!(fixture.job().state.crashes, 1);
+    });
+}
