@@ -118,8 +118,8 @@ impl Scheduler {
         advanced
     }
 
-    /// Jobs whose lease has run out. Those that this host still holds are not lost: their runs end by their own limits, and
-    /// their ends may wait long for a disk.
+    /// Jobs whose lease has run out, and those of an earlier host whose rescue at the start was not written. What this host
+    /// still holds is not lost: its runs end by their own limits, and their ends may wait long for a disk.
     fn rescue(&self, now: Timestamp) -> Result<Advanced, ReadError> {
         let mut next = self.next_rescue.lock();
         if now < *next {
@@ -127,8 +127,11 @@ impl Scheduler {
         }
         *next = now.after(RESCUE_INTERVAL);
         let is_held = |job: &Job| self.running.holds(job.submission.key(), job.state.fence);
-        let has_run_out = |job: &Job, lease: Lease| lease.until <= now && !(lease.host == self.host && is_held(job));
-        let lost = |job: &Job| job.state.lease.is_none_or(|lease| has_run_out(job, lease));
+        let is_lost = |job: &Job, lease: Lease| match lease.host == self.host {
+            true => lease.until <= now && !is_held(job),
+            false => true,
+        };
+        let lost = |job: &Job| job.state.lease.is_none_or(|lease| is_lost(job, lease));
         let lost: Vec<_> = self.store.locked()?.into_iter().filter(lost).collect();
         Ok(self.advance_all(lost, &Event::LeaseLost, now))
     }

@@ -115,3 +115,18 @@ fn a_run_that_nobody_holds_any_more_is_lost_when_its_lease_has_run_out() {
         assert_eq!(fixture.job().state.crashes, 1);
     });
 }
+
+#[test]
+fn what_could_not_be_rescued_at_the_start_is_rescued_later() {
+    in_time(async {
+        let (fixture, claimed) = Fixture::with_a_claimed_job(b"done").await;
+        drop(claimed);
+        fixture.store.set_full(true);
+        let ledger = Arc::new(Mutex::new(Ledger::new()));
+        let next = Host::directed(1, &fixture.store, &fixture.clock, &ledger, |_| Script::succeeds("done"));
+        assert_eq!(fixture.job().state.status, Status::Running, "there was no room for its rescue");
+        fixture.store.set_full(false);
+        next.scheduler.tick(fixture.clock.now()).expect("memory can be read");
+        assert_eq!(fixture.job().state.crashes, 1);
+    });
+}
