@@ -1,10 +1,11 @@
 //! Makes time pass for jobs: wakes those whose time has come, rescues those whose host died, keeps the window filled.
 //! It never runs a job.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::id::HostId;
+use crate::domain::id::{HostId, JobKey};
 use crate::domain::job::transition;
 use crate::domain::job::{Event, Job, Lease};
 use crate::domain::time::Timestamp;
@@ -27,6 +28,9 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// The least time between two looks at what is due.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+/// The least time between two looks at many that are due while commits are under way.
+const LOOK_AGAIN_SLOWLY: Duration = Duration::from_millis(10);
+
 /// How many jobs were changed, and how many could not be.
 #[derive(Clone, Copy, Debug, Default)]
 struct Advanced {
@@ -35,6 +39,20 @@ struct Advanced {
 }
 
 impl Advanced {
+    fn count(&mut self, result: Result<(), CommitError>) {
+        match result {
+            Ok(()) => self.changed += 1,
+            // Somebody else was first: what they made of the job will be seen in the next tick.
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => {
+                if self.failed == 0 {
+                    tracing::error!(%error, "the scheduler could not write");
+                }
+                self.failed += 1;
+            }
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.changed += other.changed;
         self.failed += other.failed;
@@ -59,6 +77,7 @@ pub struct Scheduler {
     advance: Advance,
     host: HostId,
     next_rescue: parking_lot::Mutex<Timestamp>,
+    under_way: parking_lot::Mutex<BTreeMap<JobKey, Pending>>,
 }
 
 impl Scheduler {
@@ -71,7 +90,8 @@ impl Scheduler {
         advance: Advance,
         host: HostId,
     ) -> Self {
-        Self { store, registry, running, window, advance, host, next_rescue: parking_lot::Mutex::default() }
+        let (next_rescue, under_way) = Default::default();
+        Self { store, registry, running, window, advance, host, next_rescue, under_way }
     }
 
     /// What a host does before anything else: whoever held a lease before this start is dead, because the store is ours
@@ -88,14 +108,17 @@ impl Scheduler {
     pub fn tick(&self, now: Timestamp) -> Result<Tick, ReadError> {
         // A job that becomes due while this tick looks must wake the next one.
         self.window.set_next_wake(Timestamp(i64::MAX));
+        let mut advanced = self.hear();
         let due = self.store.due(now, DUE_BATCH)?;
         let more_are_due = due.len() == DUE_BATCH;
-        let mut advanced = self.wake(due, now);
+        advanced.add(self.wake(due, now));
         advanced.add(self.rescue(now)?);
         self.refill()?;
         let pressed = self.running.press(now, CANCEL_GRACE);
         let next = match self.next_wake(now, pressed)? {
             _ if advanced.failed > 0 => now.after(AFTER_ERROR),
+            // Those that are due may be the ones whose commits are under way.
+            _ if more_are_due && !self.under_way.lock().is_empty() => now.after(LOOK_AGAIN_SLOWLY),
             _ if more_are_due => now,
             // What this tick has changed may not be seen yet; it needs no second look at once.
             next => next.max(now.after(LOOK_AGAIN)),
@@ -136,22 +159,35 @@ impl Scheduler {
         Ok(self.advance_all(lost, &Event::LeaseLost, now))
     }
 
-    /// Each job in a commit of its own, so that one that somebody else changed does not hold up the others.
+    /// What has become of the commits that were under way.
+    fn hear(&self) -> Advanced {
+        let mut heard = Advanced::default();
+        self.under_way.lock().retain(|_, pending| match pending.result() {
+            None => true,
+            Some(result) => {
+                heard.count(result);
+                false
+            }
+        });
+        // They were counted as changed when they were sent.
+        Advanced { changed: 0, ..heard }
+    }
+
+    /// Each job in a commit of its own, so that one that somebody else changed does not hold up the others. A job whose commit
+    /// is still under way is left alone: while the disk stalls, each tick would find it unchanged.
     fn advance_all(&self, jobs: impl IntoIterator<Item = Job>, event: &Event, now: Timestamp) -> Advanced {
-        let pending: Vec<_> = jobs.into_iter().filter_map(|job| self.decide(&job, event, now)).collect();
+        let mut under_way = self.under_way.lock();
+        let idle = jobs.into_iter().filter(|job| !under_way.contains_key(&job.submission.key()));
+        let decide = |job: Job| Some((job.submission.key(), self.decide(&job, event, now)?));
+        let sent: Vec<_> = idle.filter_map(decide).collect();
         let mut advanced = Advanced::default();
-        for pending in pending {
-            match pending.now() {
-                // Under way in order behind those before it, or written.
-                None | Some(Ok(())) => advanced.changed += 1,
-                // Somebody else was first: what they made of the job will be seen in the next tick.
-                Some(Err(CommitError::Conflict { .. })) => {}
-                Some(Err(error)) => {
-                    if advanced.failed == 0 {
-                        tracing::error!(%error, "the scheduler could not write");
-                    }
-                    advanced.failed += 1;
+        for (job, mut pending) in sent {
+            match pending.result() {
+                None => {
+                    advanced.changed += 1;
+                    under_way.insert(job, pending);
                 }
+                Some(result) => advanced.count(result),
             }
         }
         advanced

@@ -77,8 +77,8 @@ impl Pending {
         self.0.blocking_recv().unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The result, if it is there already.
-    pub fn now(mut self) -> Option<Result<(), CommitError>> {
+    /// The result, if it is there already. It is given once.
+    pub fn result(&mut self) -> Option<Result<(), CommitError>> {
         match self.0.try_recv() {
             Ok(result) => Some(result),
             Err(oneshot::error::TryRecvError::Empty) => None,

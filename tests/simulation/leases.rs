@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::change::Change;
-use backroom::domain::id::{JobKey, PluginName};
-use backroom::domain::job::{Job, RunEnd, Status};
+use backroom::domain::id::{JobId, JobKey, PluginName, Sequence};
+use backroom::domain::job::{Job, RunEnd, Status, Submission, transition};
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{NewJob, SubmitError};
 use backroom::sandbox::scripted::Script;
@@ -129,4 +129,27 @@ fn what_could_not_be_rescued_at_the_start_is_rescued_later() {
         next.scheduler.tick(fixture.clock.now()).expect("memory can be read");
         assert_eq!(fixture.job().state.crashes, 1);
     });
+}
+
+#[test]
+fn a_job_that_is_due_is_sent_once_while_its_commit_is_under_way() {
+    let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
+    let store = Arc::new(MemoryStore::with_lazy_sync());
+    let _durable_with_the_next_sync = store.commit(vec![Change::PutPlugin(plugin("early", true))]);
+    store.sync();
+    let ledger = Arc::new(Mutex::new(Ledger::new()));
+    let host = Host::directed(1, &store, &clock, &ledger, |_| Script::succeeds("done"));
+    let id = JobId::new(clock.now(), Sequence(1), 0);
+    let mut submission = Submission::new(id, PluginName::new("early").expect("a slug"), clock.now());
+    submission.not_before = Some(clock.now().after(Duration::from_secs(1)));
+    let state = transition::submitted(&submission, clock.now());
+    let _durable_with_the_next_sync = store.commit(vec![Change::Submit(Arc::new(submission), Box::new(state))]);
+    store.sync();
+
+    clock.advance(Duration::from_secs(2));
+    let tick = || host.scheduler.tick(clock.now()).expect("memory can be read").changed;
+    assert_eq!((tick(), tick(), tick()), (1, 0, 0));
+    assert_eq!(store.waiting(), 1, "the disk stalls, and the same job is not written again and again");
+    store.sync();
+    assert_eq!((tick(), store.waiting()), (0, 0));
 }
