@@ -21,7 +21,9 @@ impl Image {
     fn killed_keeping(jobs: u64, keep_journal_bytes: u64) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let live = directory.path().join("live");
-        let settings = SledSettings { keep_journal_bytes, ..settings(&live) };
+        // What keeps everything has no checkpoint, either.
+        let checkpoint_bytes = settings(&live).checkpoint_bytes.max(keep_journal_bytes);
+        let settings = SledSettings { keep_journal_bytes, checkpoint_bytes, ..settings(&live) };
         let store = SledStore::open(settings.clone()).expect("the store opens");
         (1..=jobs).for_each(|sequence| must(&store, vec![submit(sequence)]));
         let image = Self { directory };
@@ -113,6 +115,22 @@ fn a_missing_segment_is_said() {
     std::fs::remove_file(&segments[1]).expect("the file can be removed");
     let said = refused(&image);
     assert!(said.contains("the segment before it is missing"), "{said}");
+}
+
+#[test]
+fn a_segment_that_is_missing_before_the_checkpoint_is_no_damage() {
+    let image = Image::killed(800);
+    let keeping = || SledSettings { keep_journal_bytes: u64::MAX, ..settings(&image.path()) };
+    // The end of a store is a checkpoint.
+    drop(SledStore::open(keeping()).expect("it opens"));
+    let segments = image.segments();
+    assert!(segments.len() >= 3, "the test needs several segments");
+    std::fs::remove_file(&segments[1]).expect("the file can be removed");
+    let store = SledStore::open(keeping()).expect("the index has everything");
+    assert_eq!(present(&store, 800).len(), 800);
+    must(&store, vec![submit(801)]);
+    drop(store);
+    assert_eq!(present(&image.open().expect("it opens"), 801).len(), 801);
 }
 
 #[test]

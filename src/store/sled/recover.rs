@@ -61,7 +61,7 @@ pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
     let index_path = path.join(INDEX);
     let tree = open_or_rebuild(&path, settings.cache_bytes)?;
     let mut replay = Replay::start(&tree)?;
-    let found = scan::scan(&path.join(JOURNAL), &mut |lsn, payload| replay.frame(lsn, payload))?;
+    let found = scan::scan(&path.join(JOURNAL), replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload))?;
     replay.finish(&found)?;
     let Replay { live, standings, recorded, lsn, .. } = replay;
     let journal = Journal::open(&path.join(JOURNAL), settings.segment_bytes, &found, lsn + 1)?;
@@ -225,7 +225,7 @@ fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), String> {
 }
 
 /// A number of the store.
-fn number(tree: &sled::Db, key: &[u8]) -> Result<u64, ReadError> {
+pub(super) fn number(tree: &sled::Tree, key: &[u8]) -> Result<u64, ReadError> {
     let stored = tree.get(key).map_err(|error| read_error(&error))?;
     Ok(stored.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0))
 }
