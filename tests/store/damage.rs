@@ -114,7 +114,7 @@ fn a_missing_segment_is_said() {
     assert!(segments.len() >= 3, "the test needs several segments");
     std::fs::remove_file(&segments[1]).expect("the file can be removed");
     let said = refused(&image);
-    assert!(said.contains("the segment before it is missing"), "{said}");
+    assert!(said.contains("but the journal starts with group"), "{said}");
 }
 
 #[test]
@@ -155,6 +155,52 @@ fn an_empty_index_does_not_pass_for_an_empty_store() {
     std::fs::rename(image.path().join("elsewhere"), image.path().join("index")).expect("it can be renamed");
     let store = image.open().expect("nothing is missing");
     assert_eq!(present(&store, 1_500).len(), 1_500);
+}
+
+/// Everything below a directory, by name, with the sizes of the files.
+fn listed(directory: &Path) -> Vec<(PathBuf, u64)> {
+    let entries = std::fs::read_dir(directory).expect("the folder can be read");
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.expect("the folder can be read").path()) {
+        match path.is_dir() {
+            true => found.extend(listed(&path)),
+            false => found.push((path.clone(), path.metadata().expect("it is there").len())),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn an_index_without_its_journal_does_not_pass_for_an_empty_store() {
+    let image = Image::killed(50);
+    let (journal, elsewhere) = (image.path().join("journal"), image.directory.path().join("elsewhere"));
+    for keep_the_folder in [true, false] {
+        std::fs::rename(&journal, &elsewhere).expect("it can be renamed");
+        if keep_the_folder {
+            std::fs::create_dir(&journal).expect("it can be made");
+        }
+        let before = listed(&image.path());
+        let said = refused(&image);
+        assert!(said.contains("it is missing, although there is an index"), "{said}");
+        assert_eq!(listed(&image.path()), before, "nothing was touched");
+        std::fs::remove_dir(&journal).expect("it is empty");
+        std::fs::rename(&elsewhere, &journal).expect("it can be renamed");
+    }
+    assert_eq!(present(&image.open().expect("nothing is missing"), 50).len(), 50);
+}
+
+#[test]
+fn a_first_segment_that_cannot_be_read_does_not_pass_for_none() {
+    let image = Image::killed(50);
+    let first = image.segments().remove(0);
+    change(&first, |bytes| bytes[10] ^= 1);
+    let before = listed(&image.path());
+    let said = refused(&image);
+    assert!(said.contains("its first bytes are broken"), "{said}");
+    assert_eq!(listed(&image.path()), before, "nothing was touched");
+    change(&first, |bytes| bytes[10] ^= 1);
+    assert_eq!(present(&image.open().expect("nothing is missing"), 50).len(), 50);
 }
 
 #[test]

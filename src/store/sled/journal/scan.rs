@@ -1,6 +1,6 @@
 //! Reading a journal back: which frames are whole, where the end is, and whether something is missing.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Frame};
@@ -87,12 +87,25 @@ pub(in crate::store::sled) fn scan(directory: &Path, checkpoint: u64, visit: Vis
     Ok(found)
 }
 
-/// The number of the first frame that a journal holds or will hold; none when there is no journal.
-pub(in crate::store::sled) fn first(directory: &Path) -> io::Result<Option<u64>> {
+/// The number of the first frame from which on a journal holds everything; none when there is no journal.
+pub(in crate::store::sled) fn first(directory: &Path) -> Result<Option<u64>, ScanError> {
     let mut files = segment::list(directory)?;
     drop_unstarted(&mut files)?;
-    let Some((_, path)) = files.first() else { return Ok(None) };
-    Ok(SegmentStart::read(&std::fs::read(path)?).map(|start| start.first_lsn))
+    let mut first: Option<SegmentStart> = None;
+    for (number, path) in files.iter().rev() {
+        if first.is_some_and(|next| number + 1 != next.number) {
+            break;
+        }
+        let start = read_start(path)?.filter(|start| start.number == *number);
+        first = Some(start.ok_or_else(|| damaged(path, "its first bytes are broken"))?);
+    }
+    Ok(first.map(|start| start.first_lsn))
+}
+
+fn read_start(path: &Path) -> io::Result<Option<SegmentStart>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(segment::START as u64).read_to_end(&mut bytes)?;
+    Ok(SegmentStart::read(&bytes))
 }
 
 fn next(bytes: &[u8], found: &Found) -> Option<Frame> {

@@ -108,7 +108,7 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
 }
 
 /// The damaged indexes that lie beside the present one.
-fn set_aside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn set_aside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
