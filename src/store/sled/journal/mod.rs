@@ -85,6 +85,14 @@ pub(super) enum AppendError {
     Broken(io::Error),
 }
 
+impl From<AppendError> for io::Error {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(error) | AppendError::Broken(error) => error,
+        }
+    }
+}
+
 impl Journal {
     /// Goes on behind what a scan found, or starts a journal where there was none. `first_lsn` is the number of the first
     /// frame of a new journal.
@@ -187,7 +195,7 @@ impl Journal {
         self.sync().map_err(AppendError::Broken)?;
         let start = SegmentStart { number: self.number + 1, first_lsn: self.lsn + 1 };
         let bytes = self.segment_bytes.max(frame_bytes + segment::START as u64);
-        let (file, capacity) = self.spares.place(start, bytes).map_err(AppendError::Full)?;
+        let (file, capacity) = self.spares.place(start, bytes)?;
         self.syncs += 1;
         self.file = file;
         self.number = start.number;
