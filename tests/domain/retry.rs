@@ -5,7 +5,7 @@ use std::time::Duration;
 use backroom::domain::code;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::id::{JobId, Sequence};
-use backroom::domain::retry::{Cause, Decision, RetryPolicy, THROTTLE_WAIT_MIN, Tries, decide};
+use backroom::domain::retry::{Cause, Decision, PUT_OFF_MAX, RetryPolicy, THROTTLE_WAIT_MIN, Tries, decide};
 use proptest::prelude::*;
 
 use crate::fixtures::{CREATED, at, failure, seconds};
@@ -95,6 +95,19 @@ fn a_fault_of_the_host_counts_no_attempt_within_a_day() {
     };
     assert!(matches!(of(60), Decision::SameAttempt(wait) if wait >= THROTTLE_WAIT_MIN), "{:?}", of(60));
     assert_eq!(of(24 * 3_600), Decision::Exhausted);
+}
+
+#[test]
+fn a_handler_cannot_put_its_job_off_for_ever() {
+    let policy = RetryPolicy::default();
+    let (transient, throttled) = (failure(ErrorClass::Transient), failure(ErrorClass::Throttled));
+    let endless = Some(Duration::MAX);
+    let asked = |failure, tries: &Tries, now| decide(&policy, tries, Cause::Asked(endless, failure), now);
+    assert_eq!(asked(&transient, &tries(1), at(1)), Decision::NextAttempt(PUT_OFF_MAX));
+    let day = 24 * 3_600;
+    assert_eq!(asked(&throttled, &tries(1), at(1)), Decision::SameAttempt(seconds(day)));
+    let since = Tries { throttled_since: Some(at(0)), ..tries(1) };
+    assert_eq!(asked(&throttled, &since, at(day - 600)), Decision::SameAttempt(seconds(600)), "the rest of the day");
 }
 
 #[test]
