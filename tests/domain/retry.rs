@@ -150,7 +150,7 @@ fn throttling_counts_no_attempt_within_a_day() {
         decide(&policy, &tries, Cause::Asked(delay, &throttled), at(since))
     };
     let day = 24 * 3_600;
-    assert_eq!(of(4, day - 1, Some(seconds(90))), Decision::SameAttempt(seconds(90)));
+    assert_eq!(of(4, day - 100, Some(seconds(90))), Decision::SameAttempt(seconds(90)));
     assert_eq!(of(4, day, Some(seconds(90))), Decision::Exhausted);
     assert_eq!(of(3, day, Some(seconds(90))), Decision::NextAttempt(seconds(90)));
     assert_eq!(of(1, 1, Some(Duration::ZERO)), Decision::SameAttempt(THROTTLE_WAIT_MIN), "it cannot spin");
