@@ -198,6 +198,9 @@ catalogue! {
     BATCH_FAILED = "BR0320", "more jobs of the batch failed than it allows",
         "A batch ends by how its jobs did: it fails when more of them have not succeeded than `allowed_failures`.",
         "See `backroom job list --batch ID --state failed,canceled`; retry those, or allow more failures.";
+    RUN_LIMIT = "BR0330", "the job has run as often as a job may",
+        "It yielded, slept or was tried again 10,000 times without an end. Each run is kept, so there is a last one.",
+        "Do more per run, or let the handler submit a new job that goes on.";
     // Store.
     STORE_IN_USE = "BR0401", "the data directory is in use by another host",
         "Two hosts on one embedded store would destroy it, so the second one does not start.",

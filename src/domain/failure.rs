@@ -37,6 +37,11 @@ impl Failure {
         Self { class, code: Some(code.name.to_owned()), message: message.into(), detail: None }
     }
 
+    /// Whether it carries this code.
+    pub fn is(&self, code: super::code::Code) -> bool {
+        self.code.as_deref() == Some(code.name)
+    }
+
     /// The same failure with more for administrators.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {

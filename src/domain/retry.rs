@@ -16,6 +16,15 @@ pub const THROTTLE_CAP: Duration = Duration::from_secs(24 * 3_600);
 /// A throttled attempt waits at least this long: it counts no attempt, so nothing else would slow it down.
 pub const THROTTLE_WAIT_MIN: Duration = Duration::from_secs(1);
 
+/// A handler cannot put its job off for longer, whatever it asks for.
+pub const PUT_OFF_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// The least time for which a handler can put its job off without counting an attempt.
+pub const PUT_OFF_MIN: Duration = Duration::from_secs(1);
+
+/// A job ends after so many runs: each is a row that people can see, and more look like a handler that never comes to an end.
+pub const RUNS_MAX: u32 = 10_000;
+
 /// How often and how fast a job is tried again. Set per plug-in, with a host-wide default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
@@ -111,6 +120,14 @@ pub enum Decision {
 
 /// What follows from the failure `cause` at `now`.
 pub fn decide(policy: &RetryPolicy, tries: &Tries, cause: Cause<'_>, now: Timestamp) -> Decision {
+    match by_cause(policy, tries, cause, now) {
+        Decision::Final => Decision::Final,
+        _ if tries.runs >= RUNS_MAX => Decision::Exhausted,
+        decision => decision,
+    }
+}
+
+fn by_cause(policy: &RetryPolicy, tries: &Tries, cause: Cause<'_>, now: Timestamp) -> Decision {
     match cause {
         Cause::Asked(delay, failure) if failure.class == ErrorClass::Throttled => throttled(policy, tries, delay, now),
         Cause::Asked(delay, _) => again(policy, tries, delay),
@@ -129,7 +146,8 @@ fn again(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>) -> Decisi
     if tries.attempt >= tries.max_attempts {
         return Decision::Exhausted;
     }
-    Decision::NextAttempt(delay.unwrap_or_else(|| policy.delay(tries.attempt, tries.job)))
+    let asked = delay.map(|delay| delay.min(PUT_OFF_MAX));
+    Decision::NextAttempt(asked.unwrap_or_else(|| policy.delay(tries.attempt, tries.job)))
 }
 
 fn throttled(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>, now: Timestamp) -> Decision {
@@ -139,18 +157,21 @@ fn throttled(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>, now: 
     }
     // The attempt stays the same while it is throttled, so the wait grows with the runs.
     let wait = delay.unwrap_or_else(|| policy.delay(tries.runs, tries.job));
-    Decision::SameAttempt(wait.max(THROTTLE_WAIT_MIN))
+    // Longer than the cap leaves, it would be uncounted for longer than a day.
+    let left = THROTTLE_CAP.saturating_sub(throttled_for);
+    Decision::SameAttempt(wait.min(left).max(THROTTLE_WAIT_MIN))
 }
 
 /// The class that counts: a used-up limit would be used up again, whatever class it was reported with, and a trap may
 /// be worth another try (design section 4).
 fn class_of(failure: &Failure) -> ErrorClass {
-    const USED_UP: [code::Code; 4] =
-        [code::OUT_OF_FUEL, code::OUT_OF_MEMORY, code::HOST_CALL_LIMIT, code::OUTPUT_TOO_LARGE];
-    const BROKE: [code::Code; 3] = [code::GUEST_TRAP, code::GUEST_PANIC, code::STACK_OVERFLOW];
-    let is_one_of =
-        |codes: &[code::Code]| failure.code.as_deref().is_some_and(|name| codes.iter().any(|code| code.name == name));
+    const USED_UP: [code::Code; 5] =
+        [code::OUT_OF_FUEL, code::OUT_OF_MEMORY, code::STACK_OVERFLOW, code::HOST_CALL_LIMIT, code::OUTPUT_TOO_LARGE];
+    const BROKE: [code::Code; 2] = [code::GUEST_TRAP, code::GUEST_PANIC];
+    let is_one_of = |codes: &[code::Code]| codes.iter().any(|code| failure.is(*code));
     match failure.class {
+        // The host's fault is no try of the handler's: the same attempt goes on later, for a day at most (T10, T28, T56).
+        _ if failure.is(code::HOST_FAULT) => ErrorClass::Throttled,
         _ if is_one_of(&USED_UP) => ErrorClass::Fatal,
         ErrorClass::Fatal if is_one_of(&BROKE) => ErrorClass::Transient,
         class => class,

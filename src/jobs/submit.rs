@@ -284,7 +284,10 @@ impl Jobs {
         let (correlation_id, depth) = self.place_in_chain(new.tenant, new.parent)?;
         let input = match new.input.len() {
             0..=Payload::INLINE_BYTES_MAX => Payload::Inline(new.input),
-            _ => put_payload(&*self.store, new.input)?,
+            _ => {
+                self.store.check_room()?;
+                put_payload(&*self.store, new.input)?
+            }
         };
         Ok(Submission {
             id,

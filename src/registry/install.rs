@@ -139,7 +139,11 @@ impl Registry {
             return self.repeated_upload(plugin, there, &version, missing).await;
         }
         let store = Arc::clone(&self.store);
-        let kept = tokio::task::spawn_blocking(move || store.put_blob(admitted.component)).await;
+        let kept = tokio::task::spawn_blocking(move || {
+            store.check_room()?;
+            store.put_blob(admitted.component)
+        });
+        let kept = kept.await;
         kept.map_err(|error| CommitError::Failed(error.to_string().into()))??;
         let mut plugin = stored.map_or_else(|| new_plugin(upload.tenant, upload.name), |plugin| (*plugin).clone());
         plugin.versions.push(version.clone());

@@ -48,7 +48,7 @@ impl Scheduler {
     /// Forgets the firings that are written, or that somebody else came before.
     fn settle_firings(&self) -> Fired {
         let mut fired = Fired::default();
-        self.firing.lock().retain(|(_, name), pending| match pending.poll_now() {
+        self.firing.lock().retain(|(_, name), pending| match pending.result() {
             None => true,
             Some(Ok(()) | Err(CommitError::Conflict { .. })) => false,
             Some(Err(error)) => {

@@ -3,14 +3,14 @@
 
 mod fire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::batch::Summary;
-use crate::domain::id::{HostId, ScheduleName, TenantId};
+use crate::domain::id::{HostId, JobKey, ScheduleName, TenantId};
 use crate::domain::job::transition;
-use crate::domain::job::{Event, Job, JobType, Status, WaitReason};
+use crate::domain::job::{Event, Job, JobType, Lease, Status, WaitReason};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
@@ -32,6 +32,9 @@ const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// The least time between two looks at what is due.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+/// The least time between two looks at many that are due while commits are under way.
+const LOOK_AGAIN_SLOWLY: Duration = Duration::from_millis(10);
+
 /// How many jobs were changed, and how many could not be.
 #[derive(Clone, Copy, Debug, Default)]
 struct Advanced {
@@ -40,6 +43,20 @@ struct Advanced {
 }
 
 impl Advanced {
+    fn count(&mut self, result: Result<(), CommitError>) {
+        match result {
+            Ok(()) => self.changed += 1,
+            // Somebody else was first: what they made of the job will be seen in the next tick.
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => {
+                if self.failed == 0 {
+                    tracing::error!(%error, "the scheduler could not write");
+                }
+                self.failed += 1;
+            }
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.changed += other.changed;
         self.failed += other.failed;
@@ -64,6 +81,7 @@ pub struct Scheduler {
     advance: Advance,
     host: HostId,
     next_rescue: parking_lot::Mutex<Timestamp>,
+    under_way: parking_lot::Mutex<BTreeMap<JobKey, Pending>>,
     /// Firings of schedules that are not written yet.
     firing: parking_lot::Mutex<HashMap<(TenantId, ScheduleName), Pending>>,
 }
@@ -78,16 +96,8 @@ impl Scheduler {
         advance: Advance,
         host: HostId,
     ) -> Self {
-        Self {
-            store,
-            registry,
-            running,
-            window,
-            advance,
-            host,
-            next_rescue: parking_lot::Mutex::default(),
-            firing: parking_lot::Mutex::default(),
-        }
+        let (next_rescue, under_way, firing) = Default::default();
+        Self { store, registry, running, window, advance, host, next_rescue, under_way, firing }
     }
 
     /// What a host does before anything else: whoever held a lease before this start is dead, because the store is ours
@@ -105,9 +115,11 @@ impl Scheduler {
     pub fn tick(&self, now: Timestamp) -> Result<Tick, ReadError> {
         // A job that becomes due while this tick looks must wake the next one.
         self.window.set_next_wake(Timestamp(i64::MAX));
+        let mut advanced = self.hear();
         let due = self.store.due(now, DUE_BATCH)?;
         let more_are_due = due.len() == DUE_BATCH;
-        let mut advanced = self.wake(due, now);
+        let none_is_due = due.is_empty();
+        advanced.add(self.wake(due, now));
         let fired = self.fire(now)?;
         advanced.add(Advanced { changed: fired.schedules, failed: fired.failed });
         advanced.add(self.rescue(now)?);
@@ -115,7 +127,13 @@ impl Scheduler {
         let pressed = self.running.press(now, CANCEL_GRACE);
         let next = match self.next_wake(now, pressed)? {
             _ if advanced.failed > 0 => now.after(AFTER_ERROR),
+            // Those that are due may be the ones whose commits are under way.
+            _ if (more_are_due && !self.under_way.lock().is_empty()) || !self.firing.lock().is_empty() => {
+                now.after(LOOK_AGAIN_SLOWLY)
+            }
             _ if more_are_due || fired.more => now,
+            // What is due and cannot be read would be met again and again.
+            next if none_is_due && next <= now => now.after(AFTER_ERROR),
             // What this tick has changed may not be seen yet; it needs no second look at once.
             next => next.max(now.after(LOOK_AGAIN)),
         };
@@ -137,36 +155,53 @@ impl Scheduler {
         advanced
     }
 
-    /// Jobs whose lease has run out. Their guest is told to stop first; a lease outlives the wall-clock limit by minutes, so
-    /// that by now there should be none.
+    /// Jobs whose lease has run out, and those of an earlier host whose rescue at the start was not written. What this host
+    /// still holds is not lost: its runs end by their own limits, and their ends may wait long for a disk.
     fn rescue(&self, now: Timestamp) -> Result<Advanced, ReadError> {
         let mut next = self.next_rescue.lock();
         if now < *next {
             return Ok(Advanced::default());
         }
         *next = now.after(RESCUE_INTERVAL);
-        let lost = |job: &Job| job.state.lease.is_none_or(|lease| lease.until <= now);
+        let is_held = |job: &Job| self.running.holds(job.submission.key(), job.state.fence);
+        let is_lost = |job: &Job, lease: Lease| match lease.host == self.host {
+            true => lease.until <= now && !is_held(job),
+            false => true,
+        };
+        let lost = |job: &Job| job.state.lease.is_none_or(|lease| is_lost(job, lease));
         let lost: Vec<_> = self.store.locked()?.into_iter().filter(lost).collect();
-        lost.iter().for_each(|job| self.running.stop(job.submission.key()));
         Ok(self.advance_all(lost, &Event::LeaseLost, now))
     }
 
-    /// Each job in a commit of its own, so that one that somebody else changed does not hold up the others.
+    /// What has become of the commits that were under way.
+    fn hear(&self) -> Advanced {
+        let mut heard = Advanced::default();
+        self.under_way.lock().retain(|_, pending| match pending.result() {
+            None => true,
+            Some(result) => {
+                heard.count(result);
+                false
+            }
+        });
+        // They were counted as changed when they were sent.
+        Advanced { changed: 0, ..heard }
+    }
+
+    /// Each job in a commit of its own, so that one that somebody else changed does not hold up the others. A job whose commit
+    /// is still under way is left alone: while the disk stalls, each tick would find it unchanged.
     fn advance_all(&self, jobs: impl IntoIterator<Item = Job>, event: &Event, now: Timestamp) -> Advanced {
-        let pending: Vec<_> = jobs.into_iter().filter_map(|job| self.decide(&job, event, now)).collect();
+        let mut under_way = self.under_way.lock();
+        let idle = jobs.into_iter().filter(|job| !under_way.contains_key(&job.submission.key()));
+        let decide = |job: Job| Some((job.submission.key(), self.decide(&job, event, now)?));
+        let sent: Vec<_> = idle.filter_map(decide).collect();
         let mut advanced = Advanced::default();
-        for pending in pending {
-            match pending.now() {
-                // Under way in order behind those before it, or written.
-                None | Some(Ok(())) => advanced.changed += 1,
-                // Somebody else was first: what they made of the job will be seen in the next tick.
-                Some(Err(CommitError::Conflict { .. })) => {}
-                Some(Err(error)) => {
-                    if advanced.failed == 0 {
-                        tracing::error!(%error, "the scheduler could not write");
-                    }
-                    advanced.failed += 1;
+        for (job, mut pending) in sent {
+            match pending.result() {
+                None => {
+                    advanced.changed += 1;
+                    under_way.insert(job, pending);
                 }
+                Some(result) => advanced.count(result),
             }
         }
         advanced
@@ -191,15 +226,29 @@ impl Scheduler {
             let ready = self.store.ready(&lane, room)?;
             self.window.refill(&lane, ready, room);
         }
-        for key in self.window.take_unloaded() {
-            let Some(job) = self.store.job(key)? else { continue };
-            if is_waiting_batch(&job) {
-                self.end_wait(&job, now)?;
-            } else if self.waits_for_nobody(&job)? {
-                self.window.offer(job);
+        let mut unloaded = self.window.take_unloaded().into_iter();
+        while let Some(key) = unloaded.next() {
+            match self.load(key, now) {
+                Ok(job) => job.into_iter().for_each(|job| self.window.offer(job)),
+                Err(ReadError::Damaged(why)) => {
+                    tracing::error!(why, job = key.sequence.0, "a job that is ready cannot be read and is left out");
+                }
+                Err(failed) => {
+                    std::iter::once(key).chain(unloaded).for_each(|key| self.window.reload(key));
+                    return Err(failed);
+                }
             }
         }
         Ok(())
+    }
+
+    /// A job that became ready again, if it still is. A batch is set going instead when its members all have ended.
+    fn load(&self, key: JobKey, now: Timestamp) -> Result<Option<Job>, ReadError> {
+        match self.store.job(key)? {
+            Some(batch) if is_waiting_batch(&batch) => self.end_wait(&batch, now).map(|()| None),
+            Some(job) if self.waits_for_nobody(&job)? => Ok(Some(job)),
+            _ => Ok(None),
+        }
     }
 
     /// Sets a batch going whose members all have ended (T36).

@@ -79,13 +79,8 @@ impl Pending {
         self.0.blocking_recv().unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The result, if it is there already.
-    pub fn now(mut self) -> Option<Result<(), CommitError>> {
-        self.poll_now()
-    }
-
-    /// The result, if it is there already; it is given once.
-    pub fn poll_now(&mut self) -> Option<Result<(), CommitError>> {
+    /// The result, if it is there already. It is given once.
+    pub fn result(&mut self) -> Option<Result<(), CommitError>> {
         match self.0.try_recv() {
             Ok(result) => Some(result),
             Err(oneshot::error::TryRecvError::Empty) => None,
@@ -134,6 +129,9 @@ pub struct StoreStats {
     pub refusing: Option<String>,
 }
 
+/// How many runs of one job are read at a time.
+pub const RUNS_READ_MAX: usize = 1_000;
+
 /// A store of jobs, plug-ins and what belongs to them. Every implementation passes the conformance suite.
 pub trait Store: Send + Sync {
     /// Writes all changes or none. The order of calls is the order of commits.
@@ -151,7 +149,7 @@ pub trait Store: Send + Sync {
     /// One job.
     fn job(&self, key: JobKey) -> Result<Option<Job>, ReadError>;
 
-    /// The closed runs of a job, oldest first; the last one is `last_run` of its state.
+    /// The closed runs of a job, oldest first, the last [`RUNS_READ_MAX`] of them; the very last is `last_run` of its state.
     fn runs(&self, key: JobKey) -> Result<Vec<Run>, ReadError>;
 
     /// A page of jobs, newest first.
@@ -195,13 +193,15 @@ pub trait Store: Send + Sync {
     /// What people have asked of queues, by name.
     fn queues(&self) -> Result<Vec<QueueState>, ReadError>;
 
-    /// Locked jobs, of whatever host.
+    /// Locked jobs, of whatever host. Here, in [`Store::ready`] and in [`Store::due`] a job whose record cannot be read is
+    /// logged and left out, so that it does not hold up the others.
     fn locked(&self) -> Result<Vec<Job>, ReadError>;
 
-    /// Suspended jobs whose `postpone_until` has come by `now`, earliest first.
+    /// Suspended jobs that are due by `now` ([`crate::domain::job::due_on`]), because their `postpone_until` or their
+    /// `expires_on` has come; earliest first.
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, ReadError>;
 
-    /// The earliest `postpone_until` of a suspended job.
+    /// When the first of the suspended jobs is due.
     fn next_due(&self) -> Result<Option<Timestamp>, ReadError>;
 
     /// How many jobs stand where, by plug-in. Maintained, never counted.
@@ -217,7 +217,12 @@ pub trait Store: Send + Sync {
     /// The state of the service as it was last set.
     fn service(&self) -> Result<ServiceState, ReadError>;
 
-    /// Keeps bytes under their digest. Durable when it returns; a commit may name them from then on.
+    /// Whether there is room for new work: [`CommitError::Full`] while the disk runs short. Whoever takes jobs or uploads
+    /// asks first; what accepted work leaves behind is written without asking, because that is what the room is kept for.
+    fn check_room(&self) -> Result<(), CommitError>;
+
+    /// Keeps bytes under their digest. Durable when it returns; a commit may name them from then on. Refused only when the
+    /// bytes do not fit.
     fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError>;
 
     /// The bytes of a digest.

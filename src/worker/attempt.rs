@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::port::{AttemptPort, Written};
+use super::running::Entered;
 use super::{Claimed, Worker};
 use crate::domain::admission::Verdict;
 use crate::domain::batch::{Summary, Terms};
@@ -15,10 +16,11 @@ use crate::domain::job::transition;
 use crate::domain::job::{Event, Job, JobType, Outcome, Payload, RunReport, Status};
 use crate::domain::limits::Limits;
 use crate::domain::time::Timestamp;
-use crate::sandbox::{Signal, Slice, SliceEnd, SliceReport};
+use crate::registry::PrepareError;
+use crate::sandbox::{Signal, SignalLine, Slice, SliceEnd, SliceReport};
 use crate::store::{CommitError, Pending, ReadError, payload_bytes, put_payload};
 
-/// How long the end of a run waits when there is no room for it; after [`ATTEMPTS`] of these it is left to the rescue.
+/// How long the end of a run waits before it asks again for room on the disk.
 const UNTIL_ROOM: Duration = Duration::from_secs(1);
 
 /// How often the end of a run is decided again when somebody steered the job meanwhile.
@@ -29,6 +31,8 @@ pub struct Finished {
     job: Job,
     event: Event,
     pending: Option<Pending>,
+    /// The attempt is ours until its end is written, however late that is.
+    entered: Entered,
 }
 
 impl Finished {
@@ -36,6 +40,8 @@ impl Finished {
     pub fn verdict(&self) -> Verdict {
         match &self.event {
             Event::Returned(Outcome::Succeeded(_) | Outcome::Suspended(_) | Outcome::Yielded, _) => Verdict::Succeeded,
+            // A fault of the host says nothing about the plug-in.
+            Event::Returned(Outcome::Failed(failure), _) if failure.is(code::HOST_FAULT) => Verdict::None,
             Event::Returned(Outcome::Failed(failure) | Outcome::Retry(_, failure), _) => match failure.class {
                 ErrorClass::Business => Verdict::Succeeded,
                 ErrorClass::Throttled => Verdict::None,
@@ -53,7 +59,7 @@ enum Fault {
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]
-    Prepare(#[from] crate::registry::PrepareError),
+    Prepare(#[from] PrepareError),
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error("a task of the host ended early: {0}")]
@@ -68,23 +74,44 @@ impl Worker {
             Ok(event) => event,
             Err(fault) => Event::Returned(Outcome::Failed(host_fault(&fault)), RunReport::default()),
         };
+        self.finished(claimed, event)
+    }
+
+    /// Gives a claimed job back that has not been started, as a safe point (T16). Commits as [`Worker::run`] does.
+    pub fn give_back(&self, claimed: Claimed) -> Finished {
+        self.finished(claimed, Event::SafePoint(RunReport::default()))
+    }
+
+    /// How long a claimed job may wait for a slot: what is left of its lease must be enough for its run.
+    pub fn patience(&self, claimed: &Claimed) -> Duration {
+        let wall = limits_of(claimed).wall;
+        let until = claimed.job.state.lease.map(|lease| lease.until).unwrap_or_default();
+        until.since(self.clock.now()).saturating_sub(wall)
+    }
+
+    fn finished(&self, claimed: Claimed, event: Event) -> Finished {
         let Claimed { job, entered, .. } = claimed;
-        drop(entered);
         let pending = self.finish(&job, &event);
-        Finished { job, event, pending }
+        Finished { job, event, pending, entered }
     }
 
     /// Waits until the end of a run is durable. When somebody steered the job meanwhile, the end is decided again on what
     /// they made of it; when another host was given the job, this run's end is void (promise 5).
     pub async fn settle(&self, finished: Finished) -> Result<(), CommitError> {
-        let Finished { job, event, mut pending } = finished;
+        let Finished { job, event, mut pending, entered: _entered } = finished;
         let key = job.submission.key();
-        for _ in 0..ATTEMPTS {
+        let mut conflicts = 0;
+        loop {
             let Some(commit) = pending else { return Ok(()) };
             match commit.await {
                 Ok(()) => return Ok(()),
-                Err(CommitError::Conflict { .. }) => {}
-                // The work is done, so its end is worth waiting for until there is room.
+                Err(error @ CommitError::Conflict { .. }) => {
+                    conflicts += 1;
+                    if conflicts == ATTEMPTS {
+                        return Err(error);
+                    }
+                }
+                // The work is done, so its end is worth waiting for until there is room or the host goes down.
                 Err(CommitError::Full) => tokio::time::sleep(UNTIL_ROOM).await,
                 Err(error) => return Err(error),
             }
@@ -94,7 +121,6 @@ impl Worker {
             let Some(present) = still_ours else { return Ok(()) };
             pending = self.finish(&present, &event);
         }
-        Err(CommitError::Conflict { index: 0 })
     }
 
     /// How a batch ends whose members all have.
@@ -128,14 +154,17 @@ impl Worker {
         let slice = make_slice(claimed, input, limits, deadline);
         let SliceReport { end, usage, log } = self.sandbox.run(slice, Box::new(port)).await;
         let Written { progress, checkpoint } = std::mem::take(&mut *written.lock());
-        let log = if log.is_empty() { None } else { Some(self.keep(log).await?) };
+        let signals = claimed.entered.signals();
+        let log = if log.is_empty() { None } else { Some(self.keep(log, signals).await?) };
         let checkpoint = match checkpoint {
-            Some(state) => Some(self.keep(state).await?),
+            Some(state) => Some(self.keep(state, signals).await?),
             None => None,
         };
         let report = RunReport { usage, log, progress, checkpoint };
         Ok(match end {
-            SliceEnd::Succeeded(output) => Event::Returned(Outcome::Succeeded(self.keep(output).await?), report),
+            SliceEnd::Succeeded(output) => {
+                Event::Returned(Outcome::Succeeded(self.keep(output, signals).await?), report)
+            }
             SliceEnd::Canceled(reason) => Event::Returned(Outcome::Canceled(reason), report),
             SliceEnd::Retry(after, failure) => Event::Returned(Outcome::Retry(after, failure), report),
             SliceEnd::Suspended(wake) => Event::Returned(Outcome::Suspended(wake), report),
@@ -169,12 +198,21 @@ impl Worker {
         Ok(tokio::task::spawn_blocking(move || payload_bytes(&*store, &payload)).await??)
     }
 
-    async fn keep(&self, bytes: Bytes) -> Result<Payload, Fault> {
+    /// Keeps what a run leaves behind. When the disk is full it waits for room with its slot, until the host goes down or
+    /// the run is stopped: the work is done, and doing it again would not need less.
+    async fn keep(&self, bytes: Bytes, signals: &SignalLine) -> Result<Payload, Fault> {
         if bytes.len() <= Payload::INLINE_BYTES_MAX {
             return Ok(Payload::Inline(bytes));
         }
-        let store = Arc::clone(&self.store);
-        Ok(tokio::task::spawn_blocking(move || put_payload(&*store, bytes)).await??)
+        loop {
+            let (store, bytes) = (Arc::clone(&self.store), bytes.clone());
+            let kept = tokio::task::spawn_blocking(move || put_payload(&*store, bytes)).await?;
+            let is_wanted = !matches!(signals.signal(), Signal::Shutdown | Signal::Kill);
+            match kept {
+                Err(CommitError::Full) if is_wanted => tokio::time::sleep(UNTIL_ROOM).await,
+                kept => return Ok(kept?),
+            }
+        }
     }
 }
 
@@ -227,5 +265,9 @@ fn as_of(status: Status, event: Event) -> Event {
 }
 
 fn host_fault(fault: &Fault) -> Failure {
+    // What the sandbox does not take is no fault of the host.
+    if let Fault::Prepare(PrepareError::Rejected(rejection)) = fault {
+        return Failure::host(ErrorClass::Transient, rejection.code, rejection.message.clone());
+    }
     Failure::host(ErrorClass::Transient, code::HOST_FAULT, fault.to_string())
 }

@@ -140,8 +140,13 @@ impl Pool {
                     return;
                 }
             };
-            let Ok(slot) = slots.acquire_owned().await else { return };
-            let finished = worker.run(claimed).await;
+            let slot = tokio::time::timeout(worker.patience(&claimed), slots.acquire_owned()).await;
+            let finished = match &slot {
+                Ok(Ok(_slot)) => worker.run(claimed).await,
+                // The host has no slots any more.
+                Ok(Err(_)) => return,
+                Err(_elapsed) => worker.give_back(claimed),
+            };
             started.judge(finished.verdict());
             drop((slot, claim_permit));
             if let Err(error) = worker.settle(finished).await {

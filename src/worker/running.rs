@@ -69,6 +69,11 @@ impl Running {
         Some(Entered { running: Arc::clone(self), place, signals })
     }
 
+    /// Whether an attempt is here, from its claim until its end is written.
+    pub fn holds(&self, job: JobKey, fence: u32) -> bool {
+        self.entries.lock().contains_key(&(job, fence))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.entries.lock().len()
@@ -110,11 +115,6 @@ impl Running {
     pub fn raise_all(&self, signal: Signal) {
         self.of_all.raise(signal);
         self.entries.lock().values().for_each(|entry| entry.signals.raise(signal));
-    }
-
-    /// Stops one handler at once.
-    pub fn stop(&self, job: JobKey) {
-        self.raise(job, Signal::Kill);
     }
 
     /// Waits until somebody raised a signal.

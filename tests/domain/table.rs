@@ -6,7 +6,8 @@ use backroom::domain::failure::ErrorClass;
 use backroom::domain::job::transition::{self, Next};
 use backroom::domain::job::{Event, JobType, Outcome, Status, Wake};
 use backroom::domain::loops;
-use backroom::domain::retry::RetryPolicy;
+use backroom::domain::retry::{PUT_OFF_MAX, RUNS_MAX, RetryPolicy};
+use backroom::domain::time::Timestamp;
 
 use crate::fixtures::{
     CREATED, Situation, after, at, changed, claim, events, failed, failure, me, report, seconds, situations,
@@ -234,12 +235,48 @@ fn guards_choose_the_row() {
 }
 
 #[test]
+fn a_sleep_ends_in_the_future_and_within_a_year() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    let running = after(&plain, &policy, vec![claim(at(1))]);
+    let asleep_until = |time| {
+        let event = Event::Returned(Outcome::Suspended(Wake::At(time)), report());
+        changed(transition::apply(&plain, &running, &policy, event, at(10))).1.postpone_until
+    };
+    assert_eq!(asleep_until(at(500)), Some(at(500)));
+    assert_eq!(asleep_until(Timestamp(i64::MIN)), Some(at(11)));
+    assert_eq!(asleep_until(Timestamp(i64::MAX)), Some(at(10).after(PUT_OFF_MAX)));
+}
+
+#[test]
+fn a_job_does_not_run_for_ever() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    let ended = |runs, event| {
+        let mut running = after(&plain, &policy, vec![claim(at(1))]);
+        running.runs = runs;
+        changed(transition::apply(&plain, &running, &policy, event, at(10)))
+    };
+    let dozing = || Event::Returned(Outcome::Suspended(Wake::At(at(50))), report());
+    let yielded = || Event::Returned(Outcome::Yielded, with_checkpoint(b"x"));
+    let throttled = || failed(ErrorClass::Throttled);
+    for (event, goes_on, is_last) in [(dozing(), "T14", "T09"), (yielded(), "T15", "T09"), (throttled(), "T10", "T11")]
+    {
+        assert_eq!(ended(RUNS_MAX - 1, event.clone()).0, goes_on, "{event:?}");
+        let (rule, state) = ended(RUNS_MAX, event.clone());
+        assert_eq!((rule, state.status), (is_last, Status::Failed), "{event:?}");
+    }
+    assert_eq!(ended(RUNS_MAX, dozing()).1.failure().and_then(|why| why.code.clone()).as_deref(), Some("BR0330"));
+    assert_eq!(ended(RUNS_MAX, Event::Returned(Outcome::succeeded("done"), report())).0, "T07");
+}
+
+#[test]
 fn guards_refuse_what_has_not_come() {
     let policy = RetryPolicy::default();
     let mut expiring = submission();
     expiring.expires_on = Some(at(50));
     let queued = transition::submitted(&expiring, CREATED);
-    let asleep = Event::Returned(Outcome::Suspended(Wake::At(at(50))), report());
+    let dozing = Event::Returned(Outcome::Suspended(Wake::At(at(50))), report());
     let sleeping = after(&expiring, &policy, vec![claim(at(1)), asleep]);
     let retrying = after(&expiring, &policy, vec![claim(at(1)), failed(ErrorClass::Throttled)]);
     let for_event = Event::Returned(Outcome::Suspended(Wake::Event("paid".to_owned())), report());
@@ -365,10 +402,22 @@ fn the_graph_has_the_shape_that_the_table_promises() {
 
 #[test]
 fn every_unfinished_status_but_canceling_can_be_canceled() {
-    for status in Status::ALL.into_iter().filter(|status| !status.is_final()) {
-        let has_row = rows().iter().any(|row| row.from == status.code().to_string() && row.event == "cancel");
-        assert_eq!(has_row, status != Status::Canceling, "{status}");
+    let mut tried = BTreeSet::new();
+    for Situation { name, submission, policy, state, now } in situations() {
+        let (status, cancel) = (state.status, Event::Cancel { by: me() });
+        let next = transition::apply(&submission, &state, &policy, cancel, now);
+        tried.insert(status);
+        match next {
+            Ok(Next::Changed { state, .. }) => {
+                assert!(!status.is_final() && status != Status::Canceling, "{name}");
+                let is_canceled = matches!(state.status, Status::Canceling | Status::Canceled);
+                assert!(is_canceled, "{name} became {}", state.status);
+            }
+            Ok(Next::Unchanged) => assert_eq!(status, Status::Canceling, "{name}"),
+            next => assert!(status.is_final(), "{name}: {next:?}"),
+        }
     }
+    assert_eq!(tried, BTreeSet::from(Status::ALL));
 }
 
 #[test]
@@ -377,7 +426,7 @@ fn a_clock_that_is_set_back_does_not_turn_the_times_of_a_job_around() {
     let policy = RetryPolicy::default();
     let running = after(&plain, &policy, vec![claim(at(1))]);
     let done = Event::Returned(Outcome::succeeded("out"), report());
-    let before = backroom::domain::time::Timestamp(CREATED.0 - 5_000_000);
+    let before = Timestamp(CREATED.0 - 5_000_000);
     let (_, state) = changed(transition::apply(&plain, &running, &policy, done, before));
     assert_eq!(state.completed_on, state.started_on);
     assert!(state.completed_on >= Some(CREATED.after(seconds(1))));

@@ -7,7 +7,8 @@ use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
 use backroom::jobs::{Jobs, Watchers};
 use backroom::registry::{Policies, Registry};
-use backroom::sandbox::scripted::ScriptedSandbox;
+use backroom::sandbox::Slice;
+use backroom::sandbox::scripted::{Script, ScriptedSandbox};
 use backroom::scheduler::Scheduler;
 use backroom::store::memory::MemoryStore;
 use backroom::store::{News, Store};
@@ -35,13 +36,25 @@ impl Host {
         ledger: &Arc<Mutex<Ledger>>,
         policy: AdmissionPolicy,
     ) -> Self {
+        Self::directed(seed, memory, clock, ledger, policy, move |slice| direct(seed, slice))
+    }
+
+    /// The same with handlers that keep to `director`.
+    pub(crate) fn directed(
+        seed: u64,
+        memory: &Arc<MemoryStore>,
+        clock: &SimulatedClock,
+        ledger: &Arc<Mutex<Ledger>>,
+        policy: AdmissionPolicy,
+        director: impl Fn(&Slice) -> Script + Send + Sync + 'static,
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(memory);
         let clock: Arc<dyn Clock> = Arc::new(clock.clone());
         let id = store.next_host();
         let window = Arc::new(Window::new(policy, Arc::clone(&clock)));
         let watchers = Arc::<Watchers>::default();
         let running = Arc::<Running>::default();
-        let sandbox = ScriptedSandbox::new(Arc::clone(&clock), move |slice| direct(seed, slice));
+        let sandbox = ScriptedSandbox::new(Arc::clone(&clock), director);
         let sandbox = Arc::new(sandbox);
         let registry = Registry::open(
             Arc::clone(&store),

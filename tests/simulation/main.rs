@@ -13,6 +13,7 @@ mod bonds;
 mod director;
 mod draw;
 mod host;
+mod leases;
 mod ledger;
 mod scripted;
 mod starts;

@@ -581,7 +581,7 @@ fn version() -> VersionName {
     VersionName::new("1.0.0").expect("a good version")
 }
 
-fn plugin(name: &str, is_active: bool) -> Plugin {
+pub(crate) fn plugin(name: &str, is_active: bool) -> Plugin {
     let inspection = Inspection {
         shape: Shape::Handler,
         imports: Vec::new(),

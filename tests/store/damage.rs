@@ -21,7 +21,9 @@ impl Image {
     fn killed_keeping(jobs: u64, keep_journal_bytes: u64) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let live = directory.path().join("live");
-        let settings = SledSettings { keep_journal_bytes, ..settings(&live) };
+        // What keeps everything has no checkpoint, either.
+        let checkpoint_bytes = settings(&live).checkpoint_bytes.max(keep_journal_bytes);
+        let settings = SledSettings { keep_journal_bytes, checkpoint_bytes, ..settings(&live) };
         let store = SledStore::open(settings.clone()).expect("the store opens");
         (1..=jobs).for_each(|sequence| must(&store, vec![submit(sequence)]));
         let image = Self { directory };
@@ -112,7 +114,23 @@ fn a_missing_segment_is_said() {
     assert!(segments.len() >= 3, "the test needs several segments");
     std::fs::remove_file(&segments[1]).expect("the file can be removed");
     let said = refused(&image);
-    assert!(said.contains("the segment before it is missing"), "{said}");
+    assert!(said.contains("but the journal starts with group"), "{said}");
+}
+
+#[test]
+fn a_segment_that_is_missing_before_the_checkpoint_is_no_damage() {
+    let image = Image::killed(800);
+    let keeping = || SledSettings { keep_journal_bytes: u64::MAX, ..settings(&image.path()) };
+    // The end of a store is a checkpoint.
+    drop(SledStore::open(keeping()).expect("it opens"));
+    let segments = image.segments();
+    assert!(segments.len() >= 3, "the test needs several segments");
+    std::fs::remove_file(&segments[1]).expect("the file can be removed");
+    let store = SledStore::open(keeping()).expect("the index has everything");
+    assert_eq!(present(&store, 800).len(), 800);
+    must(&store, vec![submit(801)]);
+    drop(store);
+    assert_eq!(present(&image.open().expect("it opens"), 801).len(), 801);
 }
 
 #[test]
@@ -137,6 +155,52 @@ fn an_empty_index_does_not_pass_for_an_empty_store() {
     std::fs::rename(image.path().join("elsewhere"), image.path().join("index")).expect("it can be renamed");
     let store = image.open().expect("nothing is missing");
     assert_eq!(present(&store, 1_500).len(), 1_500);
+}
+
+/// Everything below a directory, by name, with the sizes of the files.
+fn listed(directory: &Path) -> Vec<(PathBuf, u64)> {
+    let entries = std::fs::read_dir(directory).expect("the folder can be read");
+    let mut found = Vec::new();
+    for path in entries.map(|entry| entry.expect("the folder can be read").path()) {
+        match path.is_dir() {
+            true => found.extend(listed(&path)),
+            false => found.push((path.clone(), path.metadata().expect("it is there").len())),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn an_index_without_its_journal_does_not_pass_for_an_empty_store() {
+    let image = Image::killed(50);
+    let (journal, elsewhere) = (image.path().join("journal"), image.directory.path().join("elsewhere"));
+    for keep_the_folder in [true, false] {
+        std::fs::rename(&journal, &elsewhere).expect("it can be renamed");
+        if keep_the_folder {
+            std::fs::create_dir(&journal).expect("it can be made");
+        }
+        let before = listed(&image.path());
+        let said = refused(&image);
+        assert!(said.contains("it is missing, although there is an index"), "{said}");
+        assert_eq!(listed(&image.path()), before, "nothing was touched");
+        std::fs::remove_dir(&journal).expect("it is empty");
+        std::fs::rename(&elsewhere, &journal).expect("it can be renamed");
+    }
+    assert_eq!(present(&image.open().expect("nothing is missing"), 50).len(), 50);
+}
+
+#[test]
+fn a_first_segment_that_cannot_be_read_does_not_pass_for_none() {
+    let image = Image::killed(50);
+    let first = image.segments().remove(0);
+    change(&first, |bytes| bytes[10] ^= 1);
+    let before = listed(&image.path());
+    let said = refused(&image);
+    assert!(said.contains("its first bytes are broken"), "{said}");
+    assert_eq!(listed(&image.path()), before, "nothing was touched");
+    change(&first, |bytes| bytes[10] ^= 1);
+    assert_eq!(present(&image.open().expect("nothing is missing"), 50).len(), 50);
 }
 
 #[test]
@@ -168,4 +232,26 @@ fn a_flipped_byte_in_a_blob_is_said() {
     change(&directory.path().join("blobs").join(&name[..2]).join(&name[2..]), |bytes| bytes[100] ^= 1);
     let said = store.blob(digest).expect_err("the bytes are others");
     assert!(said.to_string().contains("is not what was written"), "{said}");
+}
+
+#[test]
+fn one_record_that_cannot_be_read_does_not_hold_up_the_others() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let store = open(directory.path());
+    must(&store, (1..=6).map(submit).collect());
+    (1..=3).for_each(|sequence| step(&store, sequence, |state| waiting(state, 10)));
+    (4..=6).for_each(|sequence| step(&store, sequence, running));
+    (4..=6).for_each(|sequence| step(&store, sequence, queued));
+    drop(store);
+    let tree = sled::Config::new().path(directory.path().join("index")).flush_every_ms(None).open().expect("it opens");
+    let states: Vec<_> = tree.scan_prefix(b"T").keys().map(|key| key.expect("it can be read")).collect();
+    assert_eq!(states.len(), 6);
+    for index in [1, 4] {
+        tree.insert(&states[index], vec![9; 3]).expect("it can be written");
+    }
+    tree.flush().expect("it can be written");
+    drop(tree);
+    let store = open(directory.path());
+    assert_eq!(sequences(&store.due(time(99), 2).expect("the others can be read")), [1, 3]);
+    assert_eq!(ready(&store, "default"), [4, 6]);
 }

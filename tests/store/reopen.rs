@@ -206,9 +206,13 @@ fn a_full_disk_refuses_new_jobs_only_and_recovers() {
     });
     assert_eq!(refused, Some(CommitError::Full));
     assert!(store.stats().refusing.is_some());
+    assert_eq!(store.check_room(), Err(CommitError::Full));
+    // What accepted work leaves behind is what the room is kept for.
+    store.put_blob(vec![7; 5_000].into()).expect("the disk itself has room");
     step(&store, 1, running);
     step(&store, 1, |state| ended(state, Status::Succeeded));
     store.set_min_free_bytes(0);
+    assert_eq!(store.check_room(), Ok(()));
     let taken = (0..200).any(|attempt| {
         std::thread::park_timeout(std::time::Duration::from_millis(20));
         commit(&store, vec![submit(1000 + attempt)]).is_ok()

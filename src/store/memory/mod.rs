@@ -8,6 +8,7 @@ mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -47,6 +48,7 @@ pub struct MemoryStore {
     blobs: RwLock<BTreeMap<Digest, Bytes>>,
     /// The last numbers given out.
     numbers: Mutex<Numbers>,
+    is_full: AtomicBool,
 }
 
 #[derive(Default)]
@@ -101,7 +103,13 @@ impl MemoryStore {
             writer: Mutex::new(Writer { durable, ..Writer::default() }),
             blobs: RwLock::default(),
             numbers: Mutex::default(),
+            is_full: AtomicBool::new(false),
         }
+    }
+
+    /// Behaves like a store on a full disk, or no longer: nothing that needs room is taken.
+    pub fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
     }
 
     /// Another store with these tables and all that is durable as soon as it is given out or put.
@@ -163,6 +171,7 @@ impl MemoryStore {
     }
 
     fn write(&self, changes: &[Change]) -> Result<Vec<JobKey>, CommitError> {
+        self.check_room()?;
         let mut tables = self.tables.write();
         let Ok(verdict) = guard::check(changes, &mut *tables);
         match verdict {
@@ -317,7 +326,15 @@ impl Store for MemoryStore {
         Ok(self.tables.read().service())
     }
 
+    fn check_room(&self) -> Result<(), CommitError> {
+        match self.is_full.load(Ordering::Relaxed) {
+            true => Err(CommitError::Full),
+            false => Ok(()),
+        }
+    }
+
     fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError> {
+        self.check_room()?;
         let digest = Digest(Sha256::digest(&bytes).into());
         self.blobs.write().insert(digest, bytes);
         Ok(digest)

@@ -10,12 +10,13 @@ use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{
     DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
 };
-use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status, WaitReason};
+use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status, WaitReason, due_on};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
 use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
+use crate::store::RUNS_READ_MAX;
 use crate::store::guard::Facts;
 use crate::store::schedules::Schedules;
 
@@ -48,6 +49,10 @@ pub(super) struct Tables {
     plugins: BTreeMap<(TenantId, PluginName), Plugin>,
     service: ServiceState,
     host: HostId,
+}
+
+fn due_of(job: &Job) -> Option<Timestamp> {
+    due_on(job.state.status, job.state.postpone_until, job.submission.expires_on)
 }
 
 impl Tables {
@@ -216,7 +221,7 @@ impl Tables {
                 }
             }
             StateCode::Suspended => {
-                self.due.extend(job.state.postpone_until.map(|until| (until, key)));
+                self.due.extend(due_of(job).map(|due| (due, key)));
             }
             StateCode::Locked => {
                 self.locked.insert(key);
@@ -238,8 +243,8 @@ impl Tables {
                 self.ready.remove(&lane);
             }
         }
-        if let Some(until) = job.state.postpone_until {
-            self.due.remove(&(until, key));
+        if let Some(due) = due_of(job) {
+            self.due.remove(&(due, key));
         }
         self.locked.remove(&key);
     }
@@ -251,7 +256,9 @@ impl Tables {
     /// The closed runs: the rows of their own, then the last one, which stands in the state.
     pub(super) fn runs(&self, key: JobKey) -> Vec<Run> {
         let last = self.jobs.get(&key).and_then(|job| job.state.last_run.clone());
-        self.runs.get(&key).into_iter().flat_map(BTreeMap::values).cloned().chain(last).collect()
+        let earlier: Vec<_> = self.runs.get(&key).into_iter().flat_map(BTreeMap::values).collect();
+        let left_out = earlier.len().saturating_sub(RUNS_READ_MAX - 1);
+        earlier.into_iter().skip(left_out).cloned().chain(last).collect()
     }
 
     pub(super) fn page(&self, query: &JobQuery) -> Page {

@@ -113,6 +113,11 @@ impl Keeper {
 
 /// Removes the blobs that nothing names at `now`; returns how many. A failure costs only room.
 pub(super) fn sweep(shared: &Shared, now: SystemTime) -> usize {
+    // A damaged index may name blobs that the present one does not know of; a person decides when it may go.
+    match super::verify::set_aside(&shared.settings.path) {
+        Ok(aside) if aside.is_empty() => {}
+        _ => return 0,
+    }
     shared.blobs.sweep(now, &|digest| is_named(shared, digest)).unwrap_or_else(|error| {
         tracing::warn!(%error, "blobs that nothing names could not be removed");
         0
@@ -135,5 +140,27 @@ pub(super) fn is_named(shared: &Shared, digest: Digest) -> io::Result<bool> {
         None => Ok(false),
         Some(Ok(_)) => Ok(true),
         Some(Err(error)) => Err(io::Error::other(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use crate::store::sled::{SledSettings, SledStore};
+
+    #[test]
+    fn no_blob_goes_while_a_damaged_index_may_name_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let settings = SledSettings { segment_bytes: 64 << 10, ..SledSettings::new(directory.path()) };
+        let store = SledStore::open(settings).expect("the store opens");
+        let digest = store.put_blob(vec![7; 5_000].into()).expect("there is room");
+        let aside = directory.path().join("index.damaged-1");
+        std::fs::create_dir(&aside).expect("it can be made");
+        let later = SystemTime::now() + Duration::from_hours(2);
+        assert_eq!(sweep(&store.shared, later), 0);
+        assert!(store.blob(digest).expect("it can be read").is_some());
+        std::fs::remove_dir(&aside).expect("it can be removed");
+        assert_eq!(sweep(&store.shared, later), 1);
     }
 }

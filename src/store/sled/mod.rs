@@ -308,12 +308,17 @@ impl Store for SledStore {
         Ok(self.shared.live.read().service)
     }
 
+    fn check_room(&self) -> Result<(), CommitError> {
+        match (self.shared.failure(), self.shared.shortage()) {
+            (Some(why), _) => Err(CommitError::Failed(why)),
+            (None, Some(_)) => Err(CommitError::Full),
+            (None, None) => Ok(()),
+        }
+    }
+
     fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError> {
         if let Some(why) = self.shared.failure() {
             return Err(CommitError::Failed(why));
-        }
-        if self.shared.shortage().is_some() {
-            return Err(CommitError::Full);
         }
         self.shared.blobs.put(&bytes).map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full,

@@ -14,7 +14,7 @@ use crate::domain::job::{Job, Rank, Run, StateCode, Status};
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
-use crate::store::ReadError;
+use crate::store::{RUNS_READ_MAX, ReadError};
 
 /// How many jobs one query looks at.
 pub(super) const LOOKED_AT_MAX: usize = 20_000;
@@ -24,12 +24,16 @@ pub(super) fn runs(view: View<'_>, job: JobKey) -> Result<Vec<Run>, ReadError> {
     if view.find(job)?.is_none() {
         return Ok(Vec::new());
     }
+    let last = view.state(job)?.and_then(|(_, state)| state.last_run);
+    // Runs are numbered one after another.
+    let first = last.as_ref().map_or(0, |last| (last.number + 1).saturating_sub(RUNS_READ_MAX as u32));
+    let (from, to) = (keys::run(job, first), keys::run(job, u32::MAX));
     let mut runs = Vec::new();
-    for entry in view.values.starting(&keys::runs(job)) {
+    for entry in view.values.ascending(Bound::Included(from), Bound::Included(to)) {
         let (key, value) = entry?;
         runs.push(codec::decode("a run", &view.values.whole(&key, value)?)?);
     }
-    runs.extend(view.state(job)?.and_then(|(_, state)| state.last_run));
+    runs.extend(last);
     Ok(runs)
 }
 
@@ -154,10 +158,10 @@ impl ReadyLister {
             }
             match entry.kind {
                 ReadyKind::Single => self.next.push(Reverse((entry.rank, entry.job.sequence))),
-                ReadyKind::Block => {
-                    let fresh = fresh_jobs(view, entry.job)?;
-                    self.next.extend(fresh.map(|sequence| Reverse((entry.rank, sequence))));
-                }
+                ReadyKind::Block => match fresh_jobs(view, entry.job) {
+                    Ok(fresh) => self.next.extend(fresh.map(|sequence| Reverse((entry.rank, sequence)))),
+                    Err(error) => log_unless_failed(entry.job, error)?,
+                },
             }
             self.from = Bound::Excluded(key);
         }
@@ -175,7 +179,7 @@ impl ReadyLister {
             && place.is_none_or(|place| first < place)
         {
             self.next.pop();
-            let job = view.job(JobKey { tenant: self.tenant, sequence: first.1 })?;
+            let job = unless_damaged(view, JobKey { tenant: self.tenant, sequence: first.1 })?;
             self.jobs.extend(job.filter(|job| job.state.status == Status::Queued));
         }
         Ok(())
@@ -262,7 +266,7 @@ impl FailureLister {
 pub(super) fn locked(view: View<'_>) -> Result<Vec<Job>, ReadError> {
     let mut keys: Vec<_> = view.live.running.keys().copied().collect();
     keys.sort();
-    let jobs = keys.into_iter().map(|key| view.job(key));
+    let jobs = keys.into_iter().map(|key| unless_damaged(view, key));
     jobs.filter_map(Result::transpose).collect()
 }
 
@@ -270,11 +274,30 @@ pub(super) fn locked(view: View<'_>) -> Result<Vec<Job>, ReadError> {
 pub(super) fn due(view: View<'_>, now: Timestamp, limit: usize) -> Result<Vec<Job>, ReadError> {
     let timers = view.values.ascending(Bound::Included(vec![keys::TIMER]), Bound::Excluded(keys::timers_until(now)));
     let mut jobs = Vec::new();
-    for entry in timers.take(limit) {
+    for entry in timers {
+        if jobs.len() >= limit {
+            break;
+        }
         let (_, key) = keys::timer_entry(&entry?.0).ok_or_else(|| ReadError::Damaged("a timer entry".to_owned()))?;
-        jobs.extend(view.job(key)?);
+        jobs.extend(unless_damaged(view, key)?);
     }
     Ok(jobs)
+}
+
+/// A job; none when its record is damaged, which is logged.
+fn unless_damaged(view: View<'_>, job: JobKey) -> Result<Option<Job>, ReadError> {
+    view.job(job).or_else(|error| log_unless_failed(job, error).map(|()| None))
+}
+
+fn log_unless_failed(job: JobKey, error: ReadError) -> Result<(), ReadError> {
+    match error {
+        ReadError::Damaged(why) => {
+            let sequence = job.sequence.0;
+            tracing::error!(why, "job number {sequence} cannot be read and is left out; run `backroom store verify`");
+            Ok(())
+        }
+        failed @ ReadError::Failed(_) => Err(failed),
+    }
 }
 
 /// The earliest time at which a suspended job wakes.

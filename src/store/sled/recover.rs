@@ -30,6 +30,9 @@ use crate::store::ReadError;
 
 /// The format of the directory; another one is refused.
 const FORMAT_LINE: &str = "backroom store, format 2\n";
+/// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
+/// the other.
+const NEW: &str = "new";
 /// How long a tree may still be locked by the store that had it before.
 const TREE_LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The tree is written whenever a replay has this many entries for it.
@@ -61,10 +64,11 @@ pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
     let index_path = path.join(INDEX);
     let tree = open_or_rebuild(&path, settings.cache_bytes)?;
     let mut replay = Replay::start(&tree)?;
-    let found = scan::scan(&path.join(JOURNAL), &mut |lsn, payload| replay.frame(lsn, payload))?;
+    let found = scan::scan(&path.join(JOURNAL), replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload))?;
     replay.finish(&found)?;
     let Replay { live, standings, recorded, lsn, .. } = replay;
     let journal = Journal::open(&path.join(JOURNAL), settings.segment_bytes, &found, lsn + 1)?;
+    unmark_new(&path)?;
     let opened = Opened {
         index: index_path,
         sequence: number(&tree, keys::META_SEQUENCE)?,
@@ -112,11 +116,32 @@ fn sync_new(path: &Path) -> io::Result<()> {
     }
 }
 
+fn mark_new(path: &Path) -> io::Result<()> {
+    File::create(path.join(NEW))?.sync_all()?;
+    sync_directory(path)
+}
+
+fn unmark_new(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path.join(NEW)) {
+        Ok(()) => sync_directory(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens the tree. One that does not open, or that is not what the journal goes on from, is set aside, never deleted,
 /// and made again if the journal still holds everything.
 fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
     let index = path.join(INDEX);
     let first = scan::first(&path.join(JOURNAL))?;
+    if first.is_none() && index.exists() && !path.join(NEW).exists() {
+        let why = "it is missing, although there is an index: put its files back, or restore the last backup into a new \
+                   directory with `backroom store restore FILE --data NEW_DIRECTORY`";
+        return Err(OpenError::Damaged { path: path.join(JOURNAL), why: why.to_owned() });
+    }
+    if first.is_none() {
+        mark_new(path)?;
+    }
     if !index.exists() && matches!(first, None | Some(1)) {
         return new_tree(path, cache_bytes);
     }
@@ -225,7 +250,7 @@ fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), String> {
 }
 
 /// A number of the store.
-fn number(tree: &sled::Db, key: &[u8]) -> Result<u64, ReadError> {
+pub(super) fn number(tree: &sled::Tree, key: &[u8]) -> Result<u64, ReadError> {
     let stored = tree.get(key).map_err(|error| read_error(&error))?;
     Ok(stored.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0))
 }

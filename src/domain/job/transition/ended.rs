@@ -6,7 +6,7 @@ use super::{Facts, Next, Refused};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::job::{Outcome, RunEnd, RunReport, Status, WaitReason, Wake};
-use crate::domain::retry::{self, Cause, Decision, Tries};
+use crate::domain::retry::{self, Cause, Decision, PUT_OFF_MAX, PUT_OFF_MIN, RUNS_MAX, Tries};
 use crate::domain::time::Timestamp;
 
 type Decided = Result<Next, Refused>;
@@ -24,9 +24,12 @@ fn returned_running(facts: Facts<'_>, outcome: Outcome, report: RunReport) -> De
     match outcome {
         Outcome::Succeeded(output) => succeed(facts, "T07", output, report),
         Outcome::Canceled(reason) => cancel(facts, "T08", reason, report),
+        Outcome::Suspended(_) | Outcome::Yielded if facts.state.runs >= RUNS_MAX => {
+            fail_running(facts, RunEnd::Failed, Decision::Final, ran_too_often(), report)
+        }
         Outcome::Suspended(wake) => {
             let (rule, closing) = (suspension_rule(&wake), Closing::of(RunEnd::Suspended, report));
-            suspend(Draft::new(facts, rule).close_run(closing), wake).done()
+            suspend(facts, Draft::new(facts, rule).close_run(closing), wake).done()
         }
         Outcome::Yielded if report.checkpoint.is_none() && facts.state.checkpoint.is_none() => {
             fail_running(facts, RunEnd::Failed, Decision::Final, yielded_without_checkpoint(), report)
@@ -225,9 +228,13 @@ fn suspension_rule(wake: &Wake) -> &'static str {
     }
 }
 
-fn suspend(draft: Draft, wake: Wake) -> Draft {
+fn suspend(facts: Facts<'_>, draft: Draft, wake: Wake) -> Draft {
     match wake {
-        Wake::At(time) => draft.wait_until(WaitReason::Sleep, time),
+        // A time that has come already would be a yield without a checkpoint; one that never comes, a job that never ends.
+        Wake::At(time) => {
+            let (least, most) = (facts.now.after(PUT_OFF_MIN), facts.now.after(PUT_OFF_MAX));
+            draft.wait_until(WaitReason::Sleep, time.clamp(least, most))
+        }
         Wake::Event(_) => draft.wait(WaitReason::Event),
         Wake::Children => draft.wait(WaitReason::Children),
         Wake::Manual => draft.wait(WaitReason::Manual),
@@ -250,6 +257,11 @@ fn rest(facts: Facts<'_>, draft: Draft) -> Draft {
 fn yielded_without_checkpoint() -> Failure {
     let message = "the handler yielded, but has stored no checkpoint that it could go on from";
     Failure::host(ErrorClass::Fatal, code::EMPTY_YIELD, message)
+}
+
+fn ran_too_often() -> Failure {
+    let message = format!("the handler wants to go on later, but this was run {RUNS_MAX} of the job, the last one");
+    Failure::host(ErrorClass::Fatal, code::RUN_LIMIT, message)
 }
 
 fn crash_budget_spent(crashes: u32) -> Failure {

@@ -54,9 +54,9 @@ impl Segments {
         self.0.lock().iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Takes those from the list that lie wholly before `lsn` and that `keep_bytes` has no room for.
-    fn take_before(&self, lsn: u64, keep_bytes: u64) -> Vec<KeptSegment> {
-        let mut segments = self.0.lock();
+    /// Those that lie wholly before `lsn` and that `keep_bytes` has no room for.
+    fn before(&self, lsn: u64, keep_bytes: u64) -> Vec<KeptSegment> {
+        let segments = self.0.lock();
         let mut kept: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let mut count = 0;
         for pair in segments.windows(2) {
@@ -67,7 +67,12 @@ impl Segments {
             kept -= pair[0].bytes;
             count += 1;
         }
-        segments.drain(..count).collect()
+        segments[..count].to_vec()
+    }
+
+    /// Takes one off the list whose file is gone.
+    fn forget(&self, number: u64) {
+        self.0.lock().retain(|segment| segment.number != number);
     }
 }
 
@@ -78,6 +83,14 @@ pub(super) enum AppendError {
     Full(io::Error),
     /// The disk failed; the journal must not be written any more.
     Broken(io::Error),
+}
+
+impl From<AppendError> for io::Error {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(error) | AppendError::Broken(error) => error,
+        }
+    }
 }
 
 impl Journal {
@@ -182,7 +195,7 @@ impl Journal {
         self.sync().map_err(AppendError::Broken)?;
         let start = SegmentStart { number: self.number + 1, first_lsn: self.lsn + 1 };
         let bytes = self.segment_bytes.max(frame_bytes + segment::START as u64);
-        let (file, capacity) = self.spares.place(start, bytes).map_err(AppendError::Full)?;
+        let (file, capacity) = self.spares.place(start, bytes)?;
         self.syncs += 1;
         self.file = file;
         self.number = start.number;
@@ -202,13 +215,14 @@ pub(super) fn drop_before(
     lsn: u64,
     keep_bytes: u64,
 ) -> io::Result<()> {
-    for old in segments.take_before(lsn, keep_bytes) {
+    for old in segments.before(lsn, keep_bytes) {
         let path = segment::path(directory, old.number);
         if old.bytes == segment_bytes && spare::count(directory)? < spare::WANTED {
             std::fs::rename(&path, spare::path(directory, old.number))?;
         } else {
             std::fs::remove_file(&path)?;
         }
+        segments.forget(old.number);
     }
     segment::sync_directory(directory)
 }
@@ -216,5 +230,33 @@ pub(super) fn drop_before(
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Journal").field("directory", &self.directory).field("lsn", &self.lsn).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_stays_on_the_list_until_its_file_is_gone() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let segments = Segments::default();
+        for number in 1..=3 {
+            segments.push(SegmentStart { number, first_lsn: number * 10 }, 100);
+            std::fs::write(segment::path(directory.path(), number), b"x").expect("it can be written");
+        }
+        // A folder cannot be removed as a file.
+        let second = segment::path(directory.path(), 2);
+        std::fs::remove_file(&second).expect("it can be removed");
+        std::fs::create_dir(&second).expect("it can be made");
+        let drop_old = || drop_before(directory.path(), &segments, 1, 30, 0);
+        drop_old().expect_err("the second cannot be removed");
+        assert_eq!(segments.bytes(), 200, "the first is gone, the second is not");
+
+        std::fs::remove_dir(&second).expect("it can be removed");
+        std::fs::write(&second, b"x").expect("it can be written");
+        drop_old().expect("nothing is in the way");
+        assert_eq!(segments.bytes(), 100);
+        assert!(!second.exists() && segment::path(directory.path(), 3).exists());
     }
 }

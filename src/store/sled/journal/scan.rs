@@ -1,6 +1,6 @@
 //! Reading a journal back: which frames are whole, where the end is, and whether something is missing.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Frame};
@@ -45,8 +45,9 @@ pub(in crate::store::sled) enum ScanError {
 /// Is given each group's number and bytes, and may refuse them with the reason.
 type Visit<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), String>;
 
-/// Reads every frame in order and shows it to `visit`, as number and payload.
-pub(in crate::store::sled) fn scan(directory: &Path, visit: Visit<'_>) -> Result<Found, ScanError> {
+/// Reads every frame in order and shows it to `visit`, as number and payload. What is missing up to the group `checkpoint` is
+/// no damage: the tree has it, and a power cut may bring back a segment whose successor is gone.
+pub(in crate::store::sled) fn scan(directory: &Path, checkpoint: u64, visit: Visit<'_>) -> Result<Found, ScanError> {
     let mut files = segment::list(directory)?;
     let mut found = Found::default();
     drop_unstarted(&mut files)?;
@@ -59,11 +60,14 @@ pub(in crate::store::sled) fn scan(directory: &Path, visit: Visit<'_>) -> Result
         let bytes = std::fs::read(path)?;
         let start = SegmentStart::read(&bytes).ok_or_else(|| damaged(path, "its first bytes are broken"))?;
         let before = found.segments.last().map(|segment| segment.start.number);
-        if start.number != *number || before.is_some_and(|before| before + 1 != start.number) {
-            return Err(damaged(path, "the segment before it is missing"));
+        if start.number != *number {
+            return Err(damaged(path, "it is another segment by its first bytes"));
         }
-        if found.segments.is_empty() {
+        let is_needless = start.first_lsn <= checkpoint + 1 && start.first_lsn > found.lsn;
+        if found.segments.is_empty() || is_needless {
             found.lsn = start.first_lsn - 1;
+        } else if before.is_some_and(|before| before + 1 != start.number) {
+            return Err(damaged(path, "the segment before it is missing"));
         }
         if start.first_lsn != found.lsn + 1 {
             let missing = format!("it starts with group {}, but group {} is missing", start.first_lsn, found.lsn + 1);
@@ -83,12 +87,25 @@ pub(in crate::store::sled) fn scan(directory: &Path, visit: Visit<'_>) -> Result
     Ok(found)
 }
 
-/// The number of the first frame that a journal holds or will hold; none when there is no journal.
-pub(in crate::store::sled) fn first(directory: &Path) -> io::Result<Option<u64>> {
+/// The number of the first frame from which on a journal holds everything; none when there is no journal.
+pub(in crate::store::sled) fn first(directory: &Path) -> Result<Option<u64>, ScanError> {
     let mut files = segment::list(directory)?;
     drop_unstarted(&mut files)?;
-    let Some((_, path)) = files.first() else { return Ok(None) };
-    Ok(SegmentStart::read(&std::fs::read(path)?).map(|start| start.first_lsn))
+    let mut first: Option<SegmentStart> = None;
+    for (number, path) in files.iter().rev() {
+        if first.is_some_and(|next| number + 1 != next.number) {
+            break;
+        }
+        let start = read_start(path)?.filter(|start| start.number == *number);
+        first = Some(start.ok_or_else(|| damaged(path, "its first bytes are broken"))?);
+    }
+    Ok(first.map(|start| start.first_lsn))
+}
+
+fn read_start(path: &Path) -> io::Result<Option<SegmentStart>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(segment::START as u64).read_to_end(&mut bytes)?;
+    Ok(SegmentStart::read(&bytes))
 }
 
 fn next(bytes: &[u8], found: &Found) -> Option<Frame> {

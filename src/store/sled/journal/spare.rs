@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
+use super::AppendError;
 use super::segment::{self, SegmentStart};
 
 /// How many spare segments lie ready.
@@ -71,33 +72,38 @@ impl Spares {
         shortage
     }
 
-    /// Puts a segment into its place, on disk with its name and first bytes, and sees to the next spare.
-    pub(super) fn place(&self, start: SegmentStart, bytes: u64) -> io::Result<(File, u64)> {
+    /// Puts a segment into its place, on disk with its name and first bytes, and sees to the next spare. Only what lacks room
+    /// before that is a want of room: a failed write, rename or sync leaves behind what nobody knows.
+    pub(super) fn place(&self, start: SegmentStart, bytes: u64) -> Result<(File, u64), AppendError> {
         let to = segment::path(&self.directory, start.number);
         let spare = match bytes == self.segment_bytes {
-            true => list(&self.directory)?.into_iter().next(),
+            true => list(&self.directory).map_err(AppendError::Broken)?.into_iter().next(),
             false => None,
         };
         let (from, file) = match spare {
             Some(from) => {
-                let file = OpenOptions::new().read(true).write(true).open(&from)?;
+                let file = OpenOptions::new().read(true).write(true).open(&from).map_err(AppendError::Broken)?;
                 // It may have been a segment until a moment ago: its old name must not come back with new first bytes.
-                segment::sync_directory(&self.directory)?;
+                segment::sync_directory(&self.directory).map_err(AppendError::Broken)?;
                 (from, file)
             }
             None => {
                 let from = self.directory.join("next.tmp");
-                let file = segment::make(&from, bytes)?;
+                let file = segment::make(&from, bytes).map_err(|error| not_made(&from, error))?;
                 (from, file)
             }
         };
-        // The first bytes come before the name: a segment that can be found says what it is.
+        self.name(&file, start, &from, &to).map_err(AppendError::Broken)?;
+        self.ask();
+        Ok((file, bytes))
+    }
+
+    /// The first bytes come before the name: a segment that can be found says what it is.
+    fn name(&self, file: &File, start: SegmentStart, from: &Path, to: &Path) -> io::Result<()> {
         file.write_all_at(&start.to_bytes(), 0)?;
         file.sync_data()?;
         std::fs::rename(from, to)?;
-        segment::sync_directory(&self.directory)?;
-        self.ask();
-        Ok((file, bytes))
+        segment::sync_directory(&self.directory)
     }
 
     fn ask(&self) {
@@ -118,6 +124,15 @@ impl Drop for Spares {
     }
 }
 
+fn not_made(path: &Path, error: io::Error) -> AppendError {
+    // What could not be filled must not take up the room.
+    let _removed = std::fs::remove_file(path);
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full(error),
+        _ => AppendError::Broken(error),
+    }
+}
+
 fn make_one(directory: &Path, bytes: u64) -> io::Result<()> {
     if count(directory)? >= 1 {
         return Ok(());
@@ -129,4 +144,21 @@ fn make_one(directory: &Path, bytes: u64) -> io::Result<()> {
     })?;
     std::fs::rename(&aside, directory.join("new.spare"))?;
     segment::sync_directory(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_want_of_room_is_one() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let spares = Spares::start(directory.path(), 4096);
+        let start = SegmentStart { number: 1, first_lsn: 1 };
+        // A file cannot take the place of a folder.
+        std::fs::create_dir(segment::path(directory.path(), 1)).expect("it can be made");
+        assert!(matches!(spares.place(start, 8192), Err(AppendError::Broken(_))));
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(not_made(&directory.path().join("next.tmp"), full()), AppendError::Full(_)));
+    }
 }

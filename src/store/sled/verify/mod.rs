@@ -15,6 +15,7 @@ use super::blobs::Blobs;
 use super::codec;
 use super::journal::scan;
 use super::keys;
+use super::recover::number;
 use super::values::Values;
 use super::{INDEX, JOURNAL, OpenError, SledSettings, SledStore};
 use crate::domain::id::{Digest, PluginName, Sequence, TenantId};
@@ -95,7 +96,8 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
         report.find("store", format!("it could not be written: {why}"));
     }
     let tree: &sled::Tree = &store.shared.tree;
-    let last = check_journal(&path.join(JOURNAL), &mut report);
+    let checkpoint = number(tree, keys::META_CHECKPOINT).unwrap_or(0);
+    let last = check_journal(&path.join(JOURNAL), checkpoint, &mut report);
     let mut walk = Walk::new(Values::stored(tree), report);
     walk.blobs(&store.shared.blobs);
     // Bad bytes can make the tree panic.
@@ -106,7 +108,7 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
 }
 
 /// The damaged indexes that lie beside the present one.
-fn set_aside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn set_aside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let path = entry?.path();
@@ -121,9 +123,9 @@ fn set_aside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// Reads the whole journal: the chain of segments and groups, their checksums, and every record. Returns the number of
 /// the last group.
-fn check_journal(directory: &Path, report: &mut Report) -> Option<u64> {
+fn check_journal(directory: &Path, checkpoint: u64, report: &mut Report) -> Option<u64> {
     let mut groups = 0;
-    let scanned = scan::scan(directory, &mut |_, payload| {
+    let scanned = scan::scan(directory, checkpoint, &mut |_, payload| {
         groups += 1;
         codec::read_records(payload).map(drop).map_err(|error| error.to_string())
     });
