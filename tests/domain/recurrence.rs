@@ -263,7 +263,7 @@ fn f031_what_is_wrong_is_named() {
 }
 
 #[test]
-fn an_old_rule_of_seconds_is_as_quick_as_a_new_one() {
+fn an_old_rule_of_seconds_goes_on() {
     let rule = recurrence("FREQ=SECONDLY;INTERVAL=7", "1970-01-01T00:00", Some("Europe/Berlin"));
     for year in 1971..2071 {
         let t = time(&format!("{year}-06-01T00:00:00"));

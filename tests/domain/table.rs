@@ -277,7 +277,7 @@ fn guards_refuse_what_has_not_come() {
     expiring.expires_on = Some(at(50));
     let queued = transition::submitted(&expiring, CREATED);
     let dozing = Event::Returned(Outcome::Suspended(Wake::At(at(50))), report());
-    let sleeping = after(&expiring, &policy, vec![claim(at(1)), asleep]);
+    let sleeping = after(&expiring, &policy, vec![claim(at(1)), dozing]);
     let retrying = after(&expiring, &policy, vec![claim(at(1)), failed(ErrorClass::Throttled)]);
     let for_event = Event::Returned(Outcome::Suspended(Wake::Event("paid".to_owned())), report());
     let for_event = after(&expiring, &policy, vec![claim(at(1)), for_event]);
