@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::{ReadError, Store};
 
-pub use install::{InstallError, Removal, Upload, Uploaded};
+pub use install::{InstallError, Removal, Upload, Uploaded, VERSIONS_MAX};
 
 /// What the operator has set, for all plug-ins and for single ones.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +142,8 @@ impl Registry {
             entries: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
+        let versions = plugins.iter().flat_map(|plugin| &plugin.versions);
+        registry.sandbox.keep_only(&versions.map(|version| version.inspection.digest).collect());
         plugins.into_iter().for_each(|plugin| registry.remember(plugin));
         Ok(registry)
     }

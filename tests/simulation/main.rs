@@ -18,6 +18,7 @@ mod ledger;
 mod scripted;
 mod starts;
 mod tasks;
+mod uploads;
 mod window;
 mod wishes;
 mod world;
