@@ -1,5 +1,7 @@
 //! At most one unfinished job has a dedup key (promise 6).
 
+use std::sync::Arc;
+
 use backroom::domain::change::Change;
 use backroom::domain::id::{JobKey, Sequence, TenantId};
 use backroom::domain::job::{JobState, Status, Submission, Ties};
@@ -12,6 +14,7 @@ on_every_store!(
     of_two_in_one_commit_the_second_is_refused,
     a_key_is_free_again_in_the_commit_that_ends_its_job,
     of_many_submits_at_once_one_wins,
+    a_job_that_ended_before_it_was_submitted_frees_no_key,
     tenants_and_keys_are_apart,
 );
 
@@ -91,6 +94,19 @@ fn of_many_submits_at_once_one_wins(store: &dyn Store) {
     let won: Vec<_> = pending.into_iter().map(|pending| pending.wait().is_ok()).collect();
     assert_eq!(won.iter().filter(|won| **won).count(), 1);
     assert!(won[0], "the order of calls is the order of commits");
+}
+
+/// Also when a store takes several commits at once.
+fn a_job_that_ended_before_it_was_submitted_frees_no_key(store: &dyn Store) {
+    must(store, vec![submit_unique(1, "d")]);
+    let refused = || Box::new(JobState { revision: 0, ..failed(&JobState::default(), "a loop") });
+    for round in (2..60).step_by(2) {
+        let busy = store.commit((0..50).map(|index| submit(1_000 * round + index)).collect());
+        let ended = store.commit(vec![Change::Submit(Arc::new(unique(round, "d")), refused())]);
+        let second = store.commit(vec![submit_unique(round + 1, "d")]);
+        assert_eq!((busy.wait(), ended.wait(), second.wait()), (Ok(()), Ok(()), REFUSED));
+        assert_eq!(holder(store, "d"), Some(1));
+    }
 }
 
 fn tenants_and_keys_are_apart(store: &dyn Store) {

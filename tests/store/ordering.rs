@@ -334,6 +334,8 @@ fn the_last_holder_that_did_not_succeed_is_named(store: &dyn Store) {
     must(store, (1..=5).map(|sequence| keyed(sequence, "k")).collect());
     ends(store, 1, Status::Failed);
     assert_eq!(predecessors(store, 2), (vec![], vec![1]));
+    // Nobody comes before himself.
+    assert_eq!(predecessors(store, 1), (vec![], vec![]));
     ends(store, 2, Status::Canceled);
     assert_eq!(predecessors(store, 3), (vec![], vec![2]));
     // Whether it succeeded is not forgotten with it.

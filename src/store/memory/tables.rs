@@ -315,6 +315,7 @@ impl Tables {
         let Some(job) = self.jobs.get(&key) else { return Predecessors::default() };
         let ties = job.submission.ties();
         let broken = ties.ordering_key.as_ref().and_then(|ordering| self.broken.get(&(key.tenant, ordering.clone())));
+        let broken = broken.filter(|broken| **broken < key);
         let is_unsuccessful = |key: &JobKey| {
             let status = self.jobs.get(key).map(|job| job.state.status);
             status.is_some_and(|status| status.is_final() && status != Status::Succeeded)
