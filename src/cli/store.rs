@@ -159,14 +159,12 @@ fn check_is_store(path: &Path) -> Result<(), Failure> {
 
 fn of_opening(error: &OpenError, path: &Path, verb: &str) -> Failure {
     let again = format!("backroom store {verb} --data {}", path.display());
-    let message = error.to_string();
-    match error {
-        OpenError::InUse { .. } => {
-            Failure::new(code::STORE_IN_USE, message).with_next(format!("stop that host, then: {again}"))
-        }
-        OpenError::Damaged { .. } => Failure::new(code::STORE_DAMAGED, message).with_next(restoring()),
-        OpenError::Format { .. } => Failure::new(code::STORE_FORMAT, message),
-        OpenError::Io(_) => Failure::new(code::STORE_FAILED, message),
+    let failure = Failure::new(error.code(), error.to_string());
+    match error.code() {
+        code::STORE_IN_USE => failure.with_next(format!("stop that host, then: {again}")),
+        code::DISK_FULL => failure.with_next(format!("make room on the disk, then: {again}")),
+        code::STORE_DAMAGED => failure.with_next(restoring()),
+        _ => failure,
     }
 }
 

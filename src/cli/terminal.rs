@@ -289,13 +289,11 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
 /// A store that cannot be opened, as an entry of the catalogue.
 fn store_failure(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
     let error = cause.downcast_ref::<OpenError>()?;
-    let code = match error {
-        OpenError::InUse { .. } => code::STORE_IN_USE,
-        OpenError::Damaged { .. } => code::STORE_DAMAGED,
-        OpenError::Format { .. } => code::STORE_FORMAT,
-        OpenError::Io(_) => code::STORE_FAILED,
-    };
-    Some(Failure::new(code, error.to_string()))
+    let failure = Failure::new(error.code(), error.to_string());
+    Some(match error.code() == code::DISK_FULL {
+        true => failure.with_next("make room on the disk and start it again; the store itself was left as it is"),
+        false => failure,
+    })
 }
 
 fn head(code: Option<&str>) -> String {
