@@ -169,7 +169,7 @@ impl From<CommitError> for ApiError {
             CommitError::Conflict { .. } => {
                 return Self::new(code::BUSY, "others changed the same thing at the same time; nothing was done");
             }
-            CommitError::Full => code::DISK_FULL,
+            CommitError::Full(_) => code::DISK_FULL,
             CommitError::Failed(_) => code::STORE_FAILED,
         };
         Self::new(code, error.to_string())

@@ -75,7 +75,7 @@ impl From<CommitError> for Trouble {
     fn from(error: CommitError) -> Self {
         let (status, code) = match error {
             CommitError::Conflict { .. } => (StatusCode::CONFLICT, code::WRONG_STATE),
-            CommitError::Full => (StatusCode::INSUFFICIENT_STORAGE, code::DISK_FULL),
+            CommitError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, code::DISK_FULL),
             CommitError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, code::STORE_FAILED),
         };
         Self::new(status, code, error.to_string())

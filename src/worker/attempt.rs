@@ -84,7 +84,7 @@ impl Worker {
                 Ok(()) => return Ok(()),
                 Err(CommitError::Conflict { .. }) => {}
                 // The work is done, so its end is worth waiting for until there is room.
-                Err(CommitError::Full) => tokio::time::sleep(UNTIL_ROOM).await,
+                Err(CommitError::Full(_)) => tokio::time::sleep(UNTIL_ROOM).await,
                 Err(error) => return Err(error),
             }
             let present = self.store.job(key).map_err(|error| CommitError::Failed(error.to_string().into()))?;

@@ -328,11 +328,13 @@ impl Store for SledStore {
         if let Some(why) = self.shared.failure() {
             return Err(CommitError::Failed(why));
         }
-        if self.shared.shortage().is_some() {
-            return Err(CommitError::Full);
+        if let Some(why) = self.shared.shortage() {
+            return Err(CommitError::Full(Arc::from(why)));
         }
         self.shared.blobs.put(&bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                CommitError::Full(Arc::from(error.to_string()))
+            }
             _ => CommitError::Failed(Arc::from(error.to_string())),
         })
     }
