@@ -50,8 +50,11 @@ impl Drop for Guests {
 pub async fn open(settings: &Settings) -> Result<Opened> {
     let store = open_store(settings).await?;
     let compile = CompileSettings::of_this_program().context("finding this program")?;
-    let sandbox = WasmSandbox::new(WasmSettings::new(&settings.store.path, settings.worker.concurrency, compile))
-        .context("setting up the sandbox")?;
+    let sandbox = WasmSettings {
+        stack_bytes: usize::try_from(settings.limits.stack_bytes).context("the stack does not fit this machine")?,
+        ..WasmSettings::new(&settings.store.path, settings.worker.concurrency, compile)
+    };
+    let sandbox = WasmSandbox::new(sandbox).context("setting up the sandbox")?;
     let mut notices: Vec<_> = sandbox.notice().map(str::to_owned).into_iter().collect();
     let runtime = guest_runtime()?;
     let guests = runtime.handle().clone();

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use wasmtime::Engine;
 
 use super::admit::{self, Examined};
-use super::engine::{base_config, settings_hash};
+use super::engine::{STACK_BYTES, base_config, settings_hash};
 use super::{linker, text};
 use crate::domain::code;
 use crate::domain::plugin::Inspection;
@@ -175,7 +175,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// Compiles, and links once, so that what does not fit the host is found at upload.
 fn compile_examined(examined: &Examined<'_>) -> Result<(Vec<u8>, u64), Rejection> {
-    let engine = Engine::new(&base_config()).map_err(|error| host_fault(&format!("{error:#}")))?;
+    let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| host_fault(&format!("{error:#}")))?;
     let component =
         wasmtime::component::Component::from_binary(&engine, &examined.component).map_err(|error| invalid(&error))?;
     linker::entry(

@@ -49,6 +49,8 @@ pub struct WasmSettings {
     pub loaded_versions: usize,
     /// Bytes of the largest upload.
     pub component_bytes: usize,
+    /// Bytes of the native stack that Wasm frames may use, the same for every plug-in.
+    pub stack_bytes: usize,
     /// Where and how uploads are compiled.
     pub compile: CompileSettings,
 }
@@ -56,7 +58,14 @@ pub struct WasmSettings {
 impl WasmSettings {
     /// The usual settings for a data folder and a number of slices at a time.
     pub fn new(data_dir: impl Into<PathBuf>, concurrency: usize, compile: CompileSettings) -> Self {
-        Self { data_dir: data_dir.into(), concurrency, loaded_versions: 256, component_bytes: 64 << 20, compile }
+        Self {
+            data_dir: data_dir.into(),
+            concurrency,
+            loaded_versions: 256,
+            component_bytes: 64 << 20,
+            stack_bytes: STACK_BYTES,
+            compile,
+        }
     }
 }
 
@@ -97,7 +106,7 @@ pub struct WasmSandbox {
 impl WasmSandbox {
     /// Sets up the engines and opens the folder of compiled code.
     pub fn new(settings: WasmSettings) -> Result<Self, SetupError> {
-        let engines = Engines::new(settings.concurrency)?;
+        let engines = Engines::new(settings.concurrency, settings.stack_bytes)?;
         let cache = Cache::open(settings.data_dir.join("compiled"), &engines, settings.loaded_versions)?;
         Ok(Self {
             notice: engines.notice.clone(),
