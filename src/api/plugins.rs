@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::error::ApiError;
 use super::params::Params;
-use super::view::{ActivateBody, PluginListView, PluginView, Problem, UploadView, grant_lines};
+use super::view::{ActivateBody, PluginListView, PluginView, Problem, UploadView};
 use super::{ApiState, body, json};
 use crate::config::{Manifest, parse_manifest};
 use crate::domain::code;
@@ -272,7 +272,7 @@ fn explained(state: &ApiState, error: InstallError) -> ApiError {
     let lines = match &error {
         InstallError::NotGranted { plugin, missing, .. } => {
             let policy = state.host().registry.policy(state.tenant(), plugin);
-            Some(grant_lines(plugin.as_str(), &policy, missing))
+            Some(policy.grant_lines(plugin.as_str(), missing))
         }
         _ => None,
     };

@@ -95,11 +95,12 @@ impl<'a> Teller<'a> {
         let news = Some((job.state.clone(), job.attempt));
         let is_news = self.told != news;
         self.told = news;
+        if is_news && (self.telling == Telling::Everything || is_held(job)) {
+            self.say(&describe(job));
+            held(job).iter().for_each(|line| self.say(line));
+        }
         if self.telling == Telling::Quiet {
             return Ok(());
-        }
-        if is_news {
-            self.say(&describe(job));
         }
         self.show_progress(job);
         let is_over = job.is_final() || job.state == "retrying" || job.state == "waiting";
@@ -135,6 +136,24 @@ impl<'a> Teller<'a> {
     fn clear(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Whether the job has nothing to run: it waits for a person, perhaps for ever, so that must not go untold.
+fn is_held(job: &JobView) -> bool {
+    job.wait_reason.as_deref() == Some("missing-component")
+}
+
+/// What a person does about a job that has nothing to run.
+fn held(job: &JobView) -> Vec<String> {
+    if !is_held(job) {
+        return Vec::new();
+    }
+    let detail = job.error.as_ref().and_then(|error| error.detail.clone());
+    let detail = detail.unwrap_or_else(|| "It goes on by itself when a version is there and active.".to_owned());
+    let mut lines: Vec<_> = detail.lines().map(|line| format!("  {line}")).collect();
+    lines.push(format!("  next: backroom plugin show {}", job.plugin.name));
+    lines.push(format!("  not worth the wait: ctrl-c, then backroom job cancel {}", job.id));
+    lines
 }
 
 fn describe(job: &JobView) -> String {

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::domain::change::Change;
 use crate::domain::id::{HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
-use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
+use crate::domain::plugin::{Absence, Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::{ReadError, Store};
 
@@ -87,7 +87,7 @@ pub enum Resolution {
     /// The plug-in is disabled (T04).
     Disabled,
     /// The plug-in, the version that the job asks for, or any active version is missing (T05).
-    Missing,
+    Missing(Absence),
 }
 
 /// A version with everything that a run of it shares with the next.
@@ -202,7 +202,9 @@ impl Registry {
     /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one.
     pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
         let entries = self.entries.read();
-        let Some(entry) = entries.get(&(tenant, name.clone())) else { return Resolution::Missing };
+        let Some(entry) = entries.get(&(tenant, name.clone())) else {
+            return Resolution::Missing(Absence::NotThere);
+        };
         if entry.plugin.disabled {
             return Resolution::Disabled;
         }
@@ -213,7 +215,23 @@ impl Registry {
             }
             _ => active.cloned(),
         };
-        chosen.map_or(Resolution::Missing, Resolution::Run)
+        chosen.map_or_else(|| Resolution::Missing(self.absence(&entry.plugin, version)), Resolution::Run)
+    }
+
+    /// Why no version serves a job: the one that it asks for, or the newest where none is active, may wait for grants.
+    fn absence(&self, plugin: &Plugin, version: Option<&VersionName>) -> Absence {
+        let wanted = match version {
+            Some(version) => plugin.version(version),
+            None => plugin.versions.last(),
+        };
+        let Some(wanted) = wanted else { return Absence::NotThere };
+        let policy = self.policies.of(&plugin.name);
+        let missing = policy.missing_grants(&wanted.wishes);
+        if missing.is_empty() {
+            return Absence::NotThere;
+        }
+        let lines = policy.grant_lines(plugin.name.as_str(), &missing);
+        Absence::NotGranted { version: wanted.version.clone(), missing, lines }
     }
 
     /// A version other than the active one; none when it is missing or asks for what is not granted.
