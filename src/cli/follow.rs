@@ -17,10 +17,19 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 /// What is told on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Telling {
-    /// Nothing.
+    /// Nothing: a program reads what comes of it.
+    Nothing,
+    /// Only what keeps it from its end for ever, unless a person does something.
     Quiet,
     /// Every change, and the log of every attempt.
     Everything,
+}
+
+impl Telling {
+    /// The same, unless programs read the output.
+    pub(crate) fn on(self, terminal: Terminal) -> Self {
+        if terminal.is_json() { Self::Nothing } else { self }
+    }
 }
 
 /// Waits for the end of the job `id` and returns it then.
@@ -81,7 +90,7 @@ struct Teller<'a> {
 impl<'a> Teller<'a> {
     fn new(client: &'a Client, telling: Telling) -> Self {
         let bar = match telling {
-            Telling::Quiet => ProgressBar::hidden(),
+            Telling::Nothing | Telling::Quiet => ProgressBar::hidden(),
             Telling::Everything => ProgressBar::new_spinner(),
         };
         Self { client, telling, bar, told: None, logged: 0 }
@@ -95,11 +104,16 @@ impl<'a> Teller<'a> {
         let news = Some((job.state.clone(), job.attempt));
         let is_news = self.told != news;
         self.told = news;
-        if is_news && (self.telling == Telling::Everything || is_held(job)) {
+        let is_said = match self.telling {
+            Telling::Nothing => false,
+            Telling::Quiet => is_held(job),
+            Telling::Everything => true,
+        };
+        if is_news && is_said {
             self.say(&describe(job));
             held(job).iter().for_each(|line| self.say(line));
         }
-        if self.telling == Telling::Quiet {
+        if self.telling != Telling::Everything {
             return Ok(());
         }
         self.show_progress(job);

@@ -95,6 +95,9 @@ fn what_the_host_refuses_names_the_next_command() {
         assert_snapshot!("unknown_plugin", host.run(&["run", "ecco", "x"]).whole());
         assert_snapshot!("unknown_handler", host.run(&["run", "echo", "x", "--handler", "oops"]).whole());
         assert_snapshot!("unknown_job", host.run(&["job", "show", "nonsense"]).whole());
+        let unknown = host.run(&["job", "show", "018f3d2a-0000-7000-8000-000000000000", "--json"]);
+        assert_eq!((unknown.code, unknown.out.as_str()), (1, ""), "{}", unknown.whole());
+        assert_snapshot!("unknown_job_json", unknown.err);
         assert_snapshot!("bad_state", host.run(&["job", "list", "--state", "faild"]).whole());
         assert_snapshot!("bad_priority", host.run(&["job", "submit", "echo", "--priority", "-101"]).whole());
     });
