@@ -64,6 +64,7 @@ pub(crate) enum Answer {
     Refused {
         code: String,
         message: String,
+        next: Option<String>,
     },
 }
 
@@ -156,7 +157,9 @@ fn compile_in(folder: &Path) -> Result<Answer, String> {
     let compiled = admit::examine(&upload).and_then(|examined| Ok((compile_examined(&examined)?, examined)));
     let ((artefact, settings), examined) = match compiled {
         Ok(compiled) => compiled,
-        Err(Rejection { code, message, .. }) => return Ok(Answer::Refused { code: code.name.to_owned(), message }),
+        Err(Rejection { code, message, next }) => {
+            return Ok(Answer::Refused { code: code.name.to_owned(), message, next });
+        }
     };
     let lifted = matches!(examined.component, std::borrow::Cow::Owned(_));
     if lifted {
@@ -178,6 +181,7 @@ fn compile_examined(examined: &Examined<'_>) -> Result<(Vec<u8>, u64), Rejection
     let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| host_fault(&format!("{error:#}")))?;
     let component =
         wasmtime::component::Component::from_binary(&engine, &examined.component).map_err(|error| invalid(&error))?;
+    admit::check_entry_point(&component, &examined.inspection)?;
     linker::entry(
         &linker::linker(&engine).map_err(|error| host_fault(&format!("{error:#}")))?,
         &component,

@@ -147,8 +147,9 @@ impl WasmSandbox {
                 return Err(broken_compiler("the program was replaced while it runs; restart the host"));
             }
             Answer::Compiled { inspection, lifted, .. } => (inspection, lifted),
-            Answer::Refused { code, message } => {
-                return Err(Rejection::new(code::find(&code).unwrap_or(code::BROKEN_WASM), message));
+            Answer::Refused { code, message, next } => {
+                let rejection = Rejection::new(code::find(&code).unwrap_or(code::BROKEN_WASM), message);
+                return Err(Rejection { next, ..rejection });
             }
         };
         let component = if is_lifted { read_lifted(workshop.path()).await.map_err(io)? } else { upload };
