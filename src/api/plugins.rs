@@ -16,6 +16,7 @@ use crate::domain::code;
 use crate::domain::id::{PluginName, VersionName};
 use crate::domain::plugin::{Plugin, Wishes};
 use crate::registry::{InstallError, Removal, Upload};
+use crate::sandbox::SMALLER;
 
 /// The header that carries the base64 of `plugin.toml` beside a component.
 pub(super) const MANIFEST_HEADER: &str = "backroom-manifest";
@@ -53,7 +54,10 @@ pub(super) async fn upload(
     let (name, version) = (plugin_name(&name)?, version_name(&version)?);
     let wishes = wishes(&headers, &name, &version)?;
     let _turn = state.large_body_turn().await?;
-    let bytes = body::read(&headers, body, body::LARGE_BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, body::LARGE_BODY_BYTES_MAX).await.map_err(|error| match error.code() {
+        code::BODY_TOO_LARGE => error.with_next(SMALLER),
+        _ => error,
+    })?;
     let tenant = state.tenant();
     let uploaded = state.host().registry.upload(Upload { tenant, name: name.clone(), version, bytes, wishes }).await?;
     let view = UploadView::of(&uploaded, &state.host().registry.policy(tenant, &name));

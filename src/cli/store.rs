@@ -62,7 +62,8 @@ fn run_verify(settings: SledSettings, terminal: Terminal) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let count = report.findings.len() as u64 + report.more_findings;
-    let message = format!("{} is damaged in {count} places", path.display());
+    let places = if count == 1 { "one place".to_owned() } else { format!("{count} places") };
+    let message = format!("{} is damaged in {places}", path.display());
     Err(Failure::new(code::STORE_DAMAGED, message).with_next(restoring()).into())
 }
 

@@ -2,14 +2,14 @@
 
 mod install;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::domain::change::Change;
-use crate::domain::id::{HandlerName, PluginName, TenantId, VersionName};
+use crate::domain::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
 use crate::domain::plugin::{Absence, Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::sandbox::{Rejection, Sandbox};
@@ -62,6 +62,14 @@ pub enum Unfit {
         version: VersionName,
         /// The versions there are.
         there: Vec<String>,
+    },
+    /// Only a command takes arguments and variables.
+    #[error("plug-in `{plugin}` is a handler and takes no {field}: only a command does")]
+    NoCommand {
+        /// The plug-in.
+        plugin: PluginName,
+        /// What was given: `args` or `env`.
+        field: &'static str,
     },
     /// The input is larger than the plug-in's limit.
     #[error("the input has {bytes} bytes; plug-in `{plugin}` takes at most {limit}")]
@@ -118,6 +126,8 @@ pub struct Registry {
     policies: Policies,
     entries: RwLock<HashMap<(TenantId, PluginName), Entry>>,
     changing: tokio::sync::Mutex<()>,
+    /// The components of which the log has said that they cannot be run.
+    warned: Mutex<HashSet<Digest>>,
 }
 
 impl Registry {
@@ -136,6 +146,7 @@ impl Registry {
             policies,
             entries: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
+            warned: Mutex::default(),
         };
         plugins.into_iter().for_each(|plugin| registry.remember(plugin));
         Ok(registry)
@@ -199,6 +210,25 @@ impl Registry {
         choose_handler(name, handler, version)
     }
 
+    /// Checks that a plug-in takes what was given as `field`, which would reach nothing but a command.
+    pub fn check_command(
+        &self,
+        tenant: TenantId,
+        name: &PluginName,
+        version: Option<&VersionName>,
+        field: &'static str,
+    ) -> Result<(), Unfit> {
+        let plugin = self.get(tenant, name)?;
+        let chosen = match version {
+            Some(version) => plugin.version(version),
+            None => plugin.active_version().or_else(|| plugin.versions.last()),
+        };
+        match chosen.is_some_and(|version| version.inspection.shape == Shape::Handler) {
+            true => Err(Unfit::NoCommand { plugin: name.clone(), field }),
+            false => Ok(()),
+        }
+    }
+
     /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one.
     pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
         let entries = self.entries.read();
@@ -259,12 +289,25 @@ impl Registry {
         if self.sandbox.is_ready(version) {
             return Ok(());
         }
+        self.load(version).await.inspect_err(|error| self.warn_once(version, error))
+    }
+
+    async fn load(&self, version: &PluginVersion) -> Result<(), PrepareError> {
         let store = Arc::clone(&self.store);
         let digest = version.inspection.digest;
         let read = tokio::task::spawn_blocking(move || store.blob(digest)).await;
         let component = read.map_err(|error| PrepareError::Host(error.to_string()))??;
         let component = component.ok_or_else(|| ReadError::Damaged(format!("component {digest} is missing")))?;
         Ok(self.sandbox.prepare(version, component).await?)
+    }
+
+    /// Says in the log that a component cannot be made ready. Once for each: its jobs are tried again and again.
+    fn warn_once(&self, version: &PluginVersion, error: &PrepareError) {
+        let (digest, version) = (version.inspection.digest, &version.version);
+        if self.warned.lock().insert(digest) {
+            let next = "upload the same file again under a new version, or restore the last backup";
+            tracing::warn!(%digest, %version, %error, next, "a stored component cannot be run; its jobs are tried again");
+        }
     }
 
     fn runnable(&self, tenant: TenantId, name: &PluginName) -> Option<Arc<Runnable>> {

@@ -99,6 +99,13 @@ fn what_the_host_refuses_names_the_next_command() {
         assert_eq!((unknown.code, unknown.out.as_str()), (1, ""), "{}", unknown.whole());
         assert_snapshot!("unknown_job_json", unknown.err);
         assert_snapshot!("bad_state", host.run(&["job", "list", "--state", "faild"]).whole());
+        for (given, field) in [("--arg=x", "args"), ("--env=A=b", "env")] {
+            let refused = host.run(&["job", "submit", "echo", given]);
+            assert_eq!(refused.code, 2, "{}", refused.whole());
+            let expected = format!("plug-in `echo` is a handler and takes no {field}: only a command does");
+            assert!(refused.err.contains(&expected), "{}", refused.whole());
+        }
+        assert_snapshot!("rollback_of_the_first", host.run(&["plugin", "rollback", "echo"]).whole());
         assert_snapshot!("bad_priority", host.run(&["job", "submit", "echo", "--priority", "-101"]).whole());
     });
 }
