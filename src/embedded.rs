@@ -23,14 +23,26 @@ pub struct Opened {
     pub host: Arc<Host>,
     /// What an operator should know, such as a machine that cannot reserve the instance pool.
     pub notices: Vec<String>,
-    guests: Runtime,
+    /// Dropped last: what stands above uses it.
+    _guests: Guests,
 }
 
 impl Opened {
     /// Ends everything in order: see [`Host::shut_down`].
     pub async fn shut_down(self, grace: Duration) {
         self.host.shut_down(grace).await;
-        self.guests.shutdown_background();
+    }
+}
+
+/// The runtime of the guests. It ends without waiting for them, because an error may drop it on a thread that must not
+/// wait.
+struct Guests(Option<Runtime>);
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -38,10 +50,15 @@ impl Opened {
 pub async fn open(settings: &Settings) -> Result<Opened> {
     let store = open_store(settings).await?;
     let compile = CompileSettings::of_this_program().context("finding this program")?;
-    let sandbox = WasmSandbox::new(WasmSettings::new(&settings.store.path, settings.worker.concurrency, compile))
-        .context("setting up the sandbox")?;
+    let sandbox = WasmSettings {
+        stack_bytes: usize::try_from(settings.limits.stack_bytes).context("the stack does not fit this machine")?,
+        ..WasmSettings::new(&settings.store.path, settings.worker.concurrency, compile)
+    };
+    let sandbox = WasmSandbox::new(sandbox).context("setting up the sandbox")?;
     let mut notices: Vec<_> = sandbox.notice().map(str::to_owned).into_iter().collect();
-    let guests = guest_runtime()?;
+    let runtime = guest_runtime()?;
+    let guests = runtime.handle().clone();
+    let _guests = Guests(Some(runtime));
     let parts = Parts {
         store: Arc::new(store),
         sandbox: Arc::new(sandbox),
@@ -49,7 +66,7 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
         policies: settings.policies(),
         admission: settings.admission(),
         pool: PoolSettings { ahead: settings.worker.ahead, ..PoolSettings::new(settings.worker.concurrency) },
-        guests: guests.handle().clone(),
+        guests,
         salt: RandomState::new().hash_one("the identities of this host's jobs"),
     };
     let host = Arc::new(Host::start(parts).await.context("starting the host")?);
@@ -58,7 +75,7 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
             notices.push(format!("plug-in `{}` of the settings: {error:#}", plugin.name));
         }
     }
-    Ok(Opened { host, notices, guests })
+    Ok(Opened { host, notices, _guests })
 }
 
 /// Does what the settings say of a plug-in: uploads its component where they name one, switches it on or off.

@@ -159,6 +159,8 @@ impl From<Unfit> for ApiError {
                 Self::new(code::UNKNOWN_VERSION, detail).with_next(format!("backroom plugin show {plugin}"))
             }
             Unfit::InputTooLarge { .. } => Self::new(code::INPUT_TOO_LARGE, detail),
+            Unfit::NoCommand { field, .. } => Self::field(field, detail)
+                .with_next("Leave it out, and give the handler all that it needs as its input."),
         }
     }
 }
@@ -169,7 +171,7 @@ impl From<CommitError> for ApiError {
             CommitError::Conflict { .. } => {
                 return Self::new(code::BUSY, "others changed the same thing at the same time; nothing was done");
             }
-            CommitError::Full => code::DISK_FULL,
+            CommitError::Full(_) => code::DISK_FULL,
             CommitError::Failed(_) => code::STORE_FAILED,
         };
         Self::new(code, error.to_string())
@@ -250,6 +252,9 @@ impl From<InstallError> for ApiError {
             InstallError::Rejected(rejection) => rejection.into(),
             InstallError::Unknown(unfit) => unfit.into(),
             InstallError::UnknownVersion { plugin, .. } => {
+                Self::new(code::UNKNOWN_VERSION, detail).with_next(format!("backroom plugin show {plugin}"))
+            }
+            InstallError::NoEarlierVersion { plugin } => {
                 Self::new(code::UNKNOWN_VERSION, detail).with_next(format!("backroom plugin show {plugin}"))
             }
             InstallError::VersionExists { .. } => Self::new(code::VERSION_EXISTS, detail),

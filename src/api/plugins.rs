@@ -9,13 +9,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::error::ApiError;
 use super::params::Params;
-use super::view::{ActivateBody, PluginListView, PluginView, Problem, UploadView, grant_lines};
+use super::view::{ActivateBody, PluginListView, PluginView, Problem, UploadView};
 use super::{ApiState, body, json};
 use crate::config::{Manifest, parse_manifest};
 use crate::domain::code;
 use crate::domain::id::{PluginName, VersionName};
 use crate::domain::plugin::{Plugin, Wishes};
 use crate::registry::{InstallError, Removal, Upload};
+use crate::sandbox::SMALLER;
 
 /// The header that carries the base64 of `plugin.toml` beside a component.
 pub(super) const MANIFEST_HEADER: &str = "backroom-manifest";
@@ -53,7 +54,10 @@ pub(super) async fn upload(
     let (name, version) = (plugin_name(&name)?, version_name(&version)?);
     let wishes = wishes(&headers, &name, &version)?;
     let _turn = state.large_body_turn().await?;
-    let bytes = body::read(&headers, body, body::LARGE_BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, body::LARGE_BODY_BYTES_MAX).await.map_err(|error| match error.code() {
+        code::BODY_TOO_LARGE => error.with_next(SMALLER),
+        _ => error,
+    })?;
     let tenant = state.tenant();
     let uploaded = state.host().registry.upload(Upload { tenant, name: name.clone(), version, bytes, wishes }).await?;
     let view = UploadView::of(&uploaded, &state.host().registry.policy(tenant, &name));
@@ -272,7 +276,7 @@ fn explained(state: &ApiState, error: InstallError) -> ApiError {
     let lines = match &error {
         InstallError::NotGranted { plugin, missing, .. } => {
             let policy = state.host().registry.policy(state.tenant(), plugin);
-            Some(grant_lines(plugin.as_str(), &policy, missing))
+            Some(policy.grant_lines(plugin.as_str(), missing))
         }
         _ => None,
     };

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::failure::Exit;
+use super::failure::{Exit, Failure};
 use super::samples::{build_samples, checkout};
 use super::settings::SettingsArgs;
 use super::terminal::Terminal;
@@ -49,6 +49,7 @@ pub(crate) fn run(args: &BenchArgs, terminal: Terminal) -> Result<Exit> {
         runtime.block_on(bench::be_the_victim(&args.plan(folder.clone())?, &settings))?;
         return Ok(Exit::Done);
     }
+    args.check_counts()?;
     let (folder, _removed_at_the_end) = args.folder()?;
     let plan = args.plan(folder)?;
     if let Some(backlog) = args.backlog {
@@ -71,11 +72,23 @@ pub(crate) fn run(args: &BenchArgs, terminal: Terminal) -> Result<Exit> {
 }
 
 impl BenchArgs {
-    fn plan(&self, folder: PathBuf) -> Result<Plan> {
-        if self.jobs == 0 || self.batch == 0 || self.samples == 0 {
-            bail!("--jobs, --batch and --samples must be at least 1");
+    fn check_counts(&self) -> Result<(), Failure> {
+        for (flag, count) in [("--jobs", self.jobs), ("--batch", self.batch), ("--samples", self.samples)] {
+            if count == 0 {
+                let next = format!("give {flag} at least 1, or leave it out");
+                return Err(Failure::bad_input(format!("{flag} is 0: there is nothing to measure"), next));
+            }
         }
+        Ok(())
+    }
+
+    fn plan(&self, folder: PathBuf) -> Result<Plan> {
         let component = match &self.component {
+            Some(component) if !component.is_file() => {
+                let message = format!("there is no component `{}`", component.display());
+                let next = "give the .wasm file of a plug-in, or leave --component out in a checkout of the source";
+                return Err(Failure::bad_input(message, next).into());
+            }
             Some(component) => component.clone(),
             None => echo().context("building the no-op plug-in (or give --component)")?,
         };
@@ -86,7 +99,8 @@ impl BenchArgs {
     fn folder(&self) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
         if let Some(folder) = self.settings.data.as_ref().map(PathBuf::from) {
             if folder.exists() {
-                bail!("{} exists: a measurement starts on an empty store", folder.display());
+                let message = format!("{} exists: a measurement starts on an empty store", folder.display());
+                return Err(Failure::bad_input(message, "give --data a folder that is not there yet").into());
             }
             return Ok((folder, None));
         }

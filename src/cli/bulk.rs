@@ -83,7 +83,9 @@ fn check(file: &Path) -> anyhow::Result<()> {
     if count > FAULTS_SHOWN {
         faults.push(format!("and {} more", count - FAULTS_SHOWN));
     }
-    let message = format!("{} holds {count} lines that are no jobs; nothing was submitted", file.display());
+    let lines =
+        if count == 1 { "one line that is no job".to_owned() } else { format!("{count} lines that are no jobs") };
+    let message = format!("{} holds {lines}; nothing was submitted", file.display());
     let next = "mend the lines; each is one job such as {\"plugin\": \"echo\", \"input\": {\"a\": 1}}";
     Err(Failure { notes: faults, ..Failure::bad_input(message, next) }.into())
 }

@@ -102,8 +102,11 @@ impl From<view::Problem> for Failure {
     fn from(problem: view::Problem) -> Self {
         let lines = problem.errors.iter().map(|line| format!("line {}: {} ({})", line.line, line.detail, line.code));
         let granting = problem.add_to_config.iter().map(|lines| format!("add to backroom.toml:\n{}", lines.trim_end()));
+        let names = [code::UNKNOWN_PLUGIN.name, code::UNKNOWN_HANDLER.name, code::UNKNOWN_VERSION.name];
         let exit = match problem.status {
             400 | 413 | 415 | 422 => Exit::BadInput,
+            // The command line names what is not there.
+            _ if names.contains(&problem.code.as_str()) => Exit::BadInput,
             _ => Exit::Failed,
         };
         let message = match problem.detail.is_empty() {

@@ -17,10 +17,19 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 /// What is told on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Telling {
-    /// Nothing.
+    /// Nothing: a program reads what comes of it.
+    Nothing,
+    /// Only what keeps it from its end for ever, unless a person does something.
     Quiet,
     /// Every change, and the log of every attempt.
     Everything,
+}
+
+impl Telling {
+    /// The same, unless programs read the output.
+    pub(crate) fn on(self, terminal: Terminal) -> Self {
+        if terminal.is_json() { Self::Nothing } else { self }
+    }
 }
 
 /// Waits for the end of the job `id` and returns it then.
@@ -81,7 +90,7 @@ struct Teller<'a> {
 impl<'a> Teller<'a> {
     fn new(client: &'a Client, telling: Telling) -> Self {
         let bar = match telling {
-            Telling::Quiet => ProgressBar::hidden(),
+            Telling::Nothing | Telling::Quiet => ProgressBar::hidden(),
             Telling::Everything => ProgressBar::new_spinner(),
         };
         Self { client, telling, bar, told: None, logged: 0 }
@@ -95,11 +104,17 @@ impl<'a> Teller<'a> {
         let news = Some((job.state.clone(), job.attempt));
         let is_news = self.told != news;
         self.told = news;
-        if self.telling == Telling::Quiet {
-            return Ok(());
-        }
-        if is_news {
+        let is_said = match self.telling {
+            Telling::Nothing => false,
+            Telling::Quiet => is_held(job),
+            Telling::Everything => true,
+        };
+        if is_news && is_said {
             self.say(&describe(job));
+            held(job).iter().for_each(|line| self.say(line));
+        }
+        if self.telling != Telling::Everything {
+            return Ok(());
         }
         self.show_progress(job);
         let is_over = job.is_final() || job.state == "retrying" || job.state == "waiting";
@@ -135,6 +150,24 @@ impl<'a> Teller<'a> {
     fn clear(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Whether the job has nothing to run: it waits for a person, perhaps for ever, so that must not go untold.
+fn is_held(job: &JobView) -> bool {
+    job.wait_reason.as_deref() == Some("missing-component")
+}
+
+/// What a person does about a job that has nothing to run.
+fn held(job: &JobView) -> Vec<String> {
+    if !is_held(job) {
+        return Vec::new();
+    }
+    let detail = job.error.as_ref().and_then(|error| error.detail.clone());
+    let detail = detail.unwrap_or_else(|| "It goes on by itself when a version is there and active.".to_owned());
+    let mut lines: Vec<_> = detail.lines().map(|line| format!("  {line}")).collect();
+    lines.push(format!("  next: backroom plugin show {}", job.plugin.name));
+    lines.push(format!("  not worth the wait: ctrl-c, then backroom job cancel {}", job.id));
+    lines
 }
 
 fn describe(job: &JobView) -> String {

@@ -256,7 +256,7 @@ pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -
             Ok(Exit::Done)
         }
         JobCommand::Watch { id } => {
-            let ended = follow::to_the_end(&client, id, Telling::Everything)?;
+            let ended = follow::to_the_end(&client, id, Telling::Everything.on(terminal))?;
             follow::show_result(&client, &ended, terminal)
         }
         JobCommand::Attempts { id } => job_view::attempts(&client.attempts(id)?, terminal),
@@ -278,7 +278,7 @@ pub(crate) fn run_plugin(args: &ClientArgs, run: &RunArgs, terminal: Terminal) -
         input::put_plain(&mut job, input)?;
     }
     let taken = client.submit(&job, None, None)?;
-    let ended = follow::to_the_end(&client, &taken.view.id, Telling::Everything)?;
+    let ended = follow::to_the_end(&client, &taken.view.id, Telling::Everything.on(terminal))?;
     follow::show_result(&client, &ended, terminal)
 }
 
@@ -289,13 +289,13 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
     let wait = args.wait.then_some(FIRST_WAIT);
     let taken = client.submit(&body(args)?, args.idempotency_key.as_deref(), wait)?;
     if args.follow {
-        let ended = follow::to_the_end(client, &taken.view.id, Telling::Everything)?;
+        let ended = follow::to_the_end(client, &taken.view.id, Telling::Everything.on(terminal))?;
         return follow::show_result(client, &ended, terminal);
     }
     if args.wait {
         let ended = match taken.view.is_final() {
             true => taken,
-            false => follow::to_the_end(client, &taken.view.id, Telling::Quiet)?,
+            false => follow::to_the_end(client, &taken.view.id, Telling::Quiet.on(terminal))?,
         };
         show(&ended, terminal)?;
         return Ok(follow::exit_of(&ended.view));

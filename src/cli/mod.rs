@@ -123,10 +123,25 @@ impl Command {
 
 /// Reads the arguments of this process, does what they say, and reports what went wrong.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+            return terminal::report(&of_arguments(&error).into(), Format::Json).into();
+        }
+        Err(error) => error.exit(),
+    };
     let format = if cli.json { Format::Json } else { Format::Human };
     let done = start_log(&cli).and_then(|()| run(&cli.client, &cli.command, Terminal::new(format)));
-    done.unwrap_or_else(|error| terminal::report(&error)).into()
+    done.unwrap_or_else(|error| terminal::report(&error, format)).into()
+}
+
+/// A command line that cannot be read, as an error for programs.
+fn of_arguments(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    Failure { notes: lines.map(str::to_owned).collect(), ..Failure::bad_input(message, "backroom --help") }
 }
 
 fn start_log(cli: &Cli) -> anyhow::Result<()> {

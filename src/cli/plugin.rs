@@ -126,8 +126,21 @@ fn build(dir: &Path, options: BuildOptions, terminal: Terminal) -> anyhow::Resul
         if let Some(manifest) = &built.manifest {
             read_manifest(manifest)?;
         }
+        if !terminal.is_json() {
+            eprintln!("next: {}", uploading(shown, built.manifest.as_deref()));
+        }
     }
     Ok(Exit::Done)
+}
+
+/// The command that uploads a component; it names the manifest where `upload` would not find that by itself.
+fn uploading(component: &Path, manifest: Option<&Path>) -> String {
+    let upload = format!("backroom plugin upload {}", component.display());
+    let same = |manifest: &Path| manifest.canonicalize().ok() == manifest_of(component);
+    match manifest.filter(|manifest| !same(manifest)) {
+        Some(manifest) => format!("{upload} --manifest {}", manifest.display()),
+        None => upload,
+    }
 }
 
 /// A component's name and version, and the manifest that says them.

@@ -62,7 +62,8 @@ fn run_verify(settings: SledSettings, terminal: Terminal) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let count = report.findings.len() as u64 + report.more_findings;
-    let message = format!("{} is damaged in {count} places", path.display());
+    let places = if count == 1 { "one place".to_owned() } else { format!("{count} places") };
+    let message = format!("{} is damaged in {places}", path.display());
     Err(Failure::new(code::STORE_DAMAGED, message).with_next(restoring()).into())
 }
 
@@ -159,14 +160,12 @@ fn check_is_store(path: &Path) -> Result<(), Failure> {
 
 fn of_opening(error: &OpenError, path: &Path, verb: &str) -> Failure {
     let again = format!("backroom store {verb} --data {}", path.display());
-    let message = error.to_string();
-    match error {
-        OpenError::InUse { .. } => {
-            Failure::new(code::STORE_IN_USE, message).with_next(format!("stop that host, then: {again}"))
-        }
-        OpenError::Damaged { .. } => Failure::new(code::STORE_DAMAGED, message).with_next(restoring()),
-        OpenError::Format { .. } => Failure::new(code::STORE_FORMAT, message),
-        OpenError::Io(_) => Failure::new(code::STORE_FAILED, message),
+    let failure = Failure::new(error.code(), error.to_string());
+    match error.code() {
+        code::STORE_IN_USE => failure.with_next(format!("stop that host, then: {again}")),
+        code::DISK_FULL => failure.with_next(format!("make room on the disk, then: {again}")),
+        code::STORE_DAMAGED => failure.with_next(restoring()),
+        _ => failure,
     }
 }
 

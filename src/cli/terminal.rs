@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use serde_json::json;
 
 use super::failure::{Exit, Failure};
 use crate::domain::code;
@@ -252,7 +253,7 @@ fn colours_are_welcome() -> bool {
 }
 
 /// Writes an error with its causes, its code and the next command on standard error, and says how to end.
-pub(crate) fn report(error: &anyhow::Error) -> Exit {
+pub(crate) fn report(error: &anyhow::Error, format: Format) -> Exit {
     let is_broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
@@ -264,10 +265,22 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
         Some((depth, failure)) => (*depth, Some(failure)),
         None => (0, error.downcast_ref::<Failure>()),
     };
-    let code = failure.and_then(|failure| failure.code.as_deref());
     let message = failure.map_or_else(|| error.to_string(), ToString::to_string);
+    let causes: Vec<_> = error.chain().skip(depth + 1).map(ToString::to_string).collect();
+    let text = match format {
+        Format::Human => told(&message, &causes, failure),
+        Format::Json => document(&message, &causes, failure),
+    };
+    // Nobody is left to tell when standard error is gone.
+    drop(io::stderr().write_all(text.as_bytes()));
+    failure.map_or(Exit::Failed, |failure| failure.exit)
+}
+
+/// An error as people read it.
+fn told(message: &str, causes: &[String], failure: Option<&Failure>) -> String {
+    let code = failure.and_then(|failure| failure.code.as_deref());
     let mut text = format!("{}: {message}\n", head(code));
-    for cause in error.chain().skip(depth + 1) {
+    for cause in causes {
         writeln!(text, "  cause: {cause}").expect("writing to a String does not fail");
     }
     if let Some(failure) = failure {
@@ -281,21 +294,31 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
     if let Some(code) = code {
         writeln!(text, "  more: backroom explain {code}").expect("writing to a String does not fail");
     }
-    // Nobody is left to tell when standard error is gone.
-    drop(io::stderr().write_all(neutralised(&text).as_bytes()));
-    failure.map_or(Exit::Failed, |failure| failure.exit)
+    neutralised(&text)
+}
+
+/// An error as one line of JSON, for programs.
+fn document(message: &str, causes: &[String], failure: Option<&Failure>) -> String {
+    let known = failure.and_then(|failure| code::find(failure.code.as_deref()?));
+    let document = json!({
+        "code": failure.and_then(|failure| failure.code.as_deref()),
+        "title": known.map(|code| code.title),
+        "message": message,
+        "causes": causes,
+        "notes": failure.map(|failure| failure.notes.as_slice()).unwrap_or_default(),
+        "next": failure.and_then(|failure| failure.next.as_deref()),
+    });
+    format!("{}\n", escaped_json(&document.to_string()))
 }
 
 /// A store that cannot be opened, as an entry of the catalogue.
 fn store_failure(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
     let error = cause.downcast_ref::<OpenError>()?;
-    let code = match error {
-        OpenError::InUse { .. } => code::STORE_IN_USE,
-        OpenError::Damaged { .. } => code::STORE_DAMAGED,
-        OpenError::Format { .. } => code::STORE_FORMAT,
-        OpenError::Io(_) => code::STORE_FAILED,
-    };
-    Some(Failure::new(code, error.to_string()))
+    let failure = Failure::new(error.code(), error.to_string());
+    Some(match error.code() == code::DISK_FULL {
+        true => failure.with_next("make room on the disk and start it again; the store itself was left as it is"),
+        false => failure,
+    })
 }
 
 fn head(code: Option<&str>) -> String {

@@ -16,7 +16,7 @@ use super::{
 use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::code;
 use crate::domain::id::{PluginName, QueueName};
-use crate::domain::limits::Limits;
+use crate::domain::limits::{Limits, STACK_BYTES_MAX};
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
 use crate::domain::retention::Retention;
@@ -120,7 +120,7 @@ fn read_layer(layer: &mut Layer, settings: &mut Settings, report: &mut Report) {
     read_section(layer, "server", report, |section| read_server(section, &mut settings.server));
     read_section(layer, "store", report, |section| read_store(section, &mut settings.store));
     read_section(layer, "worker", report, |section| read_worker(section, &mut settings.worker));
-    read_section(layer, "limits", report, |section| read_limits(section, &mut settings.limits));
+    read_section(layer, "limits", report, |section| read_host_limits(section, &mut settings.limits));
     read_section(layer, "retry", report, |section| read_retry(section, &mut settings.retry));
     read_section(layer, "retention", report, |section| read_retention(section, &mut settings.retention));
 }
@@ -182,7 +182,13 @@ fn read_worker(section: &mut Section<'_>, worker: &mut WorkerSettings) {
     section.set("breaker", &mut worker.breaker, choice(&[("on", true), ("off", false)]));
 }
 
-pub(crate) fn read_limits(section: &mut Section<'_>, limits: &mut Limits) {
+/// The limits of the whole host: those that a plug-in may have otherwise, and the stack.
+fn read_host_limits(section: &mut Section<'_>, limits: &mut Limits) {
+    read_limits(section, limits);
+    section.set("stack", &mut limits.stack_bytes, size(64 << 10..=STACK_BYTES_MAX));
+}
+
+fn read_limits(section: &mut Section<'_>, limits: &mut Limits) {
     section.set("fuel", &mut limits.fuel, fuel());
     section.set("wall", &mut limits.wall, wall());
     section.set("memory", &mut limits.memory_bytes, memory());
@@ -195,7 +201,6 @@ pub(crate) fn read_limits(section: &mut Section<'_>, limits: &mut Limits) {
     section.set("table_elements", &mut limits.table_elements, number(0..=10_000_000));
     section.set("handles", &mut limits.handles, small_number(1..=1_000_000));
     section.set("outbound_requests", &mut limits.outbound_requests, small_number(0..=1_000_000));
-    section.set("stack", &mut limits.stack_bytes, size(64 << 10..=8 << 20));
 }
 
 /// A budget of fuel.
@@ -292,6 +297,8 @@ fn read_plugin(
     }
     grants.extend(config.iter().map(|(key, _)| Grant::Config(key.clone())));
     if let Some(mut table) = section.table("limits") {
+        let why = "cannot be set for one plug-in: the stack is the same for all of a host";
+        table.refuse("stack", why, "set `stack` under [limits]");
         read_limits(&mut table, &mut limits);
         table.finish();
     }

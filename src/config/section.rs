@@ -82,6 +82,14 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Notes a problem when the setting is given: it has its place elsewhere.
+    pub(crate) fn refuse(&mut self, key: &'static str, why: &str, remedy: &str) {
+        if let Some(index) = self.entries.iter().position(|entry| entry.key == key) {
+            let place = self.entries.remove(index).key_place;
+            self.problem(place, format!("`{}` {why}", self.path_of(key)), remedy);
+        }
+    }
+
     /// Whether the setting is given, acceptable or not.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)

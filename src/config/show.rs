@@ -100,7 +100,7 @@ fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
         &format!("{path}.grants"),
         vec![("http", Some(of_kind("http"))), ("config", Some(of_kind("config")))],
     );
-    sheet.table("[plugin.limits]", &format!("{path}.limits"), limits(&plugin.limits));
+    sheet.table("[plugin.limits]", &format!("{path}.limits"), limits_of_plugin(&plugin.limits));
     sheet.table("[plugin.retry]", &format!("{path}.retry"), retry(&plugin.retry));
     sheet.table("[plugin.retention]", &format!("{path}.retention"), retention(&plugin.retention));
     sheet.table("[plugin.config]", &path, Vec::new());
@@ -110,6 +110,13 @@ fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
 }
 
 fn limits(limits: &Limits) -> Lines {
+    let mut lines = limits_of_plugin(limits);
+    lines.push(("stack", Some(quoted(&show_size(limits.stack_bytes)))));
+    lines
+}
+
+/// Those that a plug-in may have otherwise than the host.
+fn limits_of_plugin(limits: &Limits) -> Lines {
     let size = |bytes| Some(quoted(&show_size(bytes)));
     vec![
         ("fuel", Some(limits.fuel.to_string())),
@@ -124,7 +131,6 @@ fn limits(limits: &Limits) -> Lines {
         ("table_elements", Some(limits.table_elements.to_string())),
         ("handles", Some(limits.handles.to_string())),
         ("outbound_requests", Some(limits.outbound_requests.to_string())),
-        ("stack", size(limits.stack_bytes)),
     ]
 }
 

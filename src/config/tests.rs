@@ -51,6 +51,18 @@ fn the_example_file_is_complete_and_at_the_defaults() {
 }
 
 #[test]
+fn the_stack_is_the_hosts_alone() {
+    let loaded = from_file("[limits]\nstack = \"1MiB\"\n[[plugin]]\nname = \"a\"\n").expect("it is right");
+    assert_eq!((loaded.settings.limits.stack_bytes, loaded.settings.plugins[0].limits.stack_bytes), (1 << 20, 1 << 20));
+    let shown = show(&loaded);
+    assert_eq!(shown.matches("\nstack = ").count(), 1, "what is shown cannot be read again: {shown}");
+    let refused = complaints(from_file("[[plugin]]\nname = \"a\"\nlimits = { stack = \"1MiB\" }\n"));
+    let expected = "etc/backroom.toml:3:12: `plugin[a].limits.stack` cannot be set for one plug-in: \
+                    the stack is the same for all of a host; set `stack` under [limits]";
+    assert_eq!(refused, [expected]);
+}
+
+#[test]
 fn flags_win_over_variables_and_those_over_the_file() {
     let text =
         "[server]\nlisten = \"127.0.0.1:1\"\n[worker]\nconcurrency = 3\n[limits]\nwall = \"1s\"\nmemory = \"1MiB\"\n";

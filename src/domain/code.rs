@@ -158,7 +158,7 @@ catalogue! {
         "Look at the job's detail for the stack.";
     STACK_OVERFLOW = "BR0306", "the handler's stack overflowed",
         "It recursed deeper than the stack allows.",
-        "Bound the recursion.";
+        "Bound the recursion, or raise `stack` under `[limits]` in backroom.toml; it is the same for every plug-in.";
     OUTPUT_TOO_LARGE = "BR0307", "the handler's output is larger than allowed",
         "The output was not kept.",
         "Return less, or raise `output` of the plug-in in backroom.toml.";

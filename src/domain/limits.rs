@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// The limits of one slice. Each is set per plug-in, with a host-wide default (design section 5).
+/// The largest native stack that an operator may allow, in bytes.
+pub const STACK_BYTES_MAX: u64 = 8 << 20;
+
+/// The limits of one slice. Each but the stack is set per plug-in, with a host-wide default (design section 5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Units of work; the budget and the bill.
@@ -31,7 +34,7 @@ pub struct Limits {
     pub handles: u32,
     /// Outbound requests of an attempt.
     pub outbound_requests: u32,
-    /// Bytes of the native stack that Wasm frames may use.
+    /// Bytes of the native stack that Wasm frames may use; the same for every plug-in of a host.
     pub stack_bytes: u64,
 }
 

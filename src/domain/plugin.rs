@@ -1,6 +1,6 @@
 //! Plug-ins, their versions, what they ask for and what they are granted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -144,5 +144,64 @@ impl Policy {
     /// The capabilities that `wishes` asks for and this policy does not allow.
     pub fn missing_grants(&self, wishes: &Wishes) -> Vec<Grant> {
         wishes.wants.difference(&self.grants).cloned().collect()
+    }
+
+    /// The lines of backroom.toml that grant a plug-in what it has and what it misses.
+    pub fn grant_lines(&self, plugin: &str, missing: &[Grant]) -> String {
+        let mut by_kind: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let all: BTreeSet<_> = self.grants.iter().chain(missing).collect();
+        for grant in all {
+            by_kind.entry(grant.kind()).or_default().push(toml_string(grant.value()));
+        }
+        let kinds: Vec<_> = by_kind.iter().map(|(kind, values)| format!("{kind} = [{}]", values.join(", "))).collect();
+        format!("[[plugin]]\nname = \"{plugin}\"\ngrants = {{ {} }}\n", kinds.join(", "))
+    }
+}
+
+/// A basic string of TOML 1.0.
+fn toml_string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Why a job finds nothing to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// There is no such plug-in, or no such version of it, or none is active.
+    NotThere,
+    /// The version is kept, and asks for what is not granted.
+    NotGranted {
+        /// The version.
+        version: VersionName,
+        /// What must be granted.
+        missing: Vec<Grant>,
+        /// The lines of backroom.toml that grant it.
+        lines: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_to_add_grant_what_is_there_and_what_is_missing() {
+        let grants = [Grant::Http("https://a.example".to_owned())].into();
+        let policy = Policy { grants, ..Policy::default() };
+        let missing = [Grant::Config("odd \"key\\\u{7f}".to_owned()), Grant::Http("https://b.example".to_owned())];
+        assert_eq!(
+            policy.grant_lines("mailer", &missing),
+            "[[plugin]]\nname = \"mailer\"\n\
+             grants = { config = [\"odd \\\"key\\\\\\u007F\"], http = [\"https://a.example\", \"https://b.example\"] }\n"
+        );
     }
 }

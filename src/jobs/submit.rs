@@ -280,6 +280,11 @@ impl Jobs {
     fn submission(&self, new: NewJob, id: JobId, now: Timestamp) -> Result<Submission, SubmitError> {
         let (handler, version) = (new.handler.as_ref(), new.version.as_ref());
         let handler = self.registry.check_fit(new.tenant, &new.plugin, version, handler, new.input.len() as u64)?;
+        for (field, is_given) in [("args", !new.args.is_empty()), ("env", !new.env.is_empty())] {
+            if is_given {
+                self.registry.check_command(new.tenant, &new.plugin, version, field)?;
+            }
+        }
         self.check_ties(new.tenant, &new.ties)?;
         let (correlation_id, depth) = self.place_in_chain(new.tenant, new.parent)?;
         let input = match new.input.len() {

@@ -69,6 +69,12 @@ pub enum InstallError {
         /// The versions there are.
         there: Vec<String>,
     },
+    /// No version was active before the present one.
+    #[error("plug-in `{plugin}` has no earlier version to go back to")]
+    NoEarlierVersion {
+        /// The plug-in.
+        plugin: PluginName,
+    },
     /// The version exists with other bytes.
     #[error("version {version} of `{plugin}` exists with other bytes (digest {stored}, this file has {given})")]
     VersionExists {
@@ -194,7 +200,9 @@ impl Registry {
     /// Goes back to the version that was active before.
     pub async fn rollback(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
         let plugin = self.get(tenant, name)?;
-        let Some(previous) = plugin.previous.clone() else { return Err(unknown_version(&plugin, "(the one before)")) };
+        let Some(previous) = plugin.previous.clone() else {
+            return Err(InstallError::NoEarlierVersion { plugin: name.clone() });
+        };
         self.activate(tenant, name, &previous).await
     }
 

@@ -2,17 +2,17 @@
 
 mod install;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::domain::batch;
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
-use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Policy, Shape, Wishes};
+use crate::domain::plugin::{Absence, Grant, Inspection, Plugin, PluginVersion, Policy, Shape, Wishes};
 use crate::domain::time::Timestamp;
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::{ReadError, Store};
@@ -65,6 +65,14 @@ pub enum Unfit {
         /// The versions there are.
         there: Vec<String>,
     },
+    /// Only a command takes arguments and variables.
+    #[error("plug-in `{plugin}` is a handler and takes no {field}: only a command does")]
+    NoCommand {
+        /// The plug-in.
+        plugin: PluginName,
+        /// What was given: `args` or `env`.
+        field: &'static str,
+    },
     /// The input is larger than the plug-in's limit.
     #[error("the input has {bytes} bytes; plug-in `{plugin}` takes at most {limit}")]
     InputTooLarge {
@@ -89,7 +97,7 @@ pub enum Resolution {
     /// The plug-in is disabled (T04).
     Disabled,
     /// The plug-in, the version that the job asks for, or any active version is missing (T05).
-    Missing,
+    Missing(Absence),
 }
 
 /// A version with everything that a run of it shares with the next.
@@ -122,6 +130,8 @@ pub struct Registry {
     batch: Arc<Runnable>,
     entries: RwLock<HashMap<(TenantId, PluginName), Entry>>,
     changing: tokio::sync::Mutex<()>,
+    /// The components of which the log has said that they cannot be run.
+    warned: Mutex<HashSet<Digest>>,
 }
 
 impl Registry {
@@ -141,6 +151,7 @@ impl Registry {
             batch: Arc::new(batch_runnable()),
             entries: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
+            warned: Mutex::default(),
         };
         let versions = plugins.iter().flat_map(|plugin| &plugin.versions);
         registry.sandbox.keep_only(&versions.map(|version| version.inspection.digest).collect());
@@ -206,13 +217,34 @@ impl Registry {
         choose_handler(name, handler, version)
     }
 
+    /// Checks that a plug-in takes what was given as `field`, which would reach nothing but a command.
+    pub fn check_command(
+        &self,
+        tenant: TenantId,
+        name: &PluginName,
+        version: Option<&VersionName>,
+        field: &'static str,
+    ) -> Result<(), Unfit> {
+        let plugin = self.get(tenant, name)?;
+        let chosen = match version {
+            Some(version) => plugin.version(version),
+            None => plugin.active_version().or_else(|| plugin.versions.last()),
+        };
+        match chosen.is_some_and(|version| version.inspection.shape == Shape::Handler) {
+            true => Err(Unfit::NoCommand { plugin: name.clone(), field }),
+            false => Ok(()),
+        }
+    }
+
     /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one.
     pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
         if name.as_str() == batch::PLUGIN {
             return Resolution::Run(Arc::clone(&self.batch));
         }
         let entries = self.entries.read();
-        let Some(entry) = entries.get(&(tenant, name.clone())) else { return Resolution::Missing };
+        let Some(entry) = entries.get(&(tenant, name.clone())) else {
+            return Resolution::Missing(Absence::NotThere);
+        };
         if entry.plugin.disabled {
             return Resolution::Disabled;
         }
@@ -223,7 +255,23 @@ impl Registry {
             }
             _ => active.cloned(),
         };
-        chosen.map_or(Resolution::Missing, Resolution::Run)
+        chosen.map_or_else(|| Resolution::Missing(self.absence(&entry.plugin, version)), Resolution::Run)
+    }
+
+    /// Why no version serves a job: the one that it asks for, or the newest where none is active, may wait for grants.
+    fn absence(&self, plugin: &Plugin, version: Option<&VersionName>) -> Absence {
+        let wanted = match version {
+            Some(version) => plugin.version(version),
+            None => plugin.versions.last(),
+        };
+        let Some(wanted) = wanted else { return Absence::NotThere };
+        let policy = self.policies.of(&plugin.name);
+        let missing = policy.missing_grants(&wanted.wishes);
+        if missing.is_empty() {
+            return Absence::NotThere;
+        }
+        let lines = policy.grant_lines(plugin.name.as_str(), &missing);
+        Absence::NotGranted { version: wanted.version.clone(), missing, lines }
     }
 
     /// A version other than the active one; none when it is missing or asks for what is not granted.
@@ -251,12 +299,25 @@ impl Registry {
         if self.sandbox.is_ready(version) {
             return Ok(());
         }
+        self.load(version).await.inspect_err(|error| self.warn_once(version, error))
+    }
+
+    async fn load(&self, version: &PluginVersion) -> Result<(), PrepareError> {
         let store = Arc::clone(&self.store);
         let digest = version.inspection.digest;
         let read = tokio::task::spawn_blocking(move || store.blob(digest)).await;
         let component = read.map_err(|error| PrepareError::Host(error.to_string()))??;
         let component = component.ok_or_else(|| ReadError::Damaged(format!("component {digest} is missing")))?;
         Ok(self.sandbox.prepare(version, component).await?)
+    }
+
+    /// Says in the log that a component cannot be made ready. Once for each: its jobs are tried again and again.
+    fn warn_once(&self, version: &PluginVersion, error: &PrepareError) {
+        let (digest, version) = (version.inspection.digest, &version.version);
+        if self.warned.lock().insert(digest) {
+            let next = "upload the same file again under a new version, or restore the last backup";
+            tracing::warn!(%digest, %version, %error, next, "a stored component cannot be run; its jobs are tried again");
+        }
     }
 
     fn runnable(&self, tenant: TenantId, name: &PluginName) -> Option<Arc<Runnable>> {

@@ -35,9 +35,9 @@ pub enum CommitError {
         /// Which of the changes.
         index: usize,
     },
-    /// There is no room for new jobs.
-    #[error("the disk is full")]
-    Full,
+    /// There is no room for new jobs: what the disk lacks.
+    #[error("the disk is full: {0}")]
+    Full(Arc<str>),
     /// The store has failed and takes nothing more; what it acknowledged is safe.
     #[error("the store cannot write: {0}")]
     Failed(Arc<str>),

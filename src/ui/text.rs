@@ -36,6 +36,30 @@ pub(super) fn neutral(text: &str) -> String {
     shown
 }
 
+/// A part of a sentence: words, or what stands in backticks and is to be typed or looked up as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) text: String,
+    pub(super) is_code: bool,
+}
+
+/// A sentence in its parts. A backtick without a second one stays what it is.
+pub(super) fn parts(sentence: &str) -> Vec<Part> {
+    let part = |text: &str, is_code| Part { text: text.to_owned(), is_code };
+    let mut parts = Vec::new();
+    let mut rest = sentence;
+    while let Some((words, (code, after))) =
+        rest.split_once('`').and_then(|(words, after)| Some((words, after.split_once('`')?)))
+    {
+        parts.push(part(words, false));
+        parts.push(part(code, true));
+        rest = after;
+    }
+    parts.push(part(rest, false));
+    parts.retain(|part| !part.text.is_empty());
+    parts
+}
+
 /// What follows a terminal's colour sequence (`ESC [ numbers m`) at the start of `text`.
 fn after_colour(text: &str) -> Option<&str> {
     let after = text.strip_prefix("\u{1b}[")?.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
@@ -159,6 +183,14 @@ impl When {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_in_backticks_is_code() {
+        let told: Vec<_> =
+            parts("Raise `wall` or `fuel`; a ` alone").into_iter().map(|part| (part.text, part.is_code)).collect();
+        let expected = [("Raise ", false), ("wall", true), (" or ", false), ("fuel", true), ("; a ` alone", false)];
+        assert_eq!(told, expected.map(|(text, is_code)| (text.to_owned(), is_code)));
+    }
 
     #[test]
     fn a_line_is_one_line_and_shows_what_hides() {

@@ -174,7 +174,10 @@ fn waiting(job: &Job, until: &str) -> String {
         Some(WaitReason::Children) => "It waits for the jobs that it made.".to_owned(),
         Some(WaitReason::Error) => "A person must mend the cause first; see the error.".to_owned(),
         Some(WaitReason::MissingComponent) => {
-            format!("Plug-in {} has no active version; upload or activate one and it goes on.", job.submission.plugin)
+            let plugin = &job.submission.plugin;
+            format!(
+                "Plug-in {plugin} has no version that may run; see the error. It goes on by itself when one is active."
+            )
         }
         Some(WaitReason::Manual) | None => "It waits for a person to resume it.".to_owned(),
     }

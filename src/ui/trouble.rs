@@ -56,8 +56,12 @@ impl Trouble {
         self.code.title
     }
 
-    pub(super) fn remedy(&self) -> &str {
-        self.next.as_deref().unwrap_or(self.code.remedy)
+    pub(super) fn remedy(&self) -> Vec<text::Part> {
+        text::parts(self.next.as_deref().unwrap_or(self.code.remedy))
+    }
+
+    pub(super) fn told(&self) -> Vec<text::Part> {
+        text::parts(&self.message)
     }
 }
 
@@ -75,7 +79,7 @@ impl From<CommitError> for Trouble {
     fn from(error: CommitError) -> Self {
         let (status, code) = match error {
             CommitError::Conflict { .. } => (StatusCode::CONFLICT, code::WRONG_STATE),
-            CommitError::Full => (StatusCode::INSUFFICIENT_STORAGE, code::DISK_FULL),
+            CommitError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, code::DISK_FULL),
             CommitError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, code::STORE_FAILED),
         };
         Self::new(status, code, error.to_string())
@@ -118,6 +122,7 @@ impl From<Unfit> for Trouble {
             Unfit::UnknownPlugin { .. } => (StatusCode::NOT_FOUND, code::UNKNOWN_PLUGIN),
             Unfit::UnknownHandler { .. } => (StatusCode::UNPROCESSABLE_ENTITY, code::UNKNOWN_HANDLER),
             Unfit::UnknownVersion { .. } => (StatusCode::NOT_FOUND, code::UNKNOWN_VERSION),
+            Unfit::NoCommand { .. } => (StatusCode::UNPROCESSABLE_ENTITY, code::BAD_FIELD),
             Unfit::InputTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, code::INPUT_TOO_LARGE),
         };
         Self::new(status, code, unfit.to_string()).at(Section::Plugins)
@@ -134,7 +139,9 @@ impl From<InstallError> for Trouble {
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, rejection.code, rejection.message)
             },
             InstallError::Unknown(unfit) => unfit.into(),
-            InstallError::UnknownVersion { .. } => Self::new(StatusCode::NOT_FOUND, code::UNKNOWN_VERSION, &message),
+            InstallError::UnknownVersion { .. } | InstallError::NoEarlierVersion { .. } => {
+                Self::new(StatusCode::NOT_FOUND, code::UNKNOWN_VERSION, &message)
+            }
             InstallError::VersionExists { .. } => conflict(code::VERSION_EXISTS),
             InstallError::NotGranted { plugin, missing, .. } => {
                 Self { lines: Some(grant_lines(plugin.as_str(), &missing).into()), ..conflict(code::MISSING_GRANT) }

@@ -112,7 +112,7 @@ impl Worker {
                     }
                 }
                 // The work is done, so its end is worth waiting for until there is room or the host goes down.
-                Err(CommitError::Full) => tokio::time::sleep(UNTIL_ROOM).await,
+                Err(CommitError::Full(_)) => tokio::time::sleep(UNTIL_ROOM).await,
                 Err(error) => return Err(error),
             }
             let present = self.store.job(key).map_err(|error| CommitError::Failed(error.to_string().into()))?;
@@ -209,7 +209,7 @@ impl Worker {
             let kept = tokio::task::spawn_blocking(move || put_payload(&*store, bytes)).await?;
             let is_wanted = !matches!(signals.signal(), Signal::Shutdown | Signal::Kill);
             match kept {
-                Err(CommitError::Full) if is_wanted => tokio::time::sleep(UNTIL_ROOM).await,
+                Err(CommitError::Full(_)) if is_wanted => tokio::time::sleep(UNTIL_ROOM).await,
                 kept => return Ok(kept?),
             }
         }

@@ -61,7 +61,7 @@ impl Worker {
             _ if has_expired => (Event::Expire, None),
             (_, Some(predecessor)) => (Event::ClaimAfterFailure { predecessor }, None),
             (Resolution::Disabled, None) => (Event::ClaimDisabled, None),
-            (Resolution::Missing, None) => (Event::ClaimMissing, None),
+            (Resolution::Missing(absence), None) => (Event::ClaimMissing(absence), None),
             (Resolution::Run(runnable), None) => (self.claim_event(&runnable, now), Some(runnable)),
         };
         let policy = self.registry.policy(submission.tenant, &submission.plugin);

@@ -53,6 +53,26 @@ impl Host {
         run_in(folder, &args)
     }
 
+    /// What a command of the client, which may not end by itself, says on standard error up to a line that holds `last`.
+    pub(crate) fn watch_for(&self, args: &[&str], last: &str) -> String {
+        let mut command = program(self.folder.path());
+        command.args(args).args(["--server", &self.server]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program can be started");
+        let mut lines = BufReader::new(child.stderr.take().expect("its errors are a pipe")).lines();
+        let mut said = String::new();
+        while let Some(Ok(line)) = lines.next() {
+            said.push_str(&line);
+            said.push('\n');
+            if line.contains(last) {
+                break;
+            }
+        }
+        // One that has ended already needs no end.
+        drop(child.kill());
+        drop(child.wait());
+        said
+    }
+
     /// The JSON that a command prints.
     pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
         let text = self.run(&[args, &["--json"]].concat()).done();

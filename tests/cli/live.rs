@@ -61,6 +61,33 @@ fn a_job_that_fails_ends_the_command_with_one() {
 }
 
 #[test]
+fn a_job_of_a_pending_plugin_says_what_is_not_granted() {
+    let host = Host::start();
+    let manifest = "name = \"mailer\"\nversion = \"1.0.0\"\n[wants]\nhttp = [\"https://api.example.com\"]\n";
+    let manifest_path = host.folder().join("plugin.toml");
+    std::fs::write(&manifest_path, manifest).expect("it can be written");
+    let component = super::support::built_plugin("echo").display().to_string();
+    let uploaded =
+        host.run(&["plugin", "upload", &component, "--manifest", &manifest_path.display().to_string()]).done();
+    assert!(uploaded.contains("pending"), "{uploaded}");
+    let id = host.run(&["job", "submit", "mailer", "--text", "x"]).done().trim().to_owned();
+    let mut job = host.json(&["job", "show", &id]);
+    for _ in 0..200 {
+        if job["wait_reason"] == "missing-component" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        job = host.json(&["job", "show", &id]);
+    }
+    assert_eq!(job["error"]["code"], "BR0208", "{job}");
+    let detail = job["error"]["detail"].as_str().expect("it says what to do");
+    assert!(detail.contains("backroom plugin activate mailer 1.0.0"), "{detail}");
+    assert!(detail.contains("grants = { http = [\"https://api.example.com\"] }"), "{detail}");
+    let watched = host.watch_for(&["job", "watch", &id], "not worth the wait");
+    assert!(watched.contains("asks for what is not granted: http"), "{watched}");
+}
+
+#[test]
 fn what_the_host_refuses_names_the_next_command() {
     let host = Host::start();
     host.upload("echo");
@@ -68,7 +95,17 @@ fn what_the_host_refuses_names_the_next_command() {
         assert_snapshot!("unknown_plugin", host.run(&["run", "ecco", "x"]).whole());
         assert_snapshot!("unknown_handler", host.run(&["run", "echo", "x", "--handler", "oops"]).whole());
         assert_snapshot!("unknown_job", host.run(&["job", "show", "nonsense"]).whole());
+        let unknown = host.run(&["job", "show", "018f3d2a-0000-7000-8000-000000000000", "--json"]);
+        assert_eq!((unknown.code, unknown.out.as_str()), (1, ""), "{}", unknown.whole());
+        assert_snapshot!("unknown_job_json", unknown.err);
         assert_snapshot!("bad_state", host.run(&["job", "list", "--state", "faild"]).whole());
+        for (given, field) in [("--arg=x", "args"), ("--env=A=b", "env")] {
+            let refused = host.run(&["job", "submit", "echo", given]);
+            assert_eq!(refused.code, 2, "{}", refused.whole());
+            let expected = format!("plug-in `echo` is a handler and takes no {field}: only a command does");
+            assert!(refused.err.contains(&expected), "{}", refused.whole());
+        }
+        assert_snapshot!("rollback_of_the_first", host.run(&["plugin", "rollback", "echo"]).whole());
         assert_snapshot!("bad_priority", host.run(&["job", "submit", "echo", "--priority", "-101"]).whole());
     });
 }

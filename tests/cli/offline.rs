@@ -68,6 +68,30 @@ fn where_no_host_answers_the_next_command_is_named() {
 }
 
 #[test]
+fn for_programs_every_error_is_one_json_object() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let text = "[server]\nlisten = \"0.0.0.0:7171\"\n[limits]\nfule = 10\n";
+    std::fs::write(folder.path().join("backroom.toml"), text).expect("it can be written");
+    for (name, args, code) in [
+        ("json_config_check", ["config", "check", "--json"].as_slice(), 2),
+        ("json_no_host", &["--json", "job", "list", "--server", "http://127.0.0.1:1"], 1),
+        ("json_bad_server", &["job", "list", "--server", "127.0.0.1:7171", "--json"], 2),
+        ("json_unknown_flag", &["job", "list", "--json", "--stat", "failed"], 2),
+        ("json_unknown_verb", &["jobs", "--json"], 2),
+        ("json_unknown_code", &["explain", "BR9999", "--json"], 2),
+        ("json_no_store", &["store", "verify", "--data", "typo", "--json"], 2),
+    ] {
+        let ran = run_in(folder.path(), args);
+        assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{name}: {}", ran.whole());
+        let error: serde_json::Value = serde_json::from_str(&ran.err).expect("standard error is one JSON object");
+        assert!(error["message"].is_string() && error["next"].is_string() || error["notes"].is_array(), "{error}");
+        insta::assert_snapshot!(name, serde_json::to_string_pretty(&error).expect("it is JSON"));
+    }
+    // Help is no error.
+    assert!(run(&["--help", "--json"]).done().contains("Usage: backroom"));
+}
+
+#[test]
 fn another_program_on_the_port_is_no_host() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let server = format!("http://{}", listener.local_addr().expect("it listens"));
@@ -109,6 +133,9 @@ fn a_faulty_line_keeps_the_whole_file_from_being_sent() {
     std::fs::write(folder.path().join("jobs.ndjson"), lines).expect("it can be written");
     let ran = run_in(folder.path(), &["job", "submit", "--bulk", "jobs.ndjson", "--server", "http://127.0.0.1:1"]);
     insta::assert_snapshot!("bulk_faulty_lines", ran.whole());
+    std::fs::write(folder.path().join("one.ndjson"), "{\"plugin\"\n").expect("it can be written");
+    let ran = run_in(folder.path(), &["job", "submit", "--bulk", "one.ndjson", "--server", "http://127.0.0.1:1"]);
+    assert!(ran.err.contains("one.ndjson holds one line that is no job; nothing was submitted"), "{}", ran.whole());
 }
 
 #[test]

@@ -51,6 +51,30 @@ fn a_new_project_is_tested_built_uploaded_and_run() {
 }
 
 #[test]
+fn the_first_five_minutes_go_as_the_readme_says() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(checkout.join("README.md")).expect("it can be read");
+    let start = readme.find("backroom plugin build plugins/echo").expect("it begins with a build");
+    let block = readme[start..].split("```").next().expect("the block ends");
+    assert!(block.contains("\nbackroom plugin upload ") && block.contains("\nbackroom run echo "), "{block}");
+
+    let host = Host::start();
+    let folder = Path::new(env!("CARGO_BIN_EXE_backroom")).parent().expect("it lies in a folder");
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("sh");
+    for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
+        shell.env_remove(inherited);
+    }
+    shell.args(["-e", "-c", block]).current_dir(checkout).env("PATH", path).env("BACKROOM_SERVER", host.server());
+    let output = shell.output().expect("a shell can be started");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(out.contains("{\"hello\": \"world\"}"), "{out}\n{err}");
+    let upload = block.lines().find(|line| line.starts_with("backroom plugin upload")).expect("it is there");
+    assert!(err.contains(&format!("next: {}", upload.trim())), "the build names another upload: {err}");
+}
+
+#[test]
 fn a_project_that_does_not_compile_says_so() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     std::fs::create_dir(folder.path().join("src")).expect("it can be made");

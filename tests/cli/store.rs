@@ -95,7 +95,7 @@ fn damage_is_said_with_its_code() {
     refused(
         &verified,
         1,
-        &["error[BR0402]", "damaged in 1 places", "backroom store restore FILE --data NEW_DIRECTORY"],
+        &["error[BR0402]", "damaged in one place", "backroom store restore FILE --data NEW_DIRECTORY"],
     );
     assert!(verified.out.contains("is not what was written"), "{}", verified.whole());
     std::fs::write(folder.path().join("data/format"), "backroom store, format 99\n").expect("it can be written");

@@ -1,9 +1,11 @@
 //! What a transition must set beside the status (domain.md 3.3).
 
 use backroom::domain::failure::ErrorClass;
+use backroom::domain::id::VersionName;
 use backroom::domain::job::transition::{self, Next};
 use backroom::domain::job::{Event, JobState, Outcome, Payload, Progress, RunEnd, RunReport, Status, WaitReason, Wake};
 use backroom::domain::limits::Usage;
+use backroom::domain::plugin::{Absence, Grant};
 use backroom::domain::retry::RetryPolicy;
 use bytes::Bytes;
 
@@ -152,9 +154,19 @@ fn a_resume_counts_the_attempts_anew() {
 #[test]
 fn failures_without_a_run_say_their_code() {
     let code = |state: &JobState| state.failure().and_then(|failure| failure.code.clone());
-    let missing = play(vec![Event::ClaimMissing]);
+    let missing = play(vec![Event::ClaimMissing(Absence::NotThere)]);
     assert_eq!((code(&missing).as_deref(), missing.wait_reason), (Some("BR0103"), Some(WaitReason::MissingComponent)));
-    let found = play(vec![Event::ClaimMissing, Event::ComponentAvailable]);
+    let pending = Absence::NotGranted {
+        version: VersionName::new("1.0.0").expect("a version"),
+        missing: vec![Grant::Http("https://a.example".to_owned())],
+        lines: "[[plugin]]\nname = \"x\"\n".to_owned(),
+    };
+    let pending = play(vec![Event::ClaimMissing(pending)]);
+    assert_eq!((code(&pending).as_deref(), pending.wait_reason), (Some("BR0208"), Some(WaitReason::MissingComponent)));
+    let told = pending.failure().expect("it says why");
+    assert!(told.message.ends_with("asks for what is not granted: http \"https://a.example\""), "{told:?}");
+    assert!(told.detail.as_ref().is_some_and(|detail| detail.ends_with("[[plugin]]\nname = \"x\"")), "{told:?}");
+    let found = play(vec![Event::ClaimMissing(Absence::NotThere), Event::ComponentAvailable]);
     assert_eq!((code(&found), found.wait_reason), (None, None));
     assert_eq!(code(&play(vec![Event::ClaimDisabled])).as_deref(), Some("BR0313"));
 

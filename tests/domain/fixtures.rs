@@ -9,6 +9,7 @@ use backroom::domain::job::transition::{self, Next, Refused};
 use backroom::domain::job::{
     Event, JobState, OnPredecessorFailure, Outcome, Payload, RunReport, Status, Submission, Ties, WaitReason, Wake,
 };
+use backroom::domain::plugin::Absence;
 use backroom::domain::retry::RetryPolicy;
 use backroom::domain::time::Timestamp;
 use bytes::Bytes;
@@ -135,7 +136,7 @@ pub(crate) fn situations() -> Vec<Situation> {
         add("scheduled", scheduled.clone(), waiting.clone(), at(10));
         add("scheduled and due", scheduled, waiting.clone(), at(100));
         add("scheduled and expired", expiring.clone(), waiting, at(10));
-        let missing = from(vec![Event::ClaimMissing]);
+        let missing = from(vec![Event::ClaimMissing(Absence::NotThere)]);
         add("waiting for its plug-in", plain.clone(), missing, at(10));
         let postponed = from(vec![postpone.clone()]);
         add("postponed", plain.clone(), postponed.clone(), at(10));
@@ -181,7 +182,7 @@ pub(crate) fn events(now: Timestamp) -> Vec<Event> {
     let mut all = vec![
         claim(now),
         Event::ClaimDisabled,
-        Event::ClaimMissing,
+        Event::ClaimMissing(Absence::NotThere),
         Event::ClaimAfterFailure { predecessor: JobKey::default() },
         Event::Expire,
         Event::Deadline(failure(ErrorClass::Transient), report()),
@@ -223,7 +224,9 @@ pub(crate) const CLASSES: [ErrorClass; 5] =
 pub(crate) fn table_name(status: Status, event: &Event) -> &'static str {
     let stopping = matches!(status, Status::Pausing | Status::Canceling);
     match event {
-        Event::Claim { .. } | Event::ClaimDisabled | Event::ClaimMissing | Event::ClaimAfterFailure { .. } => "claim",
+        Event::Claim { .. } | Event::ClaimDisabled | Event::ClaimMissing(_) | Event::ClaimAfterFailure { .. } => {
+            "claim"
+        }
         Event::Expire => "expire",
         Event::Returned(Outcome::Succeeded(_), _) => "return ok",
         Event::Returned(Outcome::Canceled(_), _) => "return canceled",

@@ -72,6 +72,17 @@ async fn core_modules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_point_without_its_function() {
+    for (interface, function) in [("backroom:plugin/handler@0.1.0", "handle"), ("wasi:cli/run@0.2.0", "run")] {
+        let empty = wat::parse_str(exporting(&[interface])).expect("WAT");
+        let rejection = admit(empty).await.expect_err("there is nothing to call");
+        assert_eq!(rejection.code.name, "BR0204", "{rejection:?}");
+        let expected = format!("the component exports `{interface}`, but that has no function `{function}`");
+        assert_eq!(rejection.message, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_worlds() {
     assert_text_refused("no_export", "(component)").await;
     assert_text_refused("other_world", &exporting(&["wasi:http/incoming-handler@0.2.3"])).await;

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use backroom::domain::limits::Limits;
-use backroom::sandbox::wasm::STACK_BYTES;
+use backroom::sandbox::wasm::{STACK_BYTES, WasmSandbox, WasmSettings};
 use backroom::sandbox::{Sandbox, Signal, SignalLine, SliceEnd, SliceReport};
 use serde_json::json;
 
-use crate::fixtures::{Port, admit, failure, log, misbehave, misbehaves, run, sandbox, slice, version};
+use crate::fixtures::{
+    Port, admit, compile_settings, failure, log, misbehave, misbehaves, run, sandbox, slice, version,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -107,6 +109,31 @@ async fn stack() {
     let half = STACK_BYTES / 2 / 1024;
     let report = misbehaves(json!({ "do": "deep-stack", "frames": half }), Limits::default()).await;
     assert!(matches!(report.end, SliceEnd::Succeeded(_)), "{:?}", report.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_larger_stack_is_the_hosts_to_give() {
+    let deep = r#"(component
+        (core module $m
+            (func $down (param i32) (result i32)
+                (if (result i32) (local.get 0)
+                    (then (i32.add (i32.const 1) (call $down (i32.sub (local.get 0) (i32.const 1)))))
+                    (else (i32.const 0))))
+            (func (export "run") (result i32) (drop (call $down (i32.const 50000))) (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $exports (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $exports)))"#;
+    let deep = wat::parse_str(deep).expect("WAT");
+    let usual = run(slice("deep", version(admit(deep.clone()).await.expect("admitted")), "")).await;
+    assert_eq!(failure(&usual).code.as_deref(), Some("BR0306"), "{:?}", usual.end);
+
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let settings = WasmSettings::new(folder.path(), 1, compile_settings());
+    let large = WasmSandbox::new(WasmSettings { stack_bytes: 8 << 20, ..settings }).expect("it starts");
+    let version = version(large.admit(deep.into()).await.expect("admitted"));
+    let report = large.run(slice("deep", version, ""), Box::new(Port::default())).await;
+    assert_eq!(report.end, SliceEnd::Succeeded("".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

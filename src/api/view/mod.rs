@@ -18,9 +18,7 @@ pub use job::{
     ProgressView, TypeView, UsageView,
 };
 pub(crate) use job::{JobFacts, Output};
-pub use plugin::{
-    ActivateBody, GrantView, PluginListView, PluginView, UploadView, VersionState, VersionView, grant_lines,
-};
+pub use plugin::{ActivateBody, GrantView, PluginListView, PluginView, UploadView, VersionState, VersionView};
 pub use problem::{LineProblem, Problem};
 pub(crate) use service::service_word;
 pub use service::{CountsView, HealthView, PluginCountsView, PurgeView, ServiceView, StateCounts, StoreView};

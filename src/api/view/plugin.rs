@@ -1,7 +1,5 @@
 //! Plug-ins and their versions on the wire.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -183,7 +181,7 @@ impl UploadView {
             plugin: plugin.name.to_string(),
             version: VersionView::of(version, plugin, policy),
             repeated: *repeated,
-            add_to_config: is_pending.then(|| grant_lines(plugin.name.as_str(), policy, missing)),
+            add_to_config: is_pending.then(|| policy.grant_lines(plugin.name.as_str(), missing)),
             next: is_pending.then(|| format!("backroom plugin activate {} {}", plugin.name, version.version)),
         }
     }
@@ -200,16 +198,4 @@ const fn shape_word(shape: Shape) -> &'static str {
         Shape::Handler => "handler",
         Shape::Command => "command",
     }
-}
-
-/// The lines of backroom.toml that grant a plug-in what it has and what it misses.
-pub fn grant_lines(plugin: &str, policy: &Policy, missing: &[Grant]) -> String {
-    let mut by_kind: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let mut grants: Vec<_> = policy.grants.iter().chain(missing).collect();
-    grants.sort();
-    for grant in grants {
-        by_kind.entry(grant.kind()).or_default().push(toml::Value::from(grant.value()).to_string());
-    }
-    let kinds: Vec<_> = by_kind.iter().map(|(kind, values)| format!("{kind} = [{}]", values.join(", "))).collect();
-    format!("[[plugin]]\nname = \"{plugin}\"\ngrants = {{ {} }}\n", kinds.join(", "))
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::client::Client;
 use super::show;
-use crate::api::view::SubmitBody;
+use crate::api::view::{JobView, SubmitBody};
 
 /// How often the demo looks how far the rows are.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -41,12 +41,13 @@ pub(super) fn clean(client: &Client, file: &Path) -> Result<Cleaned> {
     let rows = jobs_of(&bytes)?;
     show::heading(&format!("Cleaning {} rows of {}", rows.len(), file.display()));
     let ids = client.submit_bulk(to_ndjson(&rows).as_bytes())?.view.ids;
-    wait_for_all(client, ids.len() as u64)?;
 
+    let mut progress = show::Progress::of(ids.len());
     let mut outputs = Vec::new();
     let mut failed = BTreeMap::<String, Reason>::new();
     for id in &ids {
-        let job = client.job(id)?.view;
+        let job = ended(client, id)?;
+        progress.advance();
         match (job.output, job.error) {
             (Some(output), _) => outputs.push(without_changes(serde_json::from_str(output.get())?)),
             (None, Some(error)) => {
@@ -59,9 +60,10 @@ pub(super) fn clean(client: &Client, file: &Path) -> Result<Cleaned> {
                 });
                 reason.rows += 1;
             }
-            (None, None) => bail!("job {id} has neither an output nor an error"),
+            (None, None) => bail!("job {id} is {} without an output and without an error", job.state),
         }
     }
+    progress.finish();
     let succeeded = outputs.len();
     let summary = SubmitBody {
         plugin: "contact-cleaner".to_owned(),
@@ -103,15 +105,12 @@ fn without_changes(mut output: Value) -> Value {
     output
 }
 
-fn wait_for_all(client: &Client, jobs: u64) -> Result<()> {
-    let bar = show::progress(jobs);
+/// Waits for the end of one job. The store may hold any number of others, so counts of all of them say nothing.
+fn ended(client: &Client, id: &str) -> Result<JobView> {
     loop {
-        let all = client.counts()?.view.all;
-        let done = all.succeeded + all.failed + all.canceled;
-        bar.set_position(done);
-        if done >= jobs {
-            bar.finish();
-            return Ok(());
+        let job = client.job(id)?.view;
+        if job.is_final() {
+            return Ok(job);
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -1,12 +1,17 @@
 //! What the demo prints.
 #![expect(clippy::print_stdout, reason = "printing is what the demo is for")]
 
+use std::time::{Duration, Instant};
+
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::contacts::Cleaned;
 use super::pages::Page;
+
+/// How often the demo says how far it is where there is no bar.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) fn heading(text: &str) {
     println!("\n{text}");
@@ -16,10 +21,36 @@ pub(super) fn line(text: &str) {
     println!("  {text}");
 }
 
-/// A bar on a terminal, nothing elsewhere.
-pub(super) fn progress(jobs: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} jobs, {elapsed}");
-    ProgressBar::new(jobs).with_style(style.expect("the template is well formed"))
+/// How far the jobs are: a bar on a terminal, a line now and then elsewhere.
+pub(super) struct Progress {
+    bar: ProgressBar,
+    jobs: usize,
+    done: usize,
+    told_at: Instant,
+}
+
+impl Progress {
+    /// None of so many jobs is done.
+    pub(super) fn of(jobs: usize) -> Self {
+        let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} jobs, {elapsed}");
+        let bar = ProgressBar::new(jobs as u64).with_style(style.expect("the template is well formed"));
+        Self { bar, jobs, done: 0, told_at: Instant::now() }
+    }
+
+    /// One more job is done.
+    pub(super) fn advance(&mut self) {
+        self.done += 1;
+        self.bar.inc(1);
+        if self.bar.is_hidden() && self.told_at.elapsed() >= TELL_EVERY {
+            self.told_at = Instant::now();
+            line(&format!("{} of {} jobs are done", self.done, self.jobs));
+        }
+    }
+
+    /// All are done.
+    pub(super) fn finish(self) {
+        self.bar.finish();
+    }
 }
 
 pub(super) fn contacts(cleaned: &Cleaned) {

@@ -9,6 +9,7 @@ use super::{Payload, Progress};
 use crate::domain::failure::Failure;
 use crate::domain::id::{HostId, JobKey, VersionName};
 use crate::domain::limits::Usage;
+use crate::domain::plugin::Absence;
 use crate::domain::time::Timestamp;
 
 /// What wakes a suspended job.
@@ -68,8 +69,8 @@ pub enum Event {
     },
     /// A host finds the plug-in disabled since the submit.
     ClaimDisabled,
-    /// A host finds the plug-in or its version missing.
-    ClaimMissing,
+    /// A host finds the plug-in or its version missing, or a version that waits for grants.
+    ClaimMissing(Absence),
     /// A host finds that a job which this one waited for has not succeeded, and that this one minds.
     ClaimAfterFailure {
         /// That job.

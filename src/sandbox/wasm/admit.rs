@@ -7,6 +7,7 @@ use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASIP1, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as COMMAND_ADAPTER,
 };
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
+use wasmtime::component::Component;
 
 use super::text;
 use crate::domain::code::{self, Code};
@@ -254,6 +255,26 @@ fn shape(exports: &[String]) -> Result<Shape, Rejection> {
         "the component exports neither `{HANDLER}@{CONTRACT_TRACK}.0` (a handler) nor `{COMMAND}@0.2` (a command); it exports {instead}"
     );
     Err(Rejection::new(code::WRONG_WORLD, message))
+}
+
+/// Refuses a component whose entry point lacks the function that the host calls.
+pub(crate) fn check_entry_point(component: &Component, inspection: &Inspection) -> Result<(), Rejection> {
+    let (interface, function) = match inspection.shape {
+        Shape::Handler => (HANDLER, "handle"),
+        Shape::Command => (COMMAND, "run"),
+    };
+    let is_entry = |name: &&String| name.split('@').next() == Some(interface);
+    for name in inspection.exports.iter().filter(is_entry) {
+        let instance = component.get_export_index(None, name);
+        let Some(instance) = instance else { continue };
+        if component.get_export_index(Some(&instance), function).is_none() {
+            let message = format!("the component exports `{}`, but that has no function `{function}`", shown(name));
+            let next =
+                "Start from `backroom plugin new NAME`, or build it again with the `wit/` folder of this release.";
+            return Err(Rejection { next: Some(next.to_owned()), ..Rejection::new(code::WRONG_WORLD, message) });
+        }
+    }
+    Ok(())
 }
 
 fn unknown_import(name: &str) -> Rejection {

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use wasmtime::Engine;
 
 use super::admit::{self, Examined};
-use super::engine::{base_config, settings_hash};
+use super::engine::{STACK_BYTES, base_config, settings_hash};
 use super::{linker, text};
 use crate::domain::code;
 use crate::domain::plugin::Inspection;
@@ -64,6 +64,7 @@ pub(crate) enum Answer {
     Refused {
         code: String,
         message: String,
+        next: Option<String>,
     },
 }
 
@@ -156,7 +157,9 @@ fn compile_in(folder: &Path) -> Result<Answer, String> {
     let compiled = admit::examine(&upload).and_then(|examined| Ok((compile_examined(&examined)?, examined)));
     let ((artefact, settings), examined) = match compiled {
         Ok(compiled) => compiled,
-        Err(Rejection { code, message, .. }) => return Ok(Answer::Refused { code: code.name.to_owned(), message }),
+        Err(Rejection { code, message, next }) => {
+            return Ok(Answer::Refused { code: code.name.to_owned(), message, next });
+        }
     };
     let lifted = matches!(examined.component, std::borrow::Cow::Owned(_));
     if lifted {
@@ -175,9 +178,10 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// Compiles, and links once, so that what does not fit the host is found at upload.
 fn compile_examined(examined: &Examined<'_>) -> Result<(Vec<u8>, u64), Rejection> {
-    let engine = Engine::new(&base_config()).map_err(|error| host_fault(&format!("{error:#}")))?;
+    let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| host_fault(&format!("{error:#}")))?;
     let component =
         wasmtime::component::Component::from_binary(&engine, &examined.component).map_err(|error| invalid(&error))?;
+    admit::check_entry_point(&component, &examined.inspection)?;
     linker::entry(
         &linker::linker(&engine).map_err(|error| host_fault(&format!("{error:#}")))?,
         &component,

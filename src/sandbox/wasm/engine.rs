@@ -15,9 +15,12 @@ use super::SetupError;
 
 const MIB: usize = 1 << 20;
 
-/// Native stack of Wasm frames, in bytes. One for the whole engine, because compiled code checks against it;
-/// [`crate::domain::limits::Limits::stack_bytes`] is shown, and cannot be raised per plug-in.
+/// Native stack of Wasm frames, in bytes, unless the operator sets another. One for the whole engine and so for all
+/// plug-ins, because the stacks are made with the engine.
 pub const STACK_BYTES: usize = 512 << 10;
+
+/// What a stack has beside that, for the host's own functions that a guest calls.
+const HOST_STACK_BYTES: usize = 1536 << 10;
 
 /// The most elements of one table that the pool has room for; a component with more runs on demand.
 const POOL_TABLE_ELEMENTS: usize = 100_000;
@@ -28,8 +31,9 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 /// Ticks without a guest after which the ticking thread sleeps.
 const IDLE_TICKS: u32 = 100;
 
-/// What compiled code depends on. Equal for the compiler's child process and both engines, so that one file serves all.
-pub(crate) fn base_config() -> Config {
+/// What compiled code depends on. Equal for the compiler's child process and both engines, so that one file serves all;
+/// the size of the stack is looked up at run time, so that the same file serves any.
+pub(crate) fn base_config(stack_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -42,7 +46,8 @@ pub(crate) fn base_config() -> Config {
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .cranelift_opt_level(OptLevel::Speed)
-        .max_wasm_stack(STACK_BYTES)
+        .max_wasm_stack(stack_bytes)
+        .async_stack_size(stack_bytes + HOST_STACK_BYTES)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
     config
@@ -67,9 +72,9 @@ pub(crate) struct Engines {
 
 impl Engines {
     /// Reserves a pool for `concurrency` slices at a time, or does without one.
-    pub(crate) fn new(concurrency: usize) -> Result<Self, SetupError> {
-        let on_demand = Engine::new(&base_config()).map_err(SetupError::engine)?;
-        let (pool, notice) = match pool_engine(concurrency) {
+    pub(crate) fn new(concurrency: usize, stack_bytes: usize) -> Result<Self, SetupError> {
+        let on_demand = Engine::new(&base_config(stack_bytes)).map_err(SetupError::engine)?;
+        let (pool, notice) = match pool_engine(concurrency, stack_bytes) {
             Ok(engine) => (Some(engine), None),
             Err(error) => {
                 let notice = format!(
@@ -82,7 +87,7 @@ impl Engines {
     }
 }
 
-fn pool_engine(concurrency: usize) -> wasmtime::Result<Engine> {
+fn pool_engine(concurrency: usize, stack_bytes: usize) -> wasmtime::Result<Engine> {
     let slots = u32::try_from(concurrency.clamp(1, 1024) * 4)?;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(slots)
@@ -102,7 +107,7 @@ fn pool_engine(concurrency: usize) -> wasmtime::Result<Engine> {
     } else {
         pool.decommit_batch_size(16);
     }
-    let mut config = base_config();
+    let mut config = base_config(stack_bytes);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config)
 }

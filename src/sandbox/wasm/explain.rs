@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use super::limits::Breach;
 use super::outcome::Facts;
-use super::{engine, text};
+use super::text;
 use crate::domain::code::{self, Code};
 use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::limits::STACK_BYTES_MAX;
 
 /// The failure of a slice that ran into a limit. A retry would run into it again, so it is fatal.
 pub(crate) fn breach(breach: Breach, facts: &Facts<'_>, stack: Option<String>) -> Failure {
     let (code, message) = told(breach, facts);
     let mut detail = match line(breach, facts) {
         Some(line) => to_allow_more(facts, &line),
-        None => String::from("The stack is the same for every plug-in. Bound the recursion."),
+        None => more_stack(facts.guest.slice.limits.stack_bytes),
     };
     if let Some(stack) = stack {
         detail.push_str("\n\nIt was in:\n");
@@ -29,6 +30,17 @@ pub(crate) fn timed_out(facts: &Facts<'_>) -> Failure {
     let message = format!("timed out: ran longer than {}, {} of it computing", span(wall), span(computed));
     let line = format!("wall = \"{}\"", config_span(wall * 2));
     Failure::host(ErrorClass::Transient, code::TIMED_OUT, message).with_detail(to_allow_more(facts, &line))
+}
+
+/// The stack is made with the engine, so its line is the host's and not the plug-in's.
+fn more_stack(bytes: u64) -> String {
+    let more = config_bytes(bytes.saturating_mul(2).min(STACK_BYTES_MAX));
+    match bytes >= STACK_BYTES_MAX {
+        true => "No stack may be larger. Bound the recursion.".to_owned(),
+        false => format!(
+            "Bound the recursion, or allow more to all plug-ins, in backroom.toml:\n[limits]\nstack = \"{more}\""
+        ),
+    }
 }
 
 fn to_allow_more(facts: &Facts<'_>, line: &str) -> String {
@@ -59,7 +71,7 @@ fn told(breach: Breach, facts: &Facts<'_>) -> (Code, String) {
             (code::TABLE_LIMIT, format!("out of handles: held {limit} at a time, as many as it may"))
         }
         Breach::Stack => {
-            let limit = text::bytes(engine::STACK_BYTES as u64);
+            let limit = text::bytes(limits.stack_bytes);
             (code::STACK_OVERFLOW, format!("stack overflow: its calls needed more than {limit} of stack"))
         }
         Breach::Output { at_least } => {

@@ -32,7 +32,7 @@ use self::cache::{Cache, LoadError};
 use self::compile::Answer;
 use self::engine::{Engines, Ticker};
 use self::linker::Entry;
-use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport};
+use super::{Admitted, BoxFuture, HostPort, Rejection, SMALLER, Sandbox, Slice, SliceReport};
 use crate::domain::code;
 use crate::domain::id::Digest;
 use crate::domain::plugin::PluginVersion;
@@ -51,6 +51,8 @@ pub struct WasmSettings {
     pub loaded_versions: usize,
     /// Bytes of the largest upload.
     pub component_bytes: usize,
+    /// Bytes of the native stack that Wasm frames may use, the same for every plug-in.
+    pub stack_bytes: usize,
     /// Where and how uploads are compiled.
     pub compile: CompileSettings,
 }
@@ -58,7 +60,14 @@ pub struct WasmSettings {
 impl WasmSettings {
     /// The usual settings for a data folder and a number of slices at a time.
     pub fn new(data_dir: impl Into<PathBuf>, concurrency: usize, compile: CompileSettings) -> Self {
-        Self { data_dir: data_dir.into(), concurrency, loaded_versions: 256, component_bytes: 64 << 20, compile }
+        Self {
+            data_dir: data_dir.into(),
+            concurrency,
+            loaded_versions: 256,
+            component_bytes: 64 << 20,
+            stack_bytes: STACK_BYTES,
+            compile,
+        }
     }
 }
 
@@ -99,7 +108,7 @@ pub struct WasmSandbox {
 impl WasmSandbox {
     /// Sets up the engines and opens the folder of compiled code.
     pub fn new(settings: WasmSettings) -> Result<Self, SetupError> {
-        let engines = Engines::new(settings.concurrency)?;
+        let engines = Engines::new(settings.concurrency, settings.stack_bytes)?;
         let cache = Cache::open(settings.data_dir.join("compiled"), &engines, settings.loaded_versions)?;
         Ok(Self {
             notice: engines.notice.clone(),
@@ -119,7 +128,8 @@ impl WasmSandbox {
         if upload.len() > self.settings.component_bytes {
             let (size, limit) = (text::bytes(upload.len() as u64), text::bytes(self.settings.component_bytes as u64));
             let message = format!("the component is too large: {size}, and may be {limit}");
-            return Err(Rejection::new(code::BODY_TOO_LARGE, message));
+            let next = Some(SMALLER.to_owned());
+            return Err(Rejection { next, ..Rejection::new(code::BODY_TOO_LARGE, message) });
         }
         admit::check_magic(&upload)?;
         let turn = self.compiler_turn().await;
@@ -140,8 +150,9 @@ impl WasmSandbox {
                 return Err(broken_compiler("the program was replaced while it runs; restart the host"));
             }
             Answer::Compiled { inspection, lifted, .. } => (inspection, lifted),
-            Answer::Refused { code, message } => {
-                return Err(Rejection::new(code::find(&code).unwrap_or(code::BROKEN_WASM), message));
+            Answer::Refused { code, message, next } => {
+                let rejection = Rejection::new(code::find(&code).unwrap_or(code::BROKEN_WASM), message);
+                return Err(Rejection { next, ..rejection });
             }
         };
         let component = if is_lifted { read_lifted(workshop.path()).await.map_err(io)? } else { upload };

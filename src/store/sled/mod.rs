@@ -42,6 +42,7 @@ use self::writer::Writer;
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
 use crate::domain::audit::AuditRow;
 use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::code::{self, Code};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
@@ -124,6 +125,21 @@ pub enum OpenError {
     /// The disk or its permissions.
     #[error("the store cannot be opened: {0}")]
     Io(#[from] io::Error),
+}
+
+impl OpenError {
+    /// The entry of the catalogue.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::InUse { .. } => code::STORE_IN_USE,
+            Self::Damaged { .. } => code::STORE_DAMAGED,
+            Self::Format { .. } => code::STORE_FORMAT,
+            Self::Io(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                code::DISK_FULL
+            }
+            Self::Io(_) => code::STORE_FAILED,
+        }
+    }
 }
 
 fn describe_holder(pid: Option<u32>) -> String {
@@ -311,7 +327,7 @@ impl Store for SledStore {
     fn check_room(&self) -> Result<(), CommitError> {
         match (self.shared.failure(), self.shared.shortage()) {
             (Some(why), _) => Err(CommitError::Failed(why)),
-            (None, Some(_)) => Err(CommitError::Full),
+            (None, Some(why)) => Err(CommitError::Full(Arc::from(why))),
             (None, None) => Ok(()),
         }
     }
@@ -321,7 +337,9 @@ impl Store for SledStore {
             return Err(CommitError::Failed(why));
         }
         self.shared.blobs.put(&bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                CommitError::Full(Arc::from(error.to_string()))
+            }
             _ => CommitError::Failed(Arc::from(error.to_string())),
         })
     }

@@ -18,7 +18,7 @@ use super::live::{Live, View};
 use super::lock::{DirectoryLock, LockError};
 use super::shared::{Opened, Shared};
 use super::standing::Standings;
-use super::values::{Values, read_error};
+use super::values::{Values, read_error, told};
 use super::writer;
 use super::{BLOBS, INDEX, JOURNAL, OpenError, SledSettings};
 use crate::domain::change::Change;
@@ -152,7 +152,9 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
             Ok(()) => return Ok(tree),
             Err(why) => why,
         },
-        Err(why) => why,
+        // Nothing of it is damaged, and a new one would fare no better.
+        Err(TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
+        Err(TreeFault::Bad(why)) => why,
     };
     let aside = set_aside(&index)?;
     tracing::error!(why, aside = %aside.display(), "the index is damaged and was set aside");
@@ -172,10 +174,13 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
 /// Makes an index, on disk with its format when it returns.
 fn new_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
     let index = path.join(INDEX);
-    let damaged = |why: String| OpenError::Damaged { path: index.clone(), why };
-    let tree = open_tree(&index, cache_bytes).map_err(damaged)?;
+    let failed = |fault: TreeFault| match fault {
+        TreeFault::Disk(error) => OpenError::Io(error),
+        TreeFault::Bad(why) => OpenError::Damaged { path: index.clone(), why },
+    };
+    let tree = open_tree(&index, cache_bytes).map_err(failed)?;
     let written = tree.insert(keys::META_FORMAT, codec::encode(&1_u64)).and_then(|_| tree.flush());
-    written.map_err(|error| damaged(error.to_string()))?;
+    written.map_err(|error| failed(error.into()))?;
     sync_new(path)?;
     Ok(tree)
 }
@@ -190,12 +195,14 @@ fn set_aside(index: &Path) -> io::Result<PathBuf> {
 
 /// Opens a tree. A store of this process that was closed just now may still have a thread at work in it: the lock of the
 /// directory is ours, so nobody else can have the tree's own for long.
-fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
-    remove_unfinished_snapshots(index).map_err(|error| error.to_string())?;
+fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
+    remove_unfinished_snapshots(index)?;
     let started = Instant::now();
     loop {
         match try_open_tree(index, cache_bytes) {
-            Err(why) if why.contains("could not acquire lock") && started.elapsed() < TREE_LOCK_PATIENCE => {
+            Err(TreeFault::Bad(why))
+                if why.contains("could not acquire lock") && started.elapsed() < TREE_LOCK_PATIENCE =>
+            {
                 std::thread::sleep(Duration::from_millis(5));
             }
             opened => return opened,
@@ -204,17 +211,60 @@ fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
 }
 
 /// On a thread of its own: bad bytes can make it panic.
-fn try_open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+fn try_open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
     let config =
         sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(None).print_profile_on_drop(false);
     let opening = std::thread::spawn(move || catch_unwind(AssertUnwindSafe(|| config.open())));
     match opening.join() {
         Ok(Ok(Ok(tree))) => Ok(tree),
-        Ok(Ok(Err(error))) => Err(error.to_string()),
+        Ok(Ok(Err(error))) => Err(error.into()),
         Ok(Err(panic)) | Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(format!("opening it broke: {}", text.unwrap_or("no reason was given")))
+            Err(TreeFault::of_text(format!("opening it broke: {}", text.unwrap_or("no reason was given"))))
+        }
+    }
+}
+
+/// Why a tree did not open.
+#[derive(Debug)]
+enum TreeFault {
+    /// The disk refuses: it is full, or does not let us write. What lies on it may be sound.
+    Disk(io::Error),
+    /// It is not what was written.
+    Bad(String),
+}
+
+impl TreeFault {
+    /// A fault of which only the text is left. A full disk is never taken for damage.
+    fn of_text(text: String) -> Self {
+        match text.contains("StorageFull") || text.contains("No space left on device") {
+            true => Self::Disk(io::Error::new(io::ErrorKind::StorageFull, text)),
+            false => Self::Bad(text),
+        }
+    }
+}
+
+impl From<io::Error> for TreeFault {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::PermissionDenied => Self::Disk(error),
+            _ => Self::of_text(error.to_string()),
+        }
+    }
+}
+
+impl From<sled::Error> for TreeFault {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            sled::Error::Io(error) => match Self::from(error) {
+                Self::Bad(text) => Self::Bad(format!("IO error: {text}")),
+                disk => disk,
+            },
+            error => Self::of_text(told(&error)),
         }
     }
 }
@@ -238,7 +288,7 @@ fn remove_unfinished_snapshots(index: &Path) -> io::Result<()> {
 fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), String> {
     let checkpoint = number(tree, keys::META_CHECKPOINT).map_err(|error| error.to_string())?;
     let lsn = number(tree, keys::META_LSN).map_err(|error| error.to_string())?;
-    let is_marked = tree.contains_key(keys::META_FORMAT).map_err(|error| error.to_string())?;
+    let is_marked = tree.contains_key(keys::META_FORMAT).map_err(|error| told(&error))?;
     if !is_marked && lsn == 0 {
         return Err("it opened empty".to_owned());
     }
@@ -426,6 +476,36 @@ impl From<ScanError> for OpenError {
 
 impl From<ReadError> for OpenError {
     fn from(error: ReadError) -> Self {
-        Self::Damaged { path: PathBuf::from(INDEX), why: error.to_string() }
+        match TreeFault::of_text(error.to_string()) {
+            TreeFault::Disk(error) => Self::Io(error),
+            TreeFault::Bad(why) => Self::Damaged { path: PathBuf::from(INDEX), why },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::code;
+
+    #[test]
+    fn a_full_disk_is_no_damage() {
+        let full = || io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
+        let panic = format!("called `Result::unwrap()` on an `Err` value: {:?}", sled::Error::Io(full()));
+        for fault in [full().into(), sled::Error::Io(full()).into(), TreeFault::of_text(panic)] {
+            let TreeFault::Disk(error) = fault else { panic!("{fault:?} is taken for damage") };
+            assert_eq!(OpenError::Io(error).code(), code::DISK_FULL);
+        }
+        let read = read_error(&sled::Error::Io(full()));
+        assert_eq!(OpenError::from(read).code(), code::DISK_FULL);
+    }
+
+    #[test]
+    fn damage_stays_damage_and_is_told_without_what_says_nothing() {
+        let corruption = sled::Error::Corruption { at: None, bt: () };
+        let TreeFault::Bad(why) = TreeFault::from(corruption) else { panic!("it is damage") };
+        assert!(why.starts_with("Read corrupted data") && !why.contains("backtrace"), "{why}");
+        let cut = sled::Error::Io(io::ErrorKind::UnexpectedEof.into());
+        assert!(matches!(TreeFault::from(cut), TreeFault::Bad(_)));
     }
 }

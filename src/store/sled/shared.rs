@@ -167,7 +167,12 @@ impl Shared {
         match rustix::fs::statvfs(&self.settings.path) {
             Ok(room) => {
                 let free = room.f_bavail.saturating_mul(room.f_frsize);
-                let why = || format!("{free} bytes are free on the disk, {wanted} must be");
+                let why = || {
+                    let (free_mib, wanted_mib) = (free >> 20, wanted >> 20);
+                    format!(
+                        "{free} bytes ({free_mib} MiB) are free, and min_free asks for {wanted} bytes ({wanted_mib} MiB)"
+                    )
+                };
                 (free < wanted).then(why)
             }
             Err(error) => Some(format!("the room on the disk is not known: {error}")),

@@ -26,8 +26,18 @@ impl From<Malformed> for ReadError {
 /// What an error of the tree means to a reader.
 pub(super) fn read_error(error: &sled::Error) -> ReadError {
     match error {
-        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => ReadError::Damaged(error.to_string()),
-        _ => ReadError::Failed(error.to_string()),
+        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => ReadError::Damaged(told(error)),
+        _ => ReadError::Failed(told(error)),
+    }
+}
+
+/// An error of the tree in words: without the backtrace, which is empty, and without asking people to report it elsewhere.
+pub(super) fn told(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Corruption { at: Some(at), .. } => format!("Read corrupted data at file offset {at:?}"),
+        sled::Error::Corruption { at: None, .. } => "Read corrupted data".to_owned(),
+        sled::Error::ReportableBug(what) => format!("the index cannot be read: {what}"),
+        error => error.to_string(),
     }
 }
 

@@ -69,7 +69,7 @@ struct Group<'a> {
 
 /// Why a group could not be written.
 enum GroupError {
-    Full,
+    Full(String),
     Broken(String),
 }
 
@@ -167,7 +167,7 @@ impl Writer {
             let view = View::new(&live, &shared.tree);
             while results.len() < works.len() && self.frame.len() < GROUP_BYTES {
                 let index = results.len();
-                let result = self.stage(view, &works[index], refusing, &mut group);
+                let result = self.stage(view, &works[index], refusing.as_ref(), &mut group);
                 if result.is_ok() {
                     group.accepted.push(index);
                 }
@@ -178,7 +178,7 @@ impl Writer {
             Ok(released) => self.tell(works, &group.accepted, &released),
             Err(error) => {
                 let why = match error {
-                    GroupError::Full => CommitError::Full,
+                    GroupError::Full(why) => CommitError::Full(Arc::from(why)),
                     GroupError::Broken(why) => {
                         self.shared.fail(&why);
                         CommitError::Failed(Arc::from(why))
@@ -195,7 +195,7 @@ impl Writer {
         &mut self,
         view: View<'_>,
         work: &'a Work,
-        refusing: bool,
+        refusing: Option<&Arc<str>>,
         group: &mut Group<'a>,
     ) -> Result<(), CommitError> {
         match work {
@@ -219,11 +219,13 @@ impl Writer {
         &mut self,
         view: View<'_>,
         changes: &'a [Change],
-        refusing: bool,
+        refusing: Option<&Arc<str>>,
         group: &mut Group<'a>,
     ) -> Result<(), CommitError> {
-        if refusing && changes.iter().any(|change| matches!(change, Change::Submit(..))) {
-            return Err(CommitError::Full);
+        if let Some(why) = refusing
+            && changes.iter().any(|change| matches!(change, Change::Submit(..)))
+        {
+            return Err(CommitError::Full(Arc::clone(why)));
         }
         let mut facts = Known { standings: &mut self.standings, view, group };
         match guard::check(changes, &mut facts).map_err(unreadable)? {
@@ -255,7 +257,7 @@ impl Writer {
             Ok(_lsn) => {}
             Err(AppendError::Full(error)) => {
                 tracing::warn!(%error, "the journal has no room for another segment");
-                return Err(GroupError::Full);
+                return Err(GroupError::Full(format!("no room for a journal segment: {error}")));
             }
             Err(AppendError::Broken(error)) => return Err(broken(error)),
         }
@@ -306,8 +308,8 @@ impl Writer {
         self.shared.syncs.store(self.journal.syncs(), Ordering::Relaxed);
     }
 
-    /// Whether there is too little room for new jobs.
-    fn refusing(&mut self, works: &[Work]) -> bool {
+    /// Why there is too little room for new jobs, if so.
+    fn refusing(&mut self, works: &[Work]) -> Option<Arc<str>> {
         let submits = |work: &Work| match work {
             Work::Commit(changes) => changes.iter().any(|change| matches!(change, Change::Submit(..))),
             Work::Sequence(_) | Work::Host(_) => false,
@@ -318,7 +320,7 @@ impl Writer {
             let why = self.journal.shortage().or_else(|| self.shared.shortage());
             *self.shared.refusing.lock() = why;
         }
-        self.shared.refusing.lock().is_some()
+        self.shared.refusing.lock().as_deref().map(Arc::from)
     }
 }
 

@@ -74,7 +74,7 @@ struct ErrorBox {
     is_ours: bool,
     message: String,
     detail: Option<String>,
-    next: String,
+    next: Vec<text::Part>,
 }
 
 struct RunRow {
@@ -264,7 +264,7 @@ fn error_box(failure: &Failure, job: &Job, now: Timestamp) -> ErrorBox {
         is_ours: known.is_some(),
         message: whole(&failure.message),
         detail: failure.detail.as_deref().map(whole),
-        next: format!("{}{}", retry.unwrap_or_default(), known.map_or(advice, |code| code.remedy)),
+        next: text::parts(&format!("{}{}", retry.unwrap_or_default(), known.map_or(advice, |code| code.remedy))),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::domain::code;
 use crate::domain::id::{InvalidName, PluginName, TenantId, VersionName};
 use crate::domain::plugin::Wishes;
 use crate::registry::Upload;
+use crate::sandbox::SMALLER;
 use crate::ui::Console;
 use crate::ui::shell::{Done, Section};
 use crate::ui::trouble::Trouble;
@@ -88,7 +89,9 @@ async fn read(mut multipart: Multipart) -> Result<Form, Trouble> {
 fn refused(error: MultipartError) -> Trouble {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, code::BODY_TOO_LARGE, "A component has at most 64 MiB.")
+            let message = "A component has at most 64 MiB.";
+            let trouble = Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, code::BODY_TOO_LARGE, message);
+            Trouble { next: Some(SMALLER.into()), ..trouble }
         }
         // The sender broke off or took too long; the host is not at fault.
         status if status.is_server_error() => {

@@ -90,7 +90,7 @@ pub fn apply(
     match event {
         Event::Claim { host, lease_until, version } => scheduled::claim(facts, host, lease_until, version),
         Event::ClaimDisabled => scheduled::claim_disabled(facts),
-        Event::ClaimMissing => scheduled::claim_missing(facts),
+        Event::ClaimMissing(absence) => scheduled::claim_missing(facts, &absence),
         Event::ClaimAfterFailure { predecessor } => scheduled::claim_after_failure(facts, predecessor),
         Event::Expire => scheduled::expire(facts),
         Event::Timer => scheduled::timer(facts),

@@ -4,8 +4,9 @@ use super::refusal::{CLAIM, EXPIRE, TIMER};
 use super::{Draft, Facts, Next, Refused};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::id::{HostId, JobKey, VersionName};
+use crate::domain::id::{HostId, JobKey, PluginName, VersionName};
 use crate::domain::job::{OnPredecessorFailure, Status, WaitReason};
+use crate::domain::plugin::Absence;
 use crate::domain::time::Timestamp;
 
 type Decided = Result<Next, Refused>;
@@ -56,13 +57,33 @@ pub(super) fn claim_disabled(facts: Facts<'_>) -> Decided {
     Draft::new(facts, "T04").finish(Status::Canceled).because(failure).done()
 }
 
-pub(super) fn claim_missing(facts: Facts<'_>) -> Decided {
+pub(super) fn claim_missing(facts: Facts<'_>, absence: &Absence) -> Decided {
     if facts.state.status != Status::Queued {
         return facts.no_row(CLAIM);
     }
-    let message = format!("the plug-in {} is not there, or no version of it is active", facts.submission.plugin);
-    let failure = Failure::host(ErrorClass::UserFixable, code::UNKNOWN_PLUGIN, message);
+    let failure = told(&facts.submission.plugin, absence);
     Draft::new(facts, "T05").wait(WaitReason::MissingComponent).because(failure).done()
+}
+
+fn told(plugin: &PluginName, absence: &Absence) -> Failure {
+    match absence {
+        Absence::NotThere => {
+            let message = format!("the plug-in {plugin} is not there, or no version of it is active");
+            Failure::host(ErrorClass::UserFixable, code::UNKNOWN_PLUGIN, message)
+        }
+        Absence::NotGranted { version, missing, lines } => {
+            let grants: Vec<_> =
+                missing.iter().map(|grant| format!("{} \"{}\"", grant.kind(), grant.value())).collect();
+            let grants = grants.join(", ");
+            let message = format!("version {version} of the plug-in {plugin} asks for what is not granted: {grants}");
+            let detail = format!(
+                "Add to backroom.toml, restart the host, and run `backroom plugin activate {plugin} {version}`; \
+                 the job goes on by itself then:\n{}",
+                lines.trim_end()
+            );
+            Failure::host(ErrorClass::UserFixable, code::MISSING_GRANT, message).with_detail(detail)
+        }
+    }
 }
 
 pub(super) fn claim_after_failure(facts: Facts<'_>, predecessor: JobKey) -> Decided {
