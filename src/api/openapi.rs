@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{bulk, health, jobs, pages, plugins, service, stream};
+use super::{actions, bulk, health, jobs, pages, plugins, queues, service, steer, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,12 +23,20 @@ use super::{bulk, health, jobs, pages, plugins, service, stream};
         jobs::submit,
         jobs::list,
         jobs::show,
-        jobs::delete,
+        steer::delete,
         jobs::attempts,
         jobs::logs,
         jobs::input,
         jobs::output,
-        jobs::cancel,
+        steer::audit,
+        steer::explain,
+        steer::cancel,
+        steer::pause,
+        steer::resume,
+        steer::postpone,
+        steer::retry,
+        actions::act,
+        actions::failures,
         bulk::submit,
         stream::of_job,
         stream::of_all,
@@ -40,6 +48,11 @@ use super::{bulk, health, jobs, pages, plugins, service, stream};
         plugins::rollback,
         plugins::enable,
         plugins::disable,
+        plugins::pause,
+        plugins::resume,
+        queues::list,
+        queues::pause,
+        queues::resume,
         service::show,
         service::pause,
         service::resume,

@@ -1,5 +1,7 @@
 //! Joins the parts of a host, starts its loops and ends them in order.
 
+mod queues;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::domain::admission::AdmissionPolicy;
 use crate::domain::change::Change;
-use crate::domain::id::{HostId, QueueName};
+use crate::domain::id::HostId;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::jobs::{Jobs, Watchers};
@@ -18,6 +20,9 @@ use crate::registry::{Policies, Registry};
 use crate::sandbox::Sandbox;
 use crate::scheduler::Scheduler;
 use crate::store::{CommitError, News, ReadError, Store, StoreStats};
+pub use crate::worker::QueueNow;
+pub use queues::QueueError;
+
 use crate::worker::{Advance, Identities, Pool, PoolSettings, Running, Window, Worker};
 
 /// What a host is made of.
@@ -165,11 +170,6 @@ impl Host {
         self.state.send_replace(state);
         self.accepting.send_replace(state == ServiceState::Running);
         Ok(())
-    }
-
-    /// The queues that a job may be submitted to, by name.
-    pub fn queue_names(&self) -> Vec<QueueName> {
-        self.window.queues()
     }
 
     /// How the store is doing.

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod breaker;
 pub mod change;
 pub mod code;
+pub mod explain;
 pub mod failure;
 pub mod fingerprint;
 pub mod hash;
