@@ -5,9 +5,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::view::{GrantView, LineProblem, Problem};
+use crate::app::QueueError;
 use crate::domain::code::{self, Code};
 use crate::domain::job::transition::Refused;
-use crate::jobs::{SteerError, SubmitError};
+use crate::jobs::{RerunError, SteerError, SubmitError};
 use crate::registry::{InstallError, Unfit};
 use crate::retention::SweepError;
 use crate::sandbox::Rejection;
@@ -114,7 +115,9 @@ fn status_of(code: Code) -> StatusCode {
         code::BAD_JSON | code::BODY_CUT_OFF => StatusCode::BAD_REQUEST,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
         code::FOREIGN_ORIGIN => StatusCode::FORBIDDEN,
-        code::UNKNOWN_PLUGIN | code::UNKNOWN_JOB | code::UNKNOWN_PATH | code::UNKNOWN_VERSION => StatusCode::NOT_FOUND,
+        code::UNKNOWN_PLUGIN | code::UNKNOWN_JOB | code::UNKNOWN_PATH | code::UNKNOWN_VERSION | code::UNKNOWN_QUEUE => {
+            StatusCode::NOT_FOUND
+        }
         code::WRONG_STATE | code::DUPLICATE_JOB | code::VERSION_EXISTS | code::PLUGIN_IN_USE | code::MISSING_GRANT => {
             StatusCode::CONFLICT
         }
@@ -230,6 +233,26 @@ impl From<SteerError> for ApiError {
             SteerError::Refused(Refused { .. }) => Self::new(code::WRONG_STATE, detail),
             SteerError::Commit(error) => error.into(),
             SteerError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<RerunError> for ApiError {
+    fn from(error: RerunError) -> Self {
+        match error {
+            RerunError::Steer(error) => error.into(),
+            RerunError::Submit(error) => error.into(),
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        let detail = error.to_string();
+        match error {
+            QueueError::Unknown { .. } => Self::new(code::UNKNOWN_QUEUE, detail),
+            QueueError::Commit(error) => error.into(),
+            QueueError::Read(error) => error.into(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One job or a list of them: submit, show, look inside, cancel, delete.
+//! One job or a list of them: submit, show, look inside.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::domain::code;
 use crate::domain::id::{JobId, Sequence, TenantId};
 use crate::domain::job::{Job, Payload, Run, Status};
 use crate::domain::query::{JobQuery, Page};
-use crate::jobs::{Command, NewJob, Order, Submitted};
+use crate::jobs::{NewJob, Submitted};
 use crate::store::ReadError;
 
 /// The header that makes a repeated submit return the first job.
@@ -416,64 +416,8 @@ fn raw(content_type: &'static str, disposition: &str, bytes: Bytes) -> Response 
     response
 }
 
-/// Calls a job off.
-#[utoipa::path(
-    post,
-    path = "/v1/jobs/{id}/cancel",
-    tag = "jobs",
-    operation_id = "jobs_cancel",
-    params(
-        ("id" = String, Path, description = "The job"),
-    ),
-    responses(
-        (status = 200, description = "The job, canceled or being canceled", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
-    )
-)]
-pub(super) async fn cancel(
-    State(state): State<ApiState>,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Json<JobView>, ApiError> {
-    Params::of(&uri, &[])?;
-    let id = job_id(&id)?;
-    let canceled = state.host().jobs.steer(state.tenant(), id, &Command::new(Order::Cancel, intake::CALLER)).await;
-    let job = canceled.map_err(|error| steered(id, error))?;
-    Ok(Json(shown(&state, job).await?))
-}
-
-/// Removes a job that has ended.
-#[utoipa::path(
-    delete,
-    path = "/v1/jobs/{id}",
-    tag = "jobs",
-    operation_id = "jobs_delete",
-    params(
-        ("id" = String, Path, description = "The job"),
-    ),
-    responses(
-        (status = 204, description = "Removed"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
-    )
-)]
-pub(super) async fn delete(
-    State(state): State<ApiState>,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<StatusCode, ApiError> {
-    Params::of(&uri, &[])?;
-    let id = job_id(&id)?;
-    let deleted = state.host().jobs.steer(state.tenant(), id, &Command::new(Order::Delete, intake::CALLER)).await;
-    deleted.map_err(|error| steered(id, error))?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-fn steered(id: JobId, error: crate::jobs::SteerError) -> ApiError {
-    let error = ApiError::from(error);
-    if error.code() == code::WRONG_STATE { error.with_next(format!("backroom job show {id}")) } else { error }
-}
-
-fn job_id(text: &str) -> Result<JobId, ApiError> {
+/// The id in an address.
+pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {
     text.parse().map_err(|_| {
         let shown: String = text.chars().take(80).collect();
         let detail = format!("`{shown}` is no job id; one looks like 01890a5d-ac96-774b-bcce-b302099a8057");

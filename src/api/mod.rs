@@ -1,5 +1,6 @@
 //! The HTTP API: the router, and what every handler of it shares. One file per resource.
 
+mod actions;
 mod batches;
 pub(crate) mod body;
 mod bulk;
@@ -15,8 +16,10 @@ mod pages;
 mod params;
 mod plugins;
 mod purge;
+mod queues;
 mod service;
 pub mod session;
+mod steer;
 mod stream;
 pub(crate) mod turns;
 pub mod view;
@@ -122,13 +125,21 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/v1/batches", post(batches::submit))
         .route("/v1/batches/{id}", get(batches::show))
         .route("/v1/jobs/purge", post(purge::purge))
-        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::delete))
+        .route("/v1/jobs/actions", post(actions::act))
+        .route("/v1/jobs/{id}", get(jobs::show).delete(steer::delete))
         .route("/v1/jobs/{id}/attempts", get(jobs::attempts))
         .route("/v1/jobs/{id}/logs", get(jobs::logs))
         .route("/v1/jobs/{id}/input", get(jobs::input))
         .route("/v1/jobs/{id}/output", get(jobs::output))
         .route("/v1/jobs/{id}/changes", get(stream::of_job))
-        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
+        .route("/v1/jobs/{id}/audit", get(steer::audit))
+        .route("/v1/jobs/{id}/explain", get(steer::explain))
+        .route("/v1/jobs/{id}/cancel", post(steer::cancel))
+        .route("/v1/jobs/{id}/pause", post(steer::pause))
+        .route("/v1/jobs/{id}/resume", post(steer::resume))
+        .route("/v1/jobs/{id}/postpone", post(steer::postpone))
+        .route("/v1/jobs/{id}/retry", post(steer::retry))
+        .route("/v1/failures", get(actions::failures))
         .route("/v1/plugins", get(plugins::list))
         .route("/v1/plugins/{name}", get(plugins::show).delete(plugins::remove))
         .route("/v1/plugins/{name}/versions/{version}", put(plugins::upload))
@@ -136,6 +147,11 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/v1/plugins/{name}/rollback", post(plugins::rollback))
         .route("/v1/plugins/{name}/enable", post(plugins::enable))
         .route("/v1/plugins/{name}/disable", post(plugins::disable))
+        .route("/v1/plugins/{name}/pause", post(plugins::pause))
+        .route("/v1/plugins/{name}/resume", post(plugins::resume))
+        .route("/v1/queues", get(queues::list))
+        .route("/v1/queues/{name}/pause", post(queues::pause))
+        .route("/v1/queues/{name}/resume", post(queues::resume))
         .route("/v1/service", get(service::show))
         .route("/v1/service/pause", post(service::pause))
         .route("/v1/service/resume", post(service::resume))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{batches, bulk, health, jobs, pages, plugins, purge, service, stream};
+use super::{actions, batches, bulk, health, jobs, pages, plugins, purge, queues, service, steer, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -23,12 +23,20 @@ use super::{batches, bulk, health, jobs, pages, plugins, purge, service, stream}
         jobs::submit,
         jobs::list,
         jobs::show,
-        jobs::delete,
+        steer::delete,
         jobs::attempts,
         jobs::logs,
         jobs::input,
         jobs::output,
-        jobs::cancel,
+        steer::audit,
+        steer::explain,
+        steer::cancel,
+        steer::pause,
+        steer::resume,
+        steer::postpone,
+        steer::retry,
+        actions::act,
+        actions::failures,
         bulk::submit,
         purge::purge,
         batches::submit,
@@ -43,6 +51,11 @@ use super::{batches, bulk, health, jobs, pages, plugins, purge, service, stream}
         plugins::rollback,
         plugins::enable,
         plugins::disable,
+        plugins::pause,
+        plugins::resume,
+        queues::list,
+        queues::pause,
+        queues::resume,
         service::show,
         service::pause,
         service::resume,

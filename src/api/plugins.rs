@@ -236,6 +236,54 @@ pub(super) async fn disable(
     Ok(Json(viewed(&state, &plugin)))
 }
 
+/// Starts none of the plug-in's jobs until it is resumed. Nothing is failed or canceled, and jobs are still taken.
+#[utoipa::path(
+    post,
+    path = "/v1/plugins/{name}/pause",
+    tag = "plugins",
+    operation_id = "plugins_pause",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    responses(
+        (status = 200, description = "The plug-in", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn pause(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let plugin = state.host().registry.pause(state.tenant(), &plugin_name(&name)?).await?;
+    Ok(Json(viewed(&state, &plugin)))
+}
+
+/// Lets the jobs of a paused plug-in start again.
+#[utoipa::path(
+    post,
+    path = "/v1/plugins/{name}/resume",
+    tag = "plugins",
+    operation_id = "plugins_resume",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    responses(
+        (status = 200, description = "The plug-in", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let plugin = state.host().registry.resume(state.tenant(), &plugin_name(&name)?).await?;
+    Ok(Json(viewed(&state, &plugin)))
+}
+
 /// Removes a plug-in with all its versions.
 #[utoipa::path(
     delete,
@@ -268,7 +316,9 @@ pub(super) async fn remove(
 }
 
 fn viewed(state: &ApiState, plugin: &Plugin) -> PluginView {
-    PluginView::of(plugin, &state.host().registry.policy(plugin.tenant, &plugin.name))
+    let host = state.host();
+    let degraded = host.is_degraded(plugin.tenant, &plugin.name);
+    PluginView { degraded, ..PluginView::of(plugin, &host.registry.policy(plugin.tenant, &plugin.name)) }
 }
 
 /// An error with the lines to add to the operator's file, where grants are missing.

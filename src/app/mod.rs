@@ -1,5 +1,7 @@
 //! Joins the parts of a host, starts its loops and ends them in order.
 
+mod queues;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::domain::admission::AdmissionPolicy;
 use crate::domain::change::Change;
-use crate::domain::id::{HostId, QueueName};
+use crate::domain::id::HostId;
 use crate::domain::retention::Retention;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
@@ -21,6 +23,9 @@ use crate::sandbox::Sandbox;
 use crate::scheduler::Scheduler;
 use crate::schedules::Schedules;
 use crate::store::{CommitError, News, ReadError, Store, StoreStats};
+pub use crate::worker::QueueNow;
+pub use queues::QueueError;
+
 use crate::worker::{Advance, Identities, Pool, PoolSettings, Running, Window, Worker};
 
 /// What a host is made of.
@@ -183,11 +188,6 @@ impl Host {
     /// Removes finished jobs at once, oldest first. Blocks the calling thread.
     pub fn purge(&self, retention: Retention, dry_run: bool) -> Result<Swept, SweepError> {
         self.sweeper.sweep(&retention::asked(retention, self.clock.now()), dry_run)
-    }
-
-    /// The queues that a job may be submitted to, by name.
-    pub fn queue_names(&self) -> Vec<QueueName> {
-        self.window.queues()
     }
 
     /// How the store is doing.

@@ -7,14 +7,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, Uri};
 use ureq::{Agent, Body, RequestBuilder};
 
 use super::failure::{Exit, Failure};
 use crate::api::view::{
-    ActivateBody, AttemptsView, BulkView, CountsView, JobPageView, JobView, PluginListView, PluginView, Problem,
-    PurgeView, ServiceView, SubmitBody, UploadView,
+    ActionsBody, ActionsView, ActivateBody, AttemptsView, AuditView, BulkView, CountsView, ExplainView, FailuresView,
+    JobPageView, JobView, PluginListView, PluginView, Problem, PurgeView, QueueListView, QueueView, ServiceView,
+    SubmitBody, UploadView,
 };
 use crate::domain::code;
 
@@ -160,9 +162,39 @@ impl Client {
         Ok(Changes { lines: Box::new(BufReader::new(response.into_body().into_reader())) })
     }
 
-    /// Calls a job off.
-    pub(crate) fn cancel(&self, id: &str) -> anyhow::Result<Answer<JobView>> {
-        self.post(&format!("/v1/jobs/{}/cancel", segment(id)))
+    /// Gives a command for one job: `cancel`, `pause`, `resume`, `postpone` or `retry`, each with its body.
+    pub(crate) fn steer_job(&self, id: &str, verb: &str, body: &impl Serialize) -> anyhow::Result<Answer<JobView>> {
+        self.post_json(&format!("/v1/jobs/{}/{verb}", segment(id)), body)
+    }
+
+    /// Gives a command for all jobs that match, or counts them.
+    pub(crate) fn act(&self, body: &ActionsBody) -> anyhow::Result<Answer<ActionsView>> {
+        self.post_json("/v1/jobs/actions", body)
+    }
+
+    /// Who steered a job.
+    pub(crate) fn audit(&self, id: &str) -> anyhow::Result<Answer<AuditView>> {
+        self.get(&format!("/v1/jobs/{}/audit", segment(id)))
+    }
+
+    /// Why a job is not running.
+    pub(crate) fn explain(&self, id: &str) -> anyhow::Result<Answer<ExplainView>> {
+        self.get(&format!("/v1/jobs/{}/explain", segment(id)))
+    }
+
+    /// Failed jobs by what went wrong.
+    pub(crate) fn failures(&self, limit: u32) -> anyhow::Result<Answer<FailuresView>> {
+        self.get(&format!("/v1/failures?limit={limit}"))
+    }
+
+    /// How the queues do.
+    pub(crate) fn queues(&self) -> anyhow::Result<Answer<QueueListView>> {
+        self.get("/v1/queues")
+    }
+
+    /// Pauses or resumes a queue.
+    pub(crate) fn steer_queue(&self, name: &str, verb: &str) -> anyhow::Result<Answer<QueueView>> {
+        self.post(&format!("/v1/queues/{}/{verb}", segment(name)))
     }
 
     /// Removes a job that has ended.
@@ -200,12 +232,11 @@ impl Client {
 
     /// Makes a version the one that jobs run.
     pub(crate) fn activate(&self, name: &str, version: &str) -> anyhow::Result<Answer<PluginView>> {
-        let request = self.with_token(self.agent.post(self.url(&format!("/v1/plugins/{}/activate", segment(name)))));
         let body = ActivateBody { version: version.to_owned() };
-        self.read(request.content_type("application/json").send(serde_json::to_vec(&body)?))
+        self.post_json(&format!("/v1/plugins/{}/activate", segment(name)), &body)
     }
 
-    /// Does something with a plug-in that needs no more words: `rollback`, `enable`, `disable`.
+    /// Does something with a plug-in that needs no more words: `rollback`, `enable`, `disable`, `pause`, `resume`.
     pub(crate) fn steer_plugin(&self, name: &str, verb: &str) -> anyhow::Result<Answer<PluginView>> {
         self.post(&format!("/v1/plugins/{}/{verb}", segment(name)))
     }
@@ -251,6 +282,11 @@ impl Client {
 
     fn post<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Answer<T>> {
         self.read(self.with_token(self.agent.post(self.url(path))).send_empty())
+    }
+
+    fn post_json<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Answer<T>> {
+        let request = self.with_token(self.agent.post(self.url(path)));
+        self.read(request.content_type("application/json").send(serde_json::to_vec(body)?))
     }
 
     fn read<T: DeserializeOwned>(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Answer<T>> {

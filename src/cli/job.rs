@@ -7,6 +7,7 @@ use super::client::{Answer, Client, ClientArgs, JobQuery};
 use super::failure::{Exit, Failure};
 use super::follow::{self, Telling};
 use super::input;
+use super::steer::{self, PostponeArgs, RetryArgs, Targets};
 use super::terminal::{Field, Terminal};
 use super::{bulk, job_view};
 use crate::api::view::{FollowUpBody, JobView, SubmitBody};
@@ -49,11 +50,10 @@ pub(crate) enum JobCommand {
         /// The job's id
         id: String,
     },
-    /// Call jobs off
-    Cancel {
-        /// The jobs' ids
-        #[arg(required = true)]
-        ids: Vec<String>,
+    /// Say why a job is not running, and what would start it
+    Explain {
+        /// The job's id
+        id: String,
     },
     /// Remove finished jobs by how and how long ago they ended
     Purge {
@@ -67,12 +67,29 @@ pub(crate) enum JobCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove jobs that have ended
-    Delete {
-        /// The jobs' ids
-        #[arg(required = true)]
-        ids: Vec<String>,
+    /// List who steered a job, and why
+    Audit {
+        /// The job's id
+        id: String,
     },
+    /// List failed jobs by what went wrong
+    Failures {
+        /// How many groups, at most 200
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: u32,
+    },
+    /// Call jobs off: by id, or all that match
+    Cancel(Targets),
+    /// Stop jobs for now: by id, or all that match
+    Pause(Targets),
+    /// Set jobs going that wait, retry or are paused: by id, or all that match
+    Resume(Targets),
+    /// Put jobs off until a time: by id, or all that match
+    Postpone(PostponeArgs),
+    /// Run finished jobs again, as new ones: by id, or all that match
+    Retry(RetryArgs),
+    /// Remove jobs that have ended: by id, or all that match
+    Delete(Targets),
 }
 
 /// What to submit.
@@ -264,9 +281,16 @@ pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -
             terminal.bytes(&client.output(id)?)?;
             Ok(Exit::Done)
         }
-        JobCommand::Cancel { ids } => ids.iter().try_for_each(|id| cancel(&client, id, terminal)).map(|()| Exit::Done),
         JobCommand::Purge { state, older_than, dry_run } => purge(&client, state, older_than, *dry_run, terminal),
-        JobCommand::Delete { ids } => ids.iter().try_for_each(|id| delete(&client, id, terminal)).map(|()| Exit::Done),
+        JobCommand::Explain { id } => steer::explain(&client.explain(id)?, terminal),
+        JobCommand::Audit { id } => steer::audit(&client.audit(id)?, terminal),
+        JobCommand::Failures { limit } => steer::failures(&client.failures(*limit)?, terminal),
+        JobCommand::Cancel(targets) => steer::steer(&client, "cancel", targets, terminal),
+        JobCommand::Pause(targets) => steer::steer(&client, "pause", targets, terminal),
+        JobCommand::Resume(targets) => steer::steer(&client, "resume", targets, terminal),
+        JobCommand::Postpone(args) => steer::postpone(&client, args, terminal),
+        JobCommand::Retry(args) => steer::retry(&client, args, terminal),
+        JobCommand::Delete(targets) => steer::delete(&client, targets, terminal),
     }
 }
 
@@ -406,16 +430,6 @@ fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn cancel(client: &Client, id: &str, terminal: Terminal) -> anyhow::Result<()> {
-    let canceled = client.cancel(id)?;
-    if terminal.is_json() {
-        terminal.json(&canceled.text)?;
-    } else {
-        terminal.line(&format!("job {id} is {}", canceled.view.state))?;
-    }
-    Ok(())
-}
-
 fn purge(client: &Client, state: &str, older_than: &str, dry_run: bool, terminal: Terminal) -> anyhow::Result<Exit> {
     let purged = client.purge(state, older_than, dry_run)?;
     if terminal.is_json() {
@@ -425,12 +439,4 @@ fn purge(client: &Client, state: &str, older_than: &str, dry_run: bool, terminal
         terminal.line(&format!("{} of {} jobs {verb}", purged.view.removed, purged.view.looked_at))?;
     }
     Ok(Exit::Done)
-}
-
-fn delete(client: &Client, id: &str, terminal: Terminal) -> anyhow::Result<()> {
-    client.delete_job(id)?;
-    if !terminal.is_json() {
-        terminal.line(&format!("job {id} was deleted"))?;
-    }
-    Ok(())
 }

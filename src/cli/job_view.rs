@@ -166,7 +166,8 @@ fn show_millis(millis: f64) -> String {
     }
 }
 
-fn first_line(text: &str) -> String {
+/// The first line of a text, cut where it is long.
+pub(crate) fn first_line(text: &str) -> String {
     const SHOWN: usize = 100;
     let line = text.lines().next().unwrap_or_default();
     match line.char_indices().nth(SHOWN) {

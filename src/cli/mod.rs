@@ -16,10 +16,12 @@ mod job;
 mod job_view;
 mod new;
 mod plugin;
+mod queue;
 mod samples;
 mod serve;
 mod service;
 mod settings;
+mod steer;
 mod store;
 mod terminal;
 
@@ -70,6 +72,11 @@ enum Command {
     Plugin {
         #[command(subcommand)]
         verb: plugin::PluginCommand,
+    },
+    /// List queues, pause and resume them
+    Queue {
+        #[command(subcommand)]
+        verb: queue::QueueCommand,
     },
     /// See how the host is doing; pause and resume its work
     Service {
@@ -160,6 +167,7 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
         Command::Run(args) => job::run_plugin(client, args, terminal),
         Command::Job { verb } => job::run(client, verb, terminal),
         Command::Plugin { verb } => plugin::run(client, verb, terminal),
+        Command::Queue { verb } => queue::run(client, verb, terminal),
         Command::Service { verb } => service::run(client, *verb, terminal),
         Command::Store { verb } => store::run(verb, terminal),
         Command::Config { verb } => config::run(verb, terminal),

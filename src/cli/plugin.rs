@@ -62,6 +62,16 @@ pub(crate) enum PluginCommand {
         /// The plug-in
         name: String,
     },
+    /// Start none of a plug-in's jobs until it is resumed; nothing is canceled
+    Pause {
+        /// The plug-in
+        name: String,
+    },
+    /// Let the jobs of a paused plug-in start again
+    Resume {
+        /// The plug-in
+        name: String,
+    },
     /// Remove a plug-in with all its versions
     Remove {
         /// The plug-in
@@ -108,6 +118,8 @@ pub(crate) fn run(args: &ClientArgs, command: &PluginCommand, terminal: Terminal
         PluginCommand::Rollback { name } => changed(&client.steer_plugin(name, "rollback")?, terminal),
         PluginCommand::Enable { name } => changed(&client.steer_plugin(name, "enable")?, terminal),
         PluginCommand::Disable { name } => changed(&client.steer_plugin(name, "disable")?, terminal),
+        PluginCommand::Pause { name } => changed(&client.steer_plugin(name, "pause")?, terminal),
+        PluginCommand::Resume { name } => changed(&client.steer_plugin(name, "resume")?, terminal),
         PluginCommand::Remove { name, force } => {
             client.remove_plugin(name, if *force { Force::Yes } else { Force::No })?;
             if !terminal.is_json() {
@@ -225,11 +237,12 @@ fn changed(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Ex
         terminal.json(&plugin.text)?;
         return Ok(Exit::Done);
     }
-    let PluginView { name, active, enabled, .. } = &plugin.view;
+    let PluginView { name, active, enabled, paused, .. } = &plugin.view;
     let active =
         active.as_ref().map_or("has no active version".to_owned(), |version| format!("runs version {version}"));
     let enabled = if *enabled { "" } else { " and is disabled" };
-    terminal.line(&format!("{name} {active}{enabled}"))?;
+    let paused = if *paused { " and is paused" } else { "" };
+    terminal.line(&format!("{name} {active}{enabled}{paused}"))?;
     Ok(Exit::Done)
 }
 
@@ -242,6 +255,8 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     let row = |plugin: &PluginView| {
         let state = match (plugin.enabled, &plugin.active) {
             (false, _) => "disabled",
+            (true, Some(_)) if plugin.paused => "paused",
+            (true, Some(_)) if plugin.degraded => "degraded",
             (true, Some(_)) => "active",
             (true, None) => "pending",
         };

@@ -3,7 +3,7 @@
 use super::client::{Answer, Client, ClientArgs};
 use super::failure::Exit;
 use super::terminal::{Field, Terminal};
-use crate::api::view::{ServiceView, StateCounts};
+use crate::api::view::{QueueView, ServiceView, StateCounts};
 use crate::config::units::show_size;
 
 /// What to do with the host.
@@ -46,7 +46,8 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         terminal.json(&service.text)?;
         return Ok(Exit::Done);
     }
-    let ServiceView { state, version, host_id, started_on, running, rescued, store, .. } = &service.view;
+    let ServiceView { state, version, host_id, started_on, running, rescued, store, queues, paused_plugins, .. } =
+        &service.view;
     let refusing = store.refusing.as_ref().map(|why| format!("takes no new jobs: {why}"));
     terminal.facts(&[
         ("host", Some(format!("{host_id} at {}, release {version}", client.server()))),
@@ -54,6 +55,7 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         ("started", Some(started_on.clone())),
         ("running", Some(format!("{running} attempts"))),
         ("rescued", (*rescued > 0).then(|| format!("{rescued} jobs when it started"))),
+        ("paused", paused(queues, paused_plugins)),
         ("durability", Some(store.durability.clone())),
         ("disk", Some(format!("{}; {} commits, {} syncs", rounded(store.disk_bytes), store.commits, store.fsyncs))),
         ("store", refusing),
@@ -74,6 +76,13 @@ fn row(name: &str, counts: &StateCounts) -> Vec<Field> {
     let numbers =
         [*queued, waiting + retrying + paused, running + pausing + canceling, *succeeded, *failed, *canceled, *total];
     std::iter::once(Field::new(name)).chain(numbers.map(|number| Field::new(number.to_string()))).collect()
+}
+
+/// The queues and plug-ins that are paused.
+fn paused(queues: &[QueueView], plugins: &[String]) -> Option<String> {
+    let queues = queues.iter().filter(|queue| queue.paused).map(|queue| format!("queue {}", queue.name));
+    let all: Vec<_> = queues.chain(plugins.iter().map(|plugin| format!("plug-in {plugin}"))).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 fn rounded(bytes: u64) -> String {

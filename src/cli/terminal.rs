@@ -42,6 +42,21 @@ impl Terminal {
         self.is_terminal && self.format == Format::Human
     }
 
+    /// Whether there is a person to ask.
+    pub(crate) fn can_ask(self) -> bool {
+        self.is_interactive() && io::stdin().is_terminal()
+    }
+
+    /// Asks for a yes.
+    pub(crate) fn ask(self, question: &str) -> io::Result<bool> {
+        let mut out = io::stdout().lock();
+        out.write_all(format!("{} [y/N] ", neutralised(question)).as_bytes())?;
+        out.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// Writes one line, made safe.
     pub(crate) fn line(self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();

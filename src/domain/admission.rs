@@ -172,6 +172,39 @@ impl Admission {
         full.or_else(spent).or_else(plugin_spent)
     }
 
+    /// Everything that keeps a lane from starting at `now`, for people: [`Admission::hold`] stops at the first.
+    pub fn holds(&self, lane: &Lane, now: Timestamp) -> Vec<Hold> {
+        let queue = self.queues.get(&lane.queue);
+        let plugin = self.plugins.get(&(lane.tenant, lane.plugin.clone()));
+        let gate = plugin.map(|plugin| &plugin.gate);
+        let breaker =
+            self.policy.breaker.as_ref().zip(plugin).map(|(policy, plugin)| plugin.breaker.may_start(policy, now));
+        let opens_on = match breaker {
+            Some(breaker::Admission::Refused { until }) => Some(until),
+            _ => None,
+        };
+        let holds = [
+            queue.filter(|gate| gate.paused).map(|_| Hold::QueuePaused),
+            gate.filter(|gate| gate.paused).map(|_| Hold::PluginPaused),
+            opens_on.map(Hold::BreakerOpen),
+            queue.and_then(Gate::is_full).map(Hold::QueueFull),
+            gate.and_then(Gate::is_full).map(Hold::PluginFull),
+            queue.and_then(|gate| gate.spent(now)).map(|(rate, until)| Hold::QueueRate(rate, until)),
+            gate.and_then(|gate| gate.spent(now)).map(|(rate, until)| Hold::PluginRate(rate, until)),
+        ];
+        holds.into_iter().flatten().collect()
+    }
+
+    /// Whether a person has paused a queue.
+    pub fn is_queue_paused(&self, queue: &QueueName) -> bool {
+        self.queues.get(queue).is_some_and(|gate| gate.paused)
+    }
+
+    /// How many jobs of a queue run.
+    pub fn running_in(&self, queue: &QueueName) -> u32 {
+        self.queues.get(queue).map_or(0, |gate| gate.running)
+    }
+
     /// A job of a lane starts.
     pub fn start(&mut self, lane: &Lane, now: Timestamp) {
         self.queue(&lane.queue).start(now);

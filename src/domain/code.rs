@@ -94,6 +94,9 @@ catalogue! {
     DUPLICATE_JOB = "BR0118", "an unfinished job has the same dedup key",
         "At most one unfinished job has a dedup key; a bulk submit makes new jobs only.",
         "Leave the line out, or wait until the job has ended.";
+    UNKNOWN_QUEUE = "BR0125", "there is no such queue",
+        "`default`, `bulk` and `maintenance` exist from the start; others stand in backroom.toml.",
+        "See `backroom queue list`, or add a `[[queue]]` to backroom.toml and restart the host.";
     // Uploads.
     NOT_WASM = "BR0201", "the file is not WebAssembly",
         "It does not start with the four bytes of a Wasm binary.",

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod breaker;
 pub mod change;
 pub mod code;
+pub mod explain;
 pub mod failure;
 pub mod fingerprint;
 pub mod hash;

@@ -68,13 +68,14 @@ impl Jobs {
     /// Calls off the members of a batch that have not ended.
     pub(super) async fn cancel_members(&self, batch: &Job, by: &str) -> Result<(), SteerError> {
         let tenant = batch.submission.tenant;
+        let cancel = Command::new(Order::Cancel, by);
         let statuses = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
         let filter = JobFilter { statuses, batch: Some(batch.submission.id), ..JobFilter::default() };
         let mut query = JobQuery { tenant, filter, before: None, limit: PAGE };
         loop {
             let page = self.store.jobs(&query)?;
             for member in page.jobs {
-                match self.steer_one(tenant, member.submission.id, &Command::new(Order::Cancel, by)).await {
+                match self.steer_one(tenant, member.submission.id, &cancel, |_| true).await {
                     // It has ended or gone meanwhile.
                     Ok(_) | Err(SteerError::Refused(_) | SteerError::Unknown(_)) => {}
                     Err(error) => return Err(error),

@@ -1,6 +1,10 @@
 //! What callers do with jobs: submit, look, wait, cancel, delete. Decisions come from the domain, this reads and commits.
 
+mod actions;
 mod batch;
+mod explain;
+mod failures;
+mod rerun;
 mod steer;
 mod submit;
 mod watch;
@@ -18,7 +22,11 @@ use crate::registry::Registry;
 use crate::store::{ReadError, Store, payload_bytes};
 use crate::worker::{Advance, Identities, Running};
 
+pub use actions::{ActionError, ActionReport, ActionResult, BulkAction, Step};
 pub use batch::NewBatch;
+pub use explain::Moment;
+pub use failures::FailureSummary;
+pub use rerun::{Rerun, RerunError};
 pub use steer::{Command, Order, SteerError};
 pub use submit::{BulkError, NewJob, SubmitError, Submitted};
 pub use watch::{JobChange, Watch, Watchers};

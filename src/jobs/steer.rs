@@ -7,7 +7,7 @@ use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::transition::{self, Next, Refused};
-use crate::domain::job::{Event, Job, JobType};
+use crate::domain::job::{Event, Job, JobState, JobType};
 use crate::domain::time::Timestamp;
 use crate::store::{CommitError, ReadError};
 
@@ -69,6 +69,17 @@ impl Order {
             Self::Delete => Action::Delete,
         }
     }
+
+    /// What a job cannot do, in a refusal.
+    fn passive(self) -> &'static str {
+        match self {
+            Self::Cancel => "be canceled",
+            Self::Pause => "be paused",
+            Self::Resume => "be resumed",
+            Self::Postpone(_) => "be postponed",
+            Self::Delete => "be deleted",
+        }
+    }
 }
 
 impl Command {
@@ -90,24 +101,47 @@ impl Command {
 }
 
 impl Jobs {
-    /// Carries out a command, with a row that says who gave it and why. Canceling a batch cancels its members, too. Returns the job as it is then; of a deleted one, as
+    /// Carries out a command, with a row that says who gave it and why. Canceling a batch cancels its
+    /// members, too. Returns the job as it is then; of a deleted one, as
     /// it was.
     pub async fn steer(&self, tenant: TenantId, id: JobId, command: &Command) -> Result<Job, SteerError> {
-        let job = self.steer_one(tenant, id, command).await?;
+        Ok(self.steer_if(tenant, id, command, |_| true).await?.1)
+    }
+
+    /// The same, as long as the job is one of those that are meant. Returns also how it was before.
+    pub(super) async fn steer_if(
+        &self,
+        tenant: TenantId,
+        id: JobId,
+        command: &Command,
+        is_meant: impl Fn(&Job) -> bool,
+    ) -> Result<(JobState, Job), SteerError> {
+        let (before, job) = self.steer_one(tenant, id, command, is_meant).await?;
         if job.submission.job_type == JobType::BATCH && command.order == Order::Cancel {
             self.cancel_members(&job, &command.by).await?;
         }
-        Ok(job)
+        Ok((before, job))
     }
 
-    pub(super) async fn steer_one(&self, tenant: TenantId, id: JobId, command: &Command) -> Result<Job, SteerError> {
+    /// The same for the job alone, even when it is a batch.
+    pub(super) async fn steer_one(
+        &self,
+        tenant: TenantId,
+        id: JobId,
+        command: &Command,
+        is_meant: impl Fn(&Job) -> bool,
+    ) -> Result<(JobState, Job), SteerError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
             let present = self.get(tenant, id)?.ok_or(SteerError::Unknown(id))?;
+            if !is_meant(&present) {
+                let (status, event) = (present.state.status, command.order.passive());
+                return Err(Refused { status, event, why: "it has changed meanwhile and no longer matches" }.into());
+            }
             let now = self.clock.now();
             let next = self.decide(&present, command, now)?;
             let after = match &next {
-                Next::Unchanged => return Ok(present),
+                Next::Unchanged => return Ok((present.state.clone(), present)),
                 Next::Gone { .. } => present.clone(),
                 Next::Changed { state, .. } => {
                     Job { submission: Arc::clone(&present.submission), state: (**state).clone() }
@@ -118,7 +152,7 @@ impl Jobs {
                 changes.insert(1, Change::Audit(audit_row(&present, &after, command, now)));
             }
             match self.store.commit(changes).await {
-                Ok(()) => return Ok(after),
+                Ok(()) => return Ok((present.state, after)),
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
                 Err(error) => return Err(error.into()),
             }

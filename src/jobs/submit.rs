@@ -269,7 +269,7 @@ impl Jobs {
     }
 
     /// The state that a new job starts in: refused where its chain or its record looks like a loop (T02).
-    fn taken(&self, submission: Submission, now: Timestamp) -> Result<Change, SubmitError> {
+    pub(super) fn taken(&self, submission: Submission, now: Timestamp) -> Result<Change, SubmitError> {
         let state = match self.loop_found(&submission, now)? {
             Some(found) => transition::refused(&submission, &found, now),
             None => transition::submitted(&submission, now),

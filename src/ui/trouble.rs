@@ -6,7 +6,7 @@ use super::shell::Section;
 use super::text;
 use crate::domain::code::{self, Code};
 use crate::domain::plugin::Grant;
-use crate::jobs::{SteerError, SubmitError};
+use crate::jobs::{RerunError, SteerError, SubmitError};
 use crate::registry::{InstallError, Unfit};
 use crate::store::{CommitError, ReadError};
 
@@ -95,6 +95,15 @@ impl From<SteerError> for Trouble {
             SteerError::Read(error) => error.into(),
         };
         trouble.at(Section::Jobs)
+    }
+}
+
+impl From<RerunError> for Trouble {
+    fn from(error: RerunError) -> Self {
+        match error {
+            RerunError::Steer(error) => error.into(),
+            RerunError::Submit(error) => error.into(),
+        }
     }
 }
 

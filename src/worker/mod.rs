@@ -22,7 +22,7 @@ pub use claim::{Claim, Claimed};
 pub(crate) use pool::Drain;
 pub use pool::{Pool, PoolSettings};
 pub use running::Running;
-pub use window::{Started, Window};
+pub use window::{QueueNow, Started, Window};
 
 /// The steps of an attempt, without the loop around them: claim, run, finish.
 pub struct Worker {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::domain::admission::{Admission, AdmissionPolicy, Hold, Verdict};
+use crate::domain::admission::{Admission, AdmissionPolicy, Hold, StartLimits, Verdict};
 use crate::domain::change::Change;
 use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
 use crate::domain::job::{Job, Rank, Status};
@@ -27,6 +27,21 @@ const LANE_JOBS_MIN: usize = 256;
 
 /// The place of a job in its lane.
 type Place = (Rank, Sequence);
+
+/// How a queue does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueNow {
+    /// Which.
+    pub name: QueueName,
+    /// Its share of starts while other queues wait, too.
+    pub weight: u32,
+    /// What may start.
+    pub limits: StartLimits,
+    /// Whether a person has paused it.
+    pub paused: bool,
+    /// How many of its jobs run now.
+    pub running: u32,
+}
 
 /// What the window holds of a lane.
 struct Waiting {
@@ -269,6 +284,24 @@ impl Window {
     /// The queues that a job may be submitted to, by name.
     pub fn queues(&self) -> Vec<QueueName> {
         self.inner.lock().admission.queues()
+    }
+
+    /// How a queue does.
+    pub fn queue(&self, name: &QueueName) -> QueueNow {
+        let inner = self.inner.lock();
+        let admission = &inner.admission;
+        QueueNow {
+            name: name.clone(),
+            weight: admission.weight(name),
+            limits: admission.queue_policy(name).map(|policy| policy.limits.clone()).unwrap_or_default(),
+            paused: admission.is_queue_paused(name),
+            running: admission.running_in(name),
+        }
+    }
+
+    /// Everything that keeps a lane from starting now.
+    pub fn holds(&self, lane: &Lane) -> Vec<Hold> {
+        self.inner.lock().admission.holds(lane, self.clock.now())
     }
 
     /// Why nothing of a lane starts now; none when it may.

@@ -25,6 +25,8 @@ fn f005_jobs_are_queried_by_state_owner_record_queue_and_time_page_by_page() {
     ];
     let child = format!(r#"{{"plugin": "echo", "parent": "{}", "tags": ["child"]}}"#, ids[0]);
     ids.push(server.run(&child));
+    let groups = server.get("/v1/failures").json();
+    let fingerprint = groups["groups"][0]["fingerprint"].as_str().unwrap_or_else(|| panic!("{groups}")).to_owned();
     let cases = [
         ("", vec![0, 1, 2, 3]),
         ("state=waiting,failed", vec![1, 2]),
@@ -37,6 +39,7 @@ fn f005_jobs_are_queried_by_state_owner_record_queue_and_time_page_by_page() {
         ("regarding=invoice/18", vec![]),
         ("ordering_key=k", vec![1]),
         (&format!("chain={}", ids[0]), vec![3]),
+        (&format!("fingerprint={fingerprint}"), vec![1]),
         ("tag=child", vec![3]),
         ("from=2030-01-01T08:00:00Z", vec![0, 1, 2, 3]),
         ("before=2030-01-01T08:00:00Z", vec![]),

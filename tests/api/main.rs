@@ -1,5 +1,6 @@
 //! The HTTP API, through a real listener: what it answers, and how it refuses.
 
+mod actions;
 mod bad_input;
 mod bulk;
 mod guard;
@@ -7,8 +8,10 @@ mod idempotency;
 mod jobs;
 mod lists;
 mod pages;
+mod pausing;
 mod plugins;
 mod service;
+mod steer;
 mod stream;
 mod support;
 mod ties;

@@ -5,6 +5,7 @@ mod breaker;
 mod cron;
 mod diagram;
 mod effects;
+mod explain;
 mod fingerprint;
 mod fixtures;
 mod properties;

@@ -471,7 +471,7 @@ impl From<Failure> for ErrorView {
     }
 }
 
-const fn class_word(class: ErrorClass) -> &'static str {
+pub(super) const fn class_word(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::Transient => "transient",
         ErrorClass::Throttled => "throttled",

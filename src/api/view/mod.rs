@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC, sizes are bytes, and every field that may be absent says when. Conversions from the
 //! domain name every field of the domain's types, so that a new one cannot be forgotten here.
 
+mod action;
 mod batch;
 mod filter;
 mod job;
@@ -11,6 +12,10 @@ mod problem;
 mod service;
 mod submit;
 
+pub use action::{
+    ActionResultView, ActionsBody, ActionsView, AuditRowView, AuditView, ExplainView, FailureView, FailuresView,
+    PostponeBody, ReasonView, RetryBody, SteerBody,
+};
 pub use batch::{BatchView, SummaryView};
 pub use filter::FilterBody;
 pub use job::{
@@ -21,7 +26,9 @@ pub(crate) use job::{JobFacts, Output};
 pub use plugin::{ActivateBody, GrantView, PluginListView, PluginView, UploadView, VersionState, VersionView};
 pub use problem::{LineProblem, Problem};
 pub(crate) use service::service_word;
-pub use service::{CountsView, HealthView, PluginCountsView, PurgeView, ServiceView, StateCounts, StoreView};
+pub use service::{
+    CountsView, HealthView, PluginCountsView, PurgeView, QueueListView, QueueView, ServiceView, StateCounts, StoreView,
+};
 pub use submit::{BulkView, FollowUpBody, SubmitBody};
 
 use crate::domain::time::Timestamp;

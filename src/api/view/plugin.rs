@@ -29,6 +29,9 @@ pub struct PluginView {
     pub enabled: bool,
     /// Whether none of its jobs starts until it is resumed.
     pub paused: bool,
+    /// Whether its jobs are held back because it keeps failing.
+    #[serde(default)]
+    pub degraded: bool,
     /// Its versions, newest last.
     pub versions: Vec<VersionView>,
     /// Counts the changes of this plug-in.
@@ -131,6 +134,7 @@ impl PluginView {
             previous: previous.as_ref().map(ToString::to_string),
             enabled: !disabled,
             paused: *paused,
+            degraded: false,
             versions: versions.iter().map(|version| VersionView::of(version, plugin, policy)).collect(),
             revision: *revision,
         }

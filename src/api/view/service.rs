@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time;
-use crate::domain::id::PluginName;
+use crate::app::QueueNow;
+use crate::domain::admission::StartLimits;
+use crate::domain::id::{PluginName, TenantId};
 use crate::domain::job::Status;
 use crate::domain::query::Counts;
 use crate::domain::service::ServiceState;
@@ -38,8 +40,45 @@ pub struct ServiceView {
     pub running: usize,
     /// Jobs of an interrupted host that it rescued when it started.
     pub rescued: usize,
+    /// The queues, by name.
+    #[serde(default)]
+    pub queues: Vec<QueueView>,
+    /// The plug-ins that a person has paused, by name.
+    #[serde(default)]
+    pub paused_plugins: Vec<String>,
     /// How the store is doing.
     pub store: StoreView,
+}
+
+/// Every queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueListView {
+    /// By name.
+    pub queues: Vec<QueueView>,
+}
+
+/// How a queue does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueView {
+    /// Its name.
+    pub name: String,
+    /// Its share of starts while other queues wait, too.
+    pub weight: u32,
+    /// How many of its jobs run at a time; none when only the host's slots limit them.
+    pub concurrency: Option<u32>,
+    /// How many of its jobs start over time, such as `10/min`.
+    pub rate: Option<String>,
+    /// Whether none of its jobs starts until somebody resumes it.
+    pub paused: bool,
+    /// How many of its jobs run now.
+    pub running: u32,
+}
+
+impl From<QueueNow> for QueueView {
+    fn from(queue: QueueNow) -> Self {
+        let QueueNow { name, weight, limits: StartLimits { concurrency, rate }, paused, running } = queue;
+        Self { name: name.to_string(), weight, concurrency, rate: rate.map(|rate| rate.to_string()), paused, running }
+    }
 }
 
 /// How the store is doing.
@@ -151,6 +190,8 @@ pub(crate) const fn service_word(state: ServiceState) -> &'static str {
 impl ServiceView {
     /// The view of `host`.
     pub(crate) fn of(host: &crate::app::Host) -> Self {
+        let plugins = host.registry.list(TenantId::DEFAULT);
+        let paused = plugins.iter().filter(|plugin| plugin.paused);
         Self {
             state: service_word(host.service()).to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -159,6 +200,8 @@ impl ServiceView {
             now: time(host.now()),
             running: host.running.len(),
             rescued: host.rescued,
+            queues: host.queues().into_iter().map(Into::into).collect(),
+            paused_plugins: paused.map(|plugin| plugin.name.to_string()).collect(),
             store: host.store_stats().into(),
         }
     }

@@ -328,7 +328,7 @@ impl Store for MemoryStore {
 
     fn check_room(&self) -> Result<(), CommitError> {
         match self.is_full.load(Ordering::Relaxed) {
-            true => Err(CommitError::Full(Arc::from("the test says so"))),
+            true => Err(CommitError::Full(Arc::from("a test says so"))),
             false => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::find;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::{Job, Payload};
-use crate::jobs::{Command, NewJob, Order};
+use crate::jobs::{Command, Order, Rerun};
 use crate::ui::Console;
 use crate::ui::shell::{Done, Section};
 use crate::ui::text;
@@ -37,29 +37,14 @@ pub(in crate::ui) async fn delete(State(console): State<Console>, Path(id): Path
     console.answer(deleted.map(|_job| ("/jobs".to_owned(), Done::Deleted)))
 }
 
-/// Submits a new job that asks for the same, and leads to it.
+/// Runs the finished job again, as a new one, and leads to that.
 pub(in crate::ui) async fn retry(State(console): State<Console>, Path(id): Path<String>) -> Response {
-    let submitted = resubmit(&console, id).await;
-    console.answer(submitted.map(|job| (format!("/jobs/{}", job.submission.id), Done::Resubmitted)))
-}
-
-async fn resubmit(console: &Console, id: String) -> Result<Job, Trouble> {
-    let (job, input) = read(console, id, |job| Some(job.submission.input.clone())).await?;
-    let asked = &job.submission;
-    let new = NewJob {
-        tenant: asked.tenant,
-        handler: Some(asked.handler.clone()),
-        name: asked.name.clone(),
-        args: asked.args.clone(),
-        env: asked.env.clone(),
-        queue: asked.queue.clone(),
-        priority: asked.priority,
-        tags: asked.tags.clone(),
-        max_attempts: asked.max_attempts,
-        by: Some(BY.to_owned()),
-        ..NewJob::new(asked.plugin.clone(), input.unwrap_or_default())
+    let id = match parsed(&id) {
+        Ok(id) => id,
+        Err(trouble) => return console.refuse(&trouble),
     };
-    Ok(console.host.jobs.submit(new, None).await?.job)
+    let submitted = console.host.jobs.rerun(TenantId::DEFAULT, id, Rerun::new(BY)).await;
+    console.answer(submitted.map(|job| (format!("/jobs/{}", job.submission.id), Done::Resubmitted)))
 }
 
 /// The whole input, as a file.

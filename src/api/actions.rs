@@ -1,0 +1,130 @@
+//! One command for all jobs that match a filter, and failed jobs in groups that one command can deal with.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+
+use super::error::ApiError;
+use super::json::{JsonFault, unknown_name};
+use super::params::{Params, number_within};
+use super::steer::{checked_reason, until_time};
+use super::view::{ActionsBody, ActionsView, FailuresView, Problem};
+use super::{ApiState, body, filter, intake, jobs, json};
+use crate::domain::audit::Action;
+use crate::domain::query::JobFilter;
+use crate::domain::time::Timestamp;
+use crate::jobs::{ActionResult, BulkAction, Order, Step};
+
+const LIMIT: u64 = 1_000;
+const LIMIT_MAX: u64 = 10_000;
+
+const GROUPS: u64 = 50;
+const GROUPS_MAX: u64 = 200;
+
+/// Cancels, pauses, resumes, postpones, runs again or removes all jobs that match, or counts them. Each call deals with a
+/// bounded number of jobs and says where the next one goes on.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/actions",
+    tag = "jobs",
+    operation_id = "jobs_actions",
+    request_body = ActionsBody,
+    responses(
+        (status = 200, description = "What became of each job, or would", body = ActionsView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn act(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ActionsView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let asked: ActionsBody = json::parse(&bytes, ActionsBody::FIELDS)?;
+    let action = bulk_action(&state, asked)?;
+    let _turn = state.large_body_turn().await?;
+    let runtime = tokio::runtime::Handle::current();
+    // Reading thousands of jobs is work for another thread.
+    let report = state.blocking(move |host| runtime.block_on(host.jobs.act(&action))).await?;
+    if let Some(error) = report.results.iter().find_map(ActionResult::store_failure) {
+        return Err(error.clone().into());
+    }
+    Ok(Json(ActionsView::of(report.results, report.next.map(jobs::cursor_text))))
+}
+
+fn bulk_action(state: &ApiState, asked: ActionsBody) -> Result<BulkAction, ApiError> {
+    let ActionsBody { action, filter, all, until, dry_run, reason, limit, cursor } = asked;
+    let filter = filter::read(&Params::of_filter(&filter))?;
+    if filter == JobFilter::default() && !all {
+        let detail = format!(
+            "the filter is empty, which takes every job: name some of {}, or say \"all\": true",
+            filter::FIELDS.join(", ")
+        );
+        return Err(ApiError::field("filter", detail));
+    }
+    if filter != JobFilter::default() && all {
+        return Err(ApiError::field("all", "give a filter or \"all\": true, not both"));
+    }
+    let limit = limit.unwrap_or(LIMIT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(ApiError::field("limit", format!("field `limit` must be from 1 to {LIMIT_MAX}")));
+    }
+    let before = cursor.as_deref().map(jobs::cursor).transpose();
+    Ok(BulkAction {
+        tenant: state.tenant(),
+        filter,
+        step: step(&action, until.as_deref(), state.host().now())?,
+        by: intake::CALLER.to_owned(),
+        reason: checked_reason(reason)?,
+        is_dry_run: dry_run,
+        limit: usize::try_from(limit).unwrap_or(1),
+        before: before.map_err(|error| ApiError::field("cursor", format!("field `cursor`: {error}")))?,
+    })
+}
+
+fn step(word: &str, until: Option<&str>, now: Timestamp) -> Result<Step, JsonFault> {
+    let Some(action) = Action::from_word(word) else {
+        let detail = format!("field `action`: {}", unknown_name("action", word, &Action::ALL.map(Action::word)));
+        return Err(JsonFault::field("action", detail));
+    };
+    if until.is_some() && action != Action::Postpone {
+        return Err(JsonFault::field("until", format!("field `until` belongs to postpone, not to {action}")));
+    }
+    Ok(match action {
+        Action::Cancel => Step::Order(Order::Cancel),
+        Action::Pause => Step::Order(Order::Pause),
+        Action::Resume => Step::Order(Order::Resume),
+        Action::Delete => Step::Order(Order::Delete),
+        Action::Retry => Step::Retry,
+        Action::Postpone => {
+            let until = until.ok_or_else(|| JsonFault::field("until", "to postpone, field `until` is needed"))?;
+            Step::Order(Order::Postpone(until_time(until, now)?))
+        }
+    })
+}
+
+/// Failed jobs by what went wrong: those of the same plug-in, class, code and kind of message are one group. Retry or remove a
+/// group with `/v1/jobs/actions` and its fingerprint.
+#[utoipa::path(
+    get,
+    path = "/v1/failures",
+    tag = "jobs",
+    operation_id = "jobs_failures",
+    params(
+        ("limit" = Option<u64>, Query, description = "1 to 200 groups, 50 when absent"),
+    ),
+    responses(
+        (status = 200, description = "The one with the newest job first", body = FailuresView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn failures(State(state): State<ApiState>, uri: Uri) -> Result<Json<FailuresView>, ApiError> {
+    let params = Params::of(&uri, &["limit"])?;
+    let limit = params.read("limit", |text| number_within(text, 1, GROUPS_MAX))?.unwrap_or(GROUPS);
+    let (tenant, limit) = (state.tenant(), usize::try_from(limit).unwrap_or(1));
+    let groups = state.blocking(move |host| host.jobs.failures(tenant, limit)).await?;
+    Ok(Json(FailuresView { groups: groups.into_iter().map(Into::into).collect() }))
+}

@@ -1,0 +1,77 @@
+//! Queues: how they do, and pausing them.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::Uri;
+
+use super::ApiState;
+use super::error::ApiError;
+use super::params::Params;
+use super::view::{Problem, QueueListView, QueueView};
+use crate::domain::id::QueueName;
+
+/// Lists the queues by name.
+#[utoipa::path(
+    get,
+    path = "/v1/queues",
+    tag = "service",
+    operation_id = "queues_list",
+    responses(
+        (status = 200, description = "Every queue", body = QueueListView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<QueueListView>, ApiError> {
+    Params::of(&uri, &[])?;
+    Ok(Json(QueueListView { queues: state.host().queues().into_iter().map(Into::into).collect() }))
+}
+
+/// Starts no job of the queue until it is resumed. Nothing is failed or canceled, and jobs are still taken.
+#[utoipa::path(
+    post,
+    path = "/v1/queues/{name}/pause",
+    tag = "service",
+    operation_id = "queues_pause",
+    params(
+        ("name" = String, Path, description = "The queue"),
+    ),
+    responses(
+        (status = 200, description = "The queue", body = QueueView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn pause(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<QueueView>, ApiError> {
+    set(&state, &name, &uri, true).await
+}
+
+/// Lets the jobs of the queue start again.
+#[utoipa::path(
+    post,
+    path = "/v1/queues/{name}/resume",
+    tag = "service",
+    operation_id = "queues_resume",
+    params(
+        ("name" = String, Path, description = "The queue"),
+    ),
+    responses(
+        (status = 200, description = "The queue", body = QueueView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<QueueView>, ApiError> {
+    set(&state, &name, &uri, false).await
+}
+
+async fn set(state: &ApiState, name: &str, uri: &Uri, paused: bool) -> Result<Json<QueueView>, ApiError> {
+    Params::of(uri, &[])?;
+    let name = QueueName::new(name).map_err(|error| ApiError::field("name", error.to_string()))?;
+    Ok(Json(state.host().pause_queue(&name, paused).await?.into()))
+}

@@ -1,0 +1,335 @@
+//! Steering one job: cancel, pause, resume, postpone, run again, remove; and who did so before.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+use super::jobs::{found, job_id, shown};
+use super::json::JsonFault;
+use super::params::Params;
+use super::view::{AuditView, ExplainView, JobView, PostponeBody, Problem, RetryBody, SteerBody};
+use super::{ApiState, body, intake, json};
+use crate::config::units;
+use crate::domain::code;
+use crate::domain::id::{JobId, VersionName};
+use crate::domain::time::Timestamp;
+use crate::jobs::{Command, Order, Rerun, RerunError};
+use crate::store::ReadError;
+
+/// The longest reason, in characters.
+const REASON_CHARS_MAX: usize = 1_000;
+
+/// The longest postponement by a duration.
+const POSTPONE_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// Calls a job off. A handler that runs is asked first, and stopped when it does not listen within five seconds.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/cancel",
+    tag = "jobs",
+    operation_id = "jobs_cancel",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    request_body(content = SteerBody, description = "May be left out"),
+    responses(
+        (status = 200, description = "The job, canceled or being canceled", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn cancel(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<JobView>, ApiError> {
+    steer(&state, &id, &uri, Order::Cancel, reason_of(&headers, body).await?).await
+}
+
+/// Stops a job for now. A handler that runs is asked to stop at its next safe point.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/pause",
+    tag = "jobs",
+    operation_id = "jobs_pause",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    request_body(content = SteerBody, description = "May be left out"),
+    responses(
+        (status = 200, description = "The job, paused or pausing", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn pause(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<JobView>, ApiError> {
+    steer(&state, &id, &uri, Order::Pause, reason_of(&headers, body).await?).await
+}
+
+/// Sets a job going that waits, retries or is paused, without waiting for its time. Its attempts are counted anew.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/resume",
+    tag = "jobs",
+    operation_id = "jobs_resume",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    request_body(content = SteerBody, description = "May be left out"),
+    responses(
+        (status = 200, description = "The job, queued", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<JobView>, ApiError> {
+    steer(&state, &id, &uri, Order::Resume, reason_of(&headers, body).await?).await
+}
+
+/// Puts a job off. A handler that runs is asked to stop at its next safe point and goes on then.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/postpone",
+    tag = "jobs",
+    operation_id = "jobs_postpone",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    request_body = PostponeBody,
+    responses(
+        (status = 200, description = "The job, waiting or pausing", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn postpone(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<JobView>, ApiError> {
+    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let PostponeBody { until, reason } = json::parse(&bytes, PostponeBody::FIELDS)?;
+    let order = Order::Postpone(until_time(&until, state.host().now())?);
+    steer(&state, &id, &uri, order, checked_reason(reason)?).await
+}
+
+/// Runs a finished job again, as a new one. It is as the first caller asked, except for its start and expiry, its dedup key,
+/// the jobs that it waited for, its batch and its schedule, which stay behind.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/retry",
+    tag = "jobs",
+    operation_id = "jobs_retry",
+    params(
+        ("id" = String, Path, description = "The finished job"),
+    ),
+    request_body(content = RetryBody, description = "May be left out"),
+    responses(
+        (status = 201, description = "The new job; `retry_of` names the finished one", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn retry(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    let id = job_id(&id)?;
+    let RetryBody { input, input_text, input_base64, version, at, reason } =
+        optional(&headers, body, RetryBody::FIELDS).await?;
+    let has_input = input.is_some() || input_text.is_some() || input_base64.is_some();
+    let bytes = intake::input_bytes(input, input_text, input_base64)?;
+    let rerun = Rerun {
+        input: has_input.then_some(bytes),
+        version: version.map(|text| intake::named("version", VersionName::new(&text))).transpose()?,
+        at: at.map(|text| intake::time("at", &text)).transpose()?,
+        reason: checked_reason(reason)?,
+        ..Rerun::new(intake::CALLER)
+    };
+    let (runtime, tenant) = (tokio::runtime::Handle::current(), state.tenant());
+    // Keeping a large input waits for the disk.
+    let new = state
+        .blocking(move |host| runtime.block_on(host.jobs.rerun(tenant, id, rerun)).map_err(|error| refused(id, error)));
+    let view = shown(&state, new.await?).await?;
+    let location = HeaderValue::from_str(&format!("/v1/jobs/{}", view.id));
+    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// Removes a job that has ended, with its attempts, logs, payloads and audit rows.
+#[utoipa::path(
+    delete,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    operation_id = "jobs_delete",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<StatusCode, ApiError> {
+    Params::of(&uri, &[])?;
+    let id = job_id(&id)?;
+    let deleted = state.host().jobs.steer(state.tenant(), id, &Command::new(Order::Delete, intake::CALLER)).await;
+    deleted.map_err(|error| refused(id, error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The commands that people gave for a job, oldest first.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/audit",
+    tag = "jobs",
+    operation_id = "jobs_audit",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 200, description = "Who did what, and why", body = AuditView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn audit(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<AuditView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let job = found(&state, &id).await?;
+    let rows = state.blocking(move |host| host.jobs.audit(&job)).await?;
+    Ok(Json(AuditView { rows: rows.into_iter().map(Into::into).collect() }))
+}
+
+/// Why a job is not running, and what would start it.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/explain",
+    tag = "jobs",
+    operation_id = "jobs_explain",
+    params(
+        ("id" = String, Path, description = "The job"),
+    ),
+    responses(
+        (status = 200, description = "Every reason, the foremost first", body = ExplainView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn explain(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+) -> Result<Json<ExplainView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let job = found(&state, &id).await?;
+    let view = state.blocking(move |host| {
+        let reasons = host.jobs.explain(&job, host.moment(&job))?;
+        Ok::<_, ReadError>(ExplainView::of(&job, reasons))
+    });
+    Ok(Json(view.await?))
+}
+
+async fn steer(
+    state: &ApiState,
+    id: &str,
+    uri: &Uri,
+    order: Order,
+    reason: Option<String>,
+) -> Result<Json<JobView>, ApiError> {
+    Params::of(uri, &[])?;
+    let id = job_id(id)?;
+    let command = Command { reason, ..Command::new(order, intake::CALLER) };
+    let steered = state.host().jobs.steer(state.tenant(), id, &command).await;
+    let job = steered.map_err(|error| refused(id, error))?;
+    Ok(Json(shown(state, job).await?))
+}
+
+async fn reason_of(headers: &HeaderMap, body: Body) -> Result<Option<String>, ApiError> {
+    let SteerBody { reason } = optional(headers, body, SteerBody::FIELDS).await?;
+    Ok(checked_reason(reason)?)
+}
+
+/// A document that may be left out.
+async fn optional<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+    fields: &[&str],
+) -> Result<T, ApiError> {
+    let bytes = body::read(headers, body, body::BODY_BYTES_MAX).await?;
+    match bytes.trim_ascii().is_empty() {
+        true => Ok(T::default()),
+        false => Ok(json::parse(&bytes, fields)?),
+    }
+}
+
+/// A reason of a sensible length; an empty one is none.
+pub(super) fn checked_reason(reason: Option<String>) -> Result<Option<String>, JsonFault> {
+    let Some(reason) = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty()) else {
+        return Ok(None);
+    };
+    let length = reason.chars().count();
+    if length > REASON_CHARS_MAX {
+        let detail = format!("field `reason` has {length} characters; at most {REASON_CHARS_MAX} are kept");
+        return Err(JsonFault::field("reason", detail));
+    }
+    if reason.chars().any(|c| c.is_control() && c != '\n') {
+        return Err(JsonFault::field("reason", "field `reason` holds a control character"));
+    }
+    Ok(Some(reason))
+}
+
+/// A point in time, given as such or by how far it lies ahead.
+pub(super) fn until_time(text: &str, now: Timestamp) -> Result<Timestamp, JsonFault> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let shown: String = text.chars().take(40).collect();
+    let span = units::parse_duration(text).map_err(|why| {
+        let detail = format!(
+            "field `until`: `{shown}` is neither a time like 2030-01-31T08:00:00Z (RFC 3339) nor a duration like 15m: {why}"
+        );
+        JsonFault::field("until", detail)
+    })?;
+    match span {
+        span if span > POSTPONE_MAX => {
+            Err(JsonFault::field("until", format!("field `until`: `{shown}` is more than a hundred years")))
+        }
+        span => Ok(now.after(span)),
+    }
+}
+
+fn refused(id: JobId, error: impl Into<RerunError>) -> ApiError {
+    let error = ApiError::from(error.into());
+    if error.code() == code::WRONG_STATE { error.with_next(format!("backroom job show {id}")) } else { error }
+}

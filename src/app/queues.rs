@@ -1,0 +1,84 @@
+//! What people see of the lanes of a host and ask of its queues.
+
+use super::Host;
+use crate::domain::change::Change;
+use crate::domain::id::{PluginName, QueueName, TenantId};
+use crate::domain::job::{Job, Status};
+use crate::domain::queue::{Lane, QueueState};
+use crate::jobs::Moment;
+use crate::store::{CommitError, ReadError};
+use crate::worker::QueueNow;
+
+/// How often a pause is decided again when somebody else changed the queue in between.
+const ATTEMPTS: usize = 16;
+
+/// Why a queue was not paused or resumed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// There is no such queue.
+    #[error("there is no queue `{name}`; there are {}", there.join(", "))]
+    Unknown {
+        /// The name that was given.
+        name: QueueName,
+        /// The queues there are.
+        there: Vec<String>,
+    },
+    /// The store did not take it.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Host {
+    /// The queues that a job may be submitted to, by name.
+    pub fn queue_names(&self) -> Vec<QueueName> {
+        self.window.queues()
+    }
+
+    /// How each queue does, by name.
+    pub fn queues(&self) -> Vec<QueueNow> {
+        self.queue_names().iter().map(|name| self.window.queue(name)).collect()
+    }
+
+    /// Starts no job of a queue until it is resumed, or lets them start again. Fails and cancels nothing; outlives a restart
+    /// (F105).
+    pub async fn pause_queue(&self, name: &QueueName, paused: bool) -> Result<QueueNow, QueueError> {
+        let mut conflict = CommitError::Conflict { index: 0 };
+        for _ in 0..ATTEMPTS {
+            let stored = self.store.queues()?.into_iter().find(|queue| queue.name == *name);
+            // What was paused before the operator took it out of the settings can still be resumed.
+            if stored.is_none() && !self.queue_names().contains(name) {
+                let there = self.queue_names().iter().map(ToString::to_string).collect();
+                return Err(QueueError::Unknown { name: name.clone(), there });
+            }
+            let (revision, was_paused) = stored.map_or((0, false), |queue| (queue.revision, queue.paused));
+            if was_paused == paused {
+                return Ok(self.window.queue(name));
+            }
+            let next = QueueState { name: name.clone(), revision: revision + 1, paused };
+            match self.store.commit(vec![Change::PutQueue(next)]).await {
+                Ok(()) => return Ok(self.window.queue(name)),
+                Err(error @ CommitError::Conflict { .. }) => conflict = error,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(conflict.into())
+    }
+
+    /// Whether a plug-in is slowed down because it keeps failing.
+    pub fn is_degraded(&self, tenant: TenantId, plugin: &PluginName) -> bool {
+        self.window.is_degraded(tenant, plugin)
+    }
+
+    /// What the host knows now of why a job is not running.
+    pub fn moment(&self, job: &Job) -> Moment {
+        let service = self.service();
+        if job.state.status != Status::Queued {
+            return Moment { service, ..Moment::default() };
+        }
+        let holds = self.window.holds(&Lane::of(&job.submission));
+        Moment { service, holds, ahead: self.window.ahead_of(job) }
+    }
+}

@@ -1,0 +1,66 @@
+//! `backroom queue`: how the queues do, and pausing them.
+
+use super::client::{Client, ClientArgs};
+use super::failure::Exit;
+use super::terminal::{Field, Terminal};
+use crate::api::view::QueueView;
+
+/// What to do with queues.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List the queues
+    List,
+    /// Start no job of a queue until it is resumed; jobs are still taken
+    Pause {
+        /// The queue
+        name: String,
+    },
+    /// Let the jobs of a queue start again
+    Resume {
+        /// The queue
+        name: String,
+    },
+}
+
+/// Does it.
+pub(crate) fn run(args: &ClientArgs, command: &QueueCommand, terminal: Terminal) -> anyhow::Result<Exit> {
+    let client = Client::new(args)?;
+    match command {
+        QueueCommand::List => list(&client, terminal),
+        QueueCommand::Pause { name } => set(&client, name, "pause", terminal),
+        QueueCommand::Resume { name } => set(&client, name, "resume", terminal),
+    }
+}
+
+fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
+    let queues = client.queues()?;
+    if terminal.is_json() {
+        terminal.json(&queues.text)?;
+        return Ok(Exit::Done);
+    }
+    let rows = queues.view.queues.iter().map(|queue| {
+        vec![
+            Field::new(&queue.name),
+            Field::state(state(queue)),
+            Field::new(queue.weight.to_string()),
+            Field::or_dash(queue.concurrency.map(|limit| limit.to_string())),
+            Field::or_dash(queue.rate.as_ref()),
+            Field::new(queue.running.to_string()),
+        ]
+    });
+    terminal.table(&["QUEUE", "STATE", "WEIGHT", "CONCURRENCY", "RATE", "RUNNING"], rows.collect())?;
+    Ok(Exit::Done)
+}
+
+fn set(client: &Client, name: &str, verb: &str, terminal: Terminal) -> anyhow::Result<Exit> {
+    let queue = client.steer_queue(name, verb)?;
+    match terminal.is_json() {
+        true => terminal.json(&queue.text)?,
+        false => terminal.line(&format!("queue {} is {}", queue.view.name, state(&queue.view)))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn state(queue: &QueueView) -> &'static str {
+    if queue.paused { "paused" } else { "open" }
+}

@@ -1,0 +1,392 @@
+//! Why a job is not running, and what would start it (promise 4). A function of facts; whoever asks gathers them.
+
+use std::fmt::Write as _;
+
+use super::admission::Hold;
+use super::id::JobId;
+use super::job::{Job, JobState, OnPredecessorFailure, Status, WaitReason};
+use super::service::ServiceState;
+use super::time::Timestamp;
+
+/// What there is to know about a job and the host at a moment.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// The moment.
+    pub now: Timestamp,
+    /// Attempts in all.
+    pub max_attempts: u32,
+    /// What it would find if it were its turn.
+    pub plugin: PluginFact,
+    /// Whether background work goes on.
+    pub service: ServiceState,
+    /// What keeps its lane from starting anything.
+    pub holds: Vec<Hold>,
+    /// How many jobs of its lane start before it.
+    pub ahead: usize,
+    /// The unfinished jobs that it waits for.
+    pub blocked_by: Vec<JobId>,
+    /// The job that has not succeeded and that it minds.
+    pub stopped_by: Option<JobId>,
+}
+
+/// What a job finds of its plug-in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PluginFact {
+    /// A version to run.
+    Ready,
+    /// The plug-in is disabled.
+    Disabled,
+    /// There is no such plug-in.
+    Missing,
+    /// The version that it asks for, or any active one, is missing.
+    VersionMissing,
+}
+
+/// One thing that keeps a job from running, or that it does instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The word for programs; one of [`CODES`].
+    pub code: &'static str,
+    /// What is the matter.
+    pub message: String,
+    /// What ends it.
+    pub starts_when: String,
+    /// When it ends by the passing of time.
+    pub until: Option<Timestamp>,
+    /// The jobs that it waits for.
+    pub jobs: Vec<JobId>,
+}
+
+/// Every word that a [`Reason`] may have.
+pub const CODES: &[&str] = &[
+    "scheduled",
+    "postponed",
+    "sleep",
+    "event",
+    "children",
+    "error",
+    "missing-component",
+    "manual",
+    "retrying",
+    "paused",
+    "running",
+    "pausing",
+    "canceling",
+    "finished",
+    "expired",
+    "service-paused",
+    "draining",
+    "plugin-disabled",
+    "plugin-missing",
+    "version-missing",
+    "blocked",
+    "predecessor-failed",
+    "queue-paused",
+    "plugin-paused",
+    "breaker-open",
+    "queue-full",
+    "plugin-full",
+    "queue-rate",
+    "plugin-rate",
+    "behind",
+    "next",
+];
+
+impl Reason {
+    fn new(code: &'static str, message: impl Into<String>, starts_when: impl Into<String>) -> Self {
+        Self { code, message: message.into(), starts_when: starts_when.into(), until: None, jobs: Vec::new() }
+    }
+
+    fn until(self, until: Option<Timestamp>) -> Self {
+        Self { until, ..self }
+    }
+
+    fn naming(self, jobs: Vec<JobId>) -> Self {
+        Self { jobs, ..self }
+    }
+}
+
+/// Everything that stands between a job and its run, the foremost first. Never empty.
+pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
+    let state = &facts.job.state;
+    match state.status {
+        Status::Queued => queued(facts),
+        Status::Waiting => vec![waiting(facts)],
+        Status::Retrying => vec![retrying(facts)],
+        Status::Paused => vec![paused(facts)],
+        Status::Running => vec![running(facts)],
+        Status::Pausing => vec![pausing(state)],
+        Status::Canceling => vec![canceling(state)],
+        Status::Succeeded | Status::Failed | Status::Canceled => vec![finished(facts)],
+    }
+}
+
+fn queued(facts: &Facts<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    reasons.extend(expired(facts));
+    reasons.extend(of_service(facts.service));
+    reasons.extend(of_plugin(facts));
+    if !facts.blocked_by.is_empty() {
+        reasons.push(blocked(facts));
+    } else if let Some(predecessor) = facts.stopped_by {
+        reasons.push(predecessor_failed(facts, predecessor));
+    }
+    reasons.extend(facts.holds.iter().map(|hold| held(facts, hold)));
+    if facts.ahead > 0 {
+        reasons.push(behind(facts));
+    }
+    if reasons.is_empty() {
+        reasons.push(Reason::new(
+            "next",
+            "nothing holds it: it is the next of its plug-in in its queue",
+            "a slot of the host is free and the shares of the queues give it the turn",
+        ));
+    }
+    reasons
+}
+
+fn expired(facts: &Facts<'_>) -> Option<Reason> {
+    let expires_on = facts.job.submission.expires_on.filter(|expires_on| *expires_on <= facts.now)?;
+    let message = format!("it was to be called off unless started by {expires_on}");
+    Some(Reason::new("expired", message, "never: it is canceled when its turn comes"))
+}
+
+fn of_service(service: ServiceState) -> Option<Reason> {
+    match service {
+        ServiceState::Running => None,
+        ServiceState::Paused => Some(Reason::new(
+            "service-paused",
+            "a person has paused the whole service",
+            "somebody resumes it: backroom service resume",
+        )),
+        ServiceState::Draining => Some(Reason::new(
+            "draining",
+            "the host is going down, or was told to drain",
+            "the host has started again, or somebody resumes it: backroom service resume",
+        )),
+    }
+}
+
+fn of_plugin(facts: &Facts<'_>) -> Option<Reason> {
+    let submission = &facts.job.submission;
+    let plugin = &submission.plugin;
+    match facts.plugin {
+        PluginFact::Ready => None,
+        PluginFact::Disabled => Some(Reason::new(
+            "plugin-disabled",
+            format!("plug-in {plugin} is disabled, so the job will be canceled when its turn comes"),
+            format!("somebody enables the plug-in before that: backroom plugin enable {plugin}"),
+        )),
+        PluginFact::Missing => Some(Reason::new(
+            "plugin-missing",
+            format!("there is no plug-in {plugin}, so the job will be held when its turn comes"),
+            format!("plug-in {plugin} is uploaded"),
+        )),
+        PluginFact::VersionMissing => {
+            let (what, when) = match &submission.version {
+                Some(version) => (
+                    format!("version {version} of plug-in {plugin} is not there or lacks a grant"),
+                    format!("version {version} of plug-in {plugin} is uploaded and granted what it asks for"),
+                ),
+                None => (
+                    format!("plug-in {plugin} has no active version"),
+                    format!("a version is activated: backroom plugin activate {plugin} VERSION"),
+                ),
+            };
+            Some(Reason::new("version-missing", what, when))
+        }
+    }
+}
+
+fn blocked(facts: &Facts<'_>) -> Reason {
+    let ties = facts.job.submission.ties();
+    let why = match (&ties.ordering_key, ties.after.is_empty()) {
+        (Some(key), true) => format!("earlier jobs with the ordering key `{key}` have not ended"),
+        (Some(key), false) => {
+            format!("jobs that it names, or earlier ones with the ordering key `{key}`, have not ended")
+        }
+        (None, _) => "jobs that it names in `after` have not ended".to_owned(),
+    };
+    let jobs = facts.blocked_by.clone();
+    let mut when = match jobs.as_slice() {
+        [one] => format!("job {one} has ended"),
+        _ => format!("these {} jobs have ended", jobs.len()),
+    };
+    if ties.on_predecessor_failure != OnPredecessorFailure::Continue {
+        when.push_str(" with success");
+    }
+    Reason::new("blocked", why, when).naming(jobs)
+}
+
+fn predecessor_failed(facts: &Facts<'_>, predecessor: JobId) -> Reason {
+    let message = format!("job {predecessor}, which it waited for, has not succeeded");
+    let when = match facts.job.submission.ties().on_predecessor_failure {
+        OnPredecessorFailure::Cancel => "never: it is canceled when its turn comes".to_owned(),
+        _ => format!("it has been held and somebody resumes it: {}", command("resume", facts)),
+    };
+    Reason::new("predecessor-failed", message, when).naming(vec![predecessor])
+}
+
+fn held(facts: &Facts<'_>, hold: &Hold) -> Reason {
+    let submission = &facts.job.submission;
+    let (queue, plugin) = (&submission.queue, &submission.plugin);
+    let rate = |until: &Timestamp| format!("{until}, when the next start is allowed");
+    let reason = match hold {
+        Hold::QueuePaused => Reason::new(
+            "queue-paused",
+            format!("a person has paused queue {queue}"),
+            format!("somebody resumes it: backroom queue resume {queue}"),
+        ),
+        Hold::PluginPaused => Reason::new(
+            "plugin-paused",
+            format!("a person has paused plug-in {plugin}"),
+            format!("somebody resumes it: backroom plugin resume {plugin}"),
+        ),
+        Hold::BreakerOpen(until) => Reason::new(
+            "breaker-open",
+            format!("plug-in {plugin} keeps failing, so its jobs are held back"),
+            format!("{until}, when one job may try, or when a run of the plug-in succeeds"),
+        ),
+        Hold::QueueFull(limit) => Reason::new(
+            "queue-full",
+            format!("{limit} jobs of queue {queue} run, and no more may at a time"),
+            "one of them has ended",
+        ),
+        Hold::PluginFull(limit) => Reason::new(
+            "plugin-full",
+            format!("{limit} jobs of plug-in {plugin} run, and no more may at a time"),
+            "one of them has ended",
+        ),
+        Hold::QueueRate(limit, until) => {
+            Reason::new("queue-rate", format!("queue {queue} has used up its rate of {limit}"), rate(until))
+        }
+        Hold::PluginRate(limit, until) => {
+            Reason::new("plugin-rate", format!("plug-in {plugin} has used up its rate of {limit}"), rate(until))
+        }
+    };
+    reason.until(hold.until())
+}
+
+fn behind(facts: &Facts<'_>) -> Reason {
+    let submission = &facts.job.submission;
+    let (count, plugin, queue) = (facts.ahead, &submission.plugin, &submission.queue);
+    let (jobs, start, have) = match count {
+        1 => ("1 job".to_owned(), "starts", "it has"),
+        count => (format!("{count} jobs"), "start", "they have"),
+    };
+    Reason::new(
+        "behind",
+        format!("{jobs} of plug-in {plugin} in queue {queue} {start} before it"),
+        format!("{have} started and a slot is free"),
+    )
+}
+
+fn waiting(facts: &Facts<'_>) -> Reason {
+    let state = &facts.job.state;
+    let until = state.postpone_until;
+    let when = |what: &str| match until {
+        Some(until) if until <= facts.now => format!("now: {until} has come"),
+        Some(until) => format!("{until}, or when somebody resumes it: {}", command("resume", facts)),
+        None => what.to_owned(),
+    };
+    let resume = || format!("somebody resumes it: {}", command("resume", facts));
+    let because = || match state.failure() {
+        Some(failure) => failure.message.clone(),
+        None => "it does not say why".to_owned(),
+    };
+    let person = state.modified.as_ref().map(|(_, by)| format!(" by {by}")).unwrap_or_default();
+    let plugin = &facts.job.submission.plugin;
+    let reason = match state.wait_reason {
+        Some(WaitReason::Scheduled) => Reason::new("scheduled", "its first start was set for later", when("")),
+        Some(WaitReason::Postponed) => Reason::new("postponed", format!("it was postponed{person}"), when("")),
+        Some(WaitReason::Sleep) => {
+            Reason::new("sleep", "its handler asked to be woken at a time", when("somebody resumes it"))
+        }
+        Some(WaitReason::Event) => {
+            let then = format!("the event comes, or somebody resumes it: {}", command("resume", facts));
+            Reason::new("event", "its handler waits for an event", then)
+        }
+        Some(WaitReason::Children) => {
+            let then = format!("they have ended, or somebody resumes it: {}", command("resume", facts));
+            Reason::new("children", "it waits for jobs that it made", then)
+        }
+        Some(WaitReason::Error) => {
+            let then = format!("somebody has mended that and resumes it: {}", command("resume", facts));
+            Reason::new("error", format!("a person must mend something first: {}", because()), then)
+        }
+        Some(WaitReason::MissingComponent) => Reason::new(
+            "missing-component",
+            because(),
+            format!("plug-in {plugin} has the version that it needs; it is released by the upload"),
+        ),
+        Some(WaitReason::Manual) | None => Reason::new("manual", because(), resume()),
+    };
+    reason.until(until)
+}
+
+fn retrying(facts: &Facts<'_>) -> Reason {
+    let state = &facts.job.state;
+    let mut message = format!("attempt {} of {} has failed", state.attempt, facts.max_attempts);
+    if let Some(failure) = state.failure() {
+        // Writing to a String does not fail.
+        let _written = write!(message, ": {}", failure.message);
+    }
+    let when = match state.postpone_until {
+        Some(until) if until > facts.now => {
+            format!("{until}, or when somebody resumes it: {}", command("resume", facts))
+        }
+        _ => "now: its time has come".to_owned(),
+    };
+    Reason::new("retrying", message, when).until(state.postpone_until)
+}
+
+fn paused(facts: &Facts<'_>) -> Reason {
+    let modified = facts.job.state.modified.as_ref();
+    let by = modified.map(|(on, by)| format!(" ({by}, {on})")).unwrap_or_default();
+    let when = format!("somebody resumes it: {}", command("resume", facts));
+    Reason::new("paused", format!("a person has paused it{by}"), when)
+}
+
+fn running(facts: &Facts<'_>) -> Reason {
+    let state = &facts.job.state;
+    let since = state.run_started_on.map(|on| format!(" since {on}")).unwrap_or_default();
+    let message = format!("attempt {} runs on {}{since}", state.attempt, host(state));
+    Reason::new("running", message, "it runs")
+}
+
+fn pausing(state: &JobState) -> Reason {
+    let message = format!("it was asked to pause and still runs on {}", host(state));
+    match state.pending_postpone_until {
+        Some(until) => {
+            let when = format!("it has stopped at a safe point, and {until} has come");
+            Reason::new("pausing", message, when).until(Some(until))
+        }
+        None => Reason::new("pausing", message, "it has stopped at a safe point, and somebody resumes it"),
+    }
+}
+
+fn canceling(state: &JobState) -> Reason {
+    let message = format!("it was asked to cancel and still runs on {}", host(state));
+    Reason::new("canceling", message, "never: it ends, and is stopped if it does not listen")
+}
+
+fn finished(facts: &Facts<'_>) -> Reason {
+    let state = &facts.job.state;
+    let on = state.completed_on.map(|on| format!(" on {on}")).unwrap_or_default();
+    let mut message = format!("it has ended as {}{on}", state.status);
+    if let Some(failure) = state.failure().filter(|_| state.status != Status::Succeeded) {
+        let _written = write!(message, ": {}", failure.message);
+    }
+    let when = format!("never; run it again as a new job: {}", command("retry", facts));
+    Reason::new("finished", message, when)
+}
+
+fn host(state: &JobState) -> String {
+    state.lease.map_or_else(|| "a host".to_owned(), |lease| lease.host.to_string())
+}
+
+fn command(verb: &str, facts: &Facts<'_>) -> String {
+    format!("backroom job {verb} {}", facts.job.submission.id)
+}

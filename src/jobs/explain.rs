@@ -1,0 +1,70 @@
+//! Gathers what there is to know about why a job is not running.
+
+use super::Jobs;
+use crate::domain::admission::Hold;
+use crate::domain::explain::{self, Facts, PluginFact, Reason};
+use crate::domain::id::{JobId, JobKey};
+use crate::domain::job::{Job, OnPredecessorFailure, Status};
+use crate::domain::service::ServiceState;
+use crate::registry::Resolution;
+use crate::store::ReadError;
+
+/// What the rest of the host knows of a job at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Moment {
+    /// Whether background work goes on.
+    pub service: ServiceState,
+    /// What keeps the job's lane from starting anything.
+    pub holds: Vec<Hold>,
+    /// How many jobs of its lane are known to start before it.
+    pub ahead: usize,
+}
+
+impl Jobs {
+    /// Why a job is not running and what would start it. Never empty.
+    pub fn explain(&self, job: &Job, moment: Moment) -> Result<Vec<Reason>, ReadError> {
+        let Moment { service, holds, ahead } = moment;
+        let (blocked_by, stopped_by) = self.before(job)?;
+        let policy = self.registry.policy(job.submission.tenant, &job.submission.plugin);
+        Ok(explain::reasons(&Facts {
+            job,
+            now: self.clock.now(),
+            max_attempts: job.submission.max_attempts.unwrap_or(policy.retry.max_attempts),
+            plugin: self.plugin_fact(job),
+            service,
+            holds,
+            ahead,
+            blocked_by,
+            stopped_by,
+        }))
+    }
+
+    /// The unfinished jobs that it waits for, and the one whose failure matters to it.
+    fn before(&self, job: &Job) -> Result<(Vec<JobId>, Option<JobId>), ReadError> {
+        let ties = job.submission.ties();
+        if job.state.status != Status::Queued || !ties.is_ordered() {
+            return Ok((Vec::new(), None));
+        }
+        let predecessors = self.store.predecessors(job.submission.key())?;
+        let minds = ties.on_predecessor_failure != OnPredecessorFailure::Continue && !job.state.is_overruled;
+        let unsuccessful = predecessors.unsuccessful.first().filter(|_| minds);
+        let stopped_by = unsuccessful.map(|key| self.id_of(*key)).transpose()?.flatten();
+        let unfinished = predecessors.unfinished.into_iter().map(|key| self.id_of(key));
+        Ok((unfinished.filter_map(Result::transpose).collect::<Result<_, _>>()?, stopped_by))
+    }
+
+    fn id_of(&self, key: JobKey) -> Result<Option<JobId>, ReadError> {
+        Ok(self.store.job(key)?.map(|job| job.submission.id))
+    }
+
+    fn plugin_fact(&self, job: &Job) -> PluginFact {
+        let submission = &job.submission;
+        let (tenant, name, version) = (submission.tenant, &submission.plugin, submission.version.as_ref());
+        match self.registry.resolve(tenant, name, version) {
+            Resolution::Run(_) => PluginFact::Ready,
+            Resolution::Disabled => PluginFact::Disabled,
+            Resolution::Missing(_) if self.registry.get(tenant, name).is_err() => PluginFact::Missing,
+            Resolution::Missing(_) => PluginFact::VersionMissing,
+        }
+    }
+}

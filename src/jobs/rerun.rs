@@ -1,0 +1,137 @@
+//! Running a finished job again, as a new one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Jobs, SteerError, SubmitError};
+use crate::domain::audit::{Action, AuditRow};
+use crate::domain::change::Change;
+use crate::domain::id::{JobId, TenantId, VersionName};
+use crate::domain::job::transition::Refused;
+use crate::domain::job::{Job, JobType, Submission, Ties};
+use crate::domain::time::Timestamp;
+use crate::store::put_payload;
+
+/// The verb of a refusal.
+const RERUN: &str = "be run again";
+
+/// What the new job has otherwise than the finished one, and who wants it.
+#[derive(Clone, Debug)]
+pub struct Rerun {
+    /// Another input.
+    pub input: Option<Bytes>,
+    /// Another version than the one that the finished job asked for; none asks for the same.
+    pub version: Option<VersionName>,
+    /// Not to start before; at once when absent.
+    pub at: Option<Timestamp>,
+    /// Who asks.
+    pub by: String,
+    /// Why, in the words of the person.
+    pub reason: Option<String>,
+}
+
+impl Rerun {
+    /// The same again, at once.
+    pub fn new(by: &str) -> Self {
+        Self { input: None, version: None, at: None, by: by.to_owned(), reason: None }
+    }
+}
+
+/// Why a job was not run again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RerunError {
+    /// There is no such job, or its state or type does not allow it.
+    #[error(transparent)]
+    Steer(#[from] SteerError),
+    /// The new job was not taken.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+}
+
+impl Jobs {
+    /// Makes a new job of a finished one. Everything is as the caller of that one asked: plug-in, handler, input, name,
+    /// arguments, queue, priority, tags, attempts, deadline, ordering key, record, what follows. Left behind is what has
+    /// had its time or belongs to the old job alone: its start and expiry, its dedup key, the jobs that it waited for and
+    /// what it did when they failed, its batch and its schedule. The new job belongs to the old one's chain, at its depth.
+    /// An audit row of the new job says who ran it again and why; it comes from the old job's status.
+    pub async fn rerun(&self, tenant: TenantId, id: JobId, rerun: Rerun) -> Result<Job, RerunError> {
+        let finished = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
+        may_run_again(&finished).map_err(SteerError::from)?;
+        let now = self.clock.now();
+        let submission = self.again(&finished, &rerun, now)?;
+        let change = self.taken(submission, now)?;
+        let Change::Submit(submission, state) = &change else { unreachable!("it is a submit") };
+        let job = Job { submission: Arc::clone(submission), state: (**state).clone() };
+        let audit = AuditRow {
+            job: job.submission.key(),
+            revision: job.state.revision,
+            on: now,
+            by: rerun.by,
+            action: Action::Retry,
+            from: finished.state.status,
+            to: job.state.status,
+            reason: rerun.reason,
+        };
+        self.store.commit(vec![change, Change::Audit(audit)]).await.map_err(SubmitError::from)?;
+        Ok(job)
+    }
+
+    fn again(&self, finished: &Job, rerun: &Rerun, now: Timestamp) -> Result<Submission, SubmitError> {
+        let asked = &finished.submission;
+        let version = rerun.version.clone().or_else(|| asked.version.clone());
+        let bytes = rerun.input.as_ref().map_or(asked.input.len(), |input| input.len() as u64);
+        let handler =
+            self.registry.check_fit(asked.tenant, &asked.plugin, version.as_ref(), Some(&asked.handler), bytes)?;
+        let input = match &rerun.input {
+            Some(input) => put_payload(&*self.store, input.clone())?,
+            None => asked.input.clone(),
+        };
+        Ok(Submission {
+            id: self.identities.next(now),
+            version,
+            handler,
+            input,
+            created_on: now,
+            created_by: Some(rerun.by.clone()),
+            not_before: rerun.at,
+            expires_on: None,
+            correlation_id: Some(asked.correlation_id.unwrap_or(asked.id)),
+            ties: Some(Arc::new(ties(asked))),
+            ..(**asked).clone()
+        })
+    }
+}
+
+/// Whether a job can be run again: only once it has ended, and only if it is not the host's own or a mere frame of others.
+pub(super) fn may_run_again(job: &Job) -> Result<(), Refused> {
+    let job_type = job.submission.job_type;
+    let why = match job.state.status.is_final() {
+        false => "it has not ended; only a finished job is run again, as a new one",
+        true if job_type == JobType::BATCH => "it is a batch; run its jobs again, by a filter that names the batch",
+        true if !job_type.steering().resumable => "the host makes jobs of this type for its own upkeep",
+        true => return Ok(()),
+    };
+    Err(Refused { status: job.state.status, event: RERUN, why })
+}
+
+fn ties(asked: &Submission) -> Ties {
+    let Ties {
+        ordering_key,
+        after: _,
+        on_predecessor_failure: _,
+        dedup_key: _,
+        regarding,
+        batch: _,
+        occurrence: _,
+        retry_of: _,
+        on_complete,
+    } = asked.ties();
+    Ties {
+        ordering_key: ordering_key.clone(),
+        regarding: regarding.clone(),
+        retry_of: Some(asked.id),
+        on_complete: on_complete.clone(),
+        ..Ties::default()
+    }
+}

@@ -1,0 +1,132 @@
+//! Pausing the service, a plug-in and a queue, and what the host says of jobs that do not run.
+
+use backroom::domain::admission::{AdmissionPolicy, StartLimits};
+use backroom::domain::id::PluginName;
+use serde_json::{Value, json};
+
+use crate::stream::Events;
+use crate::support::{Server, Setup, queues};
+
+const HOLD: &str = r#"{"plugin": "echo", "handler": "hold", "queue": "mail"}"#;
+const MAIL: &str = r#"{"plugin": "echo", "queue": "mail"}"#;
+
+/// The codes of why a job is not running.
+fn codes(server: &Server, id: &str) -> Vec<String> {
+    let view = server.get(&format!("/v1/jobs/{id}/explain"));
+    assert_eq!(view.status, 200, "{}", view.text());
+    let view = view.json();
+    let reasons = view["reasons"].as_array().expect("reasons");
+    for reason in reasons {
+        assert!(reason["message"].as_str().is_some_and(|text| !text.is_empty()), "{reason}");
+        assert!(reason["starts_when"].as_str().is_some_and(|text| !text.is_empty()), "{reason}");
+    }
+    reasons.iter().map(|reason| reason["code"].as_str().expect("a code").to_owned()).collect()
+}
+
+#[test]
+fn f105_pausing_the_service_a_plugin_or_a_queue_cancels_nothing_and_resuming_continues() {
+    for (what, code) in
+        [("service", "service-paused"), ("plugins/echo", "plugin-paused"), ("queues/mail", "queue-paused")]
+    {
+        let server = Server::start();
+        let running = server.submit(HOLD);
+        server.until(&running, "running");
+        let paused = server.post(&format!("/v1/{what}/pause"), "");
+        assert_eq!(paused.status, 200, "{what}: {}", paused.text());
+        assert_eq!(server.post(&format!("/v1/{what}/pause"), "").status, 200, "twice is once");
+        let waiting: Vec<_> = (0..3).map(|_| server.submit(MAIL)).collect();
+        server.gate.open();
+        server.until(&running, "succeeded");
+        // What was running is done, so whatever may start has had its turn.
+        if what == "queues/mail" {
+            server.run(r#"{"plugin": "echo", "queue": "bulk"}"#);
+        }
+        for id in &waiting {
+            let job = server.job(id);
+            assert_eq!((&job["state"], &job["runs"]), (&json!("queued"), &json!(0)), "{what}");
+            assert_eq!(codes(&server, id)[0], code, "{what}");
+        }
+        assert_eq!(server.post(&format!("/v1/{what}/resume"), "").status, 200);
+        for id in &waiting {
+            assert_eq!(server.until(id, "succeeded")["runs"], 1, "{what}");
+        }
+    }
+}
+
+#[test]
+fn what_is_paused_is_shown() {
+    let server = Server::start();
+    assert_eq!(server.get("/v1/service").json()["paused_plugins"], json!([]));
+    assert_eq!(server.post("/v1/plugins/echo/pause", "").json()["paused"], true);
+    let mail = server.post("/v1/queues/mail/pause", "").json();
+    let expected =
+        json!({"name": "mail", "weight": 2, "concurrency": null, "rate": null, "paused": true, "running": 0});
+    assert_eq!(mail, expected);
+    let service = server.get("/v1/service").json();
+    assert_eq!(service["paused_plugins"], json!(["echo"]));
+    let names = |value: &Value| -> Vec<(String, bool)> {
+        let queues = value["queues"].as_array().expect("queues").iter();
+        queues.map(|queue| (queue["name"].as_str().expect("a name").to_owned(), queue["paused"] == true)).collect()
+    };
+    let there = [("bulk", false), ("default", false), ("mail", true), ("maintenance", false)];
+    assert_eq!(names(&service), there.map(|(name, paused)| (name.to_owned(), paused)));
+    assert_eq!(names(&server.get("/v1/queues").json()), names(&service));
+    assert_eq!(server.get("/v1/plugins/echo").json()["paused"], true);
+    assert_eq!(server.get("/v1/plugins/echo").json()["degraded"], false);
+    let unknown = server.post("/v1/queues/post/pause", "").refusal();
+    assert!(unknown.starts_with("404 BR0125 there is no queue `post`; there are bulk, default, mail"), "{unknown}");
+    assert_eq!(server.post("/v1/queues/P/pause", "").status, 422);
+    assert_eq!(server.post("/v1/plugins/ecko/pause", "").status, 404);
+}
+
+#[test]
+fn a_job_explains_what_it_waits_for() {
+    let server = Server::start();
+    let first = server.submit(r#"{"plugin": "echo", "handler": "hold", "ordering_key": "k"}"#);
+    server.until(&first, "running");
+    assert_eq!(codes(&server, &first), ["running"]);
+    let second = server.submit(r#"{"plugin": "echo", "ordering_key": "k"}"#);
+    let explained = server.get(&format!("/v1/jobs/{second}/explain")).json();
+    assert_eq!((&explained["state"], &explained["reasons"][0]["code"]), (&json!("queued"), &json!("blocked")));
+    assert_eq!(explained["reasons"][0]["jobs"], json!([first]));
+    let scheduled = server.submit(r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z"}"#);
+    let explained = server.get(&format!("/v1/jobs/{scheduled}/explain")).json();
+    assert_eq!(explained["reasons"][0]["code"], "scheduled");
+    assert_eq!(explained["reasons"][0]["until"], "2031-01-01T00:00:00.000Z");
+    server.post(&format!("/v1/jobs/{scheduled}/postpone"), r#"{"until": "2h"}"#);
+    assert_eq!(codes(&server, &scheduled), ["postponed"]);
+    server.post(&format!("/v1/jobs/{scheduled}/pause"), "");
+    assert_eq!(codes(&server, &scheduled), ["paused"]);
+    server.post(&format!("/v1/jobs/{scheduled}/cancel"), "");
+    assert_eq!(codes(&server, &scheduled), ["finished"]);
+    server.post("/v1/service/drain", "");
+    server.post("/v1/plugins/echo/disable", "");
+    server.post("/v1/queues/default/pause", "");
+    let stuck = server.submit(r#"{"plugin": "echo"}"#);
+    let later = server.submit(r#"{"plugin": "echo"}"#);
+    assert_eq!(codes(&server, &stuck), ["draining", "plugin-disabled", "queue-paused"]);
+    assert_eq!(codes(&server, &later), ["draining", "plugin-disabled", "queue-paused", "behind"]);
+    let unknown = server.get("/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/explain");
+    assert_eq!(unknown.status, 404);
+}
+
+#[test]
+fn a_job_explains_limits() {
+    let echo = PluginName::new("echo").expect("a name");
+    let mut queues = queues();
+    if let Some(mail) = queues.get_mut("mail") {
+        mail.limits.concurrency = Some(1);
+    }
+    let rate = "1/h".parse().expect("a rate");
+    let plugins = [(echo, StartLimits { concurrency: None, rate: Some(rate) })].into();
+    let admission = Some(AdmissionPolicy { queues, plugins, breaker: None });
+    let server = Server::start_with(Setup { admission, ..Setup::default() });
+    let running = server.submit(HOLD);
+    server.until(&running, "running");
+    let full = server.submit(MAIL);
+    assert_eq!(codes(&server, &full), ["queue-full", "plugin-rate"]);
+    let mut changes = Events::open(&server, &format!("/v1/jobs/{running}/changes"));
+    server.gate.open();
+    changes.until("succeeded");
+    assert_eq!(codes(&server, &running), ["finished"]);
+}

@@ -1,0 +1,119 @@
+//! Steering jobs from the command line, one by one and by filter, against a real host and real plug-ins.
+
+use super::host::Host;
+use super::program::run_with;
+
+fn submit(host: &Host, args: &[&str]) -> String {
+    host.run(&[&["job", "submit"], args].concat()).done().trim().to_owned()
+}
+
+fn state(host: &Host, id: &str) -> String {
+    host.json(&["job", "show", id])["state"].as_str().expect("a state").to_owned()
+}
+
+/// Watches a job until it says how far it has come: then its handler runs.
+fn until_running(host: &Host, id: &str) {
+    while state(host, id) == "queued" {}
+    assert_eq!(state(host, id), "running");
+}
+
+#[test]
+fn f014_a_handler_that_ignores_a_cancel_is_stopped_within_the_grace() {
+    let host = Host::start();
+    host.upload("misbehave");
+    let id = submit(&host, &["misbehave", "--input", "{\"do\": \"sleep\", \"ms\": 25000}"]);
+    until_running(&host, &id);
+    let canceled = host.run(&["job", "cancel", &id, "--reason", "enough"]).done();
+    assert_eq!(canceled, format!("job {id} is canceling\n"));
+    let watched = host.run(&["job", "watch", &id]);
+    assert_eq!(watched.code, 1, "{}", watched.whole());
+    let job = host.json(&["job", "show", &id]);
+    assert_eq!(job["state"], "canceled");
+    let wall = job["usage"]["wall_ms"].as_f64().expect("a number");
+    assert!(wall < 15_000.0, "it was stopped after {wall} ms only");
+    let audit = host.run(&["job", "audit", &id]).done();
+    assert!(audit.contains("cancel") && audit.contains("enough"), "{audit}");
+}
+
+#[test]
+fn f015_a_paused_handler_goes_on_from_its_checkpoint() {
+    let host = Host::start();
+    host.upload("misbehave");
+    let id = submit(&host, &["misbehave", "--input", "{\"do\": \"sleep-politely\", \"ms\": 1500}"]);
+    until_running(&host, &id);
+    host.run(&["job", "pause", &id]).done();
+    while state(&host, &id) == "pausing" {}
+    assert_eq!(state(&host, &id), "paused");
+    assert!(host.run(&["job", "explain", &id]).done().contains("a person has paused it"));
+    assert_eq!(host.run(&["job", "resume", &id]).done(), format!("job {id} is queued\n"));
+    host.run(&["job", "watch", &id]).done();
+    let job = host.json(&["job", "show", &id]);
+    assert_eq!(
+        (job["state"].as_str(), job["runs"].as_u64(), job["attempt"].as_u64()),
+        (Some("succeeded"), Some(2), Some(1))
+    );
+}
+
+#[test]
+fn jobs_are_steered_by_filter_after_a_preview() {
+    let host = Host::start();
+    host.upload("echo");
+    host.run(&["queue", "pause", "bulk"]).done();
+    let ids: Vec<_> = (0..3).map(|_| submit(&host, &["echo", "--queue", "bulk", "--tag", "many"])).collect();
+    let explained = host.run(&["job", "explain", &ids[2]]).done();
+    assert!(explained.contains("a person has paused queue bulk (queue-paused)"), "{explained}");
+    assert!(explained.contains("2 jobs of plug-in echo in queue bulk start before it"), "{explained}");
+
+    let preview = host.run(&["job", "cancel", "--where", "tag=many", "--where", "state=queued", "--dry-run"]).done();
+    assert_eq!(preview, "cancel: 3 jobs match (3 queued); 3 would change, 0 cannot\n");
+    let unsure = host.run(&["job", "cancel", "--where", "tag=many"]);
+    assert_eq!(unsure.code, 2, "{}", unsure.whole());
+    assert!(unsure.err.contains("nothing was changed: this was only the preview"), "{}", unsure.whole());
+    assert!(ids.iter().all(|id| state(&host, id) == "queued"));
+    let piped = run_with(host.folder(), &["job", "cancel", "--where", "tag=many", "--server", host.server()], b"y\n");
+    assert_eq!(piped.code, 2, "a pipe is nobody to ask: {}", piped.whole());
+
+    let put_off = host.run(&["job", "postpone", "--where", "tag=many", "--until", "15m", "--yes"]).done();
+    assert_eq!(put_off, "postpone: 3 jobs match (3 queued); 3 changed, 0 were left as they are\n");
+    let listed = host.json(&["job", "list", "--wait-reason", "postponed", "--queue", "bulk"]);
+    assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(3));
+    let done = host.json(&["job", "cancel", "--where", "tag=many", "--yes", "--reason", "a test"]);
+    assert_eq!((done["matched"].as_u64(), done["changed"].as_u64()), (Some(3), Some(3)));
+    let again = host.run(&["job", "cancel", "--where", "tag=many", "--yes"]).done();
+    assert!(again.starts_with("cancel: 3 jobs match (3 canceled); 0 changed, 3 were left as they are\n"), "{again}");
+
+    let typo = host.run(&["job", "cancel", "--where", "stat=queued", "--yes"]);
+    assert!(typo.code == 2 && typo.err.contains("expected one of `state`, `wait_reason`"), "{}", typo.whole());
+    assert_eq!(host.run(&["job", "cancel"]).code, 2, "neither ids nor a filter");
+    assert_eq!(host.run(&["job", "cancel", &ids[0], "--where", "tag=many"]).code, 2, "both");
+}
+
+#[test]
+fn a_job_is_put_off_resumed_and_run_again() {
+    let host = Host::start();
+    host.upload("echo");
+    host.run(&["plugin", "pause", "echo"]).done();
+    assert!(host.run(&["plugin", "list"]).done().contains("paused"));
+    let id = submit(&host, &["echo", "--text", "one", "--ordering-key", "k", "--regarding", "invoice/1"]);
+    let put_off = host.run(&["job", "postpone", &id, "--until", "15m", "--reason", "not yet"]).done();
+    assert!(put_off.starts_with(&format!("job {id} is waiting until 20")), "{put_off}");
+    host.run(&["job", "resume", &id]).done();
+    assert!(host.run(&["service", "status"]).done().contains("plug-in echo"));
+    assert_eq!(host.run(&["plugin", "resume", "echo"]).done(), "echo runs version 0.1.0\n");
+    assert_eq!(host.run(&["job", "watch", &id]).done(), "one");
+    let new = host.run(&["job", "retry", &id, "--text", "two"]).done();
+    assert_eq!(host.run(&["job", "watch", new.trim()]).done(), "two");
+    let shown = host.json(&["job", "show", new.trim()]);
+    assert_eq!((shown["retry_of"].as_str(), shown["regarding"].as_str()), (Some(id.as_str()), Some("invoice/1")));
+    let audit = host.json(&["job", "audit", &id]);
+    assert_eq!(
+        (audit["rows"][0]["action"].as_str(), audit["rows"][0]["reason"].as_str()),
+        (Some("postpone"), Some("not yet"))
+    );
+    assert_eq!(host.run(&["job", "failures"]).done(), "no job has failed\n");
+    let queues = host.run(&["queue", "list"]).done();
+    assert!(queues.contains("default") && queues.contains("maintenance"), "{queues}");
+    let refused = host.run(&["job", "pause", &id]);
+    assert_eq!(refused.code, 1, "{}", refused.whole());
+    assert!(refused.err.contains("error[BR0110]"), "{}", refused.whole());
+}
