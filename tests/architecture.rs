@@ -82,6 +82,7 @@ const RULES: &[Rule] = &[
             "telemetry",
             "config::Manifest",
             "config::parse_manifest",
+            "config::units",
             "store::CommitError",
             "store::ReadError",
             "store::StoreStats",

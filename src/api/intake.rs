@@ -75,11 +75,15 @@ pub(super) fn new_job(tenant: TenantId, body: SubmitBody) -> Result<NewJob, Json
     })
 }
 
-fn named<T>(field: &str, name: Result<T, InvalidName>) -> Result<T, JsonFault> {
+pub(super) fn named<T>(field: &str, name: Result<T, InvalidName>) -> Result<T, JsonFault> {
     name.map_err(|error| JsonFault::field(field, error.to_string()))
 }
 
-fn input_bytes(json: Option<Box<RawValue>>, text: Option<String>, base64: Option<String>) -> Result<Bytes, JsonFault> {
+pub(super) fn input_bytes(
+    json: Option<Box<RawValue>>,
+    text: Option<String>,
+    base64: Option<String>,
+) -> Result<Bytes, JsonFault> {
     match (json, text, base64) {
         (None, None, None) => Ok(Bytes::new()),
         (Some(json), None, None) => Ok(Bytes::from(Box::<str>::from(json).into_string())),
@@ -95,14 +99,14 @@ fn input_bytes(json: Option<Box<RawValue>>, text: Option<String>, base64: Option
     }
 }
 
-fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
+pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
     text.parse().map_err(|_| {
         let shown: String = text.chars().take(40).collect();
         JsonFault::field(field, format!("field `{field}`: `{shown}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
     })
 }
 
-fn display_name(name: String) -> Result<String, JsonFault> {
+pub(super) fn display_name(name: String) -> Result<String, JsonFault> {
     let length = name.chars().count();
     if length > NAME_CHARS_MAX {
         let detail = format!("field `name` has {length} characters; at most {NAME_CHARS_MAX} are kept");
@@ -114,7 +118,7 @@ fn display_name(name: String) -> Result<String, JsonFault> {
     Ok(name)
 }
 
-fn queue_named(name: Option<&str>) -> Result<QueueName, JsonFault> {
+pub(super) fn queue_named(name: Option<&str>) -> Result<QueueName, JsonFault> {
     let Some(name) = name else { return Ok(QueueName::default_queue()) };
     if !QUEUES.contains(&name) {
         return Err(JsonFault::field("queue", unknown_name("queue", name, QUEUES)));
@@ -122,13 +126,13 @@ fn queue_named(name: Option<&str>) -> Result<QueueName, JsonFault> {
     named("queue", QueueName::new(name))
 }
 
-fn checked_priority(priority: i64) -> Result<i8, JsonFault> {
+pub(super) fn checked_priority(priority: i64) -> Result<i8, JsonFault> {
     let priority = Some(priority).filter(|priority| PRIORITIES.contains(priority));
     let checked = priority.and_then(|priority| i8::try_from(priority).ok());
     checked.ok_or_else(|| JsonFault::field("priority", "field `priority` must be from -100 to 100"))
 }
 
-fn attempts(attempts: u64) -> Result<u32, JsonFault> {
+pub(super) fn attempts(attempts: u64) -> Result<u32, JsonFault> {
     let attempts = Some(attempts).filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts));
     let checked = attempts.and_then(|attempts| u32::try_from(attempts).ok());
     checked.ok_or_else(|| {
@@ -136,7 +140,7 @@ fn attempts(attempts: u64) -> Result<u32, JsonFault> {
     })
 }
 
-fn check_tags(tags: &[String]) -> Result<(), JsonFault> {
+pub(super) fn check_tags(tags: &[String]) -> Result<(), JsonFault> {
     if tags.len() > TAGS_MAX {
         let detail = format!("field `tags` has {} entries; at most {TAGS_MAX} are taken", tags.len());
         return Err(JsonFault::field("tags", detail));
@@ -149,7 +153,7 @@ fn check_tags(tags: &[String]) -> Result<(), JsonFault> {
     Ok(())
 }
 
-fn check_entries(args: &[String], env: &[(String, String)]) -> Result<(), JsonFault> {
+pub(super) fn check_entries(args: &[String], env: &[(String, String)]) -> Result<(), JsonFault> {
     for (field, count) in [("args", args.len()), ("env", env.len())] {
         if count > ENTRIES_MAX {
             let detail = format!("field `{field}` has {count} entries; at most {ENTRIES_MAX} are taken");

@@ -2,6 +2,7 @@
 
 pub(crate) mod body;
 mod bulk;
+mod definition;
 mod error;
 mod guard;
 mod health;
@@ -12,6 +13,7 @@ mod openapi;
 mod pages;
 mod params;
 mod plugins;
+mod schedules;
 mod service;
 pub mod session;
 mod stream;
@@ -130,6 +132,13 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/v1/plugins/{name}/rollback", post(plugins::rollback))
         .route("/v1/plugins/{name}/enable", post(plugins::enable))
         .route("/v1/plugins/{name}/disable", post(plugins::disable))
+        .route("/v1/schedules", get(schedules::list))
+        .route("/v1/schedules/{name}", put(schedules::put).get(schedules::show).delete(schedules::remove))
+        .route("/v1/schedules/{name}/pause", post(schedules::pause))
+        .route("/v1/schedules/{name}/resume", post(schedules::resume))
+        .route("/v1/schedules/{name}/run", post(schedules::run))
+        .route("/v1/schedules/{name}/postpone", post(schedules::postpone))
+        .route("/v1/schedules/{name}/backfill", post(schedules::backfill))
         .route("/v1/service", get(service::show))
         .route("/v1/service/pause", post(service::pause))
         .route("/v1/service/resume", post(service::resume))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{bulk, health, jobs, pages, plugins, service, stream};
+use super::{bulk, health, jobs, pages, plugins, schedules, service, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,6 +15,7 @@ use super::{bulk, health, jobs, pages, plugins, service, stream};
     tags(
         (name = "jobs", description = "Durable requests to run a handler once"),
         (name = "plugins", description = "Named components with versions"),
+        (name = "schedules", description = "Rules that make jobs"),
         (name = "service", description = "The host as a whole"),
         (name = "health", description = "For monitors"),
         (name = "errors", description = "What the codes mean")
@@ -40,6 +41,15 @@ use super::{bulk, health, jobs, pages, plugins, service, stream};
         plugins::rollback,
         plugins::enable,
         plugins::disable,
+        schedules::list,
+        schedules::put,
+        schedules::show,
+        schedules::remove,
+        schedules::pause,
+        schedules::resume,
+        schedules::run,
+        schedules::postpone,
+        schedules::backfill,
         service::show,
         service::pause,
         service::resume,

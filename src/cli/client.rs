@@ -7,14 +7,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, Uri};
 use ureq::{Agent, Body, RequestBuilder};
 
 use super::failure::{Exit, Failure};
 use crate::api::view::{
-    ActivateBody, AttemptsView, BulkView, CountsView, JobPageView, JobView, PluginListView, PluginView, Problem,
-    ServiceView, SubmitBody, UploadView,
+    ActivateBody, AttemptsView, BackfillBody, BackfillView, BulkView, CountsView, JobPageView, JobView, PluginListView,
+    PluginView, PostponeBody, Problem, ScheduleBody, ScheduleListView, ScheduleView, ServiceView, SubmitBody,
+    UploadView,
 };
 use crate::domain::code;
 
@@ -213,6 +215,48 @@ impl Client {
         self.accepted(request.call()).map(drop)
     }
 
+    /// Makes a schedule, or replaces what one says.
+    pub(crate) fn put_schedule(&self, name: &str, schedule: &ScheduleBody) -> anyhow::Result<Answer<ScheduleView>> {
+        let request = self.with_token(self.agent.put(self.url(&format!("/v1/schedules/{}", segment(name)))));
+        self.read(request.content_type("application/json").send(serde_json::to_vec(schedule)?))
+    }
+
+    /// Lists the schedules.
+    pub(crate) fn schedules(&self) -> anyhow::Result<Answer<ScheduleListView>> {
+        self.get("/v1/schedules")
+    }
+
+    /// Shows a schedule.
+    pub(crate) fn schedule(&self, name: &str) -> anyhow::Result<Answer<ScheduleView>> {
+        self.get(&format!("/v1/schedules/{}", segment(name)))
+    }
+
+    /// Does something with a schedule that needs no more words: `pause`, `resume`.
+    pub(crate) fn steer_schedule(&self, name: &str, verb: &str) -> anyhow::Result<Answer<ScheduleView>> {
+        self.post(&format!("/v1/schedules/{}/{verb}", segment(name)))
+    }
+
+    /// Makes a job beside the rule.
+    pub(crate) fn run_schedule(&self, name: &str) -> anyhow::Result<Answer<JobView>> {
+        self.post(&format!("/v1/schedules/{}/run", segment(name)))
+    }
+
+    /// Lets the next occurrence run at another time.
+    pub(crate) fn postpone_schedule(&self, name: &str, body: &PostponeBody) -> anyhow::Result<Answer<ScheduleView>> {
+        self.send(&format!("/v1/schedules/{}/postpone", segment(name)), body)
+    }
+
+    /// Makes the jobs of past occurrences that have none yet.
+    pub(crate) fn backfill_schedule(&self, name: &str, span: &BackfillBody) -> anyhow::Result<Answer<BackfillView>> {
+        self.send(&format!("/v1/schedules/{}/backfill", segment(name)), span)
+    }
+
+    /// Removes a schedule.
+    pub(crate) fn remove_schedule(&self, name: &str) -> anyhow::Result<()> {
+        let url = self.url(&format!("/v1/schedules/{}", segment(name)));
+        self.accepted(self.with_token(self.agent.delete(url)).call()).map(drop)
+    }
+
     /// How the host is doing.
     pub(crate) fn service(&self) -> anyhow::Result<Answer<ServiceView>> {
         self.get("/v1/service")
@@ -245,6 +289,11 @@ impl Client {
 
     fn post<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Answer<T>> {
         self.read(self.with_token(self.agent.post(self.url(path))).send_empty())
+    }
+
+    fn send<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Answer<T>> {
+        let request = self.with_token(self.agent.post(self.url(path))).content_type("application/json");
+        self.read(request.send(serde_json::to_vec(body)?))
     }
 
     fn read<T: DeserializeOwned>(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Answer<T>> {

@@ -17,6 +17,7 @@ mod job_view;
 mod new;
 mod plugin;
 mod samples;
+mod schedule;
 mod serve;
 mod service;
 mod settings;
@@ -70,6 +71,11 @@ enum Command {
     Plugin {
         #[command(subcommand)]
         verb: plugin::PluginCommand,
+    },
+    /// Make jobs again and again, by a rule or cron text
+    Schedule {
+        #[command(subcommand)]
+        verb: schedule::ScheduleCommand,
     },
     /// See how the host is doing; pause and resume its work
     Service {
@@ -145,6 +151,7 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
         Command::Run(args) => job::run_plugin(client, args, terminal),
         Command::Job { verb } => job::run(client, verb, terminal),
         Command::Plugin { verb } => plugin::run(client, verb, terminal),
+        Command::Schedule { verb } => schedule::run(client, verb, terminal),
         Command::Service { verb } => service::run(client, *verb, terminal),
         Command::Store { verb } => store::run(verb, terminal),
         Command::Config { verb } => config::run(verb, terminal),

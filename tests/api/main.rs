@@ -7,6 +7,7 @@ mod idempotency;
 mod jobs;
 mod pages;
 mod plugins;
+mod schedules;
 mod service;
 mod stream;
 mod support;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use backroom::api::{self, ApiState, Guard};
 use backroom::app::{Host, Parts};
 use backroom::clock::{Clock, SimulatedClock};
+use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::host_call::HostCall;
 use backroom::domain::job::Progress;
@@ -74,6 +75,7 @@ impl Server {
             sandbox: Arc::new(ScriptedSandbox::new(Arc::clone(&shared_clock), move |slice| script(slice, &held))),
             clock: shared_clock,
             policies: setup.policies,
+            admission: AdmissionPolicy::default(),
             pool: PoolSettings::new(4),
             guests: guests.handle().clone(),
             salt: 7,

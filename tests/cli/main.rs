@@ -5,6 +5,7 @@ mod live;
 mod offline;
 mod program;
 mod project;
+mod schedules;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,6 +12,7 @@ mod director;
 mod draw;
 mod host;
 mod ledger;
+mod schedules;
 mod scripted;
 mod tasks;
 mod window;

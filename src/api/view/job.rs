@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 use super::{time, time_of};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::Digest;
-use crate::domain::job::{Job, JobState, JobType, Lease, Payload, Progress, Run, RunEnd, Submission, WaitReason};
+use crate::domain::job::{
+    Job, JobState, JobType, Lease, Occurrence, Payload, Progress, Run, RunEnd, Submission, WaitReason,
+};
 use crate::domain::limits::Usage;
 
 /// A job.
@@ -91,8 +93,19 @@ pub struct JobView {
     pub error: Option<ErrorView>,
     /// Free words to find it by.
     pub tags: Vec<String>,
+    /// The schedule that made it.
+    pub schedule: Option<OccurrenceView>,
     /// Counts the changes of this job.
     pub revision: u32,
+}
+
+/// The time of a schedule that made a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OccurrenceView {
+    /// The schedule.
+    pub name: String,
+    /// The time that its rule names.
+    pub scheduled_for: String,
 }
 
 /// The kind of work.
@@ -346,6 +359,7 @@ impl JobView {
             output_encoding: encoding,
             error: state.failure().cloned().map(Into::into),
             tags: tags.clone(),
+            schedule: submission.ties().occurrence.as_ref().map(Into::into),
             revision: *revision,
         }
     }
@@ -353,6 +367,13 @@ impl JobView {
     /// Whether nothing but deletion can follow.
     pub fn is_final(&self) -> bool {
         self.status_code >= 30
+    }
+}
+
+impl From<&Occurrence> for OccurrenceView {
+    fn from(occurrence: &Occurrence) -> Self {
+        let Occurrence { schedule, scheduled_for } = occurrence;
+        Self { name: schedule.to_string(), scheduled_for: time(*scheduled_for) }
     }
 }
 

@@ -6,18 +6,22 @@
 mod job;
 mod plugin;
 mod problem;
+mod schedule;
 mod service;
 mod submit;
 
 pub use job::{
-    AttemptView, AttemptsView, ErrorView, JobPageView, JobView, OutputEncoding, PluginRef, ProgressView, TypeView,
-    UsageView,
+    AttemptView, AttemptsView, ErrorView, JobPageView, JobView, OccurrenceView, OutputEncoding, PluginRef,
+    ProgressView, TypeView, UsageView,
 };
 pub(crate) use job::{JobFacts, Output};
 pub use plugin::{
     ActivateBody, GrantView, PluginListView, PluginView, UploadView, VersionState, VersionView, grant_lines,
 };
 pub use problem::{LineProblem, Problem};
+pub use schedule::{
+    BackfillBody, BackfillView, HttpBody, PostponeBody, ScheduleBody, ScheduleListView, ScheduleView, TargetView,
+};
 pub(crate) use service::service_word;
 pub use service::{CountsView, HealthView, PluginCountsView, ServiceView, StateCounts, StoreView};
 pub use submit::{BulkView, SubmitBody};
