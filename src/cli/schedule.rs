@@ -403,3 +403,49 @@ fn refused(error: RuleError) -> Failure {
 fn to_the_second(at: Timestamp) -> String {
     at.to_string().replace(".000Z", "Z")
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(subcommand)]
+        verb: ScheduleCommand,
+    }
+
+    fn sent(args: &[&str]) -> anyhow::Result<String> {
+        let line = Line::try_parse_from([&["schedule", "add", "nightly"], args].concat())?;
+        let ScheduleCommand::Add(args) = line.verb else { panic!("it is another verb") };
+        Ok(serde_json::to_string(&body(&args)?)?)
+    }
+
+    #[test]
+    fn a_request_is_sent_as_it_is_written() {
+        let args = ["--cron", "0 3 * * *", "--tz", "Europe/Berlin", "--http", "POST", "https://example.com/in"];
+        let plain = sent(&args).expect("it is right");
+        let expected =
+            r#"{"cron":"0 3 * * *","tz":"Europe/Berlin","http":{"method":"POST","url":"https://example.com/in"}}"#;
+        assert_eq!(plain, expected);
+        let more = [args.as_slice(), &["--header", "X-A:  b:c", "--header", "Accept: */*", "--data", "{\"a\": 1.0}"]];
+        let whole = sent(&more.concat()).expect("it is right");
+        assert!(whole.contains(r#""headers":{"Accept":"*/*","X-A":"b:c"},"body":{"a": 1.0}}"#), "{whole}");
+    }
+
+    #[test]
+    fn one_time_and_one_target_are_needed() {
+        for args in [
+            ["--plugin", "echo"].as_slice(),
+            &["--cron", "@daily"],
+            &["--cron", "@daily", "--rule", "FREQ=DAILY", "--plugin", "echo"],
+            &["--cron", "@daily", "--plugin", "echo", "--http", "GET", "https://example.com"],
+            &["--cron", "@daily", "--plugin", "echo", "--header", "A: b"],
+            &["--at", "2030-01-01", "--start", "2030-01-01", "--plugin", "echo"],
+            &["--cron", "@daily", "--http", "GET", "https://example.com", "--data", "{oops"],
+        ] {
+            assert!(sent(args).is_err(), "{args:?}");
+        }
+    }
+}

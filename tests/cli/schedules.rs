@@ -197,7 +197,7 @@ fn a_schedule_comes_and_goes() {
             "--rule",
             "FREQ=YEARLY;",
             "--start",
-            "2099-01-31T08:00",
+            "2060-01-31T08:00",
             "--tz",
             "Europe/Berlin",
             "--plugin",
@@ -223,22 +223,22 @@ fn a_schedule_comes_and_goes() {
             "--expires-after",
             "1h",
             "--except",
-            "2100-01-31",
+            "2061-01-31",
         ];
         assert_snapshot!("schedule_add", schedule(&add).whole());
         assert_snapshot!("schedule_show", schedule(&["show", "report"]).whole());
         let cron = ["add", "nightly", "--cron", "0 3 * * *", "--tz", "Europe/Berlin", "--plugin", "echo"];
         assert_eq!(schedule(&cron).code, 0);
-        assert_eq!(schedule(&["add", "later", "--at", "2099-06-01T00:00:00Z", "--plugin", "echo"]).code, 0);
+        assert_eq!(schedule(&["add", "later", "--at", "2060-06-01T00:00:00Z", "--plugin", "echo"]).code, 0);
         assert_snapshot!("schedule_list", schedule(&["list"]).whole());
         assert_snapshot!(
             "schedule_add_again",
-            schedule(&["add", "later", "--at", "2099-07-01T00:00:00Z", "--plugin", "echo"]).whole()
+            schedule(&["add", "later", "--at", "2060-07-01T00:00:00Z", "--plugin", "echo"]).whole()
         );
         assert_snapshot!("schedule_pause", schedule(&["pause", "report"]).whole());
         assert_snapshot!("schedule_pause_again", schedule(&["pause", "report"]).whole());
         assert_snapshot!("schedule_resume", schedule(&["resume", "report"]).whole());
-        assert_snapshot!("schedule_postpone", schedule(&["postpone", "report", "2099-02-01T00:00:00Z"]).whole());
+        assert_snapshot!("schedule_postpone", schedule(&["postpone", "report", "2060-02-01T00:00:00Z"]).whole());
         let backfill = ["backfill", "report", "--from", "2000-01-01T00:00:00Z", "--to", "2001-01-01T00:00:00Z"];
         assert_snapshot!("schedule_backfill_nothing", schedule(&backfill).whole());
         assert_snapshot!("schedule_remove", schedule(&["remove", "report"]).whole());

@@ -11,15 +11,15 @@ use std::time::Duration;
 use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
-use backroom::domain::id::{PluginName, QueueName, ScheduleName, TenantId, VersionName};
+use backroom::domain::id::{Digest, PluginName, QueueName, ScheduleName, TenantId, VersionName};
 use backroom::domain::job::{Job, Payload, Status};
-use backroom::domain::plugin::Wishes;
+use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
 use backroom::domain::query::{JobFilter, JobQuery};
 use backroom::domain::schedule::{
     Definition, JobTemplate, Misfire, Overlap, Recurrence, Schedule, ScheduleState, Start,
 };
 use backroom::domain::time::Timestamp;
-use backroom::registry::{Policies, Registry, Upload};
+use backroom::registry::{Policies, Registry};
 use backroom::sandbox::scripted::{Script, ScriptedSandbox, Step};
 use backroom::scheduler::Scheduler;
 use backroom::schedules::Schedules;
@@ -68,6 +68,29 @@ fn definition(rule: &str, start: Timestamp) -> Definition {
     Definition { recurrence, target, misfire: Misfire::default(), overlap: Overlap::default(), jitter: Duration::ZERO }
 }
 
+/// The plug-in `worker` with one version, which is active.
+fn plugin() -> Plugin {
+    let version = VersionName::new("1.0.0").expect("a version");
+    let inspection = Inspection {
+        shape: Shape::Handler,
+        imports: Vec::new(),
+        exports: Vec::new(),
+        digest: Digest([7; 32]),
+        bytes: 8,
+    };
+    let (wishes, uploaded_on) = (Wishes::default(), start());
+    Plugin {
+        tenant: TENANT,
+        name: PluginName::new("worker").expect("a slug"),
+        revision: 1,
+        versions: vec![PluginVersion { version: version.clone(), inspection, wishes, uploaded_on }],
+        active: Some(version),
+        previous: None,
+        paused: false,
+        disabled: false,
+    }
+}
+
 /// What is ready by the first look.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -83,7 +106,6 @@ struct Host {
     work: Duration,
     scheduler: Scheduler,
     schedules: Schedules,
-    registry: Arc<Registry>,
     worker: Arc<Worker>,
     window: Arc<Window>,
     runs: Vec<Pin<Box<dyn Future<Output = ()>>>>,
@@ -92,22 +114,11 @@ struct Host {
 impl Host {
     /// A new host with the plug-in and one schedule.
     fn with(definition: Definition, work: Duration) -> Self {
-        let host = Self::bare(work);
+        let memory = Arc::new(MemoryStore::new());
+        at_once(memory.commit(vec![Change::PutPlugin(plugin())])).expect("it is written");
+        let host = Self::over(memory, SimulatedClock::at(start()), work);
         at_once(host.schedules.create(TENANT, name(), definition, Vec::new().into(), "test", host.now()))
             .expect("made");
-        host
-    }
-
-    fn bare(work: Duration) -> Self {
-        let host = Self::over(Arc::new(MemoryStore::new()), SimulatedClock::at(start()), work);
-        let upload = Upload {
-            tenant: TENANT,
-            name: PluginName::new("worker").expect("a slug"),
-            version: VersionName::new("1.0.0").expect("a version"),
-            bytes: b"\0asm worker".to_vec().into(),
-            wishes: Wishes::default(),
-        };
-        at_once(host.registry.upload(upload)).expect("it is admitted");
         host
     }
 
@@ -149,9 +160,9 @@ impl Host {
         scheduler.recover(clock.now()).expect("memory can be read");
         let worker =
             Worker::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&registry), sandbox, running, advance, id);
-        let schedules = Schedules::new(store, clock, Arc::clone(&registry), identities);
+        let schedules = Schedules::new(store, clock, registry, identities);
         let (worker, runs) = (Arc::new(worker), Vec::new());
-        Self { clock: simulated, store: memory, work, scheduler, schedules, registry, worker, window, runs }
+        Self { clock: simulated, store: memory, work, scheduler, schedules, worker, window, runs }
     }
 
     /// The host is killed, and started again after `down`.
