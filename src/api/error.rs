@@ -8,10 +8,12 @@ use super::view::{GrantView, LineProblem, Problem};
 use crate::app::QueueError;
 use crate::domain::code::{self, Code};
 use crate::domain::job::transition::Refused;
+use crate::domain::schedule::{RuleError, ScheduleRefusal};
 use crate::jobs::{RerunError, SteerError, SubmitError};
 use crate::registry::{InstallError, Unfit};
 use crate::retention::SweepError;
 use crate::sandbox::Rejection;
+use crate::schedules::ScheduleError;
 use crate::store::{CommitError, ReadError};
 
 /// How long a client should wait before it asks a busy host again, in seconds.
@@ -60,6 +62,18 @@ impl ApiError {
     pub(super) fn with_next(mut self, next: impl Into<String>) -> Self {
         self.0.next = Some(next.into());
         self
+    }
+
+    /// The same with the field that is at fault.
+    #[must_use]
+    pub(super) fn with_field(mut self, name: &str) -> Self {
+        self.0.field = Some(name.to_owned());
+        self
+    }
+
+    /// Whether this field is at fault.
+    pub(super) fn is_of_field(&self, name: &str) -> bool {
+        self.0.field.as_deref() == Some(name)
     }
 
     /// The same with another status than the code's.
@@ -115,9 +129,13 @@ fn status_of(code: Code) -> StatusCode {
         code::BAD_JSON | code::BODY_CUT_OFF => StatusCode::BAD_REQUEST,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
         code::FOREIGN_ORIGIN => StatusCode::FORBIDDEN,
-        code::UNKNOWN_PLUGIN | code::UNKNOWN_JOB | code::UNKNOWN_PATH | code::UNKNOWN_VERSION | code::UNKNOWN_QUEUE => {
-            StatusCode::NOT_FOUND
-        }
+        code::UNKNOWN_PLUGIN
+        | code::UNKNOWN_JOB
+        | code::UNKNOWN_PATH
+        | code::UNKNOWN_VERSION
+        | code::UNKNOWN_QUEUE
+        | code::UNKNOWN_SCHEDULE => StatusCode::NOT_FOUND,
+        code::SCHEDULE_STATE | code::TOO_MANY_SCHEDULES => StatusCode::CONFLICT,
         code::WRONG_STATE | code::DUPLICATE_JOB | code::VERSION_EXISTS | code::PLUGIN_IN_USE | code::MISSING_GRANT => {
             StatusCode::CONFLICT
         }
@@ -246,6 +264,34 @@ impl From<RerunError> for ApiError {
     }
 }
 
+impl From<RuleError> for ApiError {
+    fn from(error: RuleError) -> Self {
+        let code = match error {
+            RuleError::NoOccurrence { .. } => code::NO_OCCURRENCE,
+            _ => code::BAD_RULE,
+        };
+        let field = match error.part() {
+            "the time zone" => "tz",
+            "DTSTART" => "start",
+            "EXDATE" => "except",
+            part if part.starts_with("the cron") => "cron",
+            _ => "rule",
+        };
+        Self::new(code, error.to_string()).with_field(field)
+    }
+}
+
+impl From<ScheduleRefusal> for ApiError {
+    fn from(refusal: ScheduleRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            ScheduleRefusal::State { .. } => Self::new(code::SCHEDULE_STATE, detail),
+            ScheduleRefusal::Rule(error) => error.into(),
+            ScheduleRefusal::TooMany { .. } => Self::new(code::TOO_MANY_OCCURRENCES, detail).with_field("to"),
+        }
+    }
+}
+
 impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> Self {
         let detail = error.to_string();
@@ -253,6 +299,22 @@ impl From<QueueError> for ApiError {
             QueueError::Unknown { .. } => Self::new(code::UNKNOWN_QUEUE, detail),
             QueueError::Commit(error) => error.into(),
             QueueError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<ScheduleError> for ApiError {
+    fn from(error: ScheduleError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ScheduleError::Unknown(_) => Self::new(code::UNKNOWN_SCHEDULE, detail).with_next("backroom schedule list"),
+            ScheduleError::Exists(_) => Self::new(code::BUSY, "somebody else made the schedule at the same time"),
+            ScheduleError::TooMany => Self::new(code::TOO_MANY_SCHEDULES, detail),
+            ScheduleError::Rule(error) => error.into(),
+            ScheduleError::Refused(refusal) => refusal.into(),
+            ScheduleError::Unfit(unfit) => unfit.into(),
+            ScheduleError::Commit(error) => error.into(),
+            ScheduleError::Read(error) => error.into(),
         }
     }
 }

@@ -4,6 +4,7 @@ mod actions;
 mod batches;
 pub(crate) mod body;
 mod bulk;
+mod definition;
 mod error;
 mod filter;
 mod guard;
@@ -17,6 +18,7 @@ mod params;
 mod plugins;
 mod purge;
 mod queues;
+mod schedules;
 mod service;
 pub mod session;
 mod steer;
@@ -152,6 +154,13 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{name}/pause", post(queues::pause))
         .route("/v1/queues/{name}/resume", post(queues::resume))
+        .route("/v1/schedules", get(schedules::list))
+        .route("/v1/schedules/{name}", put(schedules::put).get(schedules::show).delete(schedules::remove))
+        .route("/v1/schedules/{name}/pause", post(schedules::pause))
+        .route("/v1/schedules/{name}/resume", post(schedules::resume))
+        .route("/v1/schedules/{name}/run", post(schedules::run))
+        .route("/v1/schedules/{name}/postpone", post(schedules::postpone))
+        .route("/v1/schedules/{name}/backfill", post(schedules::backfill))
         .route("/v1/service", get(service::show))
         .route("/v1/service/pause", post(service::pause))
         .route("/v1/service/resume", post(service::resume))

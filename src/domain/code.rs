@@ -242,4 +242,23 @@ catalogue! {
     BUILD_FAILED = "BR0506", "building the plug-in failed",
         "The compiler's message says why.",
         "Mend the plug-in and build again.";
+    // Schedules.
+    BAD_RULE = "BR0701", "the rule of the schedule is not acceptable",
+        "A part of the rule, the cron text, the start, the time zone or an exception has a value that it cannot have, or does not go with another.",
+        "The message names the part and what to write; try it with `backroom schedule preview RULE`.";
+    NO_OCCURRENCE = "BR0702", "the rule of the schedule yields nothing",
+        "It has no occurrence within fifty years from now: its start or its UNTIL has passed, or its parts can never hold at once.",
+        "Look at it with `backroom schedule preview RULE --start TIME`.";
+    UNKNOWN_SCHEDULE = "BR0703", "there is no such schedule",
+        "No schedule of that name was made, or it was removed.",
+        "See `backroom schedule list`.";
+    SCHEDULE_STATE = "BR0704", "the schedule's state does not allow this",
+        "A paused schedule waits for nothing, and one that has ended makes no jobs any more; nothing was changed.",
+        "See `backroom schedule show NAME` for its state.";
+    TOO_MANY_OCCURRENCES = "BR0705", "the span has more occurrences than may be filled back at once",
+        "One back-fill makes at most 1000 jobs.",
+        "Fill back a shorter span; the message names where the first thousand end.";
+    TOO_MANY_SCHEDULES = "BR0706", "there are as many schedules as are taken",
+        "At most 10,000 schedules are kept.",
+        "Remove those that have ended: `backroom schedule list`, `backroom schedule remove NAME`.";
 }
