@@ -14,7 +14,7 @@ use crate::domain::loops::{self, LoopFound};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Unfit;
-use crate::store::{CommitError, ReadError, put_payload};
+use crate::store::{CommitError, Pending, ReadError, put_payload};
 
 /// How long an `Idempotency-Key` is kept (promise 6).
 const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -205,6 +205,13 @@ impl Jobs {
 
     /// Takes all jobs or none, in one commit.
     pub async fn submit_bulk(&self, news: Vec<NewJob>) -> Result<Vec<JobId>, BulkError> {
+        let (ids, pending) = self.number_and_commit_bulk(news)?;
+        pending.await.map_err(|error| BulkError { index: 0, error: error.into() })?;
+        Ok(ids)
+    }
+
+    fn number_and_commit_bulk(&self, news: Vec<NewJob>) -> Result<(Vec<JobId>, Pending), BulkError> {
+        let _turn = news.iter().any(is_keyed).then(|| self.keyed_submits.lock());
         let now = self.clock.now();
         let first = self.identities.reserve(news.len() as u64);
         let mut ids = Vec::with_capacity(news.len());
@@ -225,12 +232,19 @@ impl Jobs {
             changes.push(change.map_err(failed)?);
             ids.push(id);
         }
-        let committed = self.store.commit(changes).await;
-        committed.map_err(|error| BulkError { index: 0, error: error.into() })?;
-        Ok(ids)
+        Ok((ids, self.store.commit(changes)))
     }
 
     async fn submit_new(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<Job, SubmitError> {
+        let (taken, pending) = self.number_and_commit(new, key)?;
+        pending.await?;
+        Ok(taken)
+    }
+
+    /// From its number to its commit a job with an ordering key lets no other one pass: who comes to a key is younger than
+    /// all that are there already (I6, I7).
+    fn number_and_commit(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<(Job, Pending), SubmitError> {
+        let _turn = is_keyed(&new).then(|| self.keyed_submits.lock());
         let now = self.clock.now();
         let submission = self.submission(new, self.identities.next(now), now)?;
         let (tenant, job) = (submission.tenant, submission.id);
@@ -249,8 +263,7 @@ impl Jobs {
                 until,
             }));
         }
-        self.store.commit(changes).await?;
-        Ok(taken)
+        Ok((taken, self.store.commit(changes)))
     }
 
     /// The state that a new job starts in: refused where its chain or its record looks like a loop (T02).
@@ -361,6 +374,10 @@ impl Jobs {
         let job = self.get(tenant, first.job)?;
         job.map(Some).ok_or_else(|| SubmitError::KeyOfDeleted { key: key.to_owned(), job: first.job })
     }
+}
+
+fn is_keyed(new: &NewJob) -> bool {
+    new.ties.ordering_key.is_some()
 }
 
 /// Whether somebody else may have been first: only with a key of either kind.
