@@ -22,6 +22,9 @@ const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// The longest `Idempotency-Key`, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 
+/// How many pages of jobs about one record are looked at for those that ran; the rest of a flood was refused anyway.
+const LOOP_PAGES_MAX: usize = 16;
+
 /// How often a submit is decided again when another one with the same key came between.
 const ATTEMPTS: usize = 4;
 
@@ -350,8 +353,17 @@ impl Jobs {
             ..JobFilter::default()
         };
         let limit = loops::RUNS_PER_RECORD_MAX;
-        let page = self.store.jobs(&JobQuery { tenant: submission.tenant, filter, before: None, limit })?;
-        Ok(loops::too_often(submission, page.jobs.len()))
+        let mut query = JobQuery { tenant: submission.tenant, filter, before: None, limit };
+        let mut earlier = 0;
+        for _ in 0..LOOP_PAGES_MAX {
+            let page = self.store.jobs(&query)?;
+            earlier += page.jobs.iter().filter(|job| !never_ran(job)).count();
+            query.before = page.next;
+            if page.next.is_none() || earlier >= limit {
+                break;
+            }
+        }
+        Ok(loops::too_often(submission, earlier))
     }
 
     /// The unfinished job that has the same dedup key.
@@ -374,6 +386,12 @@ impl Jobs {
         let job = self.get(tenant, first.job)?;
         job.map(Some).ok_or_else(|| SubmitError::KeyOfDeleted { key: key.to_owned(), job: first.job })
     }
+}
+
+/// Whether a job was refused or called off before its first run. Were those to count, who is refused once would be refused
+/// for as long as he asks.
+fn never_ran(job: &Job) -> bool {
+    job.state.status.is_final() && job.state.runs == 0
 }
 
 fn is_keyed(new: &NewJob) -> bool {
