@@ -44,6 +44,10 @@ pub fn show(loaded: &Loaded) -> String {
             ("shutdown_grace", Some(quoted(&show_duration(worker.shutdown_grace)))),
         ],
     );
+    let http = &settings.http;
+    let ca_file = http.ca_file.as_ref().map(|path| quoted(&path.display().to_string()));
+    let signing_key = http.signing_key.as_ref().map(|_| quoted("***"));
+    sheet.table("[http]", "http", vec![("signing_key", signing_key), ("ca_file", ca_file)]);
     sheet.table("[limits]", "limits", limits(&settings.limits));
     sheet.table("[retry]", "retry", retry(&settings.retry));
     settings.plugins.iter().for_each(|settings| plugin(&mut sheet, settings));

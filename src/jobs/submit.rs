@@ -9,8 +9,9 @@ use bytes::Bytes;
 use super::Jobs;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
-use crate::domain::job::{Job, JobType, Payload, Submission, Ties, transition};
+use crate::domain::job::{FollowUp, Job, JobType, Payload, Submission, Ties, transition};
 use crate::domain::loops::{self, LoopFound};
+use crate::domain::outbound::is_built_in;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Unfit;
@@ -146,6 +147,9 @@ pub enum SubmitError {
         /// The job.
         job: JobId,
     },
+    /// The URL that is to hear of its end cannot be called.
+    #[error("on_complete: {0}")]
+    Callback(Unfit),
     /// An unfinished job has its dedup key, and a bulk submit makes new jobs only.
     #[error("the unfinished job {job} has the dedup key `{key}`")]
     Duplicate {
@@ -265,6 +269,9 @@ impl Jobs {
     fn submission(&self, new: NewJob, id: JobId, now: Timestamp) -> Result<Submission, SubmitError> {
         let (handler, version) = (new.handler.as_ref(), new.version.as_ref());
         let handler = self.registry.check_fit(new.tenant, &new.plugin, version, handler, new.input.len() as u64)?;
+        if is_built_in(&new.plugin) {
+            self.registry.check_call(&new.input)?;
+        }
         self.check_ties(new.tenant, &new.ties)?;
         let (correlation_id, depth) = self.place_in_chain(new.tenant, new.parent)?;
         let input = match new.input.len() {
@@ -308,6 +315,9 @@ impl Jobs {
             if batch.submission.job_type != JobType::BATCH || batch.state.status.is_final() {
                 return Err(SubmitError::ClosedBatch { job });
             }
+        }
+        if let Some(FollowUp { url: Some(url), .. }) = &ties.on_complete {
+            self.registry.check_callback(url).map_err(SubmitError::Callback)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::domain::change::Change;
 use crate::domain::id::{PluginName, TenantId, VersionName};
 use crate::domain::job::transition::{self, Next};
 use crate::domain::job::{Event, Job, Status, WaitReason};
+use crate::domain::outbound::is_built_in;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::sandbox::Rejection;
@@ -119,6 +120,9 @@ pub enum Removal {
 impl Registry {
     /// Takes a component. It becomes the active version unless it asks for what is not granted.
     pub async fn upload(&self, upload: Upload) -> Result<Uploaded, InstallError> {
+        if is_built_in(&upload.name) {
+            return Err(Unfit::BuiltIn { name: upload.name }.into());
+        }
         let admitted = self.sandbox.admit(upload.bytes).await?;
         let _turn = self.changing.lock().await;
         let stored = self.get(upload.tenant, &upload.name).ok();

@@ -9,9 +9,11 @@ use parking_lot::RwLock;
 
 use crate::clock::Clock;
 use crate::domain::change::Change;
-use crate::domain::id::{HandlerName, PluginName, TenantId, VersionName};
+use crate::domain::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
-use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
+use crate::domain::outbound::{BadRequest, HttpRequest, Origin, Url, coverage, http_plugin, is_built_in};
+use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Policy, Shape, Wishes};
+use crate::domain::time::Timestamp;
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::{ReadError, Store};
 
@@ -73,6 +75,21 @@ pub enum Unfit {
         /// Bytes allowed.
         limit: u64,
     },
+    /// The name is that of a handler which the host plays itself.
+    #[error("`{name}` is built into the host: it is not uploaded, switched or removed")]
+    BuiltIn {
+        /// The name.
+        name: PluginName,
+    },
+    /// The input is not what the handler `http` takes.
+    #[error(transparent)]
+    BadCall(#[from] BadRequest),
+    /// The handler `http` may not call that origin.
+    #[error("{} is not granted to `http`", origin.as_grant())]
+    NotGranted {
+        /// Where the call would go.
+        origin: Origin,
+    },
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
@@ -116,6 +133,8 @@ pub struct Registry {
     sandbox: Arc<dyn Sandbox>,
     clock: Arc<dyn Clock>,
     policies: Policies,
+    /// The handler `http`, the same for every tenant.
+    http: Arc<Runnable>,
     entries: RwLock<HashMap<(TenantId, PluginName), Entry>>,
     changing: tokio::sync::Mutex<()>,
 }
@@ -129,11 +148,13 @@ impl Registry {
         policies: Policies,
     ) -> Result<Self, ReadError> {
         let plugins = store.plugins()?;
+        let http = Arc::new(http_runnable(&policies));
         let registry = Self {
             store,
             sandbox,
             clock,
             policies,
+            http,
             entries: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
@@ -157,6 +178,9 @@ impl Registry {
 
     /// One plug-in.
     pub fn get(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, Unfit> {
+        if is_built_in(name) {
+            return Err(Unfit::BuiltIn { name: name.clone() });
+        }
         let found = self.entries.read().get(&(tenant, name.clone())).map(|entry| Arc::clone(&entry.plugin));
         found.ok_or_else(|| Unfit::UnknownPlugin { name: name.clone(), nearest: self.nearest(tenant, name) })
     }
@@ -176,6 +200,9 @@ impl Registry {
         handler: Option<&HandlerName>,
         input_bytes: u64,
     ) -> Result<HandlerName, Unfit> {
+        if is_built_in(name) {
+            return self.check_fit_of_http(version, handler, input_bytes);
+        }
         let entries = self.entries.read();
         let Some(entry) = entries.get(&(tenant, name.clone())) else {
             drop(entries);
@@ -199,8 +226,53 @@ impl Registry {
         choose_handler(name, handler, version)
     }
 
-    /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one.
+    fn check_fit_of_http(
+        &self,
+        version: Option<&VersionName>,
+        handler: Option<&HandlerName>,
+        input_bytes: u64,
+    ) -> Result<HandlerName, Unfit> {
+        let (name, there) = (http_plugin(), &self.http.version);
+        let limit = self.http.limits.input_bytes;
+        if input_bytes > limit {
+            return Err(Unfit::InputTooLarge { plugin: name, bytes: input_bytes, limit });
+        }
+        match version.filter(|version| **version != there.version) {
+            Some(version) => Err(Unfit::UnknownVersion {
+                plugin: name,
+                version: version.clone(),
+                there: vec![there.version.to_string()],
+            }),
+            None => choose_handler(&name, handler, Some(there)),
+        }
+    }
+
+    /// Checks the input of a job for the handler `http`: its form, and that the operator lets it call that origin. The same
+    /// is checked again when it runs.
+    pub fn check_call(&self, input: &[u8]) -> Result<(), Unfit> {
+        self.check_origin(HttpRequest::parse(input)?.url.origin())
+    }
+
+    /// Checks that the handler `http` may call a URL, for a job that follows another.
+    pub fn check_callback(&self, url: &str) -> Result<(), Unfit> {
+        let url = Url::parse(url)
+            .map_err(|why| BadRequest { field: "url", why: format!("`url` is not acceptable: {why}") })?;
+        self.check_origin(url.origin())
+    }
+
+    fn check_origin(&self, origin: &Origin) -> Result<(), Unfit> {
+        match coverage(self.http.grants.iter(), origin) {
+            Some(_) => Ok(()),
+            None => Err(Unfit::NotGranted { origin: origin.clone() }),
+        }
+    }
+
+    /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one. Of a built-in handler
+    /// there is one only, whatever release the job was submitted to.
     pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
+        if is_built_in(name) {
+            return Resolution::Run(Arc::clone(&self.http));
+        }
         let entries = self.entries.read();
         let Some(entry) = entries.get(&(tenant, name.clone())) else { return Resolution::Missing };
         if entry.plugin.disabled {
@@ -250,6 +322,9 @@ impl Registry {
     }
 
     fn runnable(&self, tenant: TenantId, name: &PluginName) -> Option<Arc<Runnable>> {
+        if is_built_in(name) {
+            return Some(Arc::clone(&self.http));
+        }
         self.entries.read().get(&(tenant, name.clone()))?.runnable.clone()
     }
 
@@ -260,17 +335,7 @@ impl Registry {
     }
 
     fn make_runnable(&self, name: &PluginName, version: &PluginVersion) -> Runnable {
-        let policy = Arc::new(self.policies.of(name).clone());
-        // A version may do what the operator grants and it asks for itself, and nothing else (design section 5).
-        let grants: BTreeSet<_> = policy.grants.intersection(&version.wishes.wants).cloned().collect();
-        let granted = policy.config.iter().filter(|(key, _)| grants.contains(&Grant::Config(key.clone())));
-        Runnable {
-            version: Arc::new(version.clone()),
-            limits: Arc::new(lowered(&policy.limits, version)),
-            config: Arc::new(granted.cloned().collect()),
-            grants: Arc::new(grants),
-            policy,
-        }
+        runnable_under(self.policies.of(name), version)
     }
 
     fn nearest(&self, tenant: TenantId, name: &PluginName) -> Option<String> {
@@ -278,6 +343,39 @@ impl Registry {
         let names = entries.keys().filter(|(owner, _)| *owner == tenant).map(|(_, name)| name.as_str());
         nearest_name(name.as_str(), names).map(str::to_owned)
     }
+}
+
+fn runnable_under(policy: &Policy, version: &PluginVersion) -> Runnable {
+    let policy = Arc::new(policy.clone());
+    // A version may do what the operator grants and it asks for itself, and nothing else (design section 5).
+    let grants: BTreeSet<_> = policy.grants.intersection(&version.wishes.wants).cloned().collect();
+    let granted = policy.config.iter().filter(|(key, _)| grants.contains(&Grant::Config(key.clone())));
+    Runnable {
+        version: Arc::new(version.clone()),
+        limits: Arc::new(lowered(&policy.limits, version)),
+        config: Arc::new(granted.cloned().collect()),
+        grants: Arc::new(grants),
+        policy,
+    }
+}
+
+/// The built-in handler `http`: it asks for all that the operator grants, and its version is that of the host.
+fn http_runnable(policies: &Policies) -> Runnable {
+    let policy = policies.of(&http_plugin());
+    let inspection = Inspection {
+        shape: Shape::Builtin,
+        imports: Vec::new(),
+        exports: Vec::new(),
+        digest: Digest([0; 32]),
+        bytes: 0,
+    };
+    let version = PluginVersion {
+        version: VersionName::new(env!("CARGO_PKG_VERSION")).expect("a release has a version"),
+        inspection,
+        wishes: Wishes { wants: policy.grants.clone(), ..Wishes::default() },
+        uploaded_on: Timestamp::default(),
+    };
+    runnable_under(policy, &version)
 }
 
 /// Why a version cannot be made ready.

@@ -119,6 +119,9 @@ impl From<Unfit> for Trouble {
             Unfit::UnknownHandler { .. } => (StatusCode::UNPROCESSABLE_ENTITY, code::UNKNOWN_HANDLER),
             Unfit::UnknownVersion { .. } => (StatusCode::NOT_FOUND, code::UNKNOWN_VERSION),
             Unfit::InputTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, code::INPUT_TOO_LARGE),
+            Unfit::BuiltIn { .. } => (StatusCode::CONFLICT, code::RESERVED_NAME),
+            Unfit::BadCall(_) => (StatusCode::UNPROCESSABLE_ENTITY, code::BAD_CALL),
+            Unfit::NotGranted { .. } => (StatusCode::UNPROCESSABLE_ENTITY, code::ORIGIN_NOT_GRANTED),
         };
         Self::new(status, code, unfit.to_string()).at(Section::Plugins)
     }

@@ -199,6 +199,7 @@ const fn shape_word(shape: Shape) -> &'static str {
     match shape {
         Shape::Handler => "handler",
         Shape::Command => "command",
+        Shape::Builtin => "built-in",
     }
 }
 

@@ -11,11 +11,8 @@ mod guest;
 mod http;
 mod limits;
 mod linker;
-mod log;
-mod origin;
 mod outcome;
 mod run;
-mod text;
 mod wasi;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +28,8 @@ use self::cache::{Cache, LoadError};
 use self::compile::Answer;
 use self::engine::{Engines, Ticker};
 use self::linker::Entry;
-use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport};
+use super::outbound::Connector;
+use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport, text};
 use crate::domain::code;
 use crate::domain::plugin::PluginVersion;
 
@@ -51,12 +49,21 @@ pub struct WasmSettings {
     pub component_bytes: usize,
     /// Where and how uploads are compiled.
     pub compile: CompileSettings,
+    /// The way out for the HTTP requests of guests.
+    pub connector: Connector,
 }
 
 impl WasmSettings {
     /// The usual settings for a data folder and a number of slices at a time.
     pub fn new(data_dir: impl Into<PathBuf>, concurrency: usize, compile: CompileSettings) -> Self {
-        Self { data_dir: data_dir.into(), concurrency, loaded_versions: 256, component_bytes: 64 << 20, compile }
+        Self {
+            data_dir: data_dir.into(),
+            concurrency,
+            loaded_versions: 256,
+            component_bytes: 64 << 20,
+            compile,
+            connector: Connector::default(),
+        }
     }
 }
 
@@ -202,7 +209,10 @@ impl Sandbox for WasmSandbox {
         Box::pin(async move {
             let inspection = &slice.version.inspection;
             match self.cache.get(&inspection.digest, inspection.shape) {
-                Ok(entry) => run::run(&entry, &self.ticker, slice, port).await,
+                Ok(entry) => {
+                    let connector = self.settings.connector.clone();
+                    run::run(&entry, &self.ticker, slice, port, connector).await
+                }
                 Err(error) => SliceReport::of(outcome::host_fault(&error.to_string())),
             }
         })
