@@ -64,7 +64,7 @@ async fn a_request_says_who_sends_it_and_is_signed() {
     let log = world.log(&job);
     assert!(log.contains("/ok?... -> 200 ("), "{log}");
     assert!(!log.contains("secret"), "{log}");
-    let usage = job.state.usage;
+    let usage = job.state.usage();
     assert_eq!((usage.host_calls, usage.wall_micros > 0), (1, true), "{usage:?}");
 }
 
@@ -120,7 +120,7 @@ async fn redirects_are_followed_as_their_status_says() {
     assert!(world.output(&job).starts_with(r#"{"status":200,"#));
     let got = world.seen.of("/ok").pop().expect("it was followed");
     assert_eq!((got.method.as_str(), got.body.len(), got.header("authorization")), ("GET", 0, "Bearer t"));
-    assert_eq!(job.state.usage.host_calls, 2);
+    assert_eq!(job.state.usage().host_calls, 2);
 
     world.run(world.call("/moved", body)).await;
     let got = world.seen.of("/ok").pop().expect("it was followed");

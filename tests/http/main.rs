@@ -3,4 +3,5 @@
 mod callbacks;
 mod calls;
 mod policy;
+mod tls;
 mod world;

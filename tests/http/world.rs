@@ -131,6 +131,11 @@ pub(crate) struct World {
 impl World {
     /// With limits other than the usual ones.
     pub(crate) async fn with(limits: Limits, more_grants: &[&str]) -> Self {
+        Self::reaching(Connector::default(), limits, more_grants).await
+    }
+
+    /// With a way out of its own.
+    pub(crate) async fn reaching(connector: Connector, limits: Limits, more_grants: &[&str]) -> Self {
         let seen = Arc::<Seen>::default();
         let address = serve(&seen).await;
         let mut grants: Vec<_> =
@@ -147,7 +152,7 @@ impl World {
         let by_plugin = BTreeMap::from([("http".to_owned(), policy)]);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let scripted = ScriptedSandbox::new(Arc::clone(&clock), |_| Script::succeeds("not the handler `http`"));
-        let caller = HttpCaller::new(Connector::default(), Some(SigningKey::new(SIGNING_KEY)), Arc::clone(&clock));
+        let caller = HttpCaller::new(connector, Some(SigningKey::new(SIGNING_KEY)), Arc::clone(&clock));
         let parts = Parts {
             store: Arc::new(MemoryStore::new()),
             sandbox: Arc::new(BuiltinSandbox::new(Arc::new(scripted), caller)),
@@ -214,7 +219,7 @@ impl World {
         String::from_utf8(self.host.jobs.payload(&log).expect("it can be read").to_vec()).expect("a log is text")
     }
 
-    /// Another tenant's view is not needed: all jobs are the default tenant's.
+    /// The owner of all jobs.
     pub(crate) const TENANT: TenantId = TenantId::DEFAULT;
 }
 

@@ -46,7 +46,7 @@ pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
         // More digits than fit are a very long wait.
         true => Duration::from_secs(header.parse().unwrap_or(u64::MAX)),
         false => {
-            let date = rfc2822::DateTimeParser::new().parse_timestamp(header).ok()?;
+            let date = rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(header).ok()?;
             Timestamp(date.as_microsecond()).since(now)
         }
     };
