@@ -8,6 +8,7 @@ use super::view::{GrantView, LineProblem, Problem};
 use crate::app::QueueError;
 use crate::domain::code::{self, Code};
 use crate::domain::job::transition::Refused;
+use crate::domain::outbound::{self, BadRequest};
 use crate::domain::schedule::{RuleError, ScheduleRefusal};
 use crate::jobs::{RerunError, SteerError, SubmitError};
 use crate::registry::{InstallError, Unfit};
@@ -136,9 +137,12 @@ fn status_of(code: Code) -> StatusCode {
         | code::UNKNOWN_QUEUE
         | code::UNKNOWN_SCHEDULE => StatusCode::NOT_FOUND,
         code::SCHEDULE_STATE | code::TOO_MANY_SCHEDULES => StatusCode::CONFLICT,
-        code::WRONG_STATE | code::DUPLICATE_JOB | code::VERSION_EXISTS | code::PLUGIN_IN_USE | code::MISSING_GRANT => {
-            StatusCode::CONFLICT
-        }
+        code::WRONG_STATE
+        | code::DUPLICATE_JOB
+        | code::VERSION_EXISTS
+        | code::PLUGIN_IN_USE
+        | code::MISSING_GRANT
+        | code::RESERVED_NAME => StatusCode::CONFLICT,
         code::BODY_TOO_LARGE | code::INPUT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         code::BUSY | code::STORE_FAILED => StatusCode::SERVICE_UNAVAILABLE,
         code::DISK_FULL => StatusCode::INSUFFICIENT_STORAGE,
@@ -182,6 +186,15 @@ impl From<Unfit> for ApiError {
             Unfit::InputTooLarge { .. } => Self::new(code::INPUT_TOO_LARGE, detail),
             Unfit::NoCommand { field, .. } => Self::field(field, detail)
                 .with_next("Leave it out, and give the handler all that it needs as its input."),
+            Unfit::BuiltIn { .. } => Self::new(code::RESERVED_NAME, detail),
+            Unfit::BadCall(BadRequest { field, .. }) => {
+                let mut error = Self::new(code::BAD_CALL, detail);
+                error.0.field = Some(if field.is_empty() { "input".to_owned() } else { format!("input.{field}") });
+                error
+            }
+            Unfit::NotGranted { origin } => {
+                Self::new(code::ORIGIN_NOT_GRANTED, detail).with_config_lines(origin.grant_lines(outbound::HTTP))
+            }
         }
     }
 }
@@ -224,6 +237,12 @@ impl From<SubmitError> for ApiError {
             SubmitError::UnknownTie { field, .. } => Self::field(field, detail).with_next("backroom job list"),
             SubmitError::ClosedBatch { job } => {
                 Self::field("batch", detail).with_next(format!("backroom job show {job}"))
+            }
+            SubmitError::Callback(unfit) => {
+                let mut error = Self::from(unfit);
+                error.0.detail = detail;
+                error.0.field = Some("on_complete.url".to_owned());
+                error
             }
             SubmitError::Duplicate { job, .. } => {
                 Self::new(code::DUPLICATE_JOB, detail).with_next(format!("backroom job show {job}"))

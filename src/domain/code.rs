@@ -242,6 +242,22 @@ catalogue! {
     BUILD_FAILED = "BR0506", "building the plug-in failed",
         "The compiler's message says why.",
         "Mend the plug-in and build again.";
+    // Outbound HTTP.
+    RESERVED_NAME = "BR0601", "the name belongs to a built-in handler",
+        "The host plays `http` itself: there is nothing to upload, activate or remove.",
+        "Take another name for a plug-in; what `http` may do stands in a [[plugin]] of that name in backroom.toml.";
+    BAD_CALL = "BR0602", "the input is not what the handler `http` takes",
+        "It takes a JSON object with `url` and, as wanted, `method`, `headers`, `body` or `body_text`, `timeout` and `expect`.",
+        "Mend the field that the message names and submit again.";
+    ORIGIN_NOT_GRANTED = "BR0603", "the handler `http` may not call this address",
+        "Where requests may go is the operator's decision; a redirect counts as a request, and a name may not lead into a private network.",
+        "Add the lines that the message shows to backroom.toml, restart the host, and submit again.";
+    CALL_FAILED = "BR0604", "the call brought no answer, or one that asks to come back later",
+        "The other side could not be reached, took too long, stumbled, or is busy.",
+        "The job is tried again by itself, as its retry policy says.";
+    CALL_REFUSED = "BR0605", "the call was answered with a status that is no success",
+        "The other side refuses the request; the message holds the status and the beginning of its body.",
+        "Mend the request, or name the status under `expect` if it is welcome.";
     // Schedules.
     BAD_RULE = "BR0701", "the rule of the schedule is not acceptable",
         "A part of the rule, the cron text, the start, the time zone or an exception has a value that it cannot have, or does not go with another.",

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use super::Jobs;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
-use crate::domain::job::{Job, JobType, Payload, Submission, Ties, transition};
+use crate::domain::job::{FollowUp, Job, JobType, Payload, Submission, Ties, transition};
 use crate::domain::loops::{self, LoopFound};
+use crate::domain::outbound::is_built_in;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Unfit;
@@ -149,6 +150,9 @@ pub enum SubmitError {
         /// The job.
         job: JobId,
     },
+    /// The URL that is to hear of its end cannot be called.
+    #[error("on_complete: {0}")]
+    Callback(Unfit),
     /// An unfinished job has its dedup key, and a bulk submit makes new jobs only.
     #[error("the unfinished job {job} has the dedup key `{key}`")]
     Duplicate {
@@ -296,6 +300,9 @@ impl Jobs {
                 self.registry.check_command(new.tenant, &new.plugin, version, field)?;
             }
         }
+        if is_built_in(&new.plugin) {
+            self.registry.check_call(&new.input)?;
+        }
         self.check_ties(new.tenant, &new.ties)?;
         let (correlation_id, depth) = self.place_in_chain(new.tenant, new.parent)?;
         let input = match new.input.len() {
@@ -342,6 +349,9 @@ impl Jobs {
             if batch.submission.job_type != JobType::BATCH || batch.state.status.is_final() {
                 return Err(SubmitError::ClosedBatch { job });
             }
+        }
+        if let Some(FollowUp { url: Some(url), .. }) = &ties.on_complete {
+            self.registry.check_callback(url).map_err(SubmitError::Callback)?;
         }
         Ok(())
     }

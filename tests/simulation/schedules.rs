@@ -194,7 +194,7 @@ impl Host {
         let ready = self.window.take(100);
         let count = ready.len();
         for (job, started) in ready {
-            let Some(claim) = self.worker.claim(job, self.clock.now()) else { continue };
+            let Ok(Some(claim)) = self.worker.claim(job, self.clock.now()) else { continue };
             let worker = Arc::clone(&self.worker);
             self.runs.push(Box::pin(async move {
                 if let Ok(Some(claimed)) = worker.claimed(claim).await {
