@@ -16,6 +16,12 @@ pub const THROTTLE_CAP: Duration = Duration::from_secs(24 * 3_600);
 /// A throttled attempt waits at least this long: it counts no attempt, so nothing else would slow it down.
 pub const THROTTLE_WAIT_MIN: Duration = Duration::from_secs(1);
 
+/// A handler cannot put its job off for longer, whatever it asks for.
+pub const PUT_OFF_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+/// The least time for which a handler can put its job off without counting an attempt.
+pub const PUT_OFF_MIN: Duration = Duration::from_secs(1);
+
 /// How often and how fast a job is tried again. Set per plug-in, with a host-wide default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
@@ -129,7 +135,8 @@ fn again(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>) -> Decisi
     if tries.attempt >= tries.max_attempts {
         return Decision::Exhausted;
     }
-    Decision::NextAttempt(delay.unwrap_or_else(|| policy.delay(tries.attempt, tries.job)))
+    let asked = delay.map(|delay| delay.min(PUT_OFF_MAX));
+    Decision::NextAttempt(asked.unwrap_or_else(|| policy.delay(tries.attempt, tries.job)))
 }
 
 fn throttled(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>, now: Timestamp) -> Decision {
@@ -139,7 +146,9 @@ fn throttled(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>, now: 
     }
     // The attempt stays the same while it is throttled, so the wait grows with the runs.
     let wait = delay.unwrap_or_else(|| policy.delay(tries.runs, tries.job));
-    Decision::SameAttempt(wait.max(THROTTLE_WAIT_MIN))
+    // Longer than the cap leaves, it would be uncounted for longer than a day.
+    let left = THROTTLE_CAP.saturating_sub(throttled_for);
+    Decision::SameAttempt(wait.min(left).max(THROTTLE_WAIT_MIN))
 }
 
 /// The class that counts: a used-up limit would be used up again, whatever class it was reported with, and a trap may

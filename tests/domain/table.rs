@@ -6,7 +6,8 @@ use backroom::domain::failure::ErrorClass;
 use backroom::domain::job::transition::{self, Next};
 use backroom::domain::job::{Event, JobType, Outcome, Status, Wake};
 use backroom::domain::loops;
-use backroom::domain::retry::RetryPolicy;
+use backroom::domain::retry::{PUT_OFF_MAX, RetryPolicy};
+use backroom::domain::time::Timestamp;
 
 use crate::fixtures::{
     CREATED, Situation, after, at, changed, claim, events, failed, failure, me, report, seconds, situations,
@@ -234,6 +235,20 @@ fn guards_choose_the_row() {
 }
 
 #[test]
+fn a_sleep_ends_in_the_future_and_within_a_year() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    let running = after(&plain, &policy, vec![claim(at(1))]);
+    let asleep_until = |time| {
+        let event = Event::Returned(Outcome::Suspended(Wake::At(time)), report());
+        changed(transition::apply(&plain, &running, &policy, event, at(10))).1.postpone_until
+    };
+    assert_eq!(asleep_until(at(500)), Some(at(500)));
+    assert_eq!(asleep_until(Timestamp(i64::MIN)), Some(at(11)));
+    assert_eq!(asleep_until(Timestamp(i64::MAX)), Some(at(10).after(PUT_OFF_MAX)));
+}
+
+#[test]
 fn guards_refuse_what_has_not_come() {
     let policy = RetryPolicy::default();
     let mut expiring = submission();
@@ -377,7 +392,7 @@ fn a_clock_that_is_set_back_does_not_turn_the_times_of_a_job_around() {
     let policy = RetryPolicy::default();
     let running = after(&plain, &policy, vec![claim(at(1))]);
     let done = Event::Returned(Outcome::succeeded("out"), report());
-    let before = backroom::domain::time::Timestamp(CREATED.0 - 5_000_000);
+    let before = Timestamp(CREATED.0 - 5_000_000);
     let (_, state) = changed(transition::apply(&plain, &running, &policy, done, before));
     assert_eq!(state.completed_on, state.started_on);
     assert!(state.completed_on >= Some(CREATED.after(seconds(1))));

@@ -6,7 +6,7 @@ use super::{Facts, Next, Refused};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::job::{Outcome, RunEnd, RunReport, Status, WaitReason, Wake};
-use crate::domain::retry::{self, Cause, Decision, Tries};
+use crate::domain::retry::{self, Cause, Decision, PUT_OFF_MAX, PUT_OFF_MIN, Tries};
 use crate::domain::time::Timestamp;
 
 type Decided = Result<Next, Refused>;
@@ -26,7 +26,7 @@ fn returned_running(facts: Facts<'_>, outcome: Outcome, report: RunReport) -> De
         Outcome::Canceled(reason) => cancel(facts, "T08", reason, report),
         Outcome::Suspended(wake) => {
             let (rule, closing) = (suspension_rule(&wake), Closing::of(RunEnd::Suspended, report));
-            suspend(Draft::new(facts, rule).close_run(closing), wake).done()
+            suspend(facts, Draft::new(facts, rule).close_run(closing), wake).done()
         }
         Outcome::Yielded if report.checkpoint.is_none() && facts.state.checkpoint.is_none() => {
             fail_running(facts, RunEnd::Failed, Decision::Final, yielded_without_checkpoint(), report)
@@ -225,9 +225,13 @@ fn suspension_rule(wake: &Wake) -> &'static str {
     }
 }
 
-fn suspend(draft: Draft, wake: Wake) -> Draft {
+fn suspend(facts: Facts<'_>, draft: Draft, wake: Wake) -> Draft {
     match wake {
-        Wake::At(time) => draft.wait_until(WaitReason::Sleep, time),
+        // A time that has come already would be a yield without a checkpoint; one that never comes, a job that never ends.
+        Wake::At(time) => {
+            let (least, most) = (facts.now.after(PUT_OFF_MIN), facts.now.after(PUT_OFF_MAX));
+            draft.wait_until(WaitReason::Sleep, time.clamp(least, most))
+        }
         Wake::Event(_) => draft.wait(WaitReason::Event),
         Wake::Children => draft.wait(WaitReason::Children),
         Wake::Manual => draft.wait(WaitReason::Manual),
