@@ -154,9 +154,9 @@ fn throttled(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>, now: 
 /// The class that counts: a used-up limit would be used up again, whatever class it was reported with, and a trap may
 /// be worth another try (design section 4).
 fn class_of(failure: &Failure) -> ErrorClass {
-    const USED_UP: [code::Code; 4] =
-        [code::OUT_OF_FUEL, code::OUT_OF_MEMORY, code::HOST_CALL_LIMIT, code::OUTPUT_TOO_LARGE];
-    const BROKE: [code::Code; 3] = [code::GUEST_TRAP, code::GUEST_PANIC, code::STACK_OVERFLOW];
+    const USED_UP: [code::Code; 5] =
+        [code::OUT_OF_FUEL, code::OUT_OF_MEMORY, code::STACK_OVERFLOW, code::HOST_CALL_LIMIT, code::OUTPUT_TOO_LARGE];
+    const BROKE: [code::Code; 2] = [code::GUEST_TRAP, code::GUEST_PANIC];
     let is_one_of = |codes: &[code::Code]| codes.iter().any(|code| failure.is(*code));
     match failure.class {
         // The host's fault is no try of the handler's: the same attempt goes on later, for a day at most (T10, T28, T56).
