@@ -310,15 +310,47 @@ pub(super) async fn logs(
     Ok(raw("text/plain; charset=utf-8", "inline", text))
 }
 
-/// The logs one after another; where there are several, each begins with a line that says whose it is.
+/// The most bytes of several logs in one answer. What is left out lies in the middle.
+const LOGS_BYTES_MAX: u64 = 4 << 20;
+
+/// How many logs of these sizes are taken from the front, and how many from the back.
+fn head_and_tail(sizes: &[u64]) -> (usize, usize) {
+    let fitting = |sizes: &mut dyn Iterator<Item = &u64>, room: u64| {
+        let mut taken = 0_u64;
+        sizes
+            .take_while(|size| {
+                taken = taken.saturating_add(**size);
+                taken <= room
+            })
+            .count()
+    };
+    if fitting(&mut sizes.iter(), LOGS_BYTES_MAX) == sizes.len() {
+        return (sizes.len(), 0);
+    }
+    let head = fitting(&mut sizes.iter(), LOGS_BYTES_MAX / 2);
+    (head, fitting(&mut sizes[head..].iter().rev(), LOGS_BYTES_MAX / 2))
+}
+
+/// The logs one after another; where there are several, each begins with a line that says whose it is. Of more than fit, the
+/// first and the last ones.
 fn log_of(host: &Host, job: &Job, wanted: impl Fn(&Run) -> bool) -> Result<Bytes, ReadError> {
     let runs = host.jobs.runs(job)?;
     let logs: Vec<_> = runs.iter().filter(|run| wanted(run)).filter_map(|run| Some((run, run.log.as_ref()?))).collect();
     if let [(_, log)] = logs.as_slice() {
         return host.jobs.payload(log);
     }
+    let sizes: Vec<u64> = logs.iter().map(|(_, log)| log.len()).collect();
+    let (head, tail) = head_and_tail(&sizes);
+    let left_out = logs.len() - head - tail;
     let mut text = Vec::new();
-    for (run, log) in logs {
+    for (index, (run, log)) in logs.into_iter().enumerate() {
+        if left_out > 0 && index == head {
+            let line = format!("--- the logs of {left_out} runs are left out here: ask for an attempt ---\n");
+            text.extend_from_slice(line.as_bytes());
+        }
+        if (head..head + left_out).contains(&index) {
+            continue;
+        }
         text.extend_from_slice(format!("--- attempt {}, run {} ---\n", run.attempt, run.number).as_bytes());
         text.extend_from_slice(&host.jobs.payload(log)?);
         if !text.ends_with(b"\n") {
@@ -516,5 +548,20 @@ pub(super) fn facts(host: &Host, job: &Job) -> JobFacts {
         max_attempts: host.registry.policy(tenant, plugin).retry.max_attempts,
         progress: host.jobs.progress(job),
         output: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_logs_the_first_and_the_last_are_told() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(head_and_tail(&[]), (0, 0));
+        assert_eq!(head_and_tail(&[MIB; 4]), (4, 0));
+        assert_eq!(head_and_tail(&[MIB; 9]), (2, 2));
+        assert_eq!(head_and_tail(&[u64::MAX, MIB, MIB]), (0, 2));
+        assert_eq!(head_and_tail(&[MIB, u64::MAX, u64::MAX]), (1, 0));
     }
 }

@@ -195,6 +195,9 @@ catalogue! {
     LOOP_BY_RECORD = "BR0319", "the handler ran too often for one record",
         "So many runs of one handler for one record within an hour look like a loop (0x80044182).",
         "Break the loop: what the handler does must not cause the handler to run again.";
+    RUN_LIMIT = "BR0330", "the job has run as often as a job may",
+        "It yielded, slept or was tried again 10,000 times without an end. Each run is kept, so there is a last one.",
+        "Do more per run, or let the handler submit a new job that goes on.";
     // Store.
     STORE_IN_USE = "BR0401", "the data directory is in use by another host",
         "Two hosts on one embedded store would destroy it, so the second one does not start.",

@@ -22,6 +22,9 @@ pub const PUT_OFF_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// The least time for which a handler can put its job off without counting an attempt.
 pub const PUT_OFF_MIN: Duration = Duration::from_secs(1);
 
+/// A job ends after so many runs: each is a row that people can see, and more look like a handler that never comes to an end.
+pub const RUNS_MAX: u32 = 10_000;
+
 /// How often and how fast a job is tried again. Set per plug-in, with a host-wide default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryPolicy {
@@ -117,6 +120,14 @@ pub enum Decision {
 
 /// What follows from the failure `cause` at `now`.
 pub fn decide(policy: &RetryPolicy, tries: &Tries, cause: Cause<'_>, now: Timestamp) -> Decision {
+    match by_cause(policy, tries, cause, now) {
+        Decision::Final => Decision::Final,
+        _ if tries.runs >= RUNS_MAX => Decision::Exhausted,
+        decision => decision,
+    }
+}
+
+fn by_cause(policy: &RetryPolicy, tries: &Tries, cause: Cause<'_>, now: Timestamp) -> Decision {
     match cause {
         Cause::Asked(delay, failure) if failure.class == ErrorClass::Throttled => throttled(policy, tries, delay, now),
         Cause::Asked(delay, _) => again(policy, tries, delay),

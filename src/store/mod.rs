@@ -127,6 +127,9 @@ pub struct StoreStats {
     pub refusing: Option<String>,
 }
 
+/// How many runs of one job are read at a time.
+pub const RUNS_READ_MAX: usize = 1_000;
+
 /// A store of jobs, plug-ins and what belongs to them. Every implementation passes the conformance suite.
 pub trait Store: Send + Sync {
     /// Writes all changes or none. The order of calls is the order of commits.
@@ -144,7 +147,7 @@ pub trait Store: Send + Sync {
     /// One job.
     fn job(&self, key: JobKey) -> Result<Option<Job>, ReadError>;
 
-    /// The closed runs of a job, oldest first; the last one is `last_run` of its state.
+    /// The closed runs of a job, oldest first, the last [`RUNS_READ_MAX`] of them; the very last is `last_run` of its state.
     fn runs(&self, key: JobKey) -> Result<Vec<Run>, ReadError>;
 
     /// A page of jobs, newest first.

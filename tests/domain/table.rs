@@ -6,7 +6,7 @@ use backroom::domain::failure::ErrorClass;
 use backroom::domain::job::transition::{self, Next};
 use backroom::domain::job::{Event, JobType, Outcome, Status, Wake};
 use backroom::domain::loops;
-use backroom::domain::retry::{PUT_OFF_MAX, RetryPolicy};
+use backroom::domain::retry::{PUT_OFF_MAX, RUNS_MAX, RetryPolicy};
 use backroom::domain::time::Timestamp;
 
 use crate::fixtures::{
@@ -246,6 +246,29 @@ fn a_sleep_ends_in_the_future_and_within_a_year() {
     assert_eq!(asleep_until(at(500)), Some(at(500)));
     assert_eq!(asleep_until(Timestamp(i64::MIN)), Some(at(11)));
     assert_eq!(asleep_until(Timestamp(i64::MAX)), Some(at(10).after(PUT_OFF_MAX)));
+}
+
+#[test]
+fn a_job_does_not_run_for_ever() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    let ended = |runs, event| {
+        let mut running = after(&plain, &policy, vec![claim(at(1))]);
+        running.runs = runs;
+        changed(transition::apply(&plain, &running, &policy, event, at(10)))
+    };
+    let suspended = || Event::Returned(Outcome::Suspended(Wake::At(at(50))), report());
+    let yielded = || Event::Returned(Outcome::Yielded, with_checkpoint(b"x"));
+    let throttled = || failed(ErrorClass::Throttled);
+    for (event, goes_on, is_last) in
+        [(suspended(), "T14", "T09"), (yielded(), "T15", "T09"), (throttled(), "T10", "T11")]
+    {
+        assert_eq!(ended(RUNS_MAX - 1, event.clone()).0, goes_on, "{event:?}");
+        let (rule, state) = ended(RUNS_MAX, event.clone());
+        assert_eq!((rule, state.status), (is_last, Status::Failed), "{event:?}");
+    }
+    assert_eq!(ended(RUNS_MAX, suspended()).1.failure().and_then(|why| why.code.clone()).as_deref(), Some("BR0330"));
+    assert_eq!(ended(RUNS_MAX, Event::Returned(Outcome::succeeded("done"), report())).0, "T07");
 }
 
 #[test]

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use backroom::domain::change::Change;
 use backroom::domain::id::{Digest, TenantId, VersionName};
-use backroom::domain::job::Status;
+use backroom::domain::job::{JobState, Status};
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
 use backroom::domain::service::ServiceState;
-use backroom::store::{CommitError, Store};
+use backroom::store::{CommitError, RUNS_READ_MAX, Store};
 
 use crate::common::*;
 
 on_every_store!(
     runs_are_listed_oldest_first,
+    of_very_many_runs_the_last_are_read,
     a_plugin_follows_its_revision,
     a_large_plugin_comes_back,
     plugins_are_by_tenant_and_name,
@@ -40,6 +41,26 @@ fn runs_are_listed_oldest_first(store: &dyn Store) {
     step(store, 2, |state| ended(state, Status::Succeeded));
     assert_eq!(store.runs(key(2)), Ok(vec![run(1)]));
     assert_eq!(store.runs(key(3)), Ok(Vec::new()));
+}
+
+fn of_very_many_runs_the_last_are_read(store: &dyn Store) {
+    let (last, read) = (1_030, u32::try_from(RUNS_READ_MAX).expect("it is small"));
+    must(store, vec![submit(1)]);
+    let mut present = state(store, 1);
+    let mut pending = Vec::new();
+    for number in 1..=last {
+        let started = running(&present);
+        let ended = JobState { last_run: Some(run(number)), ..queued(&started) };
+        let earlier_run = (number > 1).then(|| run(number - 1));
+        pending.push(store.commit(vec![advance(key(1), started)]));
+        let (expected, next) = (ended.revision - 1, Box::new(ended.clone()));
+        pending.push(store.commit(vec![Change::Advance { job: key(1), expected, next, earlier_run }]));
+        present = ended;
+    }
+    pending.into_iter().for_each(|pending| pending.wait().expect("it follows"));
+    let found = store.runs(key(1)).expect("it can be read");
+    let numbers: Vec<_> = found.iter().map(|run| run.number).collect();
+    assert_eq!(numbers, (last - read + 1..=last).collect::<Vec<_>>());
 }
 
 fn a_plugin(tenant: u32, name: &str, revision: u32) -> Plugin {

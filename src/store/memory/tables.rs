@@ -13,6 +13,7 @@ use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
 use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
+use crate::store::RUNS_READ_MAX;
 use crate::store::guard::Facts;
 
 /// How many jobs one query looks at.
@@ -234,7 +235,9 @@ impl Tables {
     /// The closed runs: the rows of their own, then the last one, which stands in the state.
     pub(super) fn runs(&self, key: JobKey) -> Vec<Run> {
         let last = self.jobs.get(&key).and_then(|job| job.state.last_run.clone());
-        self.runs.get(&key).into_iter().flat_map(BTreeMap::values).cloned().chain(last).collect()
+        let earlier: Vec<_> = self.runs.get(&key).into_iter().flat_map(BTreeMap::values).collect();
+        let left_out = earlier.len().saturating_sub(RUNS_READ_MAX - 1);
+        earlier.into_iter().skip(left_out).cloned().chain(last).collect()
     }
 
     pub(super) fn page(&self, query: &JobQuery) -> Page {

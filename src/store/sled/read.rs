@@ -14,7 +14,7 @@ use crate::domain::job::{Job, Rank, Run, StateCode, Status};
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
-use crate::store::ReadError;
+use crate::store::{RUNS_READ_MAX, ReadError};
 
 /// How many jobs one query looks at.
 pub(super) const LOOKED_AT_MAX: usize = 20_000;
@@ -24,12 +24,16 @@ pub(super) fn runs(view: View<'_>, job: JobKey) -> Result<Vec<Run>, ReadError> {
     if view.find(job)?.is_none() {
         return Ok(Vec::new());
     }
+    let last = view.state(job)?.and_then(|(_, state)| state.last_run);
+    // Runs are numbered one after another.
+    let first = last.as_ref().map_or(0, |last| (last.number + 1).saturating_sub(RUNS_READ_MAX as u32));
+    let (from, to) = (keys::run(job, first), keys::run(job, u32::MAX));
     let mut runs = Vec::new();
-    for entry in view.values.starting(&keys::runs(job)) {
+    for entry in view.values.ascending(Bound::Included(from), Bound::Included(to)) {
         let (key, value) = entry?;
         runs.push(codec::decode("a run", &view.values.whole(&key, value)?)?);
     }
-    runs.extend(view.state(job)?.and_then(|(_, state)| state.last_run));
+    runs.extend(last);
     Ok(runs)
 }
 

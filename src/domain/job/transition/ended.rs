@@ -6,7 +6,7 @@ use super::{Facts, Next, Refused};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::job::{Outcome, RunEnd, RunReport, Status, WaitReason, Wake};
-use crate::domain::retry::{self, Cause, Decision, PUT_OFF_MAX, PUT_OFF_MIN, Tries};
+use crate::domain::retry::{self, Cause, Decision, PUT_OFF_MAX, PUT_OFF_MIN, RUNS_MAX, Tries};
 use crate::domain::time::Timestamp;
 
 type Decided = Result<Next, Refused>;
@@ -24,6 +24,9 @@ fn returned_running(facts: Facts<'_>, outcome: Outcome, report: RunReport) -> De
     match outcome {
         Outcome::Succeeded(output) => succeed(facts, "T07", output, report),
         Outcome::Canceled(reason) => cancel(facts, "T08", reason, report),
+        Outcome::Suspended(_) | Outcome::Yielded if facts.state.runs >= RUNS_MAX => {
+            fail_running(facts, RunEnd::Failed, Decision::Final, ran_too_often(), report)
+        }
         Outcome::Suspended(wake) => {
             let (rule, closing) = (suspension_rule(&wake), Closing::of(RunEnd::Suspended, report));
             suspend(facts, Draft::new(facts, rule).close_run(closing), wake).done()
@@ -254,6 +257,11 @@ fn rest(facts: Facts<'_>, draft: Draft) -> Draft {
 fn yielded_without_checkpoint() -> Failure {
     let message = "the handler yielded, but has stored no checkpoint that it could go on from";
     Failure::host(ErrorClass::Fatal, code::EMPTY_YIELD, message)
+}
+
+fn ran_too_often() -> Failure {
+    let message = format!("the handler wants to go on later, but this was run {RUNS_MAX} of the job, the last one");
+    Failure::host(ErrorClass::Fatal, code::RUN_LIMIT, message)
 }
 
 fn crash_budget_spent(crashes: u32) -> Failure {
