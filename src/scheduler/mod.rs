@@ -111,12 +111,15 @@ impl Scheduler {
         let mut advanced = self.hear();
         let due = self.store.due(now, DUE_BATCH)?;
         let more_are_due = due.len() == DUE_BATCH;
+        let none_is_due = due.is_empty();
         advanced.add(self.wake(due, now));
         advanced.add(self.rescue(now)?);
         self.refill()?;
         let pressed = self.running.press(now, CANCEL_GRACE);
         let next = match self.next_wake(now, pressed)? {
             _ if advanced.failed > 0 => now.after(AFTER_ERROR),
+            // What is due and cannot be read would be met again and again.
+            next if none_is_due && next <= now => now.after(AFTER_ERROR),
             // Those that are due may be the ones whose commits are under way.
             _ if more_are_due && !self.under_way.lock().is_empty() => now.after(LOOK_AGAIN_SLOWLY),
             _ if more_are_due => now,
@@ -212,14 +215,28 @@ impl Scheduler {
             let ready = self.store.ready(&lane, room)?;
             self.window.refill(&lane, ready, room);
         }
-        for key in self.window.take_unloaded() {
-            if let Some(job) = self.store.job(key)?
-                && self.waits_for_nobody(&job)?
-            {
-                self.window.offer(job);
+        let mut unloaded = self.window.take_unloaded().into_iter();
+        while let Some(key) = unloaded.next() {
+            match self.load(key) {
+                Ok(job) => job.into_iter().for_each(|job| self.window.offer(job)),
+                Err(ReadError::Damaged(why)) => {
+                    tracing::error!(why, job = key.sequence.0, "a job that is ready cannot be read and is left out");
+                }
+                Err(failed) => {
+                    std::iter::once(key).chain(unloaded).for_each(|key| self.window.reload(key));
+                    return Err(failed);
+                }
             }
         }
         Ok(())
+    }
+
+    /// A job that became ready again, if it still is.
+    fn load(&self, key: JobKey) -> Result<Option<Job>, ReadError> {
+        match self.store.job(key)? {
+            Some(job) if self.waits_for_nobody(&job)? => Ok(Some(job)),
+            _ => Ok(None),
+        }
     }
 
     /// Whether no other job has to end first. One that does is offered again when the store says that it is released.

@@ -179,7 +179,8 @@ pub trait Store: Send + Sync {
     /// What people have asked of queues, by name.
     fn queues(&self) -> Result<Vec<QueueState>, ReadError>;
 
-    /// Locked jobs, of whatever host.
+    /// Locked jobs, of whatever host. Here, in [`Store::ready`] and in [`Store::due`] a job whose record cannot be read is
+    /// logged and left out, so that it does not hold up the others.
     fn locked(&self) -> Result<Vec<Job>, ReadError>;
 
     /// Suspended jobs whose `postpone_until` has come by `now`, earliest first.

@@ -233,3 +233,25 @@ fn a_flipped_byte_in_a_blob_is_said() {
     let said = store.blob(digest).expect_err("the bytes are others");
     assert!(said.to_string().contains("is not what was written"), "{said}");
 }
+
+#[test]
+fn one_record_that_cannot_be_read_does_not_hold_up_the_others() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let store = open(directory.path());
+    must(&store, (1..=6).map(submit).collect());
+    (1..=3).for_each(|sequence| step(&store, sequence, |state| waiting(state, 10)));
+    (4..=6).for_each(|sequence| step(&store, sequence, running));
+    (4..=6).for_each(|sequence| step(&store, sequence, queued));
+    drop(store);
+    let tree = sled::Config::new().path(directory.path().join("index")).flush_every_ms(None).open().expect("it opens");
+    let states: Vec<_> = tree.scan_prefix(b"T").keys().map(|key| key.expect("it can be read")).collect();
+    assert_eq!(states.len(), 6);
+    for index in [1, 4] {
+        tree.insert(&states[index], vec![9; 3]).expect("it can be written");
+    }
+    tree.flush().expect("it can be written");
+    drop(tree);
+    let store = open(directory.path());
+    assert_eq!(sequences(&store.due(time(99), 2).expect("the others can be read")), [1, 3]);
+    assert_eq!(ready(&store, "default"), [4, 6]);
+}

@@ -99,10 +99,10 @@ impl ReadyLister {
             }
             match entry.kind {
                 ReadyKind::Single => self.next.push(Reverse((entry.rank, entry.job.sequence))),
-                ReadyKind::Block => {
-                    let fresh = fresh_jobs(view, entry.job)?;
-                    self.next.extend(fresh.map(|sequence| Reverse((entry.rank, sequence))));
-                }
+                ReadyKind::Block => match fresh_jobs(view, entry.job) {
+                    Ok(fresh) => self.next.extend(fresh.map(|sequence| Reverse((entry.rank, sequence)))),
+                    Err(error) => log_unless_failed(entry.job, error)?,
+                },
             }
             self.from = Bound::Excluded(key);
         }
@@ -120,7 +120,7 @@ impl ReadyLister {
             && place.is_none_or(|place| first < place)
         {
             self.next.pop();
-            let job = view.job(JobKey { tenant: self.tenant, sequence: first.1 })?;
+            let job = unless_damaged(view, JobKey { tenant: self.tenant, sequence: first.1 })?;
             self.jobs.extend(job.filter(|job| job.state.status == Status::Queued));
         }
         Ok(())
@@ -207,7 +207,7 @@ impl FailureLister {
 pub(super) fn locked(view: View<'_>) -> Result<Vec<Job>, ReadError> {
     let mut keys: Vec<_> = view.live.running.keys().copied().collect();
     keys.sort();
-    let jobs = keys.into_iter().map(|key| view.job(key));
+    let jobs = keys.into_iter().map(|key| unless_damaged(view, key));
     jobs.filter_map(Result::transpose).collect()
 }
 
@@ -215,11 +215,30 @@ pub(super) fn locked(view: View<'_>) -> Result<Vec<Job>, ReadError> {
 pub(super) fn due(view: View<'_>, now: Timestamp, limit: usize) -> Result<Vec<Job>, ReadError> {
     let timers = view.values.ascending(Bound::Included(vec![keys::TIMER]), Bound::Excluded(keys::timers_until(now)));
     let mut jobs = Vec::new();
-    for entry in timers.take(limit) {
+    for entry in timers {
+        if jobs.len() >= limit {
+            break;
+        }
         let (_, key) = keys::timer_entry(&entry?.0).ok_or_else(|| ReadError::Damaged("a timer entry".to_owned()))?;
-        jobs.extend(view.job(key)?);
+        jobs.extend(unless_damaged(view, key)?);
     }
     Ok(jobs)
+}
+
+/// A job; none when its record is damaged, which is logged.
+fn unless_damaged(view: View<'_>, job: JobKey) -> Result<Option<Job>, ReadError> {
+    view.job(job).or_else(|error| log_unless_failed(job, error).map(|()| None))
+}
+
+fn log_unless_failed(job: JobKey, error: ReadError) -> Result<(), ReadError> {
+    match error {
+        ReadError::Damaged(why) => {
+            let sequence = job.sequence.0;
+            tracing::error!(why, "job number {sequence} cannot be read and is left out; run `backroom store verify`");
+            Ok(())
+        }
+        failed @ ReadError::Failed(_) => Err(failed),
+    }
 }
 
 /// The earliest time at which a suspended job wakes.
