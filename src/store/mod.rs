@@ -183,10 +183,11 @@ pub trait Store: Send + Sync {
     /// logged and left out, so that it does not hold up the others.
     fn locked(&self) -> Result<Vec<Job>, ReadError>;
 
-    /// Suspended jobs whose `postpone_until` has come by `now`, earliest first.
+    /// Suspended jobs that are due by `now` ([`crate::domain::job::due_on`]), because their `postpone_until` or their
+    /// `expires_on` has come; earliest first.
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, ReadError>;
 
-    /// The earliest `postpone_until` of a suspended job.
+    /// When the first of the suspended jobs is due.
     fn next_due(&self) -> Result<Option<Timestamp>, ReadError>;
 
     /// How many jobs stand where, by plug-in. Maintained, never counted.

@@ -2,7 +2,7 @@
 
 use backroom::domain::change::Change;
 use backroom::domain::id::{JobId, JobKey, Sequence, TenantId};
-use backroom::domain::job::{JobState, Status};
+use backroom::domain::job::{JobState, Status, Submission};
 use backroom::store::Store;
 
 use crate::common::*;
@@ -15,6 +15,7 @@ on_every_store!(
     ready_keeps_tenants_and_plugins_apart,
     ready_gives_no_more_than_asked,
     due_is_by_time_and_only_what_has_come,
+    a_wait_is_due_when_its_job_expires,
     next_due_is_the_earliest,
     a_timer_goes_with_its_wait,
     locked_is_what_hosts_hold,
@@ -125,6 +126,25 @@ fn due_is_by_time_and_only_what_has_come(store: &dyn Store) {
     assert_eq!(due(50, 9), [2, 3, 1, 5]);
     assert_eq!(due(50, 2), [2, 3]);
     assert_eq!(sequences(&store.due(backroom::domain::time::Timestamp(i64::MAX), 9).expect("it can be read")).len(), 5);
+}
+
+fn a_wait_is_due_when_its_job_expires(store: &dyn Store) {
+    let expiring = |sequence| Submission { expires_on: Some(time(50)), ..submission(sequence) };
+    must(store, (1..=4).map(|sequence| submit_as(expiring(sequence))).collect());
+    let for_event = |state: &JobState| JobState { postpone_until: None, ..waiting(state, 0) };
+    step(store, 1, for_event);
+    step(store, 2, |state| waiting(state, 60));
+    step(store, 3, |state| waiting(state, 40));
+    step(store, 4, |state| JobState { status: Status::Paused, wait_reason: None, ..for_event(state) });
+    assert_eq!(store.next_due(), Ok(Some(time(40))));
+    assert_eq!(sequences(&store.due(time(49), 9).expect("it can be read")), [3]);
+    assert_eq!(
+        sequences(&store.due(time(50), 9).expect("it can be read")),
+        [3, 1, 2],
+        "a paused one waits for a person"
+    );
+    (1..=3).for_each(|sequence| step(store, sequence, |state| ended(state, Status::Canceled)));
+    assert_eq!(store.next_due(), Ok(None));
 }
 
 fn next_due_is_the_earliest(store: &dyn Store) {

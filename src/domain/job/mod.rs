@@ -11,6 +11,7 @@ pub mod transition;
 
 use std::sync::Arc;
 
+use crate::domain::time::Timestamp;
 pub use consequence::consequences;
 pub use event::{Event, Outcome, RunReport, Wake};
 pub use run::{Run, RunEnd};
@@ -18,6 +19,15 @@ pub use state::{JobState, Lease, Progress};
 pub use status::{StateCode, Status, WaitReason};
 pub use submission::{JobType, Payload, Rank, Steering, Submission};
 pub use ties::{AFTER_MAX, FollowUp, Occurrence, OnPredecessorFailure, Predecessors, Ties};
+
+/// When a suspended job is due: to wake, or to be called off, whichever comes first (T34, T41, T42, T58). A paused one waits for
+/// a person alone.
+pub fn due_on(status: Status, postpone_until: Option<Timestamp>, expires_on: Option<Timestamp>) -> Option<Timestamp> {
+    match status {
+        Status::Waiting | Status::Retrying => [postpone_until, expires_on].into_iter().flatten().min(),
+        _ => None,
+    }
+}
 
 /// A job as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

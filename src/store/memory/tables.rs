@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::domain::audit::AuditRow;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status};
+use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status, due_on};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
 use crate::domain::queue::{Lane, QueueState};
@@ -44,6 +44,10 @@ pub(super) struct Tables {
     plugins: BTreeMap<(TenantId, PluginName), Plugin>,
     service: ServiceState,
     host: HostId,
+}
+
+fn due_of(job: &Job) -> Option<Timestamp> {
+    due_on(job.state.status, job.state.postpone_until, job.submission.expires_on)
 }
 
 impl Tables {
@@ -200,7 +204,7 @@ impl Tables {
                 }
             }
             StateCode::Suspended => {
-                self.due.extend(job.state.postpone_until.map(|until| (until, key)));
+                self.due.extend(due_of(job).map(|due| (due, key)));
             }
             StateCode::Locked => {
                 self.locked.insert(key);
@@ -222,8 +226,8 @@ impl Tables {
                 self.ready.remove(&lane);
             }
         }
-        if let Some(until) = job.state.postpone_until {
-            self.due.remove(&(until, key));
+        if let Some(due) = due_of(job) {
+            self.due.remove(&(due, key));
         }
         self.locked.remove(&key);
     }

@@ -250,7 +250,8 @@ impl<'a> Indexer<'a> {
             }
             Place::Kept { due, parts } => {
                 self.live.ahead.delete_all(keys::state(job), parts);
-                if let Some(due) = due {
+                // A store of before timers of expiries has it under the time of the wait.
+                for due in due.into_iter().chain(before.timer()) {
                     self.live.ahead.delete(keys::timer(due, job));
                 }
                 if is_single_ready(before.status, before.place) {
@@ -281,9 +282,9 @@ impl<'a> Indexer<'a> {
                 self.live.running.insert(job, state.clone());
                 Ok(())
             }
-            Place::Kept { due, .. } => {
+            Place::Kept { .. } => {
                 self.live.ahead.put(keys::state(job), codec::versioned(fields));
-                if let Some(due) = due {
+                if let Some(due) = standing.timer() {
                     self.live.ahead.mark(keys::timer(due, job));
                 }
                 if is_single_ready(standing.status, standing.place) && !self.waits(job, standing)? {

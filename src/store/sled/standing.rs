@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::live::{Place, View};
 use crate::domain::id::JobKey;
-use crate::domain::job::{JobState, Rank, Status, Submission, Ties};
+use crate::domain::job::{JobState, Rank, Status, Submission, Ties, due_on};
 use crate::domain::queue::Lane;
+use crate::domain::time::Timestamp;
 use crate::store::ReadError;
 
 /// Where a job stands.
@@ -18,6 +19,7 @@ pub(super) struct Standing {
     pub(super) lane: Lane,
     pub(super) rank: Rank,
     pub(super) ties: Option<Arc<Ties>>,
+    pub(super) expires_on: Option<Timestamp>,
 }
 
 impl Standing {
@@ -30,6 +32,15 @@ impl Standing {
             lane: Lane::of(submission),
             rank: submission.rank(),
             ties: submission.ties.clone(),
+            expires_on: submission.expires_on,
+        }
+    }
+
+    /// When the job is due, if it is under [`super::keys::TIMER`].
+    pub(super) fn timer(&self) -> Option<Timestamp> {
+        match self.place {
+            Place::Kept { due, .. } => due_on(self.status, due, self.expires_on),
+            _ => None,
         }
     }
 

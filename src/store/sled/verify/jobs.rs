@@ -2,7 +2,7 @@
 
 use super::Walk;
 use crate::domain::id::{Digest, JobKey, Sequence};
-use crate::domain::job::{JobState, Payload, StateCode, Status, Submission};
+use crate::domain::job::{JobState, Payload, StateCode, Status, Submission, due_on};
 use crate::domain::query::Label;
 use crate::domain::queue::Lane;
 use crate::store::ReadError;
@@ -32,7 +32,9 @@ impl Held {
         if keys::is_listed(status) {
             entries.push(keys::listed(job, status));
         }
-        if let Place::Kept { due: Some(due), .. } = self.place {
+        let is_kept = matches!(self.place, Place::Kept { .. });
+        let due = due_on(status, self.state.postpone_until, self.submission.expires_on);
+        if let Some(due) = due.filter(|_| is_kept) {
             entries.push(keys::timer(due, job));
         }
         if is_single_ready(status, self.place) && !self.waits {
