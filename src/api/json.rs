@@ -26,7 +26,7 @@ impl JsonFault {
 
     /// A field that is not acceptable.
     pub(super) fn field(name: &str, detail: impl Into<String>) -> Self {
-        Self { code: code::BAD_FIELD, field: Some(name.to_owned()), detail: detail.into() }
+        Self { code: code::BAD_FIELD, field: Some(shown(name)), detail: detail.into() }
     }
 }
 
@@ -100,10 +100,15 @@ fn explain_member(
     }
 }
 
+/// As much of a name as is told: it may be as long as the document.
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
 /// Says that a name is unknown, with the one that was meant or all that there are.
 pub(super) fn unknown_name(what: &str, given: &str, known: &[&str]) -> String {
-    let shown: String = given.chars().take(80).collect();
-    let near = known.iter().map(|name| (strsim::levenshtein(given, name), name)).min();
+    let shown = shown(given);
+    let near = known.iter().map(|name| (strsim::levenshtein(&shown, name), name)).min();
     match near {
         Some((distance, name)) if distance <= shown.len().max(name.len()).div_ceil(3) => {
             format!("there is no {what} `{shown}`; did you mean `{name}`?")
@@ -185,5 +190,24 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             }
         }
         from.deserialize_map(Collect).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_as_long_as_the_document_is_cut_before_it_is_compared_and_told() {
+        let document = format!("{{\"{}\": 1}}", "x".repeat(2 << 20));
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Document {
+            #[serde(rename = "plugin")]
+            _plugin: Option<String>,
+        }
+        let fault = parse::<Document>(document.as_bytes(), &["plugin"]).expect_err("there is no such field");
+        assert_eq!(fault.field.map(|field| field.len()), Some(80));
+        assert!(fault.detail.len() < 200, "{}", fault.detail.len());
     }
 }
