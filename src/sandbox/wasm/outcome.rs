@@ -106,10 +106,19 @@ fn guest_failure(failure: types::Failure) -> Failure {
     };
     Failure {
         class,
-        code: failure.code.map(|code| text::neutral(&code, CODE_BYTES)),
+        code: failure.code.map(|code| guest_code(&code)),
         message: text::neutral(&failure.message, MESSAGE_BYTES),
         detail: failure.detail.map(|detail| text::neutral(&detail, DETAIL_BYTES)),
     }
+}
+
+/// A code of the guest's own. One that looks like the host's gets another beginning: the host acts on its own codes, and people
+/// look them up.
+fn guest_code(code: &str) -> String {
+    let code = text::neutral(code, CODE_BYTES);
+    let is_like_ours = code.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("BR"))
+        && code.as_bytes().get(2).is_some_and(u8::is_ascii_digit);
+    if is_like_ours { format!("guest-{code}") } else { code }
 }
 
 /// The call ended with an error: a trap of the guest, or something that a host function raised.
@@ -208,4 +217,23 @@ fn exited(code: i32, facts: &Facts<'_>) -> SliceEnd {
     let who = if facts.guest.output.is_some() { "the command" } else { "the handler left by itself and" };
     let message = format!("{who} ended with exit code {code}");
     SliceEnd::Failed(Failure::host(ErrorClass::Transient, code::EXIT_CODE, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_cannot_speak_in_the_hosts_codes() {
+        for (given, kept) in [
+            ("BR0314", "guest-BR0314"),
+            ("br0301", "guest-br0301"),
+            ("BR9", "guest-BR9"),
+            ("BROKEN", "BROKEN"),
+            ("E42", "E42"),
+            ("", ""),
+        ] {
+            assert_eq!(guest_code(given), kept);
+        }
+    }
 }
