@@ -137,6 +137,9 @@ catalogue! {
     PLUGIN_IN_USE = "BR0214", "the plug-in has jobs that have not ended",
         "Removing it would leave them without anything to run.",
         "Cancel them, or remove with `--force`: they wait until it is uploaded again.";
+    VERSION_LIMIT = "BR0230", "the plug-in has as many versions as it may have",
+        "All versions of a plug-in are kept, and there may be 100.",
+        "Remove the plug-in and upload it again, or go on under another name.";
     // Runs.
     OUT_OF_FUEL = "BR0301", "the handler used up its fuel",
         "It ran more instructions than `fuel` allows. The same input would do so again, so the job is not tried again.",

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Registry, Resolution, Unfit};
 use crate::domain::change::Change;
+use crate::domain::code;
 use crate::domain::id::{PluginName, TenantId, VersionName};
 use crate::domain::job::transition::{self, Next};
 use crate::domain::job::{Event, Job, Status, WaitReason};
@@ -13,6 +14,9 @@ use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::sandbox::Rejection;
 use crate::store::{CommitError, ReadError};
+
+/// How many versions a plug-in may have: its record, which holds them all, is written whole.
+pub const VERSIONS_MAX: usize = 100;
 
 /// How many held jobs one commit releases.
 const RELEASE_BATCH: usize = 256;
@@ -116,6 +120,18 @@ pub enum Removal {
     Forced,
 }
 
+fn check_version_count(plugin: &Plugin) -> Result<(), Rejection> {
+    if plugin.versions.len() < VERSIONS_MAX {
+        return Ok(());
+    }
+    let name = &plugin.name;
+    let message = format!("plug-in `{name}` has {VERSIONS_MAX} versions, which is as many as one may have");
+    Err(Rejection {
+        next: Some(format!("backroom plugin remove {name}")),
+        ..Rejection::new(code::VERSION_LIMIT, message)
+    })
+}
+
 impl Registry {
     /// Takes a component. It becomes the active version unless it asks for what is not granted.
     pub async fn upload(&self, upload: Upload) -> Result<Uploaded, InstallError> {
@@ -133,6 +149,9 @@ impl Registry {
             && let Some(there) = plugin.version(&version.version)
         {
             return self.repeated_upload(plugin, there, &version, missing).await;
+        }
+        if let Some(plugin) = &stored {
+            check_version_count(plugin)?;
         }
         let store = Arc::clone(&self.store);
         let kept = tokio::task::spawn_blocking(move || {

@@ -15,7 +15,7 @@ use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::{ReadError, Store};
 
-pub use install::{InstallError, Removal, Upload, Uploaded};
+pub use install::{InstallError, Removal, Upload, Uploaded, VERSIONS_MAX};
 
 /// What the operator has set, for all plug-ins and for single ones.
 #[derive(Clone, Debug, Default)]

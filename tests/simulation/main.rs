@@ -15,6 +15,7 @@ mod leases;
 mod ledger;
 mod scripted;
 mod tasks;
+mod uploads;
 mod window;
 mod world;
 

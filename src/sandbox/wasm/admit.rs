@@ -17,6 +17,9 @@ use crate::sandbox::Rejection;
 /// Imports or exports of one component; more is no honest component.
 const MAX_NAMES: usize = 1_000;
 
+/// Bytes of all names of imports and exports together: they are kept with every version.
+const ALL_NAMES_BYTES: usize = 64 << 10;
+
 /// Bytes of one name of an import or export in a message.
 const NAME_BYTES: usize = 120;
 
@@ -154,6 +157,12 @@ fn inspect(component: &[u8]) -> Result<Inspection, Rejection> {
     let surface = read_surface(component).map_err(|error| broken(&error))?;
     if surface.imports.len() > MAX_NAMES || surface.exports.len() > MAX_NAMES {
         let message = format!("the component has more than {MAX_NAMES} imports or exports");
+        return Err(Rejection::new(code::BROKEN_WASM, message));
+    }
+    let bytes: usize = surface.imports.iter().chain(&surface.exports).map(String::len).sum();
+    if bytes > ALL_NAMES_BYTES {
+        let message =
+            format!("the names of its imports and exports have {bytes} bytes, and may have {ALL_NAMES_BYTES}");
         return Err(Rejection::new(code::BROKEN_WASM, message));
     }
     refuse_other_versions(&surface)?;
@@ -345,5 +354,18 @@ mod tests {
             assert_eq!(check_magic(bytes).expect_err("it is refused").code, code, "{bytes:?}");
         }
         assert_eq!(check_magic(b"\0asm"), Ok(()));
+    }
+
+    #[test]
+    fn endless_names_are_refused() {
+        let name = |bytes: usize| format!("a{}", "b".repeat(bytes - 1));
+        let component = |bytes| {
+            let text = format!("(component (instance $i) (export \"{}\" (instance $i)))", name(bytes));
+            wat::parse_str(text).expect("it is a component")
+        };
+        let rejection = inspect(&component(ALL_NAMES_BYTES + 1)).expect_err("the name is too long");
+        assert!(rejection.message.contains("may have 65536"), "{}", rejection.message);
+        let rejection = inspect(&component(ALL_NAMES_BYTES)).expect_err("it exports no handler");
+        assert_eq!(rejection.code, code::WRONG_WORLD, "{}", rejection.message);
     }
 }

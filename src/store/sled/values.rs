@@ -31,7 +31,8 @@ pub(super) fn read_error(error: &sled::Error) -> ReadError {
     }
 }
 
-/// How many parts a value of this many bytes has beside its first entry.
+/// How many parts a value of this many bytes has beside its first entry. A value has 256 MiB at most; no record comes near:
+/// the largest is a plug-in, whose versions and names are bounded, and what may be long besides is a blob.
 pub(super) fn parts_of(bytes: usize) -> u16 {
     match bytes {
         0..=VALUE_BYTES_MAX => 0,
@@ -55,6 +56,10 @@ impl Writes {
     /// Sets a value of any length. Keys whose values may shrink are deleted with their parts first.
     pub(super) fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
         let parts = parts_of(value.len());
+        assert!(
+            usize::from(parts) * VALUE_BYTES_MAX >= value.len() || parts == 0,
+            "a record is bounded far below that"
+        );
         if parts == 0 {
             self.0.insert(key, Some(value));
             return;
