@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -193,6 +194,7 @@ fn data_directory(settings: &Settings) -> Vec<Finding> {
         true => Finding::ok("data directory", format!("{shown} can be written")),
         false => Finding::ok("data directory", format!("{shown} can be made in {}", folder.display())),
     }];
+    findings.extend(access(path));
     findings.push(room(settings, &folder));
     findings.push(match syncs(probe.as_file_mut()) {
         Ok(median) => durability(settings, &folder, median),
@@ -201,6 +203,15 @@ fn data_directory(settings: &Settings) -> Vec<Finding> {
         }
     });
     findings
+}
+
+/// Whether others may look into the data directory, if it is there: jobs carry what is nobody else's business.
+fn access(path: &Path) -> Option<Finding> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        let detail = format!("other users may enter {} (mode {mode:o})", path.display());
+        Finding::warn("data directory", detail, format!("chmod 700 {}", path.display()))
+    })
 }
 
 /// The nearest folder above `path` that exists, or itself.
@@ -316,5 +327,24 @@ fn files(settings: &Settings) -> Finding {
         }
         Some(most) => Finding::ok(WHAT, format!("at most {most}")),
         None => Finding::ok(WHAT, "no limit"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_that_others_may_enter_is_a_warning() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let finding = |mode| {
+            std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).expect("it is ours");
+            access(folder.path())
+        };
+        assert!(finding(0o700).is_none());
+        let warning = finding(0o750).expect("the group may enter");
+        assert!(warning.verdict == Verdict::Warn && warning.detail.contains("mode 750"), "{warning:?}");
+        assert!(warning.next.is_some_and(|next| next.starts_with("chmod 700 ")));
+        assert!(access(&folder.path().join("none")).is_none());
     }
 }

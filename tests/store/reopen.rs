@@ -191,6 +191,16 @@ fn another_format_is_refused() {
 }
 
 #[test]
+fn a_new_directory_belongs_to_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let path = directory.path().join("data");
+    drop(open(&path));
+    let mode = std::fs::metadata(&path).expect("it was made").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
 fn a_full_disk_refuses_new_jobs_only_and_recovers() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let store = open(directory.path());

@@ -1,7 +1,8 @@
 //! Opening: the lock, the journal, the tree, and everything that happened after the tree was last brought to disk.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -51,7 +52,8 @@ pub(super) struct Recovered {
 pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
     let path = settings.path.clone();
     let is_new = !path.join(JOURNAL).exists();
-    std::fs::create_dir_all(&path)?;
+    // What jobs carry is nobody else's business.
+    DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
     let lock = DirectoryLock::take(&path).map_err(|error| match error {
         LockError::InUse(pid) => OpenError::InUse { path: path.clone(), pid },
         LockError::Io(error) => OpenError::Io(error),
