@@ -137,6 +137,8 @@ impl Registry {
             entries: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
+        let versions = plugins.iter().flat_map(|plugin| &plugin.versions);
+        registry.sandbox.keep_only(&versions.map(|version| version.inspection.digest).collect());
         plugins.into_iter().for_each(|plugin| registry.remember(plugin));
         Ok(registry)
     }

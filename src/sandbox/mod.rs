@@ -4,6 +4,7 @@ pub mod scripted;
 #[cfg(feature = "host")]
 pub mod wasm;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use crate::domain::code::Code;
 use crate::domain::failure::Failure;
 use crate::domain::host_call::{HostAnswer, HostCall};
-use crate::domain::id::{HandlerName, JobId, PluginName};
+use crate::domain::id::{Digest, HandlerName, JobId, PluginName};
 use crate::domain::job::Wake;
 use crate::domain::limits::{Limits, Usage};
 use crate::domain::plugin::{Grant, Inspection, PluginVersion};
@@ -192,6 +193,9 @@ pub trait Sandbox: Send + Sync {
 
     /// Whether [`Sandbox::prepare`] has been done for a version and still holds.
     fn is_ready(&self, version: &PluginVersion) -> bool;
+
+    /// Lets go of what was prepared for other versions than those of `named`. Called at the start, before any upload.
+    fn keep_only(&self, _named: &BTreeSet<Digest>) {}
 
     /// Runs one slice to its end. Never panics; a fault of the sandbox itself is a failure of class transient.
     fn run(&self, slice: Slice, port: Box<dyn HostPort>) -> BoxFuture<'_, SliceReport>;

@@ -1,6 +1,6 @@
 //! Compiled components: files that only we write, and a bounded number of them loaded.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -85,6 +85,11 @@ impl Cache {
         fs::File::open(&self.folder)?.sync_all()
     }
 
+    /// Removes the artefacts of components that no version names.
+    pub(crate) fn keep_only(&self, named: &BTreeSet<Digest>) {
+        remove_unnamed(&self.folder, self.settings, named);
+    }
+
     /// Whether a version is loaded.
     pub(crate) fn is_loaded(&self, digest: &Digest) -> bool {
         self.loaded.read().contains_key(digest)
@@ -149,6 +154,18 @@ fn remove_stale(folder: &Path, settings: u64) {
     }
 }
 
+/// Removes the artefacts of these settings that belong to none of `named`. What cannot be removed only takes room.
+fn remove_unnamed(folder: &Path, settings: u64, named: &BTreeSet<Digest>) {
+    let current = suffix(settings);
+    let kept: BTreeSet<String> = named.iter().map(|digest| format!("{digest}{current}")).collect();
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        if name.ends_with(&current) && !kept.contains(&name) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
 #[allow(unsafe_code, reason = "loading compiled code cannot be made safe: it is native code")]
 fn load_file(engine: &wasmtime::Engine, path: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the file must be what wasmtime itself serialised, and must not change while it is mapped. It lies in a folder
@@ -173,4 +190,24 @@ fn make_private(folder: &Path) -> Result<(), SetupError> {
         return wrong("other users may enter it, and its files are run as native code; run `chmod 700` on it");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn artefacts_that_no_version_names_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (named, forgotten) = (Digest([1; 32]), Digest([2; 32]));
+        let path = |name: String| folder.path().join(name);
+        let files = [
+            path(format!("{named}{}", suffix(7))),
+            path(format!("{forgotten}{}", suffix(7))),
+            path("something else".to_owned()),
+        ];
+        files.iter().for_each(|file| fs::write(file, b"code").expect("it can be written"));
+        remove_unnamed(folder.path(), 7, &BTreeSet::from([named]));
+        assert_eq!(files.map(|file| file.exists()), [true, false, true]);
+    }
 }

@@ -18,6 +18,7 @@ mod run;
 mod text;
 mod wasi;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ use self::engine::{Engines, Ticker};
 use self::linker::Entry;
 use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport};
 use crate::domain::code;
+use crate::domain::id::Digest;
 use crate::domain::plugin::PluginVersion;
 
 /// Compilations at a time: each may take 2 GiB.
@@ -198,6 +200,10 @@ impl Sandbox for WasmSandbox {
         self.cache.is_loaded(&version.inspection.digest)
     }
 
+    fn keep_only(&self, named: &BTreeSet<Digest>) {
+        self.cache.keep_only(named);
+    }
+
     fn run(&self, slice: Slice, port: Box<dyn HostPort>) -> BoxFuture<'_, SliceReport> {
         Box::pin(async move {
             let inspection = &slice.version.inspection;
@@ -214,7 +220,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::domain::id::Digest;
     use crate::domain::plugin::{Inspection, Shape};
 
     /// A compiler that answers every upload with the same inspection.
