@@ -4,6 +4,7 @@ mod actions;
 mod batches;
 pub(crate) mod body;
 mod bulk;
+mod connections;
 mod definition;
 mod error;
 mod filter;
@@ -32,7 +33,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -196,11 +196,5 @@ pub async fn serve(
         stopping.await;
         state.close();
     };
-    // An event of a stream is a small write of its own: it must not wait for the acknowledgement of the one before.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delays");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(closing).await
+    connections::serve(listener, router, connections::Limits::default(), closing).await
 }
