@@ -108,19 +108,19 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "NAME")]
     plugin: Option<String>,
     /// The entry point; the plug-in's first unless given
-    #[arg(long, value_name = "NAME", requires = "plugin")]
+    #[arg(long, value_name = "NAME", conflicts_with = "http")]
     handler: Option<String>,
     /// The input of its jobs: JSON, @FILE or - for standard input
-    #[arg(long, value_name = "JSON|@FILE|-", requires = "plugin")]
+    #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "http")]
     input: Option<String>,
     /// A request to send instead
     #[arg(long, num_args = 2, value_names = ["METHOD", "URL"])]
     http: Option<Vec<String>>,
     /// A header of the request; may be given several times
-    #[arg(long = "header", value_name = "NAME: VALUE", requires = "http")]
+    #[arg(long = "header", value_name = "NAME: VALUE", conflicts_with = "plugin")]
     headers: Vec<String>,
     /// The body of the request: JSON, @FILE or - for standard input
-    #[arg(long, value_name = "JSON|@FILE|-", requires = "http")]
+    #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "plugin")]
     data: Option<String>,
     /// The queue: default, bulk or maintenance
     #[arg(long, value_name = "NAME")]
