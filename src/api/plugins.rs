@@ -16,7 +16,6 @@ use crate::domain::code;
 use crate::domain::id::{PluginName, VersionName};
 use crate::domain::plugin::{Plugin, Wishes};
 use crate::registry::{InstallError, Removal, Upload};
-use crate::sandbox::SMALLER;
 
 /// The header that carries the base64 of `plugin.toml` beside a component.
 pub(super) const MANIFEST_HEADER: &str = "backroom-manifest";
@@ -55,7 +54,7 @@ pub(super) async fn upload(
     let wishes = wishes(&headers, &name, &version)?;
     let _turn = state.large_body_turn().await?;
     let bytes = body::read(&headers, body, body::LARGE_BODY_BYTES_MAX).await.map_err(|error| match error.code() {
-        code::BODY_TOO_LARGE => error.with_next(SMALLER),
+        code::BODY_TOO_LARGE => error.with_next(code::SMALLER),
         _ => error,
     })?;
     let tenant = state.tenant();

@@ -26,6 +26,10 @@ pub fn find(name: &str) -> Option<Code> {
     CATALOGUE.iter().copied().find(|code| code.name.eq_ignore_ascii_case(name))
 }
 
+/// What to do about a component that is too large.
+pub const SMALLER: &str = "Make the component smaller: build with `--release`, `strip = true`, `opt-level = \"s\"` and \
+                           `lto = true` under `[profile.release]`, fewer dependencies, and no data baked in.";
+
 macro_rules! catalogue {
     ($($constant:ident = $name:literal, $title:literal, $cause:literal, $remedy:literal;)*) => {
         $(

@@ -32,10 +32,6 @@ use crate::domain::time::Timestamp;
 /// A future on the heap, as traits that are used through `dyn` return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What to do about a component that is too large.
-pub const SMALLER: &str = "Make the component smaller: build with `--release`, `strip = true`, `opt-level = \"s\"` and \
-                           `lto = true` under `[profile.release]`, fewer dependencies, and no data baked in.";
-
 /// Why a component is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -71,20 +71,13 @@ fn a_job_of_a_pending_plugin_says_what_is_not_granted() {
         host.run(&["plugin", "upload", &component, "--manifest", &manifest_path.display().to_string()]).done();
     assert!(uploaded.contains("pending"), "{uploaded}");
     let id = host.run(&["job", "submit", "mailer", "--text", "x"]).done().trim().to_owned();
-    let mut job = host.json(&["job", "show", &id]);
-    for _ in 0..200 {
-        if job["wait_reason"] == "missing-component" {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        job = host.json(&["job", "show", &id]);
-    }
+    let watched = host.watch_for(&["job", "watch", &id], "not worth the wait");
+    assert!(watched.contains("asks for what is not granted: http"), "{watched}");
+    let job = host.json(&["job", "show", &id]);
     assert_eq!(job["error"]["code"], "BR0208", "{job}");
     let detail = job["error"]["detail"].as_str().expect("it says what to do");
     assert!(detail.contains("backroom plugin activate mailer 1.0.0"), "{detail}");
     assert!(detail.contains("grants = { http = [\"https://api.example.com\"] }"), "{detail}");
-    let watched = host.watch_for(&["job", "watch", &id], "not worth the wait");
-    assert!(watched.contains("asks for what is not granted: http"), "{watched}");
 }
 
 #[test]

@@ -79,7 +79,6 @@ fn for_programs_every_error_is_one_json_object() {
         ("json_unknown_flag", &["job", "list", "--json", "--stat", "failed"], 2),
         ("json_unknown_verb", &["jobs", "--json"], 2),
         ("json_unknown_code", &["explain", "BR9999", "--json"], 2),
-        ("json_no_store", &["store", "verify", "--data", "typo", "--json"], 2),
     ] {
         let ran = run_in(folder.path(), args);
         assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{name}: {}", ran.whole());

@@ -30,7 +30,7 @@ use self::compile::Answer;
 use self::engine::{Engines, Ticker};
 use self::linker::Entry;
 use super::outbound::Connector;
-use super::{Admitted, BoxFuture, HostPort, Rejection, SMALLER, Sandbox, Slice, SliceReport, text};
+use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport, text};
 use crate::domain::code;
 use crate::domain::id::Digest;
 use crate::domain::plugin::PluginVersion;
@@ -129,7 +129,7 @@ impl WasmSandbox {
         if upload.len() > self.settings.component_bytes {
             let (size, limit) = (text::bytes(upload.len() as u64), text::bytes(self.settings.component_bytes as u64));
             let message = format!("the component is too large: {size}, and may be {limit}");
-            let next = Some(SMALLER.to_owned());
+            let next = Some(code::SMALLER.to_owned());
             return Err(Rejection { next, ..Rejection::new(code::BODY_TOO_LARGE, message) });
         }
         admit::check_magic(&upload)?;

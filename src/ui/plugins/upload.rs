@@ -12,7 +12,6 @@ use crate::domain::code;
 use crate::domain::id::{InvalidName, PluginName, TenantId, VersionName};
 use crate::domain::plugin::Wishes;
 use crate::registry::Upload;
-use crate::sandbox::SMALLER;
 use crate::ui::Console;
 use crate::ui::shell::{Done, Section};
 use crate::ui::trouble::Trouble;
@@ -91,7 +90,7 @@ fn refused(error: MultipartError) -> Trouble {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let message = "A component has at most 64 MiB.";
             let trouble = Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, code::BODY_TOO_LARGE, message);
-            Trouble { next: Some(SMALLER.into()), ..trouble }
+            Trouble { next: Some(code::SMALLER.into()), ..trouble }
         }
         // The sender broke off or took too long; the host is not at fault.
         status if status.is_server_error() => {
