@@ -184,7 +184,9 @@ impl ActionResult {
     /// Whether the store itself failed, so that going on makes no sense.
     pub fn store_failure(&self) -> Option<&CommitError> {
         match self.error.as_ref()? {
-            ActionError::Steer(SteerError::Commit(error @ (CommitError::Full(_) | CommitError::Failed(_)))) => Some(error),
+            ActionError::Steer(SteerError::Commit(error @ (CommitError::Full(_) | CommitError::Failed(_)))) => {
+                Some(error)
+            }
             ActionError::Rerun(RerunError::Submit(super::SubmitError::Commit(
                 error @ (CommitError::Full(_) | CommitError::Failed(_)),
             ))) => Some(error),
