@@ -13,6 +13,8 @@ use crate::clock::SystemClock;
 use crate::config::{Manifest, PluginSettings, Problems, Settings, parse_manifest};
 use crate::domain::id::TenantId;
 use crate::registry::Upload;
+use crate::sandbox::builtin::{BuiltinSandbox, HttpCaller, SigningKey};
+use crate::sandbox::outbound::Connector;
 use crate::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings};
 use crate::store::sled::{SledSettings, SledStore};
 use crate::worker::PoolSettings;
@@ -50,12 +52,20 @@ impl Drop for Guests {
 pub async fn open(settings: &Settings) -> Result<Opened> {
     let store = open_store(settings).await?;
     let compile = CompileSettings::of_this_program().context("finding this program")?;
-    let sandbox = WasmSettings {
+    let connector = match &settings.http.ca_file {
+        Some(file) => Connector::with_authorities(file).context("reading `ca_file` under [http]")?,
+        None => Connector::default(),
+    };
+    let wasm = WasmSettings {
+        connector: connector.clone(),
         stack_bytes: usize::try_from(settings.limits.stack_bytes).context("the stack does not fit this machine")?,
         ..WasmSettings::new(&settings.store.path, settings.worker.concurrency, compile)
     };
-    let sandbox = WasmSandbox::new(sandbox).context("setting up the sandbox")?;
-    let mut notices: Vec<_> = sandbox.notice().map(str::to_owned).into_iter().collect();
+    let wasm = WasmSandbox::new(wasm).context("setting up the sandbox")?;
+    let mut notices: Vec<_> = wasm.notice().map(str::to_owned).into_iter().collect();
+    let signing_key = settings.http.signing_key_bytes().map(|key| SigningKey::new(&key));
+    let http = HttpCaller::new(connector, signing_key, Arc::new(SystemClock));
+    let sandbox = BuiltinSandbox::new(Arc::new(wasm), http);
     let runtime = guest_runtime()?;
     let guests = runtime.handle().clone();
     let _guests = Guests(Some(runtime));

@@ -8,10 +8,13 @@ use super::view::{GrantView, LineProblem, Problem};
 use crate::app::QueueError;
 use crate::domain::code::{self, Code};
 use crate::domain::job::transition::Refused;
+use crate::domain::outbound::{self, BadRequest};
+use crate::domain::schedule::{RuleError, ScheduleRefusal};
 use crate::jobs::{RerunError, SteerError, SubmitError};
 use crate::registry::{InstallError, Unfit};
 use crate::retention::SweepError;
 use crate::sandbox::Rejection;
+use crate::schedules::ScheduleError;
 use crate::store::{CommitError, ReadError};
 
 /// How long a client should wait before it asks a busy host again, in seconds.
@@ -60,6 +63,18 @@ impl ApiError {
     pub(super) fn with_next(mut self, next: impl Into<String>) -> Self {
         self.0.next = Some(next.into());
         self
+    }
+
+    /// The same with the field that is at fault.
+    #[must_use]
+    pub(super) fn with_field(mut self, name: &str) -> Self {
+        self.0.field = Some(name.to_owned());
+        self
+    }
+
+    /// Whether this field is at fault.
+    pub(super) fn is_of_field(&self, name: &str) -> bool {
+        self.0.field.as_deref() == Some(name)
     }
 
     /// The same with another status than the code's.
@@ -115,12 +130,19 @@ fn status_of(code: Code) -> StatusCode {
         code::BAD_JSON | code::BODY_CUT_OFF => StatusCode::BAD_REQUEST,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
         code::FOREIGN_ORIGIN => StatusCode::FORBIDDEN,
-        code::UNKNOWN_PLUGIN | code::UNKNOWN_JOB | code::UNKNOWN_PATH | code::UNKNOWN_VERSION | code::UNKNOWN_QUEUE => {
-            StatusCode::NOT_FOUND
-        }
-        code::WRONG_STATE | code::DUPLICATE_JOB | code::VERSION_EXISTS | code::PLUGIN_IN_USE | code::MISSING_GRANT => {
-            StatusCode::CONFLICT
-        }
+        code::UNKNOWN_PLUGIN
+        | code::UNKNOWN_JOB
+        | code::UNKNOWN_PATH
+        | code::UNKNOWN_VERSION
+        | code::UNKNOWN_QUEUE
+        | code::UNKNOWN_SCHEDULE => StatusCode::NOT_FOUND,
+        code::SCHEDULE_STATE | code::TOO_MANY_SCHEDULES => StatusCode::CONFLICT,
+        code::WRONG_STATE
+        | code::DUPLICATE_JOB
+        | code::VERSION_EXISTS
+        | code::PLUGIN_IN_USE
+        | code::MISSING_GRANT
+        | code::RESERVED_NAME => StatusCode::CONFLICT,
         code::BODY_TOO_LARGE | code::INPUT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         code::BUSY | code::STORE_FAILED => StatusCode::SERVICE_UNAVAILABLE,
         code::DISK_FULL => StatusCode::INSUFFICIENT_STORAGE,
@@ -164,6 +186,15 @@ impl From<Unfit> for ApiError {
             Unfit::InputTooLarge { .. } => Self::new(code::INPUT_TOO_LARGE, detail),
             Unfit::NoCommand { field, .. } => Self::field(field, detail)
                 .with_next("Leave it out, and give the handler all that it needs as its input."),
+            Unfit::BuiltIn { .. } => Self::new(code::RESERVED_NAME, detail),
+            Unfit::BadCall(BadRequest { field, .. }) => {
+                let mut error = Self::new(code::BAD_CALL, detail);
+                error.0.field = Some(if field.is_empty() { "input".to_owned() } else { format!("input.{field}") });
+                error
+            }
+            Unfit::NotGranted { origin } => {
+                Self::new(code::ORIGIN_NOT_GRANTED, detail).with_config_lines(origin.grant_lines(outbound::HTTP))
+            }
         }
     }
 }
@@ -207,6 +238,12 @@ impl From<SubmitError> for ApiError {
             SubmitError::ClosedBatch { job } => {
                 Self::field("batch", detail).with_next(format!("backroom job show {job}"))
             }
+            SubmitError::Callback(unfit) => {
+                let mut error = Self::from(unfit);
+                error.0.detail = detail;
+                error.0.field = Some("on_complete.url".to_owned());
+                error
+            }
             SubmitError::Duplicate { job, .. } => {
                 Self::new(code::DUPLICATE_JOB, detail).with_next(format!("backroom job show {job}"))
             }
@@ -246,6 +283,34 @@ impl From<RerunError> for ApiError {
     }
 }
 
+impl From<RuleError> for ApiError {
+    fn from(error: RuleError) -> Self {
+        let code = match error {
+            RuleError::NoOccurrence { .. } => code::NO_OCCURRENCE,
+            _ => code::BAD_RULE,
+        };
+        let field = match error.part() {
+            "the time zone" => "tz",
+            "DTSTART" => "start",
+            "EXDATE" => "except",
+            part if part.starts_with("the cron") => "cron",
+            _ => "rule",
+        };
+        Self::new(code, error.to_string()).with_field(field)
+    }
+}
+
+impl From<ScheduleRefusal> for ApiError {
+    fn from(refusal: ScheduleRefusal) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            ScheduleRefusal::State { .. } => Self::new(code::SCHEDULE_STATE, detail),
+            ScheduleRefusal::Rule(error) => error.into(),
+            ScheduleRefusal::TooMany { .. } => Self::new(code::TOO_MANY_OCCURRENCES, detail).with_field("to"),
+        }
+    }
+}
+
 impl From<QueueError> for ApiError {
     fn from(error: QueueError) -> Self {
         let detail = error.to_string();
@@ -253,6 +318,22 @@ impl From<QueueError> for ApiError {
             QueueError::Unknown { .. } => Self::new(code::UNKNOWN_QUEUE, detail),
             QueueError::Commit(error) => error.into(),
             QueueError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<ScheduleError> for ApiError {
+    fn from(error: ScheduleError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ScheduleError::Unknown(_) => Self::new(code::UNKNOWN_SCHEDULE, detail).with_next("backroom schedule list"),
+            ScheduleError::Exists(_) => Self::new(code::BUSY, "somebody else made the schedule at the same time"),
+            ScheduleError::TooMany => Self::new(code::TOO_MANY_SCHEDULES, detail),
+            ScheduleError::Rule(error) => error.into(),
+            ScheduleError::Refused(refusal) => refusal.into(),
+            ScheduleError::Unfit(unfit) => unfit.into(),
+            ScheduleError::Commit(error) => error.into(),
+            ScheduleError::Read(error) => error.into(),
         }
     }
 }

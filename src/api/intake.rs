@@ -49,12 +49,7 @@ impl<'a> Intake<'a> {
 
     /// The queue of a name; the default one without a name.
     fn queue(&self, field: &str, name: Option<&str>) -> Result<QueueName, JsonFault> {
-        let Some(name) = name else { return Ok(QueueName::default_queue()) };
-        let known = self.queues.iter().find(|queue| queue.as_str() == name);
-        known.cloned().ok_or_else(|| {
-            let there: Vec<_> = self.queues.iter().map(QueueName::as_str).collect();
-            JsonFault::field(field, unknown_name("queue", name, &there))
-        })
+        queue_among(&self.queues, field, name)
     }
 
     /// The job that follows another: what it runs must be there by now.
@@ -213,7 +208,7 @@ pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
     })
 }
 
-fn display_name(name: String) -> Result<String, JsonFault> {
+pub(super) fn display_name(name: String) -> Result<String, JsonFault> {
     let length = name.chars().count();
     if length > NAME_CHARS_MAX {
         let detail = format!("field `name` has {length} characters; at most {NAME_CHARS_MAX} are kept");
@@ -225,13 +220,23 @@ fn display_name(name: String) -> Result<String, JsonFault> {
     Ok(name)
 }
 
-fn checked_priority(priority: i64) -> Result<i8, JsonFault> {
+/// One of `queues`; the default one without a name.
+pub(super) fn queue_among(queues: &[QueueName], field: &str, name: Option<&str>) -> Result<QueueName, JsonFault> {
+    let Some(name) = name else { return Ok(QueueName::default_queue()) };
+    let known = queues.iter().find(|queue| queue.as_str() == name);
+    known.cloned().ok_or_else(|| {
+        let there: Vec<_> = queues.iter().map(QueueName::as_str).collect();
+        JsonFault::field(field, unknown_name("queue", name, &there))
+    })
+}
+
+pub(super) fn checked_priority(priority: i64) -> Result<i8, JsonFault> {
     let priority = Some(priority).filter(|priority| PRIORITIES.contains(priority));
     let checked = priority.and_then(|priority| i8::try_from(priority).ok());
     checked.ok_or_else(|| JsonFault::field("priority", "field `priority` must be from -100 to 100"))
 }
 
-fn attempts(attempts: u64) -> Result<u32, JsonFault> {
+pub(super) fn attempts(attempts: u64) -> Result<u32, JsonFault> {
     let attempts = Some(attempts).filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts));
     let checked = attempts.and_then(|attempts| u32::try_from(attempts).ok());
     checked.ok_or_else(|| {
@@ -239,7 +244,7 @@ fn attempts(attempts: u64) -> Result<u32, JsonFault> {
     })
 }
 
-fn check_tags(tags: &[String]) -> Result<(), JsonFault> {
+pub(super) fn check_tags(tags: &[String]) -> Result<(), JsonFault> {
     if tags.len() > TAGS_MAX {
         let detail = format!("field `tags` has {} entries; at most {TAGS_MAX} are taken", tags.len());
         return Err(JsonFault::field("tags", detail));
@@ -252,7 +257,7 @@ fn check_tags(tags: &[String]) -> Result<(), JsonFault> {
     Ok(())
 }
 
-fn check_entries(args: &[String], env: &[(String, String)]) -> Result<(), JsonFault> {
+pub(super) fn check_entries(args: &[String], env: &[(String, String)]) -> Result<(), JsonFault> {
     for (field, count) in [("args", args.len()), ("env", env.len())] {
         if count > ENTRIES_MAX {
             let detail = format!("field `{field}` has {count} entries; at most {ENTRIES_MAX} are taken");

@@ -4,6 +4,8 @@ mod actions;
 mod batches;
 pub(crate) mod body;
 mod bulk;
+mod connections;
+mod definition;
 mod error;
 mod filter;
 mod guard;
@@ -17,6 +19,7 @@ mod params;
 mod plugins;
 mod purge;
 mod queues;
+mod schedules;
 mod service;
 pub mod session;
 mod steer;
@@ -30,7 +33,6 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -152,6 +154,13 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{name}/pause", post(queues::pause))
         .route("/v1/queues/{name}/resume", post(queues::resume))
+        .route("/v1/schedules", get(schedules::list))
+        .route("/v1/schedules/{name}", put(schedules::put).get(schedules::show).delete(schedules::remove))
+        .route("/v1/schedules/{name}/pause", post(schedules::pause))
+        .route("/v1/schedules/{name}/resume", post(schedules::resume))
+        .route("/v1/schedules/{name}/run", post(schedules::run))
+        .route("/v1/schedules/{name}/postpone", post(schedules::postpone))
+        .route("/v1/schedules/{name}/backfill", post(schedules::backfill))
         .route("/v1/service", get(service::show))
         .route("/v1/service/pause", post(service::pause))
         .route("/v1/service/resume", post(service::resume))
@@ -187,11 +196,5 @@ pub async fn serve(
         stopping.await;
         state.close();
     };
-    // An event of a stream is a small write of its own: it must not wait for the acknowledgement of the one before.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delays");
-        }
-    });
-    axum::serve(listener, router).with_graceful_shutdown(closing).await
+    connections::serve(listener, router, connections::Limits::default(), closing).await
 }

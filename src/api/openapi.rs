@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{actions, batches, bulk, health, jobs, pages, plugins, purge, queues, service, steer, stream};
+use super::{actions, batches, bulk, health, jobs, pages, plugins, purge, queues, schedules, service, steer, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,6 +15,7 @@ use super::{actions, batches, bulk, health, jobs, pages, plugins, purge, queues,
     tags(
         (name = "jobs", description = "Durable requests to run a handler once"),
         (name = "plugins", description = "Named components with versions"),
+        (name = "schedules", description = "Rules that make jobs"),
         (name = "service", description = "The host as a whole"),
         (name = "health", description = "For monitors"),
         (name = "errors", description = "What the codes mean")
@@ -56,6 +57,15 @@ use super::{actions, batches, bulk, health, jobs, pages, plugins, purge, queues,
         queues::list,
         queues::pause,
         queues::resume,
+        schedules::list,
+        schedules::put,
+        schedules::show,
+        schedules::remove,
+        schedules::pause,
+        schedules::resume,
+        schedules::run,
+        schedules::postpone,
+        schedules::backfill,
         service::show,
         service::pause,
         service::resume,

@@ -14,9 +14,10 @@ use ureq::{Agent, Body, RequestBuilder};
 
 use super::failure::{Exit, Failure};
 use crate::api::view::{
-    ActionsBody, ActionsView, ActivateBody, AttemptsView, AuditView, BulkView, CountsView, ExplainView, FailuresView,
-    JobPageView, JobView, PluginListView, PluginView, Problem, PurgeView, QueueListView, QueueView, ServiceView,
-    SubmitBody, UploadView,
+    ActionsBody, ActionsView, ActivateBody, AttemptsView, AuditView, BackfillBody, BackfillView, BulkView, CountsView,
+    ExplainView, FailuresView, JobPageView, JobView, PluginListView, PluginView, PostponeScheduleBody, Problem,
+    PurgeView, QueueListView, QueueView, ScheduleBody, ScheduleListView, ScheduleView, ServiceView, SubmitBody,
+    UploadView,
 };
 use crate::domain::code;
 
@@ -248,6 +249,52 @@ impl Client {
             request = request.query("force", "true");
         }
         self.accepted(request.call()).map(drop)
+    }
+
+    /// Makes a schedule, or replaces what one says.
+    pub(crate) fn put_schedule(&self, name: &str, schedule: &ScheduleBody) -> anyhow::Result<Answer<ScheduleView>> {
+        let request = self.with_token(self.agent.put(self.url(&format!("/v1/schedules/{}", segment(name)))));
+        self.read(request.content_type("application/json").send(serde_json::to_vec(schedule)?))
+    }
+
+    /// Lists the schedules.
+    pub(crate) fn schedules(&self) -> anyhow::Result<Answer<ScheduleListView>> {
+        self.get("/v1/schedules")
+    }
+
+    /// Shows a schedule.
+    pub(crate) fn schedule(&self, name: &str) -> anyhow::Result<Answer<ScheduleView>> {
+        self.get(&format!("/v1/schedules/{}", segment(name)))
+    }
+
+    /// Does something with a schedule that needs no more words: `pause`, `resume`.
+    pub(crate) fn steer_schedule(&self, name: &str, verb: &str) -> anyhow::Result<Answer<ScheduleView>> {
+        self.post(&format!("/v1/schedules/{}/{verb}", segment(name)))
+    }
+
+    /// Makes a job beside the rule.
+    pub(crate) fn run_schedule(&self, name: &str) -> anyhow::Result<Answer<JobView>> {
+        self.post(&format!("/v1/schedules/{}/run", segment(name)))
+    }
+
+    /// Lets the next occurrence run at another time.
+    pub(crate) fn postpone_schedule(
+        &self,
+        name: &str,
+        body: &PostponeScheduleBody,
+    ) -> anyhow::Result<Answer<ScheduleView>> {
+        self.post_json(&format!("/v1/schedules/{}/postpone", segment(name)), body)
+    }
+
+    /// Makes the jobs of past occurrences that have none yet.
+    pub(crate) fn backfill_schedule(&self, name: &str, span: &BackfillBody) -> anyhow::Result<Answer<BackfillView>> {
+        self.post_json(&format!("/v1/schedules/{}/backfill", segment(name)), span)
+    }
+
+    /// Removes a schedule.
+    pub(crate) fn remove_schedule(&self, name: &str) -> anyhow::Result<()> {
+        let url = self.url(&format!("/v1/schedules/{}", segment(name)));
+        self.accepted(self.with_token(self.agent.delete(url)).call()).map(drop)
     }
 
     /// How the host is doing.

@@ -40,7 +40,7 @@ fn put_bytes(job: &mut SubmitBody, bytes: Vec<u8>) {
 }
 
 /// The bytes that `@FILE` or `-` stand for.
-fn source_of(input: &str) -> anyhow::Result<Option<Vec<u8>>> {
+pub(crate) fn source_of(input: &str) -> anyhow::Result<Option<Vec<u8>>> {
     if input == "-" {
         let mut bytes = Vec::new();
         std::io::stdin().lock().read_to_end(&mut bytes).context("standard input cannot be read")?;

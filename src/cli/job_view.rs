@@ -154,7 +154,7 @@ pub(crate) fn attempts(attempts: &Answer<AttemptsView>, terminal: Terminal) -> a
 }
 
 /// A time to the second; the rest is in the job's own view.
-fn short_time(time: &str) -> String {
+pub(crate) fn short_time(time: &str) -> String {
     let cut = time.find('.').map_or(time, |dot| &time[..dot]);
     cut.trim_end_matches('Z').replace('T', " ")
 }

@@ -18,6 +18,7 @@ mod new;
 mod plugin;
 mod queue;
 mod samples;
+mod schedule;
 mod serve;
 mod service;
 mod settings;
@@ -77,6 +78,11 @@ enum Command {
     Queue {
         #[command(subcommand)]
         verb: queue::QueueCommand,
+    },
+    /// Make jobs again and again, by a rule or cron text
+    Schedule {
+        #[command(subcommand)]
+        verb: schedule::ScheduleCommand,
     },
     /// See how the host is doing; pause and resume its work
     Service {
@@ -168,6 +174,7 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
         Command::Job { verb } => job::run(client, verb, terminal),
         Command::Plugin { verb } => plugin::run(client, verb, terminal),
         Command::Queue { verb } => queue::run(client, verb, terminal),
+        Command::Schedule { verb } => schedule::run(client, verb, terminal),
         Command::Service { verb } => service::run(client, *verb, terminal),
         Command::Store { verb } => store::run(verb, terminal),
         Command::Config { verb } => config::run(verb, terminal),

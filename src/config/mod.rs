@@ -48,6 +48,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// `[worker]`.
     pub worker: WorkerSettings,
+    /// `[http]`.
+    pub http: HttpSettings,
     /// `[limits]`: for every plug-in that sets none of its own.
     pub limits: Limits,
     /// `[retry]`: likewise.
@@ -147,6 +149,22 @@ pub struct WorkerSettings {
 impl Default for WorkerSettings {
     fn default() -> Self {
         Self { concurrency: 16, ahead: 16, shutdown_grace: Duration::from_secs(30), breaker: true }
+    }
+}
+
+/// `[http]`: how requests leave the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Signs what the built-in handler `http` sends.
+    pub signing_key: Option<Token>,
+    /// Certificate authorities in PEM that are trusted beside the public ones.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl HttpSettings {
+    /// The bytes of the signing key: those that its base64 stands for when it begins with `whsec_`, else its letters.
+    pub fn signing_key_bytes(&self) -> Option<Vec<u8>> {
+        read::signing_key_bytes(self.signing_key.as_ref()?.reveal()).ok()
     }
 }
 

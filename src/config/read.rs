@@ -5,18 +5,22 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::file::{self, Document};
 use super::problem::{Place, Problem, Problems};
 use super::section::{Report, Section};
 use super::value::{self, Entry, Given, Reading, Value, choice, duration, list, number, parsed, size, small_number};
 use super::{
-    Durability, Flag, PluginSettings, Queues, Server, Settings, StoreSettings, Token, WorkerSettings, environment,
-    pattern,
+    Durability, Flag, HttpSettings, PluginSettings, Queues, Server, Settings, StoreSettings, Token, WorkerSettings,
+    environment, pattern,
 };
 use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::code;
 use crate::domain::id::{PluginName, QueueName};
 use crate::domain::limits::{Limits, STACK_BYTES_MAX};
+use crate::domain::outbound;
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
 use crate::domain::retention::Retention;
@@ -62,6 +66,7 @@ pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
     }
     read_layer(&mut tables.sections, &mut settings, &mut report);
     settings.store.path = beside(sources.file, &settings.store.path, report.places.contains_key("store.path"));
+    settings.http.ca_file = settings.http.ca_file.take().map(|path| beside(sources.file, &path, true));
     for mut layer in [variables(&sources.environment), flags(&sources.flags)] {
         read_layer(&mut layer, &mut settings, &mut report);
     }
@@ -81,7 +86,10 @@ pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
 /// The tables of one layer by name, each with the variables' prefix where it consists of those.
 type Layer = BTreeMap<&'static str, (Vec<Entry>, Option<String>)>;
 
-const SECTIONS: [&str; 6] = ["server", "store", "worker", "limits", "retry", "retention"];
+const SECTIONS: [&str; 7] = ["server", "store", "worker", "http", "limits", "retry", "retention"];
+
+/// Letters of the shortest signing key, and bytes where it is given in base64.
+const SIGNING_KEY_MIN: usize = 16;
 
 /// A file's tables.
 #[derive(Default)]
@@ -120,6 +128,7 @@ fn read_layer(layer: &mut Layer, settings: &mut Settings, report: &mut Report) {
     read_section(layer, "server", report, |section| read_server(section, &mut settings.server));
     read_section(layer, "store", report, |section| read_store(section, &mut settings.store));
     read_section(layer, "worker", report, |section| read_worker(section, &mut settings.worker));
+    read_section(layer, "http", report, |section| read_http(section, &mut settings.http));
     read_section(layer, "limits", report, |section| read_host_limits(section, &mut settings.limits));
     read_section(layer, "retry", report, |section| read_retry(section, &mut settings.retry));
     read_section(layer, "retention", report, |section| read_retention(section, &mut settings.retention));
@@ -153,6 +162,37 @@ fn token(given: &Given) -> Reading<Token> {
     }
     let message = "holds a blank or something other than ASCII, which no header can carry";
     Err(vec![Problem::new(given.place.clone(), message, "take 16 or more letters and digits from a random source")])
+}
+
+fn read_http(section: &mut Section<'_>, http: &mut HttpSettings) {
+    section.set("signing_key", &mut http.signing_key, |given| signing_key(given).map(Some));
+    section.set("ca_file", &mut http.ca_file, |given| value::path(given).map(Some));
+}
+
+/// Reads the key that signs requests; no message shows it.
+fn signing_key(given: &Given) -> Reading<Token> {
+    let secret = value::text(given)?;
+    match signing_key_bytes(&secret) {
+        Ok(_) => Ok(Token::new(secret)),
+        Err(why) => {
+            let remedy = "take 32 or more letters and digits from a random source, or `whsec_` and the base64 of 24 or more bytes";
+            Err(vec![Problem::new(given.place.clone(), why, remedy)])
+        }
+    }
+}
+
+/// The bytes that a signing key stands for.
+pub(super) fn signing_key_bytes(secret: &str) -> Result<Vec<u8>, String> {
+    let bytes = match secret.strip_prefix("whsec_") {
+        Some(encoded) => {
+            BASE64.decode(encoded).map_err(|_| "begins with `whsec_`, and no base64 follows".to_owned())?
+        }
+        None => secret.as_bytes().to_vec(),
+    };
+    if bytes.len() < SIGNING_KEY_MIN {
+        return Err(format!("has {} bytes; a key that cannot be guessed has {SIGNING_KEY_MIN} or more", bytes.len()));
+    }
+    Ok(bytes)
 }
 
 fn check_host(text: &str) -> Result<String, String> {
@@ -286,6 +326,9 @@ fn read_plugin(
     let mut retention = settings.retention;
     let is_named = section.has("name");
     let name = section.read("name", plugin_name);
+    if name.as_ref().is_some_and(outbound::is_built_in) {
+        refuse_for_built_in(section, place);
+    }
     let path = section.read("path", value::path).map(|path| beside(file, &path, true));
     let config = section.read("config", value::pairs).unwrap_or_default();
     let enabled = section.read("enabled", value::truth);
@@ -316,6 +359,16 @@ fn read_plugin(
         section.problem(place.clone(), "a [[plugin]] has no `name`", "add the line name = \"...\"");
     }
     Some(PluginSettings { name: name?, path, grants, limits, retry, retention, starts, config, enabled })
+}
+
+/// A built-in handler has no component and no switch: what it may do, its grants say.
+fn refuse_for_built_in(section: &mut Section<'_>, place: &Place) {
+    for key in ["path", "enabled"] {
+        if section.has(key) {
+            let message = format!("`{key}` does not fit `http`, which is built into the host");
+            section.problem(place.clone(), message, format!("remove `{key}`; without grants, `http` calls nothing"));
+        }
+    }
 }
 
 /// Reads how many jobs may run at a time and start over time.

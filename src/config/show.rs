@@ -48,6 +48,10 @@ pub fn show(loaded: &Loaded) -> String {
             ("breaker", Some(quoted(if worker.breaker { "on" } else { "off" }))),
         ],
     );
+    let http = &settings.http;
+    let ca_file = http.ca_file.as_ref().map(|path| quoted(&path.display().to_string()));
+    let signing_key = http.signing_key.as_ref().map(|_| quoted("***"));
+    sheet.table("[http]", "http", vec![("signing_key", signing_key), ("ca_file", ca_file)]);
     sheet.table("[limits]", "limits", limits(&settings.limits));
     sheet.table("[retry]", "retry", retry(&settings.retry));
     sheet.table("[retention]", "retention", retention(&settings.retention));

@@ -239,3 +239,29 @@ fn what_is_shown_reads_back_but_for_the_secrets() {
     assert_eq!(again.worker, loaded.settings.worker);
     assert_eq!(again.plugins[0].limits, loaded.settings.plugins[0].limits);
 }
+
+#[test]
+fn the_way_out_has_a_key_that_is_never_shown_and_authorities_beside_the_file() {
+    let text = "[http]\nsigning_key = \"a key of some length\"\nca_file = \"ca.pem\"\n";
+    let loaded = from_file(text).expect("all of it is right");
+    let http = &loaded.settings.http;
+    assert_eq!(http.ca_file.as_deref(), Some(Path::new("etc/ca.pem")));
+    assert_eq!(http.signing_key_bytes().as_deref(), Some(b"a key of some length".as_slice()));
+    assert!(!show(&loaded).contains("a key of") && !format!("{loaded:?}").contains("a key of"));
+    let encoded = from_file("[http]\nsigning_key = \"whsec_MDEyMzQ1Njc4OWFiY2RlZg==\"").expect("it is base64");
+    assert_eq!(encoded.settings.http.signing_key_bytes().as_deref(), Some(b"0123456789abcdef".as_slice()));
+    for (key, why) in [("too short", "has 9 bytes"), ("whsec_?", "no base64 follows"), ("whsec_MDEy", "has 3 bytes")] {
+        let complaint = complaints(from_file(&format!("[http]\nsigning_key = \"{key}\""))).join("\n");
+        assert!(complaint.contains(why) && !complaint.contains(key), "{complaint}");
+    }
+}
+
+#[test]
+fn a_built_in_handler_has_no_component_and_no_switch() {
+    let text = "[[plugin]]\nname = \"http\"\npath = \"http.wasm\"\nenabled = false\n";
+    let complaints = complaints(from_file(text));
+    assert_eq!(complaints.len(), 2, "{complaints:?}");
+    assert!(complaints.iter().all(|complaint| complaint.contains("does not fit `http`")), "{complaints:?}");
+    let granted = from_file("[[plugin]]\nname = \"http\"\ngrants = { http = [\"https://hooks.example.com\"] }\n");
+    assert_eq!(granted.expect("it is right").settings.plugins.len(), 1);
+}

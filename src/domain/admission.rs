@@ -92,8 +92,11 @@ impl Gate {
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, has_run: bool) {
         self.running = self.running.saturating_sub(1);
+        if let Some(rate) = self.limits.rate.as_ref().filter(|_| !has_run) {
+            self.bucket.untake(rate);
+        }
     }
 }
 
@@ -216,17 +219,18 @@ impl Admission {
         }
     }
 
-    /// A job of a lane that started at `started_on` has ended its run, or did not start after all.
-    pub fn end(&mut self, lane: &Lane, verdict: Verdict, started_on: Timestamp, now: Timestamp) {
-        self.queue(&lane.queue).end();
+    /// A job of a lane that started at `started_on` has ended its run, with what that says; or it did not run after all, and
+    /// has used up nothing.
+    pub fn end(&mut self, lane: &Lane, verdict: Option<Verdict>, started_on: Timestamp, now: Timestamp) {
+        self.queue(&lane.queue).end(verdict.is_some());
         let breaker = self.policy.breaker.clone();
         let plugin = self.plugin(lane.tenant, &lane.plugin);
-        plugin.gate.end();
+        plugin.gate.end(verdict.is_some());
         let Some(policy) = &breaker else { return };
         match verdict {
-            Verdict::Succeeded => plugin.breaker.ended(policy, true, started_on, now),
-            Verdict::Failed => plugin.breaker.ended(policy, false, started_on, now),
-            Verdict::None => plugin.breaker.abandoned(started_on),
+            Some(Verdict::Succeeded) => plugin.breaker.ended(policy, true, started_on, now),
+            Some(Verdict::Failed) => plugin.breaker.ended(policy, false, started_on, now),
+            Some(Verdict::None) | None => plugin.breaker.abandoned(started_on),
         }
     }
 

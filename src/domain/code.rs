@@ -242,4 +242,39 @@ catalogue! {
     BUILD_FAILED = "BR0506", "building the plug-in failed",
         "The compiler's message says why.",
         "Mend the plug-in and build again.";
+    // Outbound HTTP.
+    RESERVED_NAME = "BR0601", "the name belongs to a built-in handler",
+        "The host plays `http` itself: there is nothing to upload, activate or remove.",
+        "Take another name for a plug-in; what `http` may do stands in a [[plugin]] of that name in backroom.toml.";
+    BAD_CALL = "BR0602", "the input is not what the handler `http` takes",
+        "It takes a JSON object with `url` and, as wanted, `method`, `headers`, `body` or `body_text`, `timeout` and `expect`.",
+        "Mend the field that the message names and submit again.";
+    ORIGIN_NOT_GRANTED = "BR0603", "the handler `http` may not call this address",
+        "Where requests may go is the operator's decision; a redirect counts as a request, and a name may not lead into a private network.",
+        "Add the lines that the message shows to backroom.toml, restart the host, and submit again.";
+    CALL_FAILED = "BR0604", "the call brought no answer, or one that asks to come back later",
+        "The other side could not be reached, took too long, stumbled, or is busy.",
+        "The job is tried again by itself, as its retry policy says.";
+    CALL_REFUSED = "BR0605", "the call was answered with a status that is no success",
+        "The other side refuses the request; the message holds the status and the beginning of its body.",
+        "Mend the request, or name the status under `expect` if it is welcome.";
+    // Schedules.
+    BAD_RULE = "BR0701", "the rule of the schedule is not acceptable",
+        "A part of the rule, the cron text, the start, the time zone or an exception has a value that it cannot have, or does not go with another.",
+        "The message names the part and what to write; try it with `backroom schedule preview RULE`.";
+    NO_OCCURRENCE = "BR0702", "the rule of the schedule yields nothing",
+        "It has no occurrence within fifty years from now: its start or its UNTIL has passed, or its parts can never hold at once.",
+        "Look at it with `backroom schedule preview RULE --start TIME`.";
+    UNKNOWN_SCHEDULE = "BR0703", "there is no such schedule",
+        "No schedule of that name was made, or it was removed.",
+        "See `backroom schedule list`.";
+    SCHEDULE_STATE = "BR0704", "the schedule's state does not allow this",
+        "A paused schedule waits for nothing, and one that has ended makes no jobs any more; nothing was changed.",
+        "See `backroom schedule show NAME` for its state.";
+    TOO_MANY_OCCURRENCES = "BR0705", "the span has more occurrences than may be filled back at once",
+        "One back-fill makes at most 1000 jobs.",
+        "Fill back a shorter span; the message names where the first thousand end.";
+    TOO_MANY_SCHEDULES = "BR0706", "there are as many schedules as are taken",
+        "At most 10,000 schedules are kept.",
+        "Remove those that have ended: `backroom schedule list`, `backroom schedule remove NAME`.";
 }

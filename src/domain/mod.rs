@@ -15,6 +15,7 @@ pub mod id;
 pub mod job;
 pub mod limits;
 pub mod loops;
+pub mod outbound;
 pub mod plugin;
 pub mod query;
 pub mod queue;

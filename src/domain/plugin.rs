@@ -18,6 +18,8 @@ pub enum Shape {
     Handler,
     /// Exports `wasi:cli/run`: input on stdin, output on stdout, the exit code decides.
     Command,
+    /// The host plays it itself; nobody uploads it.
+    Builtin,
 }
 
 /// What a component says of itself, read from its type: nothing of it is run for this.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::steer::{Command, Order};
 use super::{BulkError, Jobs, NewJob, SteerError};
 use crate::domain::batch::{self, Summary, Terms};
-use crate::domain::change::Change;
 use crate::domain::id::{JobId, PluginName, QueueName, TenantId};
 use crate::domain::job::{FollowUp, Job, JobType, Payload, Status, Submission, Ties, transition};
 use crate::domain::query::{JobFilter, JobQuery};
@@ -52,11 +51,8 @@ impl Jobs {
         };
         let state = transition::submitted(&submission, now);
         let batch = Job { submission: Arc::new(submission), state };
-        let mut changes = vec![Change::Submit(Arc::clone(&batch.submission), Box::new(batch.state.clone()))];
-        let (members, ids) = self.members(members, id, now)?;
-        changes.extend(members);
-        let committed = self.store.commit(changes).await;
-        committed.map_err(|error| BulkError { index: 0, error: error.into() })?;
+        let (ids, pending) = self.number_and_commit_bulk(members, Some(&batch), now)?;
+        pending.await.map_err(|error| BulkError { index: 0, error: error.into() })?;
         Ok((batch, ids))
     }
 

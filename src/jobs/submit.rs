@@ -9,18 +9,22 @@ use bytes::Bytes;
 use super::Jobs;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
-use crate::domain::job::{Job, JobType, Payload, Submission, Ties, transition};
+use crate::domain::job::{FollowUp, Job, JobType, Payload, Submission, Ties, transition};
 use crate::domain::loops::{self, LoopFound};
+use crate::domain::outbound::is_built_in;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Unfit;
-use crate::store::{CommitError, ReadError, put_payload};
+use crate::store::{CommitError, Pending, ReadError, put_payload};
 
 /// How long an `Idempotency-Key` is kept (promise 6).
 const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
 
 /// The longest `Idempotency-Key`, in bytes.
 const KEY_BYTES_MAX: usize = 255;
+
+/// How many pages of jobs about one record are looked at for those that ran; the rest of a flood was refused anyway.
+const LOOP_PAGES_MAX: usize = 16;
 
 /// How often a submit is decided again when another one with the same key came between.
 const ATTEMPTS: usize = 4;
@@ -146,6 +150,9 @@ pub enum SubmitError {
         /// The job.
         job: JobId,
     },
+    /// The URL that is to hear of its end cannot be called.
+    #[error("on_complete: {0}")]
+    Callback(Unfit),
     /// An unfinished job has its dedup key, and a bulk submit makes new jobs only.
     #[error("the unfinished job {job} has the dedup key `{key}`")]
     Duplicate {
@@ -161,9 +168,6 @@ pub enum SubmitError {
     #[error(transparent)]
     Read(#[from] ReadError),
 }
-
-/// Submits on their way into a commit, and the identities of their jobs.
-type NewJobs = (Vec<Change>, Vec<JobId>);
 
 /// Why a bulk submit was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -208,22 +212,25 @@ impl Jobs {
 
     /// Takes all jobs or none, in one commit.
     pub async fn submit_bulk(&self, news: Vec<NewJob>) -> Result<Vec<JobId>, BulkError> {
-        let (changes, ids) = self.new_jobs(news, None, self.clock.now())?;
-        let committed = self.store.commit(changes).await;
-        committed.map_err(|error| BulkError { index: 0, error: error.into() })?;
+        let (ids, pending) = self.number_and_commit_bulk(news, None, self.clock.now())?;
+        pending.await.map_err(|error| BulkError { index: 0, error: error.into() })?;
         Ok(ids)
     }
 
-    /// The jobs of a batch that is submitted in the same commit.
-    pub(super) fn members(&self, news: Vec<NewJob>, batch: JobId, now: Timestamp) -> Result<NewJobs, BulkError> {
-        self.new_jobs(news, Some(batch), now)
-    }
-
-    fn new_jobs(&self, news: Vec<NewJob>, batch: Option<JobId>, now: Timestamp) -> Result<NewJobs, BulkError> {
+    /// All jobs of a bulk submit, with the batch that they belong to, if they do, on their way to the store.
+    pub(super) fn number_and_commit_bulk(
+        &self,
+        news: Vec<NewJob>,
+        batch: Option<&Job>,
+        now: Timestamp,
+    ) -> Result<(Vec<JobId>, Pending), BulkError> {
+        let _turn = news.iter().any(is_keyed).then(|| self.keyed_submits.lock());
         let first = self.identities.reserve(news.len() as u64);
         let mut ids = Vec::with_capacity(news.len());
         let mut keys = HashMap::new();
-        let mut changes = Vec::with_capacity(news.len());
+        let mut changes = Vec::with_capacity(news.len() + 1);
+        changes.extend(batch.map(|batch| Change::Submit(Arc::clone(&batch.submission), Box::new(batch.state.clone()))));
+        let batch = batch.map(|batch| batch.submission.id);
         for (index, new) in news.into_iter().enumerate() {
             let failed = |error| BulkError { index, error };
             let id = self.identities.of(Sequence(first.0 + index as u64), now);
@@ -242,10 +249,19 @@ impl Jobs {
             changes.push(self.taken(submission, now).map_err(failed)?);
             ids.push(id);
         }
-        Ok((changes, ids))
+        Ok((ids, self.store.commit(changes)))
     }
 
     async fn submit_new(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<Job, SubmitError> {
+        let (taken, pending) = self.number_and_commit(new, key)?;
+        pending.await?;
+        Ok(taken)
+    }
+
+    /// From its number to its commit a job with an ordering key lets no other one pass: who comes to a key is younger than
+    /// all that are there already (I6, I7).
+    fn number_and_commit(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<(Job, Pending), SubmitError> {
+        let _turn = is_keyed(&new).then(|| self.keyed_submits.lock());
         let now = self.clock.now();
         let submission = self.submission(new, self.identities.next(now), now)?;
         let (tenant, job) = (submission.tenant, submission.id);
@@ -264,8 +280,7 @@ impl Jobs {
                 until,
             }));
         }
-        self.store.commit(changes).await?;
-        Ok(taken)
+        Ok((taken, self.store.commit(changes)))
     }
 
     /// The state that a new job starts in: refused where its chain or its record looks like a loop (T02).
@@ -284,6 +299,9 @@ impl Jobs {
             if is_given {
                 self.registry.check_command(new.tenant, &new.plugin, version, field)?;
             }
+        }
+        if is_built_in(&new.plugin) {
+            self.registry.check_call(&new.input)?;
         }
         self.check_ties(new.tenant, &new.ties)?;
         let (correlation_id, depth) = self.place_in_chain(new.tenant, new.parent)?;
@@ -332,6 +350,9 @@ impl Jobs {
                 return Err(SubmitError::ClosedBatch { job });
             }
         }
+        if let Some(FollowUp { url: Some(url), .. }) = &ties.on_complete {
+            self.registry.check_callback(url).map_err(SubmitError::Callback)?;
+        }
         Ok(())
     }
 
@@ -360,8 +381,17 @@ impl Jobs {
             ..JobFilter::default()
         };
         let limit = loops::RUNS_PER_RECORD_MAX;
-        let page = self.store.jobs(&JobQuery { tenant: submission.tenant, filter, before: None, limit })?;
-        Ok(loops::too_often(submission, page.jobs.len()))
+        let mut query = JobQuery { tenant: submission.tenant, filter, before: None, limit };
+        let mut earlier = 0;
+        for _ in 0..LOOP_PAGES_MAX {
+            let page = self.store.jobs(&query)?;
+            earlier += page.jobs.iter().filter(|job| !never_ran(job)).count();
+            query.before = page.next;
+            if page.next.is_none() || earlier >= limit {
+                break;
+            }
+        }
+        Ok(loops::too_often(submission, earlier))
     }
 
     /// The unfinished job that has the same dedup key.
@@ -384,6 +414,16 @@ impl Jobs {
         let job = self.get(tenant, first.job)?;
         job.map(Some).ok_or_else(|| SubmitError::KeyOfDeleted { key: key.to_owned(), job: first.job })
     }
+}
+
+/// Whether a job was refused or called off before its first run. Were those to count, who is refused once would be refused
+/// for as long as he asks.
+fn never_ran(job: &Job) -> bool {
+    job.state.status.is_final() && job.state.runs == 0
+}
+
+fn is_keyed(new: &NewJob) -> bool {
+    new.ties.ordering_key.is_some()
 }
 
 /// Whether somebody else may have been first: only with a key of either kind.

@@ -11,6 +11,7 @@ use crate::domain::code;
 use crate::domain::id::{PluginName, TenantId, VersionName};
 use crate::domain::job::transition::{self, Next};
 use crate::domain::job::{Event, Job, Status, WaitReason};
+use crate::domain::outbound::is_built_in;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::sandbox::Rejection;
@@ -142,8 +143,8 @@ fn check_version_count(plugin: &Plugin) -> Result<(), Rejection> {
 impl Registry {
     /// Takes a component. It becomes the active version unless it asks for what is not granted.
     pub async fn upload(&self, upload: Upload) -> Result<Uploaded, InstallError> {
-        if upload.name.as_str() == batch::PLUGIN {
-            return Err(Unfit::UnknownPlugin { name: upload.name, nearest: None }.into());
+        if is_built_in(&upload.name) || upload.name.as_str() == batch::PLUGIN {
+            return Err(Unfit::BuiltIn { name: upload.name }.into());
         }
         let admitted = self.sandbox.admit(upload.bytes).await?;
         let _turn = self.changing.lock().await;

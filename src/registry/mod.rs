@@ -12,6 +12,7 @@ use crate::domain::batch;
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
+use crate::domain::outbound::{BadRequest, HttpRequest, Origin, Url, coverage, http_plugin, is_built_in};
 use crate::domain::plugin::{Absence, Grant, Inspection, Plugin, PluginVersion, Policy, Shape, Wishes};
 use crate::domain::time::Timestamp;
 use crate::sandbox::{Rejection, Sandbox};
@@ -83,6 +84,21 @@ pub enum Unfit {
         /// Bytes allowed.
         limit: u64,
     },
+    /// The name is that of a handler which the host plays itself.
+    #[error("`{name}` is built into the host: it is not uploaded, switched or removed")]
+    BuiltIn {
+        /// The name.
+        name: PluginName,
+    },
+    /// The input is not what the handler `http` takes.
+    #[error(transparent)]
+    BadCall(#[from] BadRequest),
+    /// The handler `http` may not call that origin.
+    #[error("{} is not granted to `http`", origin.as_grant())]
+    NotGranted {
+        /// Where the call would go.
+        origin: Origin,
+    },
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
@@ -126,6 +142,8 @@ pub struct Registry {
     sandbox: Arc<dyn Sandbox>,
     clock: Arc<dyn Clock>,
     policies: Policies,
+    /// The handler `http`, the same for every tenant.
+    http: Arc<Runnable>,
     /// What ends batches.
     batch: Arc<Runnable>,
     entries: RwLock<HashMap<(TenantId, PluginName), Entry>>,
@@ -143,11 +161,13 @@ impl Registry {
         policies: Policies,
     ) -> Result<Self, ReadError> {
         let plugins = store.plugins()?;
+        let http = Arc::new(http_runnable(&policies));
         let registry = Self {
             store,
             sandbox,
             clock,
             policies,
+            http,
             batch: Arc::new(batch_runnable()),
             entries: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
@@ -175,6 +195,9 @@ impl Registry {
 
     /// One plug-in.
     pub fn get(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, Unfit> {
+        if is_built_in(name) {
+            return Err(Unfit::BuiltIn { name: name.clone() });
+        }
         let found = self.entries.read().get(&(tenant, name.clone())).map(|entry| Arc::clone(&entry.plugin));
         found.ok_or_else(|| Unfit::UnknownPlugin { name: name.clone(), nearest: self.nearest(tenant, name) })
     }
@@ -194,6 +217,9 @@ impl Registry {
         handler: Option<&HandlerName>,
         input_bytes: u64,
     ) -> Result<HandlerName, Unfit> {
+        if is_built_in(name) {
+            return self.check_fit_of_http(version, handler, input_bytes);
+        }
         let entries = self.entries.read();
         let Some(entry) = entries.get(&(tenant, name.clone())) else {
             drop(entries);
@@ -236,8 +262,53 @@ impl Registry {
         }
     }
 
-    /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one.
+    fn check_fit_of_http(
+        &self,
+        version: Option<&VersionName>,
+        handler: Option<&HandlerName>,
+        input_bytes: u64,
+    ) -> Result<HandlerName, Unfit> {
+        let (name, there) = (http_plugin(), &self.http.version);
+        let limit = self.http.limits.input_bytes;
+        if input_bytes > limit {
+            return Err(Unfit::InputTooLarge { plugin: name, bytes: input_bytes, limit });
+        }
+        match version.filter(|version| **version != there.version) {
+            Some(version) => Err(Unfit::UnknownVersion {
+                plugin: name,
+                version: version.clone(),
+                there: vec![there.version.to_string()],
+            }),
+            None => choose_handler(&name, handler, Some(there)),
+        }
+    }
+
+    /// Checks the input of a job for the handler `http`: its form, and that the operator lets it call that origin. The same
+    /// is checked again when it runs.
+    pub fn check_call(&self, input: &[u8]) -> Result<(), Unfit> {
+        self.check_origin(HttpRequest::parse(input)?.url.origin())
+    }
+
+    /// Checks that the handler `http` may call a URL, for a job that follows another.
+    pub fn check_callback(&self, url: &str) -> Result<(), Unfit> {
+        let url = Url::parse(url)
+            .map_err(|why| BadRequest { field: "url", why: format!("`url` is not acceptable: {why}") })?;
+        self.check_origin(url.origin())
+    }
+
+    fn check_origin(&self, origin: &Origin) -> Result<(), Unfit> {
+        match coverage(self.http.grants.iter(), origin) {
+            Some(_) => Ok(()),
+            None => Err(Unfit::NotGranted { origin: origin.clone() }),
+        }
+    }
+
+    /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one. Of a built-in handler
+    /// there is one only, whatever release the job was submitted to.
     pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
+        if is_built_in(name) {
+            return Resolution::Run(Arc::clone(&self.http));
+        }
         if name.as_str() == batch::PLUGIN {
             return Resolution::Run(Arc::clone(&self.batch));
         }
@@ -321,6 +392,9 @@ impl Registry {
     }
 
     fn runnable(&self, tenant: TenantId, name: &PluginName) -> Option<Arc<Runnable>> {
+        if is_built_in(name) {
+            return Some(Arc::clone(&self.http));
+        }
         self.entries.read().get(&(tenant, name.clone()))?.runnable.clone()
     }
 
@@ -331,17 +405,7 @@ impl Registry {
     }
 
     fn make_runnable(&self, name: &PluginName, version: &PluginVersion) -> Runnable {
-        let policy = Arc::new(self.policies.of(name).clone());
-        // A version may do what the operator grants and it asks for itself, and nothing else (design section 5).
-        let grants: BTreeSet<_> = policy.grants.intersection(&version.wishes.wants).cloned().collect();
-        let granted = policy.config.iter().filter(|(key, _)| grants.contains(&Grant::Config(key.clone())));
-        Runnable {
-            version: Arc::new(version.clone()),
-            limits: Arc::new(lowered(&policy.limits, version)),
-            config: Arc::new(granted.cloned().collect()),
-            grants: Arc::new(grants),
-            policy,
-        }
+        runnable_under(self.policies.of(name), version)
     }
 
     fn nearest(&self, tenant: TenantId, name: &PluginName) -> Option<String> {
@@ -351,23 +415,45 @@ impl Registry {
     }
 }
 
+fn runnable_under(policy: &Policy, version: &PluginVersion) -> Runnable {
+    let policy = Arc::new(policy.clone());
+    // A version may do what the operator grants and it asks for itself, and nothing else (design section 5).
+    let grants: BTreeSet<_> = policy.grants.intersection(&version.wishes.wants).cloned().collect();
+    let granted = policy.config.iter().filter(|(key, _)| grants.contains(&Grant::Config(key.clone())));
+    Runnable {
+        version: Arc::new(version.clone()),
+        limits: Arc::new(lowered(&policy.limits, version)),
+        config: Arc::new(granted.cloned().collect()),
+        grants: Arc::new(grants),
+        policy,
+    }
+}
+
+/// The built-in handler `http`: it asks for all that the operator grants.
+fn http_runnable(policies: &Policies) -> Runnable {
+    let policy = policies.of(&http_plugin());
+    runnable_under(policy, &built_in(Wishes { wants: policy.grants.clone(), ..Wishes::default() }))
+}
+
 /// What a job of a batch runs: nothing of anybody's, so it is allowed nothing.
 fn batch_runnable() -> Runnable {
+    runnable_under(&Policy::default(), &built_in(Wishes::default()))
+}
+
+/// What the host plays itself has the host's own version.
+fn built_in(wishes: Wishes) -> PluginVersion {
     let inspection = Inspection {
-        shape: Shape::Handler,
+        shape: Shape::Builtin,
         imports: Vec::new(),
         exports: Vec::new(),
         digest: Digest([0; 32]),
         bytes: 0,
     };
-    let version = VersionName::new(env!("CARGO_PKG_VERSION")).expect("a release has a version");
-    let uploaded_on = Timestamp::default();
-    Runnable {
-        version: Arc::new(PluginVersion { version, inspection, wishes: Wishes::default(), uploaded_on }),
-        policy: Arc::default(),
-        limits: Arc::default(),
-        grants: Arc::default(),
-        config: Arc::default(),
+    PluginVersion {
+        version: VersionName::new(env!("CARGO_PKG_VERSION")).expect("a release has a version"),
+        inspection,
+        wishes,
+        uploaded_on: Timestamp::default(),
     }
 }
 

@@ -1,6 +1,14 @@
 //! The only door to guest code: one slice of one attempt goes in, its outcome comes out.
 
+#[cfg(feature = "host")]
+pub mod builtin;
+#[cfg(feature = "host")]
+mod log;
+#[cfg(feature = "host")]
+pub mod outbound;
 pub mod scripted;
+#[cfg(feature = "host")]
+mod text;
 #[cfg(feature = "host")]
 pub mod wasm;
 

@@ -79,7 +79,8 @@ impl Schedules {
         found.ok_or_else(|| ScheduleError::Unknown(name.clone()))
     }
 
-    /// Makes a schedule. What it runs is checked as a submit would be; `input` becomes the input of its jobs.
+    /// Makes a schedule, as asked for at `asked_on`: nothing before that fires, and a start that was left out is that very
+    /// time. What it runs is checked as a submit would be; `input` becomes the input of its jobs.
     pub async fn create(
         &self,
         tenant: TenantId,
@@ -87,6 +88,7 @@ impl Schedules {
         definition: Definition,
         input: Bytes,
         by: &str,
+        asked_on: Timestamp,
     ) -> Result<Schedule, ScheduleError> {
         let schedules = self.list(tenant)?;
         if schedules.iter().any(|schedule| schedule.name == name) {
@@ -96,14 +98,14 @@ impl Schedules {
             return Err(ScheduleError::TooMany);
         }
         let definition = self.checked(tenant, definition, input)?;
-        let schedule = Schedule::new(tenant, name.clone(), definition, Some(by.to_owned()), self.clock.now())?;
+        let schedule = Schedule::new(tenant, name.clone(), definition, Some(by.to_owned()), asked_on)?;
         match self.put(&schedule).await {
             Err(CommitError::Conflict { .. }) => Err(ScheduleError::Exists(name)),
             written => Ok(written.map(|()| schedule)?),
         }
     }
 
-    /// Changes what a schedule says; jobs that it has made stay as they are.
+    /// Changes what a schedule says, as asked for at `asked_on`; jobs that it has made stay as they are.
     pub async fn edit(
         &self,
         tenant: TenantId,
@@ -111,9 +113,10 @@ impl Schedules {
         definition: Definition,
         input: Bytes,
         by: &str,
+        asked_on: Timestamp,
     ) -> Result<Schedule, ScheduleError> {
         let definition = self.checked(tenant, definition, input)?;
-        self.change(tenant, name, |schedule, now| schedule.edit(definition.clone(), Some(by.to_owned()), now)).await
+        self.change(tenant, name, |schedule, _| schedule.edit(definition.clone(), Some(by.to_owned()), asked_on)).await
     }
 
     /// Makes no jobs until the schedule is resumed.
@@ -169,7 +172,7 @@ impl Schedules {
     }
 
     /// Makes the jobs of the occurrences from `from` to before `to` which the schedule has no job of yet, one after another.
-    /// Returns them, oldest first.
+    /// Returns them, oldest first. Occurrences that are still to come are left to the schedule itself, or they would run twice.
     pub async fn backfill(
         &self,
         tenant: TenantId,
@@ -181,9 +184,9 @@ impl Schedules {
         for _ in 0..ATTEMPTS {
             let schedule = self.get(tenant, name)?;
             let there = self.occurrences(&schedule)?;
-            let times = schedule.backfill(from, to, BACKFILL_MAX)?;
-            let missing: Vec<_> = times.into_iter().filter(|time| !there.contains(time)).collect();
             let now = self.clock.now();
+            let times = schedule.backfill(from, to.min(schedule.undecided_from(now)), BACKFILL_MAX)?;
+            let missing: Vec<_> = times.into_iter().filter(|time| !there.contains(time)).collect();
             let mut ids = Vec::with_capacity(missing.len());
             let mut changes = Vec::with_capacity(missing.len() + 1);
             for scheduled_for in missing {

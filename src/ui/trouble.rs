@@ -133,6 +133,9 @@ impl From<Unfit> for Trouble {
             Unfit::UnknownVersion { .. } => (StatusCode::NOT_FOUND, code::UNKNOWN_VERSION),
             Unfit::NoCommand { .. } => (StatusCode::UNPROCESSABLE_ENTITY, code::BAD_FIELD),
             Unfit::InputTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, code::INPUT_TOO_LARGE),
+            Unfit::BuiltIn { .. } => (StatusCode::CONFLICT, code::RESERVED_NAME),
+            Unfit::BadCall(_) => (StatusCode::UNPROCESSABLE_ENTITY, code::BAD_CALL),
+            Unfit::NotGranted { .. } => (StatusCode::UNPROCESSABLE_ENTITY, code::ORIGIN_NOT_GRANTED),
         };
         Self::new(status, code, unfit.to_string()).at(Section::Plugins)
     }

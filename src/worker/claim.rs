@@ -46,17 +46,11 @@ impl Claim {
 
 impl Worker {
     /// Decides what a ready job meets and commits that. None when the job is no longer ready.
-    pub fn claim(&self, job: Job, now: Timestamp) -> Option<Claim> {
+    pub fn claim(&self, job: Job, now: Timestamp) -> Result<Option<Claim>, ReadError> {
         let submission = &job.submission;
         let resolution = self.registry.resolve(submission.tenant, &submission.plugin, submission.version.as_ref());
         let has_expired = submission.expires_on.is_some_and(|expires_on| expires_on <= now);
-        let stopped_by = match self.predecessor_failure(&job) {
-            Ok(stopped_by) => stopped_by,
-            Err(error) => {
-                tracing::error!(job.id = %submission.id, %error, "what the job waits for could not be read");
-                return None;
-            }
-        };
+        let stopped_by = self.predecessor_failure(&job)?;
         let (event, runnable) = match (resolution, stopped_by) {
             _ if has_expired => (Event::Expire, None),
             (_, Some(predecessor)) => (Event::ClaimAfterFailure { predecessor }, None),
@@ -67,17 +61,20 @@ impl Worker {
         let policy = self.registry.policy(submission.tenant, &submission.plugin);
         let Ok(next @ Next::Changed { .. }) = transition::apply(submission, &job.state, &policy.retry, event, now)
         else {
-            return None;
+            return Ok(None);
         };
-        let Next::Changed { state, .. } = &next else { return None };
+        let Next::Changed { state, .. } = &next else { return Ok(None) };
         let claimed = Job { submission: Arc::clone(submission), state: (**state).clone() };
         let run = match runnable {
-            // The window gave out a job whose claim is not written yet; that claim goes on.
-            Some(runnable) => Some((runnable, self.running.enter((submission.key(), claimed.state.fence))?)),
             None => None,
+            Some(runnable) => match self.running.enter((submission.key(), claimed.state.fence)) {
+                Some(entered) => Some((runnable, entered)),
+                // The window gave out a job whose claim is not written yet; that claim goes on.
+                None => return Ok(None),
+            },
         };
-        let pending = self.advance.commit(&job, next, now)?;
-        Some(Claim { next: claimed, run, pending })
+        let pending = self.advance.commit(&job, next, now);
+        Ok(pending.map(|pending| Claim { next: claimed, run, pending }))
     }
 
     /// The job whose failure keeps this one from running (domain.md 4.1). Only few jobs ask for that.

@@ -7,6 +7,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Claim, Started, Window, Worker};
+use crate::domain::job::Job;
+use crate::domain::time::Timestamp;
 use crate::sandbox::Signal;
 
 /// How many jobs are claimed in one go at most; the store writes them as one group.
@@ -114,12 +116,23 @@ impl Pool {
         let ready = self.window.take(permits.len());
         let some_were_ready = !ready.is_empty();
         let now = self.worker.clock.now();
-        let claims = ready.into_iter().filter_map(|(job, started)| Some((self.worker.claim(job, now)?, started)));
-        let claims: Vec<_> = claims.collect();
+        let claims: Vec<_> = ready.into_iter().filter_map(|(job, started)| self.claim(job, started, now)).collect();
         for ((claim, started), permit) in claims.into_iter().zip(permits) {
             self.start(claim, started, permit).await;
         }
         some_were_ready
+    }
+
+    fn claim(&self, job: Job, started: Started, now: Timestamp) -> Option<(Claim, Started)> {
+        let key = job.submission.key();
+        match self.worker.claim(job, now) {
+            Ok(claim) => Some((claim?, started)),
+            Err(error) => {
+                tracing::error!(%error, job = key.sequence.0, "what a job waits for could not be read; it is tried again");
+                self.window.reload(key);
+                None
+            }
+        }
     }
 
     /// Follows a claim to the end of its run. Claims are under way side by side: none waits for the one before it to be

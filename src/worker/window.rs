@@ -79,13 +79,14 @@ pub struct Started {
     window: Arc<Window>,
     lane: Lane,
     on: Timestamp,
-    verdict: Verdict,
+    /// What the end of its run says; none while nothing has run.
+    verdict: Option<Verdict>,
 }
 
 impl Started {
-    /// What the end of the run says about the plug-in; nothing unless it is told.
+    /// What the end of the run says about the plug-in. A job that is never judged did not run: it used up no start.
     pub fn judge(&mut self, verdict: Verdict) {
-        self.verdict = verdict;
+        self.verdict = Some(verdict);
     }
 }
 
@@ -198,7 +199,7 @@ impl Window {
         while taken.len() < count
             && let Some((lane, job)) = inner.take_one(now)
         {
-            taken.push((job, Started { window: Arc::clone(self), lane, on: now, verdict: Verdict::None }));
+            taken.push((job, Started { window: Arc::clone(self), lane, on: now, verdict: None }));
         }
         let is_short = inner.is_short();
         drop(inner);

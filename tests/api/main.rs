@@ -10,6 +10,7 @@ mod lists;
 mod pages;
 mod pausing;
 mod plugins;
+mod schedules;
 mod service;
 mod steer;
 mod stream;

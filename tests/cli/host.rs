@@ -23,18 +23,15 @@ impl Host {
     pub(crate) fn start_with(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         std::fs::write(folder.path().join("backroom.toml"), settings).expect("it can be written");
-        let mut child = program(folder.path())
-            .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--log", "error"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the program can be started");
-        let mut line = String::new();
-        let stdout = child.stdout.take().expect("its output is a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
-        let server = line.split_whitespace().find(|word| word.starts_with("http://"));
-        let server = server.unwrap_or_else(|| panic!("the host did not start: {line}")).to_owned();
+        let (child, server) = serve(folder.path());
         Self { child, server, folder }
+    }
+
+    /// Kills the host and starts one on the same data.
+    pub(crate) fn restart(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it is gone");
+        (self.child, self.server) = serve(self.folder.path());
     }
 
     /// The folder that it was started in.
@@ -91,6 +88,22 @@ impl Host {
     pub(crate) fn server(&self) -> &str {
         &self.server
     }
+}
+
+/// A host that listens, and where.
+fn serve(folder: &Path) -> (Child, String) {
+    let mut child = program(folder)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data", "data", "--log", "error"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("the program can be started");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("its output is a pipe");
+    BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
+    let server = line.split_whitespace().find(|word| word.starts_with("http://"));
+    let server = server.unwrap_or_else(|| panic!("the host did not start: {line}")).to_owned();
+    (child, server)
 }
 
 impl Drop for Host {

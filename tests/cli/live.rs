@@ -6,7 +6,7 @@ use super::host::Host;
 use super::program::{run, run_with};
 
 /// Snapshots without what differs from run to run: ids, times, sizes of components, amounts of work.
-fn steadied(test: impl FnOnce()) {
+pub(crate) fn steadied(test: impl FnOnce()) {
     let mut settings = Settings::clone_current();
     for (pattern, name) in [
         (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[id]"),

@@ -5,6 +5,7 @@ mod live;
 mod offline;
 mod program;
 mod project;
+mod schedules;
 mod steer;
 mod store;
 #[path = "../support/mod.rs"]

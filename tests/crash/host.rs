@@ -36,6 +36,21 @@ impl Host {
         assert_eq!(answer.expect("the host answers").status(), 201);
     }
 
+    /// Makes a schedule that fires every second, whatever else is under way.
+    pub(crate) fn schedule_every_second(&self, name: &str) {
+        let body = json!({
+            "plugin": "echo", "rule": "FREQ=SECONDLY", "overlap": "allow", "misfire": "run_all(1000)", "tags": [name],
+        });
+        let url = format!("{}/v1/schedules/{name}", self.address);
+        let answer = agent().put(url).header("content-type", "application/json").send(body.to_string());
+        assert_eq!(answer.expect("the host answers").status(), 201);
+    }
+
+    pub(crate) fn remove_schedule(&self, name: &str) {
+        let answer = agent().delete(format!("{}/v1/schedules/{name}", self.address)).call();
+        assert_eq!(answer.expect("the host answers").status(), 204);
+    }
+
     pub(crate) fn get(&self, path: &str) -> Value {
         let mut answer = agent().get(format!("{}{path}", self.address)).call().expect("the host answers");
         answer.body_mut().read_json().expect("the answer is JSON")

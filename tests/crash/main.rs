@@ -1,5 +1,5 @@
 //! Kills the host with SIGKILL at random moments under load, again and again, and checks after each restart and at the end
-//! that no acknowledged job is lost, none is finished twice, and the store verifies.
+//! that no acknowledged job is lost, none is finished twice, no occurrence of a schedule has two jobs, and the store verifies.
 //!
 //! `BACKROOM_CRASH_ROUNDS=200 cargo test --test crash` kills as often as asked; `BACKROOM_SEED=n` repeats the moments.
 
@@ -8,7 +8,7 @@ mod support;
 
 mod host;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ const ROUNDS: u64 = 20;
 
 /// Callers that submit one job at a time, each with a key that it repeats until it has an answer.
 const CALLERS: usize = 3;
+
+/// The schedule that fires every second meanwhile; its jobs have a tag of that name.
+const SCHEDULE: &str = "every-second";
 
 /// Longer than the rest of the work takes on a machine that works at all.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -43,6 +46,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_finished_twice() {
 
     let host = Host::start(folder.path());
     host.upload("echo", &support::built_plugin("echo"));
+    host.schedule_every_second(SCHEDULE);
     drop(host);
     for round in 0..rounds {
         let host = Host::start(folder.path());
@@ -53,12 +57,14 @@ fn nothing_acknowledged_is_lost_and_nothing_is_finished_twice() {
 
     let host = Host::start(folder.path());
     resubmit_unanswered(&host, &mut known);
+    host.remove_schedule(SCHEDULE);
     wait_until_idle(&host);
     let acknowledged: Vec<_> = known.by_key.values().chain(&known.in_bulk).collect();
     println!("{} jobs were acknowledged", acknowledged.len());
     assert!(acknowledged.len() > 100, "the callers got next to nothing done: the test tests nothing");
     acknowledged.iter().for_each(|id| assert_finished_once(&host, id));
     assert_one_job_a_key(&known);
+    assert_one_job_an_occurrence(&host);
     drop(host);
     host::verify_store(folder.path());
 }
@@ -168,6 +174,24 @@ fn assert_one_job_a_key(known: &Known) {
     let before = ids.len();
     ids.dedup();
     assert_eq!(ids.len(), before, "two keys share a job");
+}
+
+/// The schedule has fired, and no occurrence twice.
+fn assert_one_job_an_occurrence(host: &Host) {
+    let mut seen = BTreeSet::new();
+    let mut path = format!("/v1/jobs?tag={SCHEDULE}&limit=200");
+    loop {
+        let page = host.get(&path);
+        for job in page["jobs"].as_array().expect("a list") {
+            let time = job["schedule"]["scheduled_for"].as_str().expect("a job of the schedule");
+            assert!(seen.insert(time.to_owned()), "the occurrence {time} has two jobs");
+            assert_eq!(job["state"], "succeeded", "{job}");
+        }
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/v1/jobs?tag={SCHEDULE}&limit=200&cursor={next}");
+    }
+    println!("the schedule made {} jobs", seen.len());
+    assert!(seen.len() > 1, "the schedule fired next to never: the test tests nothing");
 }
 
 fn number_from_env(name: &str) -> Option<u64> {

@@ -217,6 +217,7 @@ impl Worker {
             active: Some(version),
             previous: None,
             disabled: false,
+            paused: false,
         }
     }
 }

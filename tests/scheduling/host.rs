@@ -236,7 +236,7 @@ impl Host {
         let taken = self.window.take(self.slots.saturating_sub(self.runs.len()));
         let (count, now) = (taken.len(), self.now());
         for (job, mut started) in taken {
-            let Some(claim) = self.worker.claim(job, now) else { continue };
+            let Ok(Some(claim)) = self.worker.claim(job, now) else { continue };
             let worker = Arc::clone(&self.worker);
             self.runs.push(Box::pin(async move {
                 let claimed = worker.claimed(claim).await.expect("memory can be written");

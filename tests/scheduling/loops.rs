@@ -69,3 +69,19 @@ fn f041_the_seventeenth_run_for_one_record_fails_with_the_message_of_a_loop() {
     let late = host.submit(regarding("order/1"));
     assert!(refusal(&host, late).is_none());
 }
+
+#[test]
+fn who_is_refused_as_a_loop_may_run_again_when_the_hour_is_over() {
+    let mut host = Host::new(1, |_| Script::succeeds("done"));
+    let mut new = echo();
+    new.ties.regarding = RecordName::new("order/1").ok();
+    let mut runs = Vec::new();
+    for minute in (0..180).step_by(3) {
+        let job = host.submit(new.clone());
+        host.pass(seconds(180));
+        runs.extend((host.job(job).state.runs > 0).then_some(minute));
+    }
+    // There are twenty submits in an hour, and sixteen of them run: no more, and no fewer either.
+    assert!(runs.windows(17).all(|span| span[16] - span[0] > 60), "{runs:?}");
+    assert_eq!(runs.len(), 3 * 16, "{runs:?}");
+}

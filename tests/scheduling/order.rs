@@ -1,13 +1,16 @@
 //! Jobs that run one after another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use backroom::domain::change::Change;
 use backroom::domain::failure::ErrorClass;
 use backroom::domain::id::{JobId, RecordName};
 use backroom::domain::job::{OnPredecessorFailure, Status, Ties};
 use backroom::jobs::{NewJob, Order};
-use backroom::store::Store;
+use backroom::store::{News, Store};
+use parking_lot::Mutex;
 
 use crate::host::*;
 
@@ -119,4 +122,37 @@ fn a_job_that_minds_is_held_or_called_off_when_its_predecessor_fails() {
     host.order(blocked, Order::Resume);
     host.finish(&[blocked], seconds(10));
     assert_eq!(host.status(blocked), Status::Succeeded);
+}
+
+#[test]
+fn jobs_of_one_key_are_written_in_the_order_of_their_numbers_whoever_submits() {
+    let host = Host::new(0, |_| works(seconds(1)));
+    let last = Arc::new(Mutex::new(0));
+    let (seen, out_of_order) = (Arc::clone(&last), Arc::new(Mutex::new(Vec::new())));
+    let noted = Arc::clone(&out_of_order);
+    host.store.feed(Arc::new(move |news: News<'_>| {
+        let News::Committed(changes) = news else { return };
+        for change in changes {
+            let Change::Submit(submission, _) = change else { continue };
+            let (mut last, sequence) = (seen.lock(), submission.id.sequence().0);
+            if sequence < *last {
+                noted.lock().push((*last, sequence));
+            }
+            *last = sequence;
+        }
+    }));
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let jobs = Arc::clone(&host.jobs);
+            scope.spawn(move || {
+                for round in 0..200 {
+                    match (thread + round) % 4 {
+                        0 => drop(at_once(jobs.submit_bulk((0..5).map(|_| keyed("k")).collect())).expect("good jobs")),
+                        _ => drop(at_once(jobs.submit(keyed("k"), None)).expect("a good job")),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(*out_of_order.lock(), [], "a job came to its key behind one that is younger (I6, I7)");
 }

@@ -22,7 +22,10 @@ fn f010_ready_to_locked_is_exclusive() {
     for id in &jobs {
         let ready = host.job(*id);
         // All of them have read the job before any of them claims it.
-        let claims: Vec<_> = hosts.iter().map(|host| (host, host.worker.claim(ready.clone(), host.now()))).collect();
+        let claims: Vec<_> = hosts
+            .iter()
+            .map(|host| (host, host.worker.claim(ready.clone(), host.now()).expect("memory can be read")))
+            .collect();
         let claimed = claims.into_iter().filter_map(|(host, claim)| {
             let claimed = at_once(host.worker.claimed(claim?)).expect("memory can be written");
             Some((host, claimed?))

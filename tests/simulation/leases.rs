@@ -42,7 +42,7 @@ impl Fixture {
             Host::directed(1, &store, &clock, &ledger, AdmissionPolicy::default(), move |_| Script::succeeds(output));
         let key = host.jobs.submit(new_job(b"x"), None).await.expect("there is room").job.submission.key();
         let (job, _started) = host.window.take(1).pop().expect("the feed has told the window");
-        let claim = host.worker.claim(job, clock.now()).expect("it is ready");
+        let claim = host.worker.claim(job, clock.now()).expect("memory can be read").expect("it is ready");
         let claimed = host.worker.claimed(claim).await.expect("there is room").expect("it may run");
         (Self { clock, store, host, key }, claimed)
     }
@@ -65,7 +65,7 @@ async fn an_end_waits_for_room(output: &'static [u8]) {
     let Fixture { store, host, .. } = &fixture;
     store.set_full(true);
     let large = host.jobs.submit(new_job(&[0; 5_000]), None).await.expect_err("the disk is full");
-    assert!(matches!(large, SubmitError::Commit(CommitError::Full)), "{large}");
+    assert!(matches!(large, SubmitError::Commit(CommitError::Full(_))), "{large}");
     let worker = Arc::clone(&host.worker);
     let mut run = tokio::spawn(async move { worker.settle(worker.run(claimed).await).await });
     let early = tokio::time::timeout(Duration::from_millis(200), &mut run).await;

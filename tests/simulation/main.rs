@@ -15,6 +15,7 @@ mod draw;
 mod host;
 mod leases;
 mod ledger;
+mod schedules;
 mod scripted;
 mod starts;
 mod tasks;

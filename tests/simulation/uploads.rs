@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use backroom::clock::SimulatedClock;
+use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::id::{PluginName, TenantId, VersionName};
 use backroom::domain::plugin::Wishes;
 use backroom::domain::time::Timestamp;
@@ -27,8 +28,8 @@ fn upload(number: usize) -> Upload {
 #[test]
 fn a_plugin_has_so_many_versions_and_no_more() {
     let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
-    let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(Mutex::new(Ledger::new())));
-    let host = Host::directed(1, &store, &clock, &ledger, |_| Script::succeeds("done"));
+    let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(Mutex::new(Ledger::new(AdmissionPolicy::default()))));
+    let host = Host::directed(1, &store, &clock, &ledger, AdmissionPolicy::default(), |_| Script::succeeds("done"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
     runtime.block_on(async {
         for number in 0..VERSIONS_MAX {

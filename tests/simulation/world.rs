@@ -223,7 +223,7 @@ impl World {
         for (job, mut started) in ready {
             let name = format!("run of {}", job.submission.key().sequence.0);
             assert!(!self.ledger.lock().is_paused(&job.submission), "{name} starts although it is paused");
-            let Some(claim) = self.host.worker.claim(job, now) else { continue };
+            let Ok(Some(claim)) = self.host.worker.claim(job, now) else { continue };
             self.note(|_| format!("claim: {name}"));
             let worker = Arc::clone(&self.host.worker);
             self.tasks.push(Task::new(name, async move {

@@ -9,6 +9,7 @@ mod filter;
 mod job;
 mod plugin;
 mod problem;
+mod schedule;
 mod service;
 mod submit;
 
@@ -25,6 +26,10 @@ pub use job::{
 pub(crate) use job::{JobFacts, Output};
 pub use plugin::{ActivateBody, GrantView, PluginListView, PluginView, UploadView, VersionState, VersionView};
 pub use problem::{LineProblem, Problem};
+pub use schedule::{
+    BackfillBody, BackfillView, HttpBody, PostponeScheduleBody, ScheduleBody, ScheduleListView, ScheduleView,
+    TargetView,
+};
 pub(crate) use service::service_word;
 pub use service::{
     CountsView, HealthView, PluginCountsView, PurgeView, QueueListView, QueueView, ServiceView, StateCounts, StoreView,

@@ -201,5 +201,6 @@ const fn shape_word(shape: Shape) -> &'static str {
     match shape {
         Shape::Handler => "handler",
         Shape::Command => "command",
+        Shape::Builtin => "built-in",
     }
 }

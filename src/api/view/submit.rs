@@ -135,7 +135,7 @@ impl SubmitBody {
 }
 
 /// Keeps a `null` that stands there: it is an input of four bytes, not an absent one.
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(from).map(Some)
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::id::{
     DedupKey, HandlerName, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
 };
+use crate::domain::outbound::http_plugin;
 use crate::domain::time::Timestamp;
 
 /// How many jobs a job may wait for by name.
@@ -63,6 +64,13 @@ pub struct FollowUp {
     pub queue: QueueName,
     /// Where the built-in handler `http` sends the news; none for other plug-ins.
     pub url: Option<String>,
+}
+
+impl FollowUp {
+    /// A call of `url` with the news, by the built-in handler `http`.
+    pub fn call(url: impl Into<String>, queue: QueueName) -> Self {
+        Self { plugin: http_plugin(), handler: HandlerName::default_handle(), queue, url: Some(url.into()) }
+    }
 }
 
 /// See the module.

@@ -164,6 +164,11 @@ impl Recurrence {
         self.zone.name()
     }
 
+    /// What the clock of the time zone shows at an instant, with its offset: `2026-03-08T03:30:00-04:00`.
+    pub fn on_clock(&self, at: Timestamp) -> String {
+        self.zone.clock_text(moment::second_until(at))
+    }
+
     /// What is left out, in the form of RFC 5545: days, times of the zone's clock, or instants in UTC.
     pub fn exceptions(&self) -> Vec<String> {
         self.left_out.iter().map(ToString::to_string).collect()

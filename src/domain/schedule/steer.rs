@@ -110,6 +110,12 @@ impl Schedule {
         }
     }
 
+    /// From when on an occurrence may still fire by itself: the next one, or the present second when it waits for none.
+    /// Whatever lies before has been decided.
+    pub fn undecided_from(&self, now: Timestamp) -> Timestamp {
+        self.next_occurrence.unwrap_or(Timestamp(now.0 - now.0.rem_euclid(1_000_000)))
+    }
+
     fn changed(mut self, by: Option<String>, now: Timestamp) -> Self {
         self.revision = self.revision.saturating_add(1);
         self.modified_on = now;

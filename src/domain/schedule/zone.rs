@@ -92,6 +92,13 @@ impl Zone {
         instant + before.unwrap_or(i64::MAX).min(self.offset(instant))
     }
 
+    /// What the wall clock shows at an instant, and its offset, in the form of RFC 3339. An offset that old zones have to
+    /// the second is rounded to the minute there.
+    pub(super) fn clock_text(&self, instant: i64) -> String {
+        let instant = timestamp(instant);
+        instant.display_with_offset(self.0.to_offset(instant)).to_string()
+    }
+
     fn offset(&self, instant: i64) -> i64 {
         i64::from(self.0.to_offset(timestamp(instant)).seconds())
     }

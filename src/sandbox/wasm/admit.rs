@@ -9,11 +9,10 @@ use wasi_preview1_component_adapter_provider::{
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
 use wasmtime::component::Component;
 
-use super::text;
 use crate::domain::code::{self, Code};
 use crate::domain::id::Digest;
 use crate::domain::plugin::{Inspection, Shape};
-use crate::sandbox::Rejection;
+use crate::sandbox::{Rejection, text};
 
 /// Imports or exports of one component; more is no honest component.
 const MAX_NAMES: usize = 1_000;

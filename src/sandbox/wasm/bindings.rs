@@ -4,11 +4,10 @@ use wasmtime::component::{HasSelf, Linker};
 
 use super::guest::Guest;
 use super::limits::Halt;
-use super::log::Source;
-use super::text;
 use crate::domain::host_call::{HostAnswer, HostCall};
 use crate::domain::job::Progress;
-use crate::sandbox::{Signal, Slice};
+use crate::sandbox::log::Source;
+use crate::sandbox::{Signal, Slice, text};
 
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "written by a macro")]
 mod generated {

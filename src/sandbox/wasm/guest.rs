@@ -11,8 +11,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::http::Outbound;
 use super::limits::{Breach, Copies, Halt, Meter, Stop};
-use super::log::{Log, Source};
 use super::wasi;
+use crate::sandbox::log::{Log, Source};
+use crate::sandbox::outbound::Connector;
 use crate::sandbox::{HostPort, Signal, Slice};
 
 /// What streams of the guest share with it; they must own what they write to.
@@ -50,7 +51,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(slice: Slice, port: Box<dyn HostPort>, start: Instant) -> Self {
+    pub(crate) fn new(slice: Slice, port: Box<dyn HostPort>, start: Instant, connector: Connector) -> Self {
         let limits = &slice.limits;
         let shared = Arc::new(Shared {
             log: Mutex::new(Log::new(start, limits.log_bytes)),
@@ -67,7 +68,7 @@ impl Guest {
             table,
             wasi: None,
             http: http_context(),
-            outbound: Outbound::new(&slice, &shared),
+            outbound: Outbound::new(&slice, &shared, connector),
             shared,
             slice,
             port,

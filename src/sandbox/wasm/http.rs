@@ -9,17 +9,18 @@ use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks}
 
 use super::connect;
 use super::guest::Shared;
-use super::origin::{Coverage, Origin, coverage};
-use super::text;
 use crate::domain::id::PluginName;
+use crate::domain::outbound::{Coverage, Origin, coverage};
 use crate::domain::plugin::Grant;
-use crate::sandbox::Slice;
+use crate::sandbox::outbound::Connector;
+use crate::sandbox::{Slice, text};
 
 type Connection = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Answer = Box<dyn Future<Output = Result<(Response<WasiBody>, Connection)>> + Send>;
 
 /// The outbound policy of one slice.
 pub(crate) struct Outbound {
+    connector: Connector,
     plugin: PluginName,
     grants: Arc<BTreeSet<Grant>>,
     shared: Arc<Shared>,
@@ -28,8 +29,9 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    pub(crate) fn new(slice: &Slice, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(slice: &Slice, shared: &Arc<Shared>, connector: Connector) -> Self {
         Self {
+            connector,
             plugin: slice.plugin.clone(),
             grants: Arc::clone(&slice.grants),
             shared: Arc::clone(shared),
@@ -49,7 +51,7 @@ impl Outbound {
         if self.is_exhausted() {
             return Err(Error::ConnectionLimitReached);
         }
-        let Some(origin) = Origin::of(request.uri()) else {
+        let Some(origin) = origin_of(request.uri()) else {
             let uri = text::neutral(&request.uri().to_string(), 300);
             self.shared.note(&format!("refused {} {uri}: it is not `http` or `https` to a host", request.method()));
             return Err(Error::HttpRequestUriInvalid);
@@ -64,11 +66,11 @@ impl Outbound {
     }
 
     fn note_missing_grant(&self, request: &Request<WasiBody>, origin: &Origin) {
-        let origin = text::neutral(&origin.as_grant(), 300);
+        let lines = origin.grant_lines(self.plugin.as_str());
+        let origin = origin.as_grant();
         self.shared.note(&format!(
-            "refused {} {origin}: not granted. To allow it, in backroom.toml:\n[[plugin]]\nname = \"{}\"\ngrants = {{ http = [\"{origin}\"] }}",
-            request.method(),
-            self.plugin,
+            "refused {} {origin}: not granted. To allow it, in backroom.toml:\n{lines}",
+            request.method()
         ));
     }
 }
@@ -81,10 +83,14 @@ impl WasiHttpHooks for Outbound {
         _sent: Connection,
     ) -> Answer {
         let admitted = self.admit(&request);
-        let shared = Arc::clone(&self.shared);
+        let (shared, connector) = (Arc::clone(&self.shared), self.connector.clone());
         Box::new(async move {
             let (origin, coverage) = admitted?;
-            connect::send(request, options, &origin, coverage, shared).await
+            connect::send(&connector, request, options, &origin, coverage, shared).await
         })
     }
+}
+
+fn origin_of(uri: &http::Uri) -> Option<Origin> {
+    Origin::of(uri.scheme_str()?, uri.authority()?.as_str())
 }

@@ -29,6 +29,7 @@ pub(crate) fn entry(linker: &Linker<Guest>, component: &Component, shape: Shape)
     Ok(match shape {
         Shape::Handler => Entry::Handler(PluginPre::new(linked)?),
         Shape::Command => Entry::Command(CommandPre::new(linked)?),
+        Shape::Builtin => return Err(wasmtime::Error::msg("a built-in handler is no component")),
     })
 }
 

@@ -11,11 +11,8 @@ mod guest;
 mod http;
 mod limits;
 mod linker;
-mod log;
-mod origin;
 mod outcome;
 mod run;
-mod text;
 mod wasi;
 
 use std::collections::BTreeSet;
@@ -32,7 +29,8 @@ use self::cache::{Cache, LoadError};
 use self::compile::Answer;
 use self::engine::{Engines, Ticker};
 use self::linker::Entry;
-use super::{Admitted, BoxFuture, HostPort, Rejection, SMALLER, Sandbox, Slice, SliceReport};
+use super::outbound::Connector;
+use super::{Admitted, BoxFuture, HostPort, Rejection, SMALLER, Sandbox, Slice, SliceReport, text};
 use crate::domain::code;
 use crate::domain::id::Digest;
 use crate::domain::plugin::PluginVersion;
@@ -55,6 +53,8 @@ pub struct WasmSettings {
     pub stack_bytes: usize,
     /// Where and how uploads are compiled.
     pub compile: CompileSettings,
+    /// The way out for the HTTP requests of guests.
+    pub connector: Connector,
 }
 
 impl WasmSettings {
@@ -67,6 +67,7 @@ impl WasmSettings {
             component_bytes: 64 << 20,
             stack_bytes: STACK_BYTES,
             compile,
+            connector: Connector::default(),
         }
     }
 }
@@ -219,7 +220,10 @@ impl Sandbox for WasmSandbox {
         Box::pin(async move {
             let inspection = &slice.version.inspection;
             match self.cache.get(&inspection.digest, inspection.shape) {
-                Ok(entry) => run::run(&entry, &self.ticker, slice, port).await,
+                Ok(entry) => {
+                    let connector = self.settings.connector.clone();
+                    run::run(&entry, &self.ticker, slice, port, connector).await
+                }
                 Err(error) => SliceReport::of(outcome::host_fault(&error.to_string())),
             }
         })

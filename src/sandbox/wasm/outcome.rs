@@ -11,15 +11,14 @@ use super::bindings::{self, Later, Outcome, types};
 use super::explain;
 use super::guest::Guest;
 use super::limits::{Breach, Halt, Stop};
-use super::log::Panic;
 use super::run::{Ending, Returned};
-use super::text;
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::job::Wake;
 use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
-use crate::sandbox::SliceEnd;
+use crate::sandbox::log::Panic;
+use crate::sandbox::{SliceEnd, text};
 
 /// Bounds of what a guest says of its failure.
 const CODE_BYTES: usize = 64;

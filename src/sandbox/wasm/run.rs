@@ -18,6 +18,7 @@ use super::linker::Entry;
 use super::outcome::{self, Facts};
 use super::wasi::Output;
 use crate::domain::limits::Usage;
+use crate::sandbox::outbound::Connector;
 use crate::sandbox::{HostPort, Signal, SignalLine, Slice, SliceReport};
 
 /// How often a guest that waits in a host call is looked after. One that computes is stopped by the tick.
@@ -38,12 +39,19 @@ pub(crate) enum Ending {
 }
 
 /// Runs a slice to its end.
-pub(crate) async fn run(entry: &Entry, ticker: &Ticker, slice: Slice, port: Box<dyn HostPort>) -> SliceReport {
+pub(crate) async fn run(
+    entry: &Entry,
+    ticker: &Ticker,
+    slice: Slice,
+    port: Box<dyn HostPort>,
+    connector: Connector,
+) -> SliceReport {
     let start = Instant::now();
     let _ticking = ticker.tick();
     let signals = slice.signals.clone();
     let fuel = slice.limits.fuel;
-    let mut store = match fresh_store(entry, slice, port, start) {
+    let guest = Guest::new(slice, port, start, connector);
+    let mut store = match fresh_store(entry, guest) {
         Ok(store) => store,
         Err(error) => return SliceReport::of(outcome::host_fault(&format!("{error:#}"))),
     };
@@ -63,9 +71,8 @@ struct Spent {
     wall: Duration,
 }
 
-fn fresh_store(entry: &Entry, slice: Slice, port: Box<dyn HostPort>, start: Instant) -> wasmtime::Result<Store<Guest>> {
-    let limits = Arc::clone(&slice.limits);
-    let mut guest = Guest::new(slice, port, start);
+fn fresh_store(entry: &Entry, mut guest: Guest) -> wasmtime::Result<Store<Guest>> {
+    let limits = Arc::clone(&guest.slice.limits);
     if matches!(entry, Entry::Command(_)) {
         guest.output = Some(Output::new(limits.output_bytes));
     }

@@ -12,9 +12,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, async_trait};
 
 use super::guest::Shared;
 use super::limits::{Breach, Halt};
-use super::log::Source;
 use crate::domain::plugin::Shape;
 use crate::sandbox::Slice;
+use crate::sandbox::log::Source;
 
 /// Bytes that a stream takes in one write.
 const PERMIT: usize = 64 << 10;

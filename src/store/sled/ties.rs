@@ -132,7 +132,8 @@ pub(super) fn predecessors(view: View<'_>, job: JobKey) -> Result<Predecessors, 
     if let Some(key) = &ties.ordering_key
         && let Some(broken) = view.values.get(&keys::broken(job.tenant, key))?
     {
-        unsuccessful.push(place_of(job, codec::decode("a sequence", &broken)?));
+        let broken = place_of(job, codec::decode("a sequence", &broken)?);
+        unsuccessful.extend((broken.sequence < job.sequence).then_some(broken));
     }
     for named in &ties.after {
         let named = place_of(job, named.sequence());

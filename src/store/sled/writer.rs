@@ -354,8 +354,9 @@ impl<'a> Group<'a> {
             Change::Submit(submission, state) => {
                 let job = submission.key();
                 self.sequence = self.sequence.max(job.sequence.0);
-                if let Some(key) = submission.ties.as_ref().and_then(|ties| ties.dedup_key.clone()) {
-                    self.dedup.insert((job.tenant, key), Some(job).filter(|_| !state.status.is_final()));
+                let key = submission.ties.as_ref().and_then(|ties| ties.dedup_key.clone());
+                if let Some(key) = key.filter(|_| !state.status.is_final()) {
+                    self.dedup.insert((job.tenant, key), Some(job));
                 }
             }
             Change::Advance { job, next, .. } if next.status.is_final() => {

@@ -216,6 +216,7 @@ fn one_version(plugin: &Plugin, version: &PluginVersion, policy: &Policy, now: T
         shape: match inspection.shape {
             Shape::Handler => "handler",
             Shape::Command => "command",
+            Shape::Builtin => "built-in",
         },
         handlers: version.wishes.handlers.iter().map(ToString::to_string).collect(),
         imports: lines(&inspection.imports),

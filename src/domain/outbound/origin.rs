@@ -1,35 +1,39 @@
-//! Which origins and addresses a guest may reach: the rules alone, without a socket.
+//! Which origins and addresses an outbound request may reach.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+// The types of addresses alone: nothing here opens a socket.
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::domain::plugin::Grant;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
-    pub(crate) is_tls: bool,
+pub struct Origin {
+    /// Whether it is `https`.
+    pub is_tls: bool,
     /// In lower case; an IPv6 address without its brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub host: String,
+    /// The port, given or usual.
+    pub port: u16,
 }
 
 impl Origin {
-    /// Reads the origin of a request; `None` when it has none, or carries a user name.
-    pub(crate) fn of(uri: &http::Uri) -> Option<Self> {
-        let is_tls = match uri.scheme_str()? {
+    /// Reads the origin of a request from the scheme and the authority of its URL; `None` when it is not `http` or
+    /// `https`, has no host, or carries a user name.
+    pub fn of(scheme: &str, authority: &str) -> Option<Self> {
+        let is_tls = match scheme {
             "https" => true,
             "http" => false,
             _ => return None,
         };
-        let authority = uri.authority()?;
-        if authority.as_str().contains('@') {
+        if authority.contains('@') {
             return None;
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().ok()?,
+        let (host, port) = split_port(authority);
+        let port = match port {
+            Some(port) => port.parse().ok()?,
             None => default_port(is_tls),
         };
+        let host = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
         (!host.is_empty()).then(|| Self { is_tls, host: host.to_ascii_lowercase(), port })
     }
 
@@ -39,13 +43,26 @@ impl Origin {
     }
 
     /// As it stands in a grant.
-    pub(crate) fn as_grant(&self) -> String {
+    pub fn as_grant(&self) -> String {
         let scheme = if self.is_tls { "https" } else { "http" };
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == default_port(self.is_tls) {
             return format!("{scheme}://{host}");
         }
         format!("{scheme}://{host}:{}", self.port)
+    }
+
+    /// What an operator adds to the configuration to let a plug-in call it.
+    pub fn grant_lines(&self, plugin: &str) -> String {
+        format!("[[plugin]]\nname = \"{plugin}\"\ngrants = {{ http = [\"{}\"] }}", self.as_grant())
+    }
+}
+
+/// A host and its port, where one stands there; the colons of an IPv6 address are none.
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
     }
 }
 
@@ -55,7 +72,7 @@ const fn default_port(is_tls: bool) -> u16 {
 
 /// How the grant that covers an origin names its host; decides which addresses it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coverage {
+pub enum Coverage {
     /// By that very name or address.
     Exact,
     /// By a pattern.
@@ -63,7 +80,7 @@ pub(crate) enum Coverage {
 }
 
 /// The grant that covers an origin.
-pub(crate) fn coverage<'a>(grants: impl IntoIterator<Item = &'a Grant>, origin: &Origin) -> Option<Coverage> {
+pub fn coverage<'a>(grants: impl IntoIterator<Item = &'a Grant>, origin: &Origin) -> Option<Coverage> {
     let mut covered = None;
     for grant in grants {
         let Grant::Http(pattern) = grant else { continue };
@@ -81,10 +98,8 @@ fn covers(pattern: &str, origin: &Origin) -> Option<Coverage> {
     if (scheme == "https") != origin.is_tls {
         return None;
     }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !authority.ends_with(']') => (host, port.parse().ok()?),
-        _ => (authority, default_port(origin.is_tls)),
-    };
+    let (host, port) = split_port(authority);
+    let port = port.map_or(Some(default_port(origin.is_tls)), |port| port.parse().ok())?;
     if port != origin.port {
         return None;
     }
@@ -103,7 +118,7 @@ fn covers(pattern: &str, origin: &Origin) -> Option<Coverage> {
 /// Whether a guest may connect to an address of an origin that is granted. An address that the operator wrote himself, and
 /// `localhost`, are his to allow. A name leads to the public network only, whoever answers for it; with TLS and the exact
 /// name it may lead to a private address too, because the certificate proves who is there.
-pub(crate) fn may_connect(origin: &Origin, coverage: Coverage, address: IpAddr) -> bool {
+pub fn may_connect(origin: &Origin, coverage: Coverage, address: IpAddr) -> bool {
     if coverage == Coverage::Exact && origin.literal() == Some(address) {
         return true;
     }
@@ -155,7 +170,8 @@ mod tests {
     use super::*;
 
     fn origin(uri: &str) -> Option<Origin> {
-        Origin::of(&uri.parse().expect("a URI"))
+        let (scheme, rest) = uri.split_once("://")?;
+        Origin::of(scheme, rest.split('/').next().unwrap_or(rest))
     }
 
     fn covered(pattern: &str, uri: &str) -> Option<Coverage> {

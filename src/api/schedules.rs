@@ -1,0 +1,319 @@
+//! Schedules: make, replace, list, show, remove, and steer them.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+
+use super::definition::{self, Asked};
+use super::error::ApiError;
+use super::params::Params;
+use super::view::{
+    BackfillBody, BackfillView, JobView, PostponeScheduleBody, Problem, ScheduleBody, ScheduleListView, ScheduleView,
+};
+use super::{ApiState, body, intake, jobs, json};
+use crate::app::Host;
+use crate::domain::code;
+use crate::domain::id::{ScheduleName, TenantId};
+use crate::domain::schedule::Schedule;
+use crate::schedules::ScheduleError;
+use crate::store::ReadError;
+
+/// Lists the schedules by name.
+#[utoipa::path(
+    get,
+    path = "/v1/schedules",
+    tag = "schedules",
+    operation_id = "schedules_list",
+    responses(
+        (status = 200, description = "All schedules", body = ScheduleListView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<ScheduleListView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let tenant = state.tenant();
+    let listed = state.blocking(move |host| {
+        let schedules = host.schedules.list(tenant)?;
+        Ok::<_, ReadError>(schedules.iter().map(ScheduleView::of).collect())
+    });
+    Ok(Json(ScheduleListView { schedules: listed.await? }))
+}
+
+/// Makes a schedule, or replaces what one says. Jobs that it has made stay as they are.
+#[utoipa::path(
+    put,
+    path = "/v1/schedules/{name}",
+    tag = "schedules",
+    operation_id = "schedules_put",
+    params(
+        ("name" = String, Path, description = "The schedule"),
+    ),
+    request_body = ScheduleBody,
+    responses(
+        (status = 201, description = "Made", body = ScheduleView),
+        (status = 200, description = "Replaced", body = ScheduleView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn put(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    let name = schedule_name(&name)?;
+    let body: ScheduleBody = read(&headers, body, ScheduleBody::FIELDS).await?;
+    let tenant = state.tenant();
+    // Counting a rule and keeping an input take their time.
+    let runtime = tokio::runtime::Handle::current();
+    let put = state.blocking(move |host| runtime.block_on(put_in(host, tenant, name, body)));
+    let (status, schedule) = put.await?;
+    let view = ScheduleView::whole(&schedule);
+    let location = HeaderValue::from_str(&format!("/v1/schedules/{}", view.name));
+    let mut response = (status, Json(view)).into_response();
+    if let Ok(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn put_in(
+    host: &Host,
+    tenant: TenantId,
+    name: ScheduleName,
+    body: ScheduleBody,
+) -> Result<(StatusCode, Schedule), ApiError> {
+    let now = host.schedules.now();
+    let Asked { definition, input, rule_field } = definition::asked(body, &host.queue_names(), now)?;
+    let named = |error: ScheduleError| definition::named_as(error.into(), rule_field);
+    match host.schedules.edit(tenant, &name, definition.clone(), input.clone(), intake::CALLER, now).await {
+        Err(ScheduleError::Unknown(_)) => {}
+        edited => return Ok((StatusCode::OK, edited.map_err(named)?)),
+    }
+    let made = host.schedules.create(tenant, name, definition, input, intake::CALLER, now).await;
+    Ok((StatusCode::CREATED, made.map_err(named)?))
+}
+
+/// Shows one schedule.
+#[utoipa::path(
+    get,
+    path = "/v1/schedules/{name}",
+    tag = "schedules",
+    operation_id = "schedules_show",
+    params(
+        ("name" = String, Path, description = "The schedule"),
+    ),
+    responses(
+        (status = 200, description = "The schedule", body = ScheduleView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn show(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<ScheduleView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let (tenant, name) = (state.tenant(), found_name(&name)?);
+    let shown = state.blocking(move |host| host.schedules.get(tenant, &name).map(|found| ScheduleView::whole(&found)));
+    Ok(Json(shown.await?))
+}
+
+/// Removes a schedule. Jobs that it has made stay.
+#[utoipa::path(
+    delete,
+    path = "/v1/schedules/{name}",
+    tag = "schedules",
+    operation_id = "schedules_remove",
+    params(
+        ("name" = String, Path, description = "The schedule"),
+    ),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<StatusCode, ApiError> {
+    Params::of(&uri, &[])?;
+    state.host().schedules.remove(state.tenant(), &found_name(&name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Makes no jobs until the schedule is resumed.
+#[utoipa::path(
+    post,
+    path = "/v1/schedules/{name}/pause",
+    tag = "schedules",
+    operation_id = "schedules_pause",
+    params(
+        ("name" = String, Path, description = "The schedule"),
+    ),
+    responses(
+        (status = 200, description = "The schedule, paused", body = ScheduleView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn pause(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<ScheduleView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let name = found_name(&name)?;
+    let paused = state.host().schedules.pause(state.tenant(), &name, intake::CALLER).await;
+    steered(&name, paused)
+}
+
+/// Goes on from now; what fell into the pause stays undone.
+#[utoipa::path(
+    post,
+    path = "/v1/schedules/{name}/resume",
+    tag = "schedules",
+    operation_id = "schedules_resume",
+    params(
+        ("name" = String, Path, description = "The schedule"),
+    ),
+    responses(
+        (status = 200, description = "The schedule, active", body = ScheduleView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Json<ScheduleView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let name = found_name(&name)?;
+    let resumed = state.host().schedules.resume(state.tenant(), &name, intake::CALLER).await;
+    steered(&name, resumed)
+}
+
+/// Lets the next occurrence run at another time; later ones keep the rule.
+#[utoipa::path(
+    post,
+    path = "/v1/schedules/{name}/postpone",
+    tag = "schedules",
+    operation_id = "schedules_postpone",
+    params(
+        ("name" = String, Path, description = "The schedule"),
+    ),
+    request_body = PostponeScheduleBody,
+    responses(
+        (status = 200, description = "The schedule", body = ScheduleView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn postpone(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ScheduleView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let name = found_name(&name)?;
+    let PostponeScheduleBody { until } = read(&headers, body, &["until"]).await?;
+    let until = intake::time("until", &until)?;
+    let postponed = state.host().schedules.postpone(state.tenant(), &name, until, intake::CALLER).await;
+    steered(&name, postponed)
+}
+
+/// Makes a job now, beside the rule.
+#[utoipa::path(
+    post,
+    path = "/v1/schedules/{name}/run",
+    tag = "schedules",
+    operation_id = "schedules_run",
+    params(
+        ("name" = String, Path, description = "The schedule"),
+    ),
+    responses(
+        (status = 201, description = "The job", body = JobView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn run(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<(StatusCode, Json<JobView>), ApiError> {
+    Params::of(&uri, &[])?;
+    let id = state.host().schedules.run_now(state.tenant(), &found_name(&name)?).await?;
+    let job = jobs::found(&state, &id.to_string()).await?;
+    Ok((StatusCode::CREATED, Json(jobs::shown(&state, job).await?)))
+}
+
+/// Makes the jobs of past occurrences that have none yet.
+#[utoipa::path(
+    post,
+    path = "/v1/schedules/{name}/backfill",
+    tag = "schedules",
+    operation_id = "schedules_backfill",
+    params(
+        ("name" = String, Path, description = "The schedule"),
+    ),
+    request_body = BackfillBody,
+    responses(
+        (status = 201, description = "The jobs", body = BackfillView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn backfill(
+    State(state): State<ApiState>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<BackfillView>), ApiError> {
+    Params::of(&uri, &[])?;
+    let (tenant, name) = (state.tenant(), found_name(&name)?);
+    let BackfillBody { from, to } = read(&headers, body, &["from", "to"]).await?;
+    let (from, to) = (intake::time("from", &from)?, intake::time("to", &to)?);
+    if to <= from {
+        return Err(ApiError::field("to", format!("`to` ({to}) must be later than `from` ({from})")));
+    }
+    // All jobs of the schedule are looked at.
+    let runtime = tokio::runtime::Handle::current();
+    let made = state.blocking(move |host| runtime.block_on(host.schedules.backfill(tenant, &name, from, to)));
+    let ids: Vec<_> = made.await?.iter().map(ToString::to_string).collect();
+    Ok((StatusCode::CREATED, Json(BackfillView { count: ids.len(), ids })))
+}
+
+async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body, fields: &[&str]) -> Result<T, ApiError> {
+    let bytes = body::read(headers, body, body::BODY_BYTES_MAX).await?;
+    Ok(json::parse(&bytes, fields)?)
+}
+
+fn steered(name: &ScheduleName, steered: Result<Schedule, ScheduleError>) -> Result<Json<ScheduleView>, ApiError> {
+    let schedule = steered.map_err(|error| {
+        let error = ApiError::from(error);
+        let is_of_state = error.code() == code::SCHEDULE_STATE;
+        if is_of_state { error.with_next(format!("backroom schedule show {name}")) } else { error }
+    })?;
+    Ok(Json(ScheduleView::whole(&schedule)))
+}
+
+/// The name of a schedule to be made.
+fn schedule_name(text: &str) -> Result<ScheduleName, ApiError> {
+    ScheduleName::new(text).map_err(|error| ApiError::new(code::BAD_FIELD, error.to_string()))
+}
+
+/// The name of a schedule that should be there: no schedule has one that cannot be.
+fn found_name(text: &str) -> Result<ScheduleName, ApiError> {
+    ScheduleName::new(text).map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        let error = ApiError::new(code::UNKNOWN_SCHEDULE, format!("there is no schedule `{shown}`"));
+        error.with_next("backroom schedule list")
+    })
+}

@@ -1,0 +1,102 @@
+//! What the status of an answer means for the job that asked (domain.md 4.4).
+
+use std::time::Duration;
+
+use jiff::fmt::rfc2822;
+
+use super::HttpRequest;
+use crate::domain::failure::ErrorClass;
+use crate::domain::retry::THROTTLE_CAP;
+use crate::domain::time::Timestamp;
+
+/// What an answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// The job succeeded.
+    Success,
+    /// The other side asks to slow down; for how long, where it says so.
+    SlowDown(Option<Duration>),
+    /// The job failed, with this class.
+    Failure(ErrorClass),
+}
+
+impl Meaning {
+    /// What `status` means as the answer to `request`; `wait` is what its `Retry-After` asks for.
+    pub fn of(request: &HttpRequest, status: u16, wait: Option<Duration>) -> Self {
+        let is_success = match request.expected.is_empty() {
+            true => (200..300).contains(&status),
+            false => request.expects(status),
+        };
+        match status {
+            _ if is_success => Self::Success,
+            429 => Self::SlowDown(wait),
+            503 if wait.is_some() => Self::SlowDown(wait),
+            408 | 425 | 500..=599 => Self::Failure(ErrorClass::Transient),
+            401 | 403 | 407 => Self::Failure(ErrorClass::UserFixable),
+            _ => Self::Failure(ErrorClass::Business),
+        }
+    }
+}
+
+/// The wait that a `Retry-After` header asks for (RFC 9110 section 10.2.3): seconds, or a date. At most as long as
+/// throttling may go on without counting an attempt.
+pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
+    let header = header.trim();
+    let wait = match header.bytes().all(|byte| byte.is_ascii_digit()) && !header.is_empty() {
+        // More digits than fit are a very long wait.
+        true => Duration::from_secs(header.parse().unwrap_or(u64::MAX)),
+        false => {
+            let date = rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(header).ok()?;
+            Timestamp(date.as_microsecond()).since(now)
+        }
+    };
+    Some(wait.min(THROTTLE_CAP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_whether_to_try_again() {
+        let plain = HttpRequest::parse(br#"{"url": "https://example.com"}"#).expect("a request");
+        let wait = Some(Duration::from_secs(7));
+        let failure = Meaning::Failure;
+        for (status, after, meaning) in [
+            (200, None, Meaning::Success),
+            (204, None, Meaning::Success),
+            (304, None, failure(ErrorClass::Business)),
+            (400, None, failure(ErrorClass::Business)),
+            (404, wait, failure(ErrorClass::Business)),
+            (401, None, failure(ErrorClass::UserFixable)),
+            (403, None, failure(ErrorClass::UserFixable)),
+            (408, None, failure(ErrorClass::Transient)),
+            (425, None, failure(ErrorClass::Transient)),
+            (429, None, Meaning::SlowDown(None)),
+            (429, wait, Meaning::SlowDown(wait)),
+            (500, wait, failure(ErrorClass::Transient)),
+            (503, None, failure(ErrorClass::Transient)),
+            (503, wait, Meaning::SlowDown(wait)),
+        ] {
+            assert_eq!(Meaning::of(&plain, status, after), meaning, "{status}");
+        }
+        let expecting = HttpRequest { expected: [404].into(), ..plain };
+        assert_eq!(Meaning::of(&expecting, 404, None), Meaning::Success);
+        assert_eq!(Meaning::of(&expecting, 200, None), failure(ErrorClass::Business));
+    }
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date_and_bounded() {
+        let now: Timestamp = "1994-11-06T08:49:30Z".parse().expect("a time");
+        let seconds = |header| retry_after(header, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds(" 0 "), Some(0));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(7));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:00:00 GMT"), Some(0), "it has passed");
+        assert_eq!(seconds("99999999999999999999999"), Some(86_400));
+        assert_eq!(seconds("Sun, 06 Nov 2094 08:49:37 GMT"), Some(86_400));
+        for header in ["", "soon", "-1", "1.5"] {
+            assert_eq!(seconds(header), None, "{header}");
+        }
+    }
+}

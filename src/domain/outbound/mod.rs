@@ -1,0 +1,27 @@
+//! Outbound HTTP as rules: where a request may go, what the built-in handler `http` is asked for, how it follows
+//! redirects, and what an answer means (design sections 4 and 5). Nothing here touches a socket.
+
+mod answer;
+mod origin;
+mod request;
+mod url;
+
+pub use answer::{Meaning, retry_after};
+pub use origin::{Coverage, Origin, coverage, may_connect};
+pub use request::{BODY_KIND_JSON, BadRequest, HttpRequest, RedirectError};
+pub use url::{BadUrl, Url};
+
+use super::id::PluginName;
+
+/// The reserved name of the built-in handler that calls a URL; no upload may have it.
+pub const HTTP: &str = "http";
+
+/// Whether a plug-in's name stands for a built-in handler rather than for a component.
+pub fn is_built_in(name: &PluginName) -> bool {
+    name.as_str() == HTTP
+}
+
+/// The name of the built-in handler that calls a URL.
+pub fn http_plugin() -> PluginName {
+    PluginName::new(HTTP).expect("the name is a slug")
+}

@@ -1,0 +1,270 @@
+//! The built-in handler `http`: one slice is one call of a URL, with the redirects that it leads to.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::exchange::{self, Answer, ExchangeError};
+use super::output;
+use super::sign::SigningKey;
+use crate::clock::Clock;
+use crate::domain::code::{self, Code};
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::limits::Usage;
+use crate::domain::outbound::{Coverage, HttpRequest, Meaning, Origin, coverage, retry_after};
+use crate::sandbox::log::{Log, Source};
+use crate::sandbox::outbound::{ConnectError, Connector};
+use crate::sandbox::{Signal, SignalLine, Slice, SliceEnd, SliceReport, text};
+
+/// Redirects of one call that are followed.
+const REDIRECTS_MAX: usize = 5;
+
+/// How often a call that waits looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Bytes of an unwelcome answer that its failure quotes.
+const EXCERPT_BYTES: u64 = 1 << 10;
+
+const USER_AGENT: &str = concat!("backroom/", env!("CARGO_PKG_VERSION"));
+
+/// Calls URLs for jobs of the built-in handler `http`.
+pub struct HttpCaller {
+    connector: Connector,
+    signing_key: Option<SigningKey>,
+    clock: Arc<dyn Clock>,
+}
+
+impl HttpCaller {
+    /// A caller that reaches out through `connector` and signs what it sends when there is a key.
+    pub fn new(connector: Connector, signing_key: Option<SigningKey>, clock: Arc<dyn Clock>) -> Self {
+        Self { connector, signing_key, clock }
+    }
+
+    /// Runs one slice to its end: the answer, the wall-clock limit, or a signal.
+    pub(crate) async fn run(&self, slice: Slice) -> SliceReport {
+        let start = Instant::now();
+        let mut call = Call { caller: self, slice: &slice, log: Log::new(start, slice.limits.log_bytes), requests: 0 };
+        let wall = slice.limits.wall;
+        let end = tokio::select! {
+            end = call.run() => end,
+            stop = stopped(&slice.signals) => stop,
+            () = tokio::time::sleep(wall) => SliceEnd::TimedOut(out_of_time(code::TIMED_OUT, "`wall`", wall)),
+        };
+        match &end {
+            SliceEnd::Canceled(_) | SliceEnd::Killed | SliceEnd::TimedOut(_) if call.requests > 0 => {
+                call.note("stopped before an answer came; the other side may have taken the request all the same");
+            }
+            _ => {}
+        }
+        let Call { log, requests, .. } = call;
+        let usage = Usage {
+            wall_micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+            host_calls: requests.into(),
+            log_bytes: log.written(),
+            ..Usage::default()
+        };
+        SliceReport { end, usage, log: log.into_bytes() }
+    }
+}
+
+/// Waits for a signal that ends a call. A pause or a shutdown lets it come to its end: half a request is no safe point.
+async fn stopped(signals: &SignalLine) -> SliceEnd {
+    loop {
+        match signals.signal() {
+            Signal::Kill => return SliceEnd::Killed,
+            Signal::Cancel => return SliceEnd::Canceled("it was called off before an answer came".to_owned()),
+            Signal::None | Signal::Pause | Signal::Shutdown => tokio::time::sleep(LOOK).await,
+        }
+    }
+}
+
+/// One call under way.
+struct Call<'a> {
+    caller: &'a HttpCaller,
+    slice: &'a Slice,
+    log: Log,
+    requests: u32,
+}
+
+/// A call that ends without an answer that could be judged.
+type Ended<T> = Result<T, SliceEnd>;
+
+impl Call<'_> {
+    async fn run(&mut self) -> SliceEnd {
+        let request = match HttpRequest::parse(&self.slice.input) {
+            Ok(request) => request,
+            Err(refused) => return failed(ErrorClass::UserFixable, code::BAD_CALL, refused.why),
+        };
+        let Some(limit) = request.timeout else { return self.follow(request).await };
+        match tokio::time::timeout(limit, self.follow(request)).await {
+            Ok(end) => end,
+            Err(_) => SliceEnd::Failed(out_of_time(code::CALL_FAILED, "`timeout`", limit)),
+        }
+    }
+
+    /// Sends the request and those that its redirects lead to.
+    async fn follow(&mut self, mut request: HttpRequest) -> SliceEnd {
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = match self.send(&request).await {
+                Ok(answer) => answer,
+                Err(end) => return end,
+            };
+            let location = answer.header(&header::LOCATION);
+            match request.redirected(answer.status().as_u16(), location) {
+                Ok(Some(next)) => request = next,
+                Ok(None) => return self.conclude(&request, answer).await,
+                Err(refused) => return failed(ErrorClass::Business, code::CALL_REFUSED, refused.to_string()),
+            }
+        }
+        let message = format!("it was redirected more than {REDIRECTS_MAX} times");
+        failed(ErrorClass::Business, code::CALL_REFUSED, message)
+    }
+
+    async fn send(&mut self, request: &HttpRequest) -> Ended<Answer> {
+        let coverage = self.admit(request)?;
+        self.requests += 1;
+        let began = Instant::now();
+        let sent = exchange::send(&self.caller.connector, request, coverage, self.headers(request)).await;
+        let what = match &sent {
+            Ok(answer) => answer.status().as_u16().to_string(),
+            Err(error) => format!("no answer: {error}"),
+        };
+        let (method, url) = (&request.method, request.url.shown());
+        self.note(&format!("{method} {url} -> {what} ({} ms)", began.elapsed().as_millis()));
+        sent.map_err(|error| self.no_answer(request, &error))
+    }
+
+    /// Decides about a request before anything of it leaves the host.
+    fn admit(&mut self, request: &HttpRequest) -> Ended<Coverage> {
+        let limit = self.slice.limits.outbound_requests;
+        if self.requests >= limit {
+            let message = format!("too many outbound requests: `outbound_requests` allows {limit}");
+            return Err(failed(ErrorClass::Fatal, code::HOST_CALL_LIMIT, message));
+        }
+        let origin = request.url.origin();
+        coverage(self.slice.grants.iter(), origin).ok_or_else(|| {
+            self.note(&format!("refused {} {}: not granted", request.method, request.url.shown()));
+            not_granted(format!("{} is not granted", origin.as_grant()), origin, self.slice)
+        })
+    }
+
+    /// The headers that the host adds. The key stays the same over all attempts, so that the other side can tell a
+    /// repeated request from a new one.
+    fn headers(&self, request: &HttpRequest) -> HeaderMap {
+        let job = self.slice.job.to_string();
+        let mut headers = HeaderMap::new();
+        let mut add = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        add("user-agent", USER_AGENT);
+        add("idempotency-key", &job);
+        add("backroom-job", &job);
+        add("backroom-attempt", &self.slice.attempt.to_string());
+        if let Some(key) = &self.caller.signing_key {
+            let seconds = self.caller.clock.now().as_micros().div_euclid(1_000_000);
+            let body = request.body.as_deref().unwrap_or_default();
+            add("webhook-id", &job);
+            add("webhook-timestamp", &seconds.to_string());
+            add("webhook-signature", &key.sign(&job, seconds, body));
+        }
+        headers
+    }
+
+    /// What an answer means for the job.
+    async fn conclude(&mut self, request: &HttpRequest, mut answer: Answer) -> SliceEnd {
+        let status = answer.status().as_u16();
+        let wait = answer.header(&header::RETRY_AFTER);
+        let wait = wait.and_then(|wait| retry_after(wait, self.caller.clock.now()));
+        match Meaning::of(request, status, wait) {
+            Meaning::Success => self.succeed(request, answer).await,
+            Meaning::SlowDown(wait) => {
+                let message = unwelcome(request, &mut answer).await;
+                SliceEnd::Retry(wait, Failure::host(ErrorClass::Throttled, code::CALL_FAILED, message))
+            }
+            Meaning::Failure(class) => {
+                let code = if class == ErrorClass::Transient { code::CALL_FAILED } else { code::CALL_REFUSED };
+                failed(class, code, unwelcome(request, &mut answer).await)
+            }
+        }
+    }
+
+    async fn succeed(&mut self, request: &HttpRequest, mut answer: Answer) -> SliceEnd {
+        let limit = self.slice.limits.output_bytes;
+        let too_large = || {
+            let message = format!(
+                "output too large: the answer of {} does not fit into {}, which `output` allows",
+                request.url.shown(),
+                text::bytes(limit)
+            );
+            failed(ErrorClass::Fatal, code::OUTPUT_TOO_LARGE, message)
+        };
+        let body = match answer.body(limit).await {
+            Ok(body) if body.is_cut => return too_large(),
+            Ok(body) => body.bytes,
+            Err(error) => {
+                self.note(&format!("the body broke off: {error}"));
+                return self.no_answer(request, &error);
+            }
+        };
+        let output: Bytes = output::of(answer.status().as_u16(), answer.headers(), &body);
+        if output.len() as u64 > limit { too_large() } else { SliceEnd::Succeeded(output) }
+    }
+
+    fn no_answer(&self, request: &HttpRequest, error: &ExchangeError) -> SliceEnd {
+        let message = format!("{} {}: {error}", request.method, request.url.shown());
+        match error {
+            ExchangeError::Connect(ConnectError::Forbidden { address, .. }) => {
+                let meant = Origin { host: address.to_string(), ..request.url.origin().clone() };
+                not_granted(message, &meant, self.slice)
+            }
+            ExchangeError::Unsendable(_) => failed(ErrorClass::UserFixable, code::BAD_CALL, message),
+            _ => failed(ErrorClass::Transient, code::CALL_FAILED, message),
+        }
+    }
+
+    fn note(&mut self, line: &str) {
+        self.log.message(Source::Host, "", line);
+    }
+}
+
+fn failed(class: ErrorClass, code: Code, message: impl Into<String>) -> SliceEnd {
+    SliceEnd::Failed(Failure::host(class, code, message))
+}
+
+/// What the operator would have to add, word for word.
+fn not_granted(message: String, origin: &Origin, slice: &Slice) -> SliceEnd {
+    let lines = origin.grant_lines(slice.plugin.as_str());
+    failed(
+        ErrorClass::UserFixable,
+        code::ORIGIN_NOT_GRANTED,
+        format!("{message}. To allow it, add to backroom.toml:\n{lines}"),
+    )
+}
+
+fn out_of_time(code: Code, limit: &str, span: Duration) -> Failure {
+    let message = format!("no answer within {} ms, which {limit} allows", span.as_millis());
+    Failure::host(ErrorClass::Transient, code, message)
+}
+
+/// An answer that is no success, with the beginning of its body.
+async fn unwelcome(request: &HttpRequest, answer: &mut Answer) -> String {
+    let (method, url, status) = (&request.method, request.url.shown(), answer.status());
+    let body = answer.body(EXCERPT_BYTES).await;
+    let excerpt = match &body {
+        Ok(body) => match std::str::from_utf8(&body.bytes) {
+            Ok(text) => text.trim().to_owned(),
+            // A character may be cut in two at the end; anything else is no text.
+            Err(error) if body.is_cut && error.error_len().is_none() => {
+                String::from_utf8_lossy(&body.bytes[..error.valid_up_to()]).trim().to_owned()
+            }
+            Err(_) => "(no text)".to_owned(),
+        },
+        Err(_) => String::new(),
+    };
+    let gap = if excerpt.is_empty() { "" } else { ": " };
+    text::neutral(&format!("{method} {url} was answered with {status}{gap}{excerpt}"), 2 << 10)
+}

@@ -1,0 +1,182 @@
+//! What is sent, what the answers mean, and what stops a call.
+
+use std::time::Duration;
+
+use backroom::domain::failure::ErrorClass;
+use backroom::domain::job::Status;
+use backroom::domain::limits::Limits;
+use backroom::jobs::{Command, Order};
+use ring::hmac;
+use serde_json::json;
+
+use crate::world::{SIGNING_KEY, World, failure};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_becomes_the_output_in_its_own_form() {
+    let world = World::start().await;
+    for (path, output) in [
+        (
+            "/ok",
+            r#"{"status":200,"headers":{"content-type":"application/json","etag":"\"7\""},"body":{"b": 1.50, "a": [null]}}"#,
+        ),
+        ("/text", r#"{"status":200,"headers":{"content-type":"text/plain; charset=utf-8"},"body":"plain words"}"#),
+        ("/bytes", r#"{"status":200,"headers":{"content-type":"image/png"},"body_base64":"/wD+"}"#),
+        ("/empty", r#"{"status":204,"headers":{}}"#),
+    ] {
+        let job = world.run(world.call(path, json!({}))).await;
+        assert_eq!(world.output(&job), output);
+    }
+    let job = world.run(world.call("/status/404", json!({ "expect": [404] }))).await;
+    assert!(world.output(&job).starts_with(r#"{"status":404,"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_says_who_sends_it_and_is_signed() {
+    let world = World::start().await;
+    let call =
+        world.call("/ok?key=secret", json!({ "body": {"n": 1}, "headers": {"X-Trace": "t-1", "user-agent": "mine"} }));
+    let job = world.run(call).await;
+    assert_eq!(job.state.status, Status::Succeeded, "{:?}", job.state);
+    let got = world.seen.of("/ok").pop().expect("it was called");
+    let id = job.submission.id.to_string();
+    assert_eq!(
+        (got.method.as_str(), got.target.as_str(), &got.body[..]),
+        ("POST", "/ok?key=secret", br#"{"n":1}"#.as_slice())
+    );
+    for (name, value) in [
+        ("content-type", "application/json"),
+        ("host", world.address.to_string().as_str()),
+        ("x-trace", "t-1"),
+        ("user-agent", "mine"),
+        ("idempotency-key", &id),
+        ("backroom-job", &id),
+        ("backroom-attempt", "1"),
+        ("webhook-id", &id),
+        ("content-length", "7"),
+    ] {
+        assert_eq!(got.header(name), value, "{name}");
+    }
+    let signed = format!("{id}.{}.{}", got.header("webhook-timestamp"), r#"{"n":1}"#);
+    let signature = got.header("webhook-signature").strip_prefix("v1,").expect("the version").to_owned();
+    let signature = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, signature).expect("base64");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SIGNING_KEY);
+    hmac::verify(&key, signed.as_bytes(), &signature).expect("the signature is right");
+    let log = world.log(&job);
+    assert!(log.contains("/ok?... -> 200 ("), "{log}");
+    assert!(!log.contains("secret"), "{log}");
+    let usage = job.state.usage();
+    assert_eq!((usage.host_calls, usage.wall_micros > 0), (1, true), "{usage:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_decides_whether_it_is_tried_again() {
+    let world = World::start().await;
+    for (status, class, attempts) in [
+        (400, ErrorClass::Business, 1),
+        (404, ErrorClass::Business, 1),
+        (401, ErrorClass::UserFixable, 1),
+        (403, ErrorClass::UserFixable, 1),
+        (408, ErrorClass::Transient, 3),
+        (500, ErrorClass::Transient, 3),
+        (503, ErrorClass::Transient, 3),
+    ] {
+        let path = format!("/status/{status}");
+        let job = world.run(world.call(&path, json!({}))).await;
+        let why = failure(&job);
+        assert_eq!((why.class, world.seen.of(&path).len()), (class, attempts), "{status}: {why:?}");
+        assert!(why.message.contains(&status.to_string()) && why.message.ends_with(": because"), "{}", why.message);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_attempt_has_the_same_key() {
+    let world = World::start().await;
+    let job = world.run(world.call("/flaky", json!({ "method": "PUT", "body_text": "x" }))).await;
+    assert!(world.output(&job).contains("at last"));
+    let got = world.seen.of("/flaky");
+    let attempts: Vec<_> = got.iter().map(|got| got.header("backroom-attempt")).collect();
+    assert_eq!(attempts, ["1", "2", "3"]);
+    let id = job.submission.id.to_string();
+    assert!(got.iter().all(|got| got.header("idempotency-key") == id && got.header("webhook-id") == id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_to_slow_down_is_waited_for_and_no_attempt_is_counted() {
+    let world = World::start().await;
+    for path in ["/busy", "/maintenance"] {
+        let began = std::time::Instant::now();
+        let job = world.run(world.call(path, json!({}))).await;
+        assert!(world.output(&job).contains("at last"));
+        assert_eq!((job.state.attempt, job.state.runs), (1, 2), "{path}");
+        assert!(began.elapsed() >= Duration::from_millis(950), "{path}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redirects_are_followed_as_their_status_says() {
+    let world = World::start().await;
+    let body = json!({ "body": 1, "headers": {"Authorization": "Bearer t"} });
+    let job = world.run(world.call("/see-other", body.clone())).await;
+    assert!(world.output(&job).starts_with(r#"{"status":200,"#));
+    let got = world.seen.of("/ok").pop().expect("it was followed");
+    assert_eq!((got.method.as_str(), got.body.len(), got.header("authorization")), ("GET", 0, "Bearer t"));
+    assert_eq!(job.state.usage().host_calls, 2);
+
+    world.run(world.call("/moved", body)).await;
+    let got = world.seen.of("/ok").pop().expect("it was followed");
+    assert_eq!((got.method.as_str(), &got.body[..], got.target.as_str()), ("POST", b"1".as_slice(), "/ok?moved"));
+
+    let job = world.run(world.call("/loop", json!({}))).await;
+    assert_eq!(failure(&job).message, "it was redirected more than 5 times");
+    assert_eq!(world.seen.of("/loop").len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_too_large_for_an_output_fails_the_job_at_once() {
+    let world = World::with(Limits { output_bytes: 50_000, ..Limits::default() }, &[]).await;
+    let job = world.run(world.call("/large", json!({}))).await;
+    let why = failure(&job);
+    assert_eq!(why.code.as_deref(), Some("BR0307"), "{why:?}");
+    assert_eq!(world.seen.of("/large").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_is_left_when_time_is_up() {
+    let world = World::with(Limits { wall: Duration::from_millis(200), ..Limits::default() }, &[]).await;
+    for (path, more, code) in [
+        ("/hang", json!({ "timeout": "50ms" }), "BR0604"),
+        ("/endless", json!({ "timeout": "50ms" }), "BR0604"),
+        ("/hang", json!({}), "BR0303"),
+    ] {
+        let mut call = world.call(path, more);
+        call.max_attempts = Some(1);
+        let job = world.run(call).await;
+        assert_eq!(failure(&job).code.as_deref(), Some(code), "{path}: {:?}", failure(&job));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_at_the_address_is_tried_again() {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let origin = format!("http://{}", gone.local_addr().expect("an address"));
+    drop(gone);
+    let world = World::with(Limits::default(), &[&origin]).await;
+    let job = world.run(world.call("", json!({ "url": origin }))).await;
+    let why = failure(&job);
+    assert_eq!((why.class, why.code.as_deref()), (ErrorClass::Transient, Some("BR0604")), "{why:?}");
+    assert_eq!(job.state.attempt, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_ends_a_call_that_waits() {
+    let world = World::start().await;
+    let job = world.submit(world.call("/hang", json!({}))).await;
+    world.seen.hanging.notified().await;
+    let began = std::time::Instant::now();
+    let cancel = Command::new(Order::Cancel, "a test");
+    world.host.jobs.steer(World::TENANT, job.submission.id, &cancel).await.expect("it can be canceled");
+    let ended = world.ended(job).await;
+    assert_eq!(ended.state.status, Status::Canceled, "{:?}", ended.state);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(world.log(&ended).contains("may have taken the request"), "{}", world.log(&ended));
+}

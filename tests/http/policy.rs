@@ -1,0 +1,96 @@
+//! What the operator allows, checked at submit and again at every hop.
+
+use backroom::domain::failure::ErrorClass;
+use backroom::domain::id::{PluginName, TenantId, VersionName};
+use backroom::domain::limits::Limits;
+use backroom::domain::outbound::http_plugin;
+use backroom::domain::plugin::Wishes;
+use backroom::jobs::NewJob;
+use backroom::registry::Upload;
+use serde_json::json;
+
+use crate::world::{Seen, World, failure, serve};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_called_is_refused_at_submit() {
+    let world = World::start().await;
+    for (more, message) in [
+        (json!({ "url": "https://elsewhere.example/x" }), "https://elsewhere.example is not granted to `http`"),
+        (json!({ "url": "http://127.0.0.1:1/" }), "http://127.0.0.1:1 is not granted to `http`"),
+        (json!({ "url": "/ok" }), "`url` is not acceptable: it must be absolute"),
+        (json!({ "headers": {"Host": "x"} }), "`headers` has `Host`, which the host writes itself"),
+        (json!({ "methd": "GET" }), "unknown field `methd`"),
+    ] {
+        let refused = world.refusal(world.call("/ok", more)).await.to_string();
+        assert!(refused.contains(message), "{refused}");
+    }
+    let refused = world.refusal(NewJob::new(http_plugin(), "")).await.to_string();
+    assert!(refused.contains("needs an input"), "{refused}");
+    assert!(world.seen.requests.lock().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_to_an_origin_that_is_not_granted_is_not_followed() {
+    let world = World::start().await;
+    let other = std::sync::Arc::<Seen>::default();
+    let address = serve(&other).await;
+    let job = world.run(world.call(&format!("/away/{address}"), json!({ "body": 1 }))).await;
+    let why = failure(&job);
+    assert_eq!((why.class, why.code.as_deref()), (ErrorClass::UserFixable, Some("BR0603")), "{why:?}");
+    let lines = format!("[[plugin]]\nname = \"http\"\ngrants = {{ http = [\"http://{address}\"] }}");
+    assert!(why.message.ends_with(&lines), "{}", why.message);
+    assert!(other.requests.lock().is_empty(), "nothing reached it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_stay_behind_when_a_redirect_leads_to_another_origin() {
+    let other = std::sync::Arc::<Seen>::default();
+    let address = serve(&other).await;
+    let world = World::with(Limits::default(), &[&format!("http://{address}")]).await;
+    let headers = json!({ "Authorization": "Bearer t", "X-Api-Key": "k", "Accept": "text/csv" });
+    let job = world.run(world.call(&format!("/away/{address}"), json!({ "body": 1, "headers": headers }))).await;
+    assert!(world.output(&job).starts_with(r#"{"status":200,"#));
+    let got = other.of("/ok").pop().expect("it was followed");
+    let kept = ["authorization", "x-api-key", "accept", "content-type", "host"].map(|name| got.header(name).to_owned());
+    assert_eq!(kept, ["-", "-", "text/csv", "application/json", &address.to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_leads_to_this_machine_is_not_called() {
+    // The resolver reads `127.1` as 127.0.0.1, but as a grant it is a name like any other.
+    let world = World::with(Limits::default(), &["http://127.1:PORT"]).await;
+    let url = format!("http://127.1:{}/ok", world.address.port());
+    let job = world.run(world.call("", json!({ "url": url }))).await;
+    let why = failure(&job);
+    assert_eq!((why.class, why.code.as_deref()), (ErrorClass::UserFixable, Some("BR0603")), "{why:?}");
+    assert!(why.message.contains("leads to 127.0.0.1"), "{}", why.message);
+    assert!(why.message.ends_with(&format!("grants = {{ http = [\"http://{}\"] }}", world.address)), "{}", why.message);
+    assert!(world.seen.requests.lock().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_one_call_are_bounded() {
+    let world = World::with(Limits { outbound_requests: 2, ..Limits::default() }, &[]).await;
+    let job = world.run(world.call("/loop", json!({}))).await;
+    assert_eq!(failure(&job).code.as_deref(), Some("BR0308"));
+    assert_eq!(world.seen.of("/loop").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_uploads_switches_or_removes_it() {
+    let world = World::start().await;
+    let registry = &world.host.registry;
+    let upload = Upload {
+        tenant: TenantId::DEFAULT,
+        name: PluginName::new("http").expect("a name"),
+        version: VersionName::new("1.0.0").expect("a version"),
+        bytes: bytes::Bytes::from_static(b"\0asm\x0d\0\x01\0"),
+        wishes: Wishes::default(),
+    };
+    let refused = registry.upload(upload).await.expect_err("the name is taken").to_string();
+    assert!(refused.contains("`http` is built into the host"), "{refused}");
+    let refused =
+        registry.disable(TenantId::DEFAULT, &http_plugin()).await.expect_err("there is no switch").to_string();
+    assert!(refused.contains("`http` is built into the host"), "{refused}");
+    assert!(registry.list(TenantId::DEFAULT).is_empty());
+}
