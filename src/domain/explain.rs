@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::admission::Hold;
-use super::id::JobId;
+use super::id::{JobId, VersionName};
 use super::job::{Job, JobState, OnPredecessorFailure, Status, WaitReason};
+use super::plugin::Grant;
 use super::service::ServiceState;
 use super::time::Timestamp;
 
@@ -32,7 +33,7 @@ pub struct Facts<'a> {
 }
 
 /// What a job finds of its plug-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PluginFact {
     /// A version to run.
     Ready,
@@ -42,6 +43,8 @@ pub enum PluginFact {
     Missing,
     /// The version that it asks for, or any active one, is missing.
     VersionMissing,
+    /// A version is there, and asks for what is not granted.
+    NotGranted(VersionName, Vec<Grant>),
 }
 
 /// One thing that keeps a job from running, or that it does instead.
@@ -81,6 +84,7 @@ pub const CODES: &[&str] = &[
     "plugin-disabled",
     "plugin-missing",
     "version-missing",
+    "missing-grants",
     "blocked",
     "predecessor-failed",
     "queue-paused",
@@ -172,7 +176,7 @@ fn of_service(service: ServiceState) -> Option<Reason> {
 fn of_plugin(facts: &Facts<'_>) -> Option<Reason> {
     let submission = &facts.job.submission;
     let plugin = &submission.plugin;
-    match facts.plugin {
+    match &facts.plugin {
         PluginFact::Ready => None,
         PluginFact::Disabled => Some(Reason::new(
             "plugin-disabled",
@@ -187,8 +191,8 @@ fn of_plugin(facts: &Facts<'_>) -> Option<Reason> {
         PluginFact::VersionMissing => {
             let (what, when) = match &submission.version {
                 Some(version) => (
-                    format!("version {version} of plug-in {plugin} is not there or lacks a grant"),
-                    format!("version {version} of plug-in {plugin} is uploaded and granted what it asks for"),
+                    format!("version {version} of plug-in {plugin} is not there"),
+                    format!("version {version} of plug-in {plugin} is uploaded"),
                 ),
                 None => (
                     format!("plug-in {plugin} has no active version"),
@@ -196,6 +200,15 @@ fn of_plugin(facts: &Facts<'_>) -> Option<Reason> {
                 ),
             };
             Some(Reason::new("version-missing", what, when))
+        }
+        PluginFact::NotGranted(version, missing) => {
+            let grants: Vec<_> = missing.iter().map(|grant| format!("{} {}", grant.kind(), grant.value())).collect();
+            let what =
+                format!("version {version} of plug-in {plugin} asks for what is not granted: {}", grants.join(", "));
+            let when = format!(
+                "that is granted in backroom.toml, the host has started again, and the version is activated: backroom plugin activate {plugin} {version}"
+            );
+            Some(Reason::new("missing-grants", what, when))
         }
     }
 }

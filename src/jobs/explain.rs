@@ -5,6 +5,7 @@ use crate::domain::admission::Hold;
 use crate::domain::explain::{self, Facts, PluginFact, Reason};
 use crate::domain::id::{JobId, JobKey};
 use crate::domain::job::{Job, OnPredecessorFailure, Status};
+use crate::domain::plugin::Absence;
 use crate::domain::service::ServiceState;
 use crate::registry::Resolution;
 use crate::store::ReadError;
@@ -63,6 +64,9 @@ impl Jobs {
         match self.registry.resolve(tenant, name, version) {
             Resolution::Run(_) => PluginFact::Ready,
             Resolution::Disabled => PluginFact::Disabled,
+            Resolution::Missing(Absence::NotGranted { version, missing, .. }) => {
+                PluginFact::NotGranted(version, missing)
+            }
             Resolution::Missing(_) if self.registry.get(tenant, name).is_err() => PluginFact::Missing,
             Resolution::Missing(_) => PluginFact::VersionMissing,
         }

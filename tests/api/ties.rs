@@ -119,7 +119,7 @@ fn a_job_that_names_a_version_runs_that_one() {
 }
 
 #[test]
-fn a_job_is_followed_and_removed_as_it_asked() {
+fn f024_an_auto_delete_job_goes_when_it_succeeds_and_stays_when_it_fails() {
     let server = Server::start();
     let gone = server
         .post("/v1/jobs?wait=20", r#"{"plugin": "echo", "auto_delete": true, "on_complete": {"plugin": "echo"}}"#);

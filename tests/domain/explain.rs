@@ -8,6 +8,7 @@ use backroom::domain::explain::{CODES, Facts, PluginFact, Reason, reasons};
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::id::{HostId, JobId, OrderingKey, Sequence};
 use backroom::domain::job::{Job, JobState, Lease, OnPredecessorFailure, Status, Submission, Ties, WaitReason};
+use backroom::domain::plugin::Grant;
 use backroom::domain::rate::RateLimit;
 use backroom::domain::service::ServiceState;
 
@@ -130,6 +131,9 @@ fn cases() -> Vec<(&'static str, &'static str, &'static str, Reason)> {
     let pinned = asking(|asked| asked.version = Some(version()));
     let missing = only(&Facts { plugin: PluginFact::VersionMissing, ..facts(&pinned) });
     case("version-missing", "version 1.0.0 of plug-in echo is not there", "version 1.0.0 of plug-in echo", missing);
+    let wanted = Grant::Http("https://a.example".to_owned());
+    let ungranted = plugin(PluginFact::NotGranted(version(), vec![wanted]));
+    case("missing-grants", "not granted: http https://a.example", "plugin activate echo 1.0.0", ungranted);
     let keyed = tied(Ties { ordering_key: OrderingKey::new("k").ok(), ..Ties::default() });
     let blocked = only(&Facts { blocked_by: vec![other(1)], ..facts(&keyed) });
     assert_eq!(blocked.jobs, [other(1)]);
