@@ -181,13 +181,10 @@ fn compile_examined(examined: &Examined<'_>) -> Result<(Vec<u8>, u64), Rejection
     let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| host_fault(&format!("{error:#}")))?;
     let component =
         wasmtime::component::Component::from_binary(&engine, &examined.component).map_err(|error| invalid(&error))?;
+    let linker = linker::linker(&engine).map_err(|error| host_fault(&format!("{error:#}")))?;
+    linker.instantiate_pre(&component).map_err(|error| does_not_fit(&error))?;
     admit::check_entry_point(&component, &examined.inspection)?;
-    linker::entry(
-        &linker::linker(&engine).map_err(|error| host_fault(&format!("{error:#}")))?,
-        &component,
-        examined.inspection.shape,
-    )
-    .map_err(|error| does_not_fit(&error))?;
+    linker::entry(&linker, &component, examined.inspection.shape).map_err(|error| does_not_fit(&error))?;
     let artefact = component.serialize().map_err(|error| host_fault(&format!("{error:#}")))?;
     Ok((artefact, settings_hash(&engine)))
 }

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +26,7 @@ use crate::domain::limits::Usage;
 use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Shape, Wishes};
 use crate::domain::query::Counts;
 use crate::domain::queue::QueueState;
+use crate::domain::schedule::{Definition, JobTemplate, Misfire, Overlap, Recurrence, Schedule, Start};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 
@@ -120,7 +122,7 @@ fn submission(sequence: u64) -> Submission {
         tags: vec!["red".to_owned(), "blue".to_owned()],
         max_attempts: Some(9),
         version: Some(version()),
-        deadline: Some(std::time::Duration::from_millis(1_500)),
+        deadline: Some(Duration::from_millis(1_500)),
         auto_delete: true,
         ties: Some(Arc::new(ties())),
     }
@@ -156,6 +158,34 @@ fn audit_row() -> AuditRow {
         to: Status::Waiting,
         reason: Some("the bank is closed".to_owned()),
     }
+}
+
+fn schedule() -> Schedule {
+    let rule = Recurrence::parse("FREQ=WEEKLY;BYDAY=MO,FR", Start::At(NOW), Some("Europe/Berlin"), &["2026-12-25"]);
+    let target = JobTemplate {
+        plugin: plugin_name(),
+        handler: Some(HandlerName::default_handle()),
+        input: Payload::Inline(b"{}".to_vec().into()),
+        args: vec!["-v".to_owned()],
+        env: vec![("KEY".to_owned(), "value".to_owned())],
+        queue: QueueName::new("slow").expect("it is a name"),
+        priority: 5,
+        ordering_key: Some("customer 17".to_owned()),
+        tags: vec!["red".to_owned()],
+        max_attempts: Some(2),
+        expires_after: Some(Duration::from_secs(60)),
+        name: Some("report".to_owned()),
+        version: Some(version()),
+    };
+    let definition = Definition {
+        recurrence: rule.expect("it is a rule"),
+        target,
+        misfire: Misfire::RunAll(3),
+        overlap: Overlap::CancelPrevious,
+        jitter: Duration::from_secs(30),
+    };
+    let name = ScheduleName::new("nightly").expect("it is a name");
+    Schedule::new(TenantId(3), name, definition, Some("somebody".to_owned()), NOW).expect("the rule yields something")
 }
 
 fn queue_state() -> QueueState {
@@ -250,6 +280,7 @@ fn single_values_are_written_and_read_as_ever() {
     assert_value("service-state", &ServiceState::Paused);
     assert_value("audit-row", &audit_row());
     assert_value("queue-state", &queue_state());
+    assert_value("schedule", &schedule());
 }
 
 #[test]
@@ -288,6 +319,8 @@ fn a_journal_frame_is_written_and_read_as_ever() {
         Change::PutPlugin(plugin()),
         Change::RemovePlugin { tenant: TenantId(3), name, expected: 5 },
         Change::Audit(audit_row()),
+        Change::PutSchedule(Box::new(schedule())),
+        Change::RemoveSchedule { tenant: TenantId(3), name: schedule().name, expected: 1 },
         Change::PutQueue(queue_state()),
         Change::PutService(ServiceState::Draining),
         Change::StartHost(HostId(8)),
