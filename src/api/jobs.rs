@@ -492,18 +492,3 @@ mod tests {
         assert_eq!(head_and_tail(&[MIB, u64::MAX, u64::MAX]), (1, 0));
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_many_logs_the_first_and_the_last_are_told() {
-        const MIB: u64 = 1 << 20;
-        assert_eq!(head_and_tail(&[]), (0, 0));
-        assert_eq!(head_and_tail(&[MIB; 4]), (4, 0));
-        assert_eq!(head_and_tail(&[MIB; 9]), (2, 2));
-        assert_eq!(head_and_tail(&[u64::MAX, MIB, MIB]), (0, 2));
-        assert_eq!(head_and_tail(&[MIB, u64::MAX, u64::MAX]), (1, 0));
-    }
-}
