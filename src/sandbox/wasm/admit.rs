@@ -261,7 +261,7 @@ pub(crate) fn check_entry_point(component: &Component, inspection: &Inspection) 
     let (interface, function) = match inspection.shape {
         Shape::Handler => (HANDLER, "handle"),
         Shape::Command => (COMMAND, "run"),
-        // Nobody uploads what the host plays itself.
+        // Nobody uploads one.
         Shape::Builtin => return Ok(()),
     };
     let is_entry = |name: &&String| name.split('@').next() == Some(interface);
