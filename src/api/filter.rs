@@ -78,16 +78,14 @@ mod tests {
 
     #[test]
     fn every_field_of_the_body_is_one_that_is_read() {
-        let text = Some("x".to_owned());
         let whole: serde_json::Map<_, _> = FIELDS.iter().map(|name| ((*name).to_owned(), "x".into())).collect();
         let body: FilterBody = serde_json::from_value(whole.into()).expect("every field is one of the body");
         assert_eq!(body.pairs().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), FIELDS);
         let reads = |name: &str| {
             let one: serde_json::Map<_, _> = [(name.to_owned(), "Not A Name!".into())].into_iter().collect();
             let body: FilterBody = serde_json::from_value(one.into()).expect("a field of the body");
-            read(&Params::of_filter(&body)).map_or(true, |filter| filter != JobFilter::default())
+            !matches!(read(&Params::of_filter(&body)), Ok(filter) if filter == JobFilter::default())
         };
         assert!(FIELDS.iter().all(|name| reads(name)), "a field is read by nobody");
-        assert_eq!(FilterBody { q: text, ..FilterBody::default() }.pairs().len(), 1);
     }
 }

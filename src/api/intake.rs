@@ -15,6 +15,7 @@ use crate::domain::id::{
     DedupKey, HandlerName, InvalidName, JobId, OrderingKey, PluginName, QueueName, RecordName, TenantId, VersionName,
 };
 use crate::domain::job::{AFTER_MAX, FollowUp, OnPredecessorFailure, Ties};
+use crate::domain::outbound::{http_plugin, is_built_in};
 use crate::domain::time::Timestamp;
 use crate::jobs::NewJob;
 use crate::registry::Registry;
@@ -55,12 +56,31 @@ impl<'a> Intake<'a> {
     /// The job that follows another: what it runs must be there by now.
     fn follow_up(&self, body: FollowUpBody) -> Result<FollowUp, JsonFault> {
         const FIELD: &str = "on_complete";
-        let FollowUpBody { plugin, handler, queue } = body;
-        let plugin = named(FIELD, PluginName::new(&plugin))?;
+        let FollowUpBody { plugin, handler, queue, url } = body;
+        let queue = self.queue(FIELD, queue.as_deref())?;
+        let plugin = match (plugin.as_str(), &url) {
+            ("", Some(_)) => http_plugin(),
+            ("", None) => return Err(JsonFault::field(FIELD, "field `on_complete` needs a `plugin` or a `url`")),
+            (name, _) => named(FIELD, PluginName::new(name))?,
+        };
+        if is_built_in(&plugin) {
+            if url.is_none() {
+                return Err(JsonFault::field(FIELD, "field `on_complete`: the built-in handler `http` needs a `url`"));
+            }
+            if handler.as_ref().is_some_and(|handler| *handler != HandlerName::default_handle().as_str()) {
+                return Err(JsonFault::field(FIELD, "field `on_complete`: beside `url` stands no `handler`"));
+            }
+            return Ok(FollowUp { plugin, handler: HandlerName::default_handle(), queue, url });
+        }
+        if url.is_some() {
+            let detail =
+                format!("field `on_complete`: a `url` belongs to the built-in handler `http`, not to `{plugin}`");
+            return Err(JsonFault::field(FIELD, detail));
+        }
         let handler = handler.map(|text| named(FIELD, HandlerName::new(&text))).transpose()?;
         let fit = self.registry.check_fit(self.tenant, &plugin, None, handler.as_ref(), 0);
         let handler = fit.map_err(|unfit| JsonFault::field(FIELD, format!("field `{FIELD}`: {unfit}")))?;
-        Ok(FollowUp { plugin, handler, queue: self.queue(FIELD, queue.as_deref())?, url: None })
+        Ok(FollowUp { plugin, handler, queue, url: None })
     }
 }
 

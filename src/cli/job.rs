@@ -143,8 +143,8 @@ pub(crate) struct SubmitArgs {
     /// Remove it as soon as it has succeeded
     #[arg(long)]
     auto_delete: bool,
-    /// Submit a job of this plug-in when it ends
-    #[arg(long, value_name = "PLUGIN[/HANDLER]")]
+    /// When it ends, submit a job of this plug-in, or tell this URL
+    #[arg(long, value_name = "PLUGIN[/HANDLER]|URL")]
     on_complete: Option<String>,
     /// The queue of the job that follows
     #[arg(long, value_name = "NAME", requires = "on_complete")]
@@ -367,11 +367,15 @@ fn body(args: &SubmitArgs) -> anyhow::Result<SubmitBody> {
 
 fn follow_up(args: &SubmitArgs) -> Option<FollowUpBody> {
     let text = args.on_complete.as_ref()?;
+    if text.contains("://") {
+        let queue = args.on_complete_queue.clone();
+        return Some(FollowUpBody { url: Some(text.clone()), queue, ..FollowUpBody::default() });
+    }
     let (plugin, handler) = match text.split_once('/') {
         Some((plugin, handler)) => (plugin.to_owned(), Some(handler.to_owned())),
         None => (text.clone(), None),
     };
-    Some(FollowUpBody { plugin, handler, queue: args.on_complete_queue.clone() })
+    Some(FollowUpBody { plugin, handler, queue: args.on_complete_queue.clone(), url: None })
 }
 
 /// Tells of a job that was taken: for a script the id alone, for a person also what to do next.

@@ -83,7 +83,10 @@ pub(crate) fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<
 }
 
 fn show_follow_up(follow_up: &FollowUpBody) -> String {
-    let FollowUpBody { plugin, handler, queue } = follow_up;
+    let FollowUpBody { plugin, handler, queue, url } = follow_up;
+    if let Some(url) = url {
+        return format!("POST {url}");
+    }
     let handler = handler.as_ref().map(|handler| format!("/{handler}")).unwrap_or_default();
     let queue = queue.as_ref().map(|queue| format!(" in queue {queue}")).unwrap_or_default();
     format!("{plugin}{handler}{queue}")

@@ -10,6 +10,7 @@ use crate::domain::change::Change;
 use crate::domain::id::{JobId, TenantId, VersionName};
 use crate::domain::job::transition::Refused;
 use crate::domain::job::{Job, JobType, Submission, Ties};
+use crate::domain::outbound::is_built_in;
 use crate::domain::time::Timestamp;
 use crate::store::put_payload;
 
@@ -83,6 +84,9 @@ impl Jobs {
         let bytes = rerun.input.as_ref().map_or(asked.input.len(), |input| input.len() as u64);
         let handler =
             self.registry.check_fit(asked.tenant, &asked.plugin, version.as_ref(), Some(&asked.handler), bytes)?;
+        if let Some(input) = rerun.input.as_ref().filter(|_| is_built_in(&asked.plugin)) {
+            self.registry.check_call(input)?;
+        }
         let input = match &rerun.input {
             Some(input) => put_payload(&*self.store, input.clone())?,
             None => asked.input.clone(),

@@ -173,8 +173,7 @@ fn f020_every_command_on_a_final_job_is_refused_and_leaves_it_byte_identical() {
         {
             let refused = steer(&server, id, verb, body);
             assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("BR0110")), "{verb} of {state}");
-            let filter = json!({"action": verb, "filter": {"state": state}});
-            let mut bulk = filter.clone();
+            let mut bulk = json!({"action": verb, "filter": {"state": state}});
             if verb == "postpone" {
                 bulk["until"] = "15m".into();
             }

@@ -66,6 +66,13 @@ fn faulty_fields_say_what_they_may_be() {
         (json!({"on_complete": {"plugin": "echo", "handler": "x"}}), "has no handler `x`"),
         (json!({"on_complete": {"plugin": "echo", "queue": "x"}}), "there is no queue `x`"),
         (json!({"on_complete": {"plugin": "echo", "input": 1}}), "unknown field `input`"),
+        (json!({"on_complete": {}}), "field `on_complete` needs a `plugin` or a `url`"),
+        (json!({"on_complete": {"plugin": "http"}}), "the built-in handler `http` needs a `url`"),
+        (json!({"on_complete": {"url": "nonsense"}}), "`url` is not acceptable"),
+        (
+            json!({"on_complete": {"plugin": "echo", "url": "https://example.com"}}),
+            "belongs to the built-in handler `http`, not to `echo`",
+        ),
         (json!({"ordering": "x"}), "did you mean `ordering_key`?"),
     ];
     for (mut body, expected) in cases {

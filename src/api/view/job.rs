@@ -428,8 +428,13 @@ impl From<&Occurrence> for OccurrenceView {
 
 impl From<&FollowUp> for FollowUpBody {
     fn from(follow_up: &FollowUp) -> Self {
-        let FollowUp { plugin, handler, queue, url: _ } = follow_up;
-        Self { plugin: plugin.to_string(), handler: Some(handler.to_string()), queue: Some(queue.to_string()) }
+        let FollowUp { plugin, handler, queue, url } = follow_up;
+        Self {
+            plugin: plugin.to_string(),
+            handler: Some(handler.to_string()),
+            queue: Some(queue.to_string()),
+            url: url.clone(),
+        }
     }
 }
 

@@ -93,7 +93,8 @@ pub struct SubmitBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FollowUpBody {
-    /// The plug-in to run.
+    /// The plug-in to run. May be left out beside `url`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub plugin: String,
     /// The entry point; the plug-in's first when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +102,9 @@ pub struct FollowUpBody {
     /// One of the host's queues; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// Where the built-in handler `http` sends how the job ended, by POST.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 impl SubmitBody {
