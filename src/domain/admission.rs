@@ -82,7 +82,7 @@ impl Gate {
 
     fn spent(&self, now: Timestamp) -> Option<(RateLimit, Timestamp)> {
         let rate = self.limits.rate.as_ref()?;
-        self.bucket.next(rate, now).err().map(|until| (rate.clone(), until))
+        self.bucket.next(rate, now).err().map(|until| (*rate, until))
     }
 
     fn start(&mut self, now: Timestamp) {
@@ -160,10 +160,10 @@ impl Admission {
         if plugin.is_some_and(|plugin| plugin.gate.paused) {
             return Some(Hold::PluginPaused);
         }
-        if let (Some(policy), Some(plugin)) = (&self.policy.breaker, plugin) {
-            if let breaker::Admission::Refused { until } = plugin.breaker.may_start(policy, now) {
-                return Some(Hold::BreakerOpen(until));
-            }
+        if let (Some(policy), Some(plugin)) = (&self.policy.breaker, plugin)
+            && let breaker::Admission::Refused { until } = plugin.breaker.may_start(policy, now)
+        {
+            return Some(Hold::BreakerOpen(until));
         }
         let full = queue.and_then(Gate::is_full).map(Hold::QueueFull);
         let full = full.or_else(|| plugin.and_then(|plugin| plugin.gate.is_full()).map(Hold::PluginFull));

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::domain::id::{JobId, JobKey, PluginName, TenantId};
@@ -41,8 +40,6 @@ pub struct Jobs {
     watchers: Arc<Watchers>,
     advance: Advance,
     identities: Identities,
-    /// Held while a job with an ordering key gets its number and its place in the order of commits.
-    keyed_submits: Mutex<()>,
 }
 
 impl Jobs {
@@ -56,7 +53,7 @@ impl Jobs {
         advance: Advance,
         identities: Identities,
     ) -> Self {
-        Self { store, clock, registry, running, watchers, advance, identities, keyed_submits: Mutex::default() }
+        Self { store, clock, registry, running, watchers, advance, identities }
     }
 
     /// One job of a tenant, by its public identity.

@@ -12,7 +12,7 @@ use crate::domain::job::transition::Refused;
 use crate::domain::job::{Job, JobType, Submission, Ties};
 use crate::domain::outbound::is_built_in;
 use crate::domain::time::Timestamp;
-use crate::store::put_payload;
+use crate::store::{Pending, put_payload};
 
 /// The verb of a refusal.
 const RERUN: &str = "be run again";
@@ -59,8 +59,15 @@ impl Jobs {
     pub async fn rerun(&self, tenant: TenantId, id: JobId, rerun: Rerun) -> Result<Job, RerunError> {
         let finished = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
         may_run_again(&finished).map_err(SteerError::from)?;
+        let (job, pending) = self.number_and_commit_again(&finished, rerun)?;
+        pending.await.map_err(SubmitError::from)?;
+        Ok(job)
+    }
+
+    fn number_and_commit_again(&self, finished: &Job, rerun: Rerun) -> Result<(Job, Pending), SubmitError> {
+        let _turn = finished.submission.ties().ordering_key.is_some().then(|| self.identities.turn());
         let now = self.clock.now();
-        let submission = self.again(&finished, &rerun, now)?;
+        let submission = self.again(finished, &rerun, now)?;
         let change = self.taken(submission, now)?;
         let Change::Submit(submission, state) = &change else { unreachable!("it is a submit") };
         let job = Job { submission: Arc::clone(submission), state: (**state).clone() };
@@ -74,8 +81,7 @@ impl Jobs {
             to: job.state.status,
             reason: rerun.reason,
         };
-        self.store.commit(vec![change, Change::Audit(audit)]).await.map_err(SubmitError::from)?;
-        Ok(job)
+        Ok((job, self.store.commit(vec![change, Change::Audit(audit)])))
     }
 
     fn again(&self, finished: &Job, rerun: &Rerun, now: Timestamp) -> Result<Submission, SubmitError> {

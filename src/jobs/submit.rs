@@ -224,7 +224,7 @@ impl Jobs {
         batch: Option<&Job>,
         now: Timestamp,
     ) -> Result<(Vec<JobId>, Pending), BulkError> {
-        let _turn = news.iter().any(is_keyed).then(|| self.keyed_submits.lock());
+        let _turn = news.iter().any(is_keyed).then(|| self.identities.turn());
         let first = self.identities.reserve(news.len() as u64);
         let mut ids = Vec::with_capacity(news.len());
         let mut keys = HashMap::new();
@@ -258,10 +258,8 @@ impl Jobs {
         Ok(taken)
     }
 
-    /// From its number to its commit a job with an ordering key lets no other one pass: who comes to a key is younger than
-    /// all that are there already (I6, I7).
     fn number_and_commit(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<(Job, Pending), SubmitError> {
-        let _turn = is_keyed(&new).then(|| self.keyed_submits.lock());
+        let _turn = is_keyed(&new).then(|| self.identities.turn());
         let now = self.clock.now();
         let submission = self.submission(new, self.identities.next(now), now)?;
         let (tenant, job) = (submission.tenant, submission.id);

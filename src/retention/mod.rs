@@ -10,7 +10,7 @@ use crate::domain::job::Job;
 use crate::domain::retention::Retention;
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
-use crate::store::{CommitError, Pending, ReadError, Store};
+use crate::store::{CommitError, Pending, ReadError, Store, is_counted};
 
 /// How many jobs one step looks at. It reads that many into memory, and one commit removes what it finds.
 const STEP_JOBS: usize = 4_096;
@@ -44,6 +44,12 @@ pub struct Swept {
     pub removed: u64,
 }
 
+/// Deletions on their way to the store.
+struct Removal {
+    deletions: Vec<Change>,
+    pending: Pending,
+}
+
 /// See the module.
 pub struct Sweeper {
     store: Arc<dyn Store>,
@@ -65,17 +71,21 @@ impl Sweeper {
             let jobs = self.store.oldest(from, STEP_JOBS)?;
             let Some(last) = jobs.last().map(|job| job.submission.key()) else { break };
             swept.looked_at += jobs.len() as u64;
-            let changes = self.deletions(&jobs, goes)?;
-            swept.removed += changes.len() as u64;
-            if !changes.is_empty() && !dry_run {
-                under_way.push_back(self.store.commit(changes));
+            let deletions = self.deletions(&jobs, goes)?;
+            match dry_run {
+                true => swept.removed += deletions.len() as u64,
+                false => under_way.push_back(self.remove(deletions)),
             }
-            while under_way.len() > AHEAD {
-                under_way.pop_front().map_or(Ok(()), wait)?;
+            while under_way.len() > AHEAD
+                && let Some(first) = under_way.pop_front()
+            {
+                swept.removed += self.settle(first)?;
             }
             from = next_key(last);
         }
-        under_way.into_iter().try_for_each(wait)?;
+        for removal in under_way {
+            swept.removed += self.settle(removal)?;
+        }
         Ok(swept)
     }
 
@@ -88,36 +98,44 @@ impl Sweeper {
             let policy = self.registry.policy(job.submission.tenant, &job.submission.plugin);
             policy.retention.is_over(job, now)
         };
-        let changes = self.deletions(&jobs, &goes)?;
-        if !changes.is_empty() {
-            wait(self.store.commit(changes))?;
-        }
+        let deletions = self.deletions(&jobs, &goes)?;
+        self.settle(self.remove(deletions))?;
         Ok(Some(next_key(last)))
     }
 
     fn deletions(&self, jobs: &[Job], goes: &dyn Fn(&Job) -> bool) -> Result<Vec<Change>, ReadError> {
         let mut changes = Vec::new();
         for job in jobs.iter().filter(|job| job.state.status.is_final() && goes(job)) {
-            if !self.is_counted(job)? {
+            if !is_counted(&*self.store, job)? {
                 changes.push(Change::Delete { job: job.submission.key(), expected: job.state.revision });
             }
         }
         Ok(changes)
     }
 
-    /// Whether an unfinished batch still counts the job.
-    fn is_counted(&self, job: &Job) -> Result<bool, ReadError> {
-        let Some(batch) = job.submission.ties().batch else { return Ok(false) };
-        let batch = self.store.job(JobKey { sequence: batch.sequence(), ..job.submission.key() })?;
-        Ok(batch.is_some_and(|batch| !batch.state.status.is_final()))
+    fn remove(&self, deletions: Vec<Change>) -> Removal {
+        Removal { pending: self.store.commit(deletions.clone()), deletions }
     }
-}
 
-/// Waits for a commit. That somebody else deleted one of its jobs first leaves the others to the next sweep.
-fn wait(pending: Pending) -> Result<(), CommitError> {
-    match pending.wait() {
-        Err(CommitError::Conflict { .. }) => Ok(()),
-        written => written,
+    /// Waits for a removal; how many jobs went. When somebody else changed one of them first, the others go each by
+    /// itself: a job that has changed is left to the next sweep.
+    fn settle(&self, removal: Removal) -> Result<u64, CommitError> {
+        let Removal { deletions, pending } = removal;
+        match pending.wait() {
+            Ok(()) => return Ok(deletions.len() as u64),
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let alone: Vec<_> = deletions.into_iter().map(|deletion| self.store.commit(vec![deletion])).collect();
+        let mut removed = 0;
+        for pending in alone {
+            match pending.wait() {
+                Ok(()) => removed += 1,
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
     }
 }
 

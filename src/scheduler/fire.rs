@@ -64,6 +64,7 @@ impl Scheduler {
         let previous = self.unfinished_job(schedule)?;
         let Some(firing) = schedule::fire(schedule, now, previous.is_some()) else { return Ok(None) };
         let Firing { create, cancel_previous, in_order, mut next, .. } = firing;
+        let _turn = self.advance.identities().turn();
         let mut changes = Vec::new();
         if let Some(previous) = previous.filter(|_| cancel_previous) {
             changes.extend(self.cancel(&previous, now));
@@ -78,10 +79,17 @@ impl Scheduler {
         Ok(Some(self.store.commit(changes)))
     }
 
-    /// The job that the schedule made last, unless it has ended.
+    /// The job that the schedule made last, unless it has ended or cannot be read.
     fn unfinished_job(&self, schedule: &Schedule) -> Result<Option<Job>, ReadError> {
         let Some(last) = schedule.last_job else { return Ok(None) };
-        let job = self.store.job(JobKey { tenant: schedule.tenant, sequence: last.sequence() })?;
+        let job = match self.store.job(JobKey { tenant: schedule.tenant, sequence: last.sequence() }) {
+            // The others must not miss their times because of one record.
+            Err(ReadError::Damaged(why)) => {
+                tracing::error!(why, name = %schedule.name, job.id = %last, "the last job of a schedule cannot be read");
+                None
+            }
+            job => job?,
+        };
         Ok(job.filter(|job| job.submission.id == last && !job.state.status.is_final()))
     }
 

@@ -176,9 +176,12 @@ impl Scheduler {
     /// What has become of the commits that were under way.
     fn hear(&self) -> Advanced {
         let mut heard = Advanced::default();
-        self.under_way.lock().retain(|_, pending| match pending.result() {
+        self.under_way.lock().retain(|job, pending| match pending.result() {
             None => true,
             Some(result) => {
+                if result.is_err() {
+                    self.window.reload(*job);
+                }
                 heard.count(result);
                 false
             }
@@ -201,7 +204,12 @@ impl Scheduler {
                     advanced.changed += 1;
                     under_way.insert(job, pending);
                 }
-                Some(result) => advanced.count(result),
+                Some(result) => {
+                    if result.is_err() {
+                        self.window.reload(job);
+                    }
+                    advanced.count(result);
+                }
             }
         }
         advanced
@@ -255,8 +263,7 @@ impl Scheduler {
     fn end_wait(&self, batch: &Job, now: Timestamp) -> Result<(), ReadError> {
         let counts = self.store.batch(batch.submission.tenant, batch.submission.id)?;
         if Summary::of(&counts).is_done() {
-            // Nobody waits for it: the feed tells of it, and a conflict means that somebody else steered the batch.
-            drop(self.decide(batch, &Event::ChildrenDone, now));
+            self.advance_all([batch.clone()], &Event::ChildrenDone, now);
         }
         Ok(())
     }

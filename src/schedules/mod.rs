@@ -13,7 +13,7 @@ use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::schedule::{Definition, RuleError, Schedule, ScheduleRefusal};
 use crate::domain::time::Timestamp;
 use crate::registry::{Registry, Unfit};
-use crate::store::{CommitError, ReadError, Store, payload_bytes, put_payload};
+use crate::store::{CommitError, Pending, ReadError, Store, payload_bytes, put_payload};
 use crate::worker::Identities;
 
 /// How often a command is decided again when the schedule changed between reading and writing.
@@ -159,11 +159,15 @@ impl Schedules {
         for _ in 0..ATTEMPTS {
             let now = self.clock.now();
             let (scheduled_for, mut next) = self.get(tenant, name)?.run_now(now);
-            let id = self.identities.next(now);
-            next.last_job = Some(id);
-            let job = next.job(id, scheduled_for, false, now);
-            let changes = vec![Change::Submit(Arc::new(job), Box::default()), Change::PutSchedule(Box::new(next))];
-            match self.store.commit(changes).await {
+            let (id, pending) = {
+                let _turn = self.identities.turn();
+                let id = self.identities.next(now);
+                next.last_job = Some(id);
+                let job = next.job(id, scheduled_for, false, now);
+                let changes = vec![Change::Submit(Arc::new(job), Box::default()), Change::PutSchedule(Box::new(next))];
+                (id, self.store.commit(changes))
+            };
+            match pending.await {
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
                 written => return Ok(written.map(|()| id)?),
             }
@@ -187,23 +191,30 @@ impl Schedules {
             let now = self.clock.now();
             let times = schedule.backfill(from, to.min(schedule.undecided_from(now)), BACKFILL_MAX)?;
             let missing: Vec<_> = times.into_iter().filter(|time| !there.contains(time)).collect();
-            let mut ids = Vec::with_capacity(missing.len());
-            let mut changes = Vec::with_capacity(missing.len() + 1);
-            for scheduled_for in missing {
-                let id = self.identities.next(now);
-                changes.push(Change::Submit(Arc::new(schedule.job(id, scheduled_for, true, now)), Box::default()));
-                ids.push(id);
-            }
-            // The schedule's revision guards against another back-fill at the same time.
-            let revision = schedule.revision.saturating_add(1);
-            let fired = schedule.fired.saturating_add(ids.len() as u64);
-            changes.push(Change::PutSchedule(Box::new(Schedule { revision, fired, ..schedule })));
-            match self.store.commit(changes).await {
+            let (ids, pending) = self.number_and_commit(schedule, missing, now);
+            match pending.await {
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
                 written => return Ok(written.map(|()| ids)?),
             }
         }
         Err(conflict.into())
+    }
+
+    /// Jobs for the occurrences `missing`, one after another, on their way to the store.
+    fn number_and_commit(&self, schedule: Schedule, missing: Vec<Timestamp>, now: Timestamp) -> (Vec<JobId>, Pending) {
+        let _turn = self.identities.turn();
+        let mut ids = Vec::with_capacity(missing.len());
+        let mut changes = Vec::with_capacity(missing.len() + 1);
+        for scheduled_for in missing {
+            let id = self.identities.next(now);
+            changes.push(Change::Submit(Arc::new(schedule.job(id, scheduled_for, true, now)), Box::default()));
+            ids.push(id);
+        }
+        // The schedule's revision guards against another back-fill at the same time.
+        let revision = schedule.revision.saturating_add(1);
+        let fired = schedule.fired.saturating_add(ids.len() as u64);
+        changes.push(Change::PutSchedule(Box::new(Schedule { revision, fired, ..schedule })));
+        (ids, self.store.commit(changes))
     }
 
     /// The occurrences that the schedule has jobs of.

@@ -244,6 +244,13 @@ pub fn put_payload(store: &dyn Store, bytes: Bytes) -> Result<Payload, CommitErr
     Ok(Payload::Blob { digest: store.put_blob(bytes)?, bytes: length })
 }
 
+/// Whether an unfinished batch counts the job, which cannot go before that has ended.
+pub fn is_counted(store: &dyn Store, job: &Job) -> Result<bool, ReadError> {
+    let Some(batch) = job.submission.ties().batch else { return Ok(false) };
+    let batch = store.job(JobKey { sequence: batch.sequence(), ..job.submission.key() })?;
+    Ok(batch.is_some_and(|batch| !batch.state.status.is_final()))
+}
+
 /// The bytes of a payload.
 pub fn payload_bytes(store: &dyn Store, payload: &Payload) -> Result<Bytes, ReadError> {
     match payload {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
+
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, Sequence};
 use crate::domain::job::transition::Next;
@@ -14,12 +16,19 @@ use crate::store::{Pending, Store};
 pub struct Identities {
     store: Arc<dyn Store>,
     salt: u64,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Identities {
     /// `salt` makes identities hard to guess; any number will do.
     pub fn new(store: Arc<dyn Store>, salt: u64) -> Self {
-        Self { store, salt }
+        Self { store, salt, turn: Arc::default() }
+    }
+
+    /// Held from the number of a job with an ordering key to its place in the order of commits: who comes to a key is
+    /// younger than all that are there already (I6, I7).
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
     }
 
     /// The identity of the next job.

@@ -96,7 +96,7 @@ impl Worker {
     }
 
     /// Waits for a claim to be written. None when it met something that keeps it from running, or when somebody else
-    /// changed the job first: if they left it ready, the feed has put its new form into the window.
+    /// changed the job first.
     pub async fn claimed(&self, claim: Claim) -> Result<Option<Claimed>, CommitError> {
         match claim.pending.await {
             Ok(()) => match claim.run {

@@ -144,7 +144,8 @@ impl Pool {
         self.guests.spawn(async move {
             let claimed = match worker.claimed(claim).await {
                 Ok(Some(claimed)) => claimed,
-                Ok(None) => return,
+                // Whoever changed it first may have left it ready, and its new form may have been taken out too early.
+                Ok(None) => return window.reload(job),
                 Err(error) => {
                     tracing::error!(%error, "a claim could not be written; it is tried again");
                     // The permit is kept meanwhile, so that a store in trouble does not empty the window.

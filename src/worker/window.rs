@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::domain::admission::{Admission, AdmissionPolicy, Hold, StartLimits, Verdict};
 use crate::domain::change::Change;
 use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, Rank, Status};
+use crate::domain::job::{Job, Rank, Status, WaitReason};
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
 use crate::store::News;
@@ -135,6 +135,8 @@ impl Window {
                     false => self.offer(Job { submission: submission.clone(), state: (**state).clone() }),
                 }
             }
+            // A batch whose members were all refused has nothing to wait for.
+            Change::Submit(batch, state) if state.wait_reason == Some(WaitReason::Children) => self.reload(batch.key()),
             Change::Advance { job, next, .. } if next.status == Status::Queued => self.reload(*job),
             Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
             Change::PutSchedule(schedule) => self.wake_for(schedule.next_run),

@@ -216,7 +216,7 @@ impl Host {
     }
 
     /// Goes on to the moment at which the schedule fires next.
-    fn to_the_next_run(&mut self) {
+    fn go_to_the_next_run(&mut self) {
         let next = self.schedule().next_run.expect("it goes on");
         self.clock.advance(next.since(self.now()));
         self.settle();
@@ -254,9 +254,9 @@ fn f019_an_occurrence_that_is_brought_forward_runs_then_and_later_ones_keep_the_
     assert_eq!(host.jobs().len(), 0);
     let until = start().after(hours(1));
     at_once(host.schedules.postpone(TENANT, &name(), until, "test")).expect("it is active");
-    host.to_the_next_run();
+    host.go_to_the_next_run();
     assert_eq!((host.now(), host.hours()), (until, vec![24]));
-    host.to_the_next_run();
+    host.go_to_the_next_run();
     assert_eq!((host.now(), host.hours()), (start().after(hours(48)), vec![24, 48]));
 }
 
@@ -273,7 +273,7 @@ fn f029_the_documented_patterns_make_their_first_ten_jobs() {
     ] {
         let mut host = Host::with(definition(rule, start()), seconds(1));
         for _ in 0..10 {
-            host.to_the_next_run();
+            host.go_to_the_next_run();
             host.pass(2);
         }
         assert_eq!(host.hours(), expected, "{rule}");
@@ -289,7 +289,7 @@ fn f030_an_empty_rule_makes_one_job_at_its_start_or_now() {
         host.settle();
         assert_eq!(host.jobs().len(), usize::from(later == 0));
         if later > 0 {
-            host.to_the_next_run();
+            host.go_to_the_next_run();
         }
         assert_eq!(host.hours(), [later]);
         host.clock.advance(hours(10_000));
@@ -313,7 +313,7 @@ fn f032_a_host_that_was_down_over_five_occurrences_catches_up_as_the_policy_says
         host.settle();
         assert_eq!(host.hours(), expected, "{misfire}");
         assert!(host.jobs().iter().all(|job| job.state.status == Status::Succeeded), "{misfire}");
-        host.to_the_next_run();
+        host.go_to_the_next_run();
         assert_eq!(host.hours().last(), Some(&6), "{misfire}: and goes on");
     }
 }

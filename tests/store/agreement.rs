@@ -156,8 +156,7 @@ fn moved(state: &JobState, to: Status, number: u64) -> JobState {
 
 /// Whether the rules let it go on: from its end no job comes back, and no store undoes then what the end has undone.
 fn may_move(job: &Job) -> bool {
-    let is_bound = job.submission.ties.is_some() || job.state.failure().is_some();
-    !(is_bound && job.state.status.is_final())
+    !job.state.status.is_final()
 }
 
 /// Whether the rules let it be deleted, as far as other jobs could notice.

@@ -10,7 +10,7 @@ use backroom::domain::time::Timestamp;
 use backroom::jobs::NewJob;
 
 use crate::page;
-use crate::site::{HOSTILE, PATIENCE, Site, job, ungranted};
+use crate::site::{HOSTILE, PATIENCE, Site, job, tool, ungranted};
 
 /// The largest page: a log and two payloads of 64 KiB each, escaped, and what is around them.
 const PAGE_BYTES_MAX: usize = 2 << 20;
@@ -132,6 +132,7 @@ async fn hostile_text_stays_text() {
     let site = Site::with_echo(clock()).await;
     let wishes = Wishes { description: Some(HOSTILE.repeat(100)), ..ungranted() };
     site.upload("pending", "1.0.0", wishes).await;
+    site.upload("tool", "1.0.0", Wishes::default()).await;
     let hostile = |input: &str| NewJob {
         name: Some(HOSTILE.repeat(200)),
         tags: vec![HOSTILE.to_owned(), "x".repeat(4_000)],
@@ -139,9 +140,10 @@ async fn hostile_text_stays_text() {
         env: vec![(HOSTILE.to_owned(), "secret value".to_owned())],
         by: Some(HOSTILE.to_owned()),
         max_attempts: Some(1),
-        ..job(input)
+        ..tool(input)
     };
-    let mut paths: Vec<_> = ["/", "/jobs", "/plugins", "/plugins/echo", "/plugins/pending"].map(str::to_owned).into();
+    let mut paths: Vec<_> =
+        ["/", "/jobs", "/plugins", "/plugins/echo", "/plugins/pending", "/plugins/tool"].map(str::to_owned).into();
     for word in ["ok", "fail", "trap", "log"] {
         let job = site.submit(hostile(&format!("{word} {}", HOSTILE.repeat(3)))).await;
         let ended = site.host.jobs.wait(job, PATIENCE).await.expect("it reads");
@@ -249,9 +251,9 @@ async fn what_is_not_there_is_explained() {
         ("/jobs/nonsense", 404, "BR0109"),
         ("/jobs/018bcfe5-6800-7000-8000-0000000000ff", 404, "BR0109"),
         ("/jobs/%3Cscript%3E", 404, "BR0109"),
-        ("/jobs?state=asleep", 400, "`asleep` is no state of a job"),
+        ("/jobs?state=asleep", 400, "asleep is no state of a job"),
         ("/jobs?plugin=NOT%20A%20NAME", 400, "BR0102"),
-        ("/plugins/ecko", 404, "did you mean `echo`?"),
+        ("/plugins/ecko", 404, "did you mean echo?"),
         ("/plugins/%3Cimg%3E", 400, "BR0102"),
     ];
     for (path, status, told) in wrong {

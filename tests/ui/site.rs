@@ -13,7 +13,7 @@ use backroom::domain::host_call::HostCall;
 use backroom::domain::id::{PluginName, TenantId, VersionName};
 use backroom::domain::job::{Job, Progress};
 use backroom::domain::limits::Usage;
-use backroom::domain::plugin::{Grant, PluginVersion, Wishes};
+use backroom::domain::plugin::{Grant, PluginVersion, Shape, Wishes};
 use backroom::jobs::NewJob;
 use backroom::registry::{Policies, Upload};
 use backroom::sandbox::scripted::{Script, ScriptedSandbox};
@@ -175,6 +175,11 @@ fn patient_policies() -> Policies {
     policies
 }
 
+/// A job of the command `tool`, which takes arguments and an environment.
+pub(crate) fn tool(input: &str) -> NewJob {
+    NewJob::new(PluginName::new("tool").expect("a slug"), input.to_owned())
+}
+
 /// A job of `echo`.
 pub(crate) fn job(input: &str) -> NewJob {
     NewJob::new(PluginName::new("echo").expect("a slug"), input.to_owned())
@@ -232,7 +237,8 @@ fn direct(slice: &Slice) -> Script {
     Script { log: log.into(), usage, ..Script::of(end) }
 }
 
-/// Runs scripts, but holds back those whose input starts with `hold` until the gate opens or they are told to stop.
+/// Runs scripts, but holds back those whose input starts with `hold` until the gate opens or they are told to stop. The
+/// plug-in `tool` is a command.
 struct Patient {
     scripted: ScriptedSandbox,
     gate: watch::Receiver<bool>,
@@ -240,7 +246,14 @@ struct Patient {
 
 impl Sandbox for Patient {
     fn admit(&self, upload: Bytes) -> BoxFuture<'_, Result<Admitted, Rejection>> {
-        self.scripted.admit(upload)
+        Box::pin(async move {
+            let is_command = upload.starts_with(b"\0asmtool ");
+            let mut admitted = self.scripted.admit(upload).await?;
+            if is_command {
+                admitted.inspection.shape = Shape::Command;
+            }
+            Ok(admitted)
+        })
     }
 
     fn prepare<'a>(&'a self, version: &'a PluginVersion, component: Bytes) -> BoxFuture<'a, Result<(), Rejection>> {

@@ -12,7 +12,7 @@ use backroom::domain::time::Timestamp;
 use backroom::jobs::NewJob;
 
 use crate::page;
-use crate::site::{Answer, PATIENCE, Site, job, ungranted};
+use crate::site::{Answer, PATIENCE, Site, job, tool, ungranted};
 
 fn clock() -> Arc<SimulatedClock> {
     Arc::new(SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000)))
@@ -49,6 +49,7 @@ async fn a_running_job_is_canceled() {
 #[tokio::test]
 async fn a_job_is_run_again_as_it_was() {
     let site = Site::with_echo(clock()).await;
+    site.upload("tool", "1.0.0", Wishes::default()).await;
     let first = NewJob {
         name: Some("weekly report".to_owned()),
         tags: vec!["weekly".to_owned()],
@@ -56,7 +57,7 @@ async fn a_job_is_run_again_as_it_was() {
         env: vec![("LANG".to_owned(), "C".to_owned())],
         priority: 5,
         max_attempts: Some(2),
-        ..job(&format!("fail {}", "long ".repeat(1_000)))
+        ..tool(&format!("fail {}", "long ".repeat(1_000)))
     };
     let first = site.submit(first).await;
     let first = site.host.jobs.wait(first, PATIENCE).await.expect("it reads");

@@ -55,8 +55,13 @@ async fn a_bad_upload_is_explained_and_leaves_nothing() {
         (vec![wasm, ("name", b"Bad Name!"), named[1]], 400, "BR0102", "Bad Name!"),
         (vec![wasm, named[0]], 400, "BR0102", "the version"),
         (vec![wasm, ("manifest", bad_manifest)], 422, "BR0212", "plugin.toml:3"),
-        (vec![wasm, ("manifest", MANIFEST), named[0]], 400, "BR0102", "`echo` in the form and `mailer` in plugin.toml"),
-        (vec![wasm, ("colour", b"red")], 400, "BR0102", "no field `colour`"),
+        (
+            vec![wasm, ("manifest", MANIFEST), named[0]],
+            400,
+            "BR0102",
+            "<code>echo</code> in the form and <code>mailer</code> in plugin.toml",
+        ),
+        (vec![wasm, ("colour", b"red")], 400, "BR0102", "no field <code>colour</code>"),
     ];
     for (form, status, code, told) in cases {
         let answer = site.post_files("/plugins", &form).await;

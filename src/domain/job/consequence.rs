@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
 /// What has to be written beside the last state of a job: the job that follows it, and its deletion when it was to go as
-/// soon as it succeeds (F024). `new_id` gives the identity of a new job.
+/// soon as it succeeds (F024); a member of a batch stays, for the batch to count. `new_id` gives the identity of a new job.
 pub fn consequences(
     submission: &Submission,
     ended: &JobState,
@@ -25,7 +25,8 @@ pub fn consequences(
         let follower = follower(submission, ended, follow_up, now, new_id());
         changes.push(Change::Submit(Arc::new(follower), Box::default()));
     }
-    if submission.auto_delete && ended.status == Status::Succeeded {
+    let is_counted = submission.ties().batch.is_some();
+    if submission.auto_delete && ended.status == Status::Succeeded && !is_counted {
         changes.push(Change::Delete { job: submission.key(), expected: ended.revision });
     }
     changes

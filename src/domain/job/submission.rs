@@ -79,14 +79,16 @@ impl JobType {
     }
 
     /// What people may do with jobs of this type: everything, except that those that the host makes for its own upkeep
-    /// can only be postponed and, once they have ended, deleted (domain.md 2.3).
+    /// can only be postponed and, once they have ended, deleted (domain.md 2.3), and that a batch only waits for its members:
+    /// there is nothing in it to hold or to set going.
     pub const fn steering(self) -> Steering {
         let by_people = !matches!(self.0, 9 | 16 | 18 | 19 | 20 | 22 | 24 | 25 | 27 | 31);
+        let runs = self.0 != Self::BATCH.0;
         Steering {
             cancelable: by_people,
-            pausable: by_people,
-            resumable: by_people,
-            postponable: true,
+            pausable: by_people && runs,
+            resumable: by_people && runs,
+            postponable: runs,
             deletable: true,
         }
     }

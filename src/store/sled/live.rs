@@ -238,11 +238,14 @@ impl<'a> View<'a> {
     }
 }
 
+/// The number of a bucket, and its value.
+type ReadBucket = ((TenantId, u64), Option<Vec<u8>>);
+
 /// See [`View::outcomes`].
 pub(super) struct Outcomes<'a> {
     view: View<'a>,
-    /// The number of the bucket that was read last, and its value.
-    bucket: Option<((TenantId, u64), Option<Vec<u8>>)>,
+    /// The one that was read last.
+    bucket: Option<ReadBucket>,
 }
 
 impl Outcomes<'_> {

@@ -2,12 +2,22 @@
 
 use super::refusal::{CANCEL, DELETE, PAUSE, POSTPONE, RESUME};
 use super::{Draft, Facts, Next, Refused};
-use crate::domain::job::{Status, WaitReason};
+use crate::domain::job::{JobType, Status, WaitReason};
 use crate::domain::time::Timestamp;
 
 type Decided = Result<Next, Refused>;
 
-const NOT_STEERABLE: &str = "the host makes jobs of this type for its own upkeep, and people cannot do that with them";
+const OWN_UPKEEP: &str = "the host makes jobs of this type for its own upkeep, and people cannot do that with them";
+
+const ONLY_WAITS: &str = "it is a batch, which only waits for its jobs; steer those, by a filter that names the batch";
+
+/// Why people cannot do with a job what its status would allow.
+fn not_steerable(facts: Facts<'_>) -> &'static str {
+    match facts.submission.job_type {
+        JobType::BATCH => ONLY_WAITS,
+        _ => OWN_UPKEEP,
+    }
+}
 
 pub(super) fn pause(facts: Facts<'_>, by: String) -> Decided {
     let rule = match facts.state.status {
@@ -21,7 +31,7 @@ pub(super) fn pause(facts: Facts<'_>, by: String) -> Decided {
         }
     };
     if !facts.submission.job_type.steering().pausable {
-        return facts.refuse(PAUSE, NOT_STEERABLE);
+        return facts.refuse(PAUSE, not_steerable(facts));
     }
     let draft = Draft::new(facts, rule).by(by);
     match facts.state.status {
@@ -44,7 +54,7 @@ pub(super) fn postpone(facts: Facts<'_>, until: Timestamp, by: String) -> Decide
     let steering = facts.submission.job_type.steering();
     let is_running = facts.state.status == Status::Running;
     if !steering.postponable || (is_running && !steering.pausable) {
-        return facts.refuse(POSTPONE, NOT_STEERABLE);
+        return facts.refuse(POSTPONE, not_steerable(facts));
     }
     let draft = Draft::new(facts, rule).by(by);
     if is_running {
@@ -67,7 +77,7 @@ pub(super) fn resume(facts: Facts<'_>, by: String) -> Decided {
         | Status::Canceled => return facts.no_row(RESUME),
     };
     if !facts.submission.job_type.steering().resumable {
-        return facts.refuse(RESUME, NOT_STEERABLE);
+        return facts.refuse(RESUME, not_steerable(facts));
     }
     Draft::new(facts, rule).by(by).afresh().queue().done()
 }
@@ -84,7 +94,7 @@ pub(super) fn cancel(facts: Facts<'_>, by: String) -> Decided {
         Status::Succeeded | Status::Failed | Status::Canceled => return facts.no_row(CANCEL),
     };
     if !facts.submission.job_type.steering().cancelable {
-        return facts.refuse(CANCEL, NOT_STEERABLE);
+        return facts.refuse(CANCEL, not_steerable(facts));
     }
     let draft = Draft::new(facts, rule).by(by).cancel_requested();
     if facts.state.status.is_locked() {
@@ -101,7 +111,7 @@ pub(super) fn delete(facts: Facts<'_>) -> Decided {
         _ => return facts.no_row(DELETE),
     };
     if !facts.submission.job_type.steering().deletable {
-        return facts.refuse(DELETE, NOT_STEERABLE);
+        return facts.refuse(DELETE, not_steerable(facts));
     }
     Ok(Next::Gone { rule })
 }
