@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use backroom::domain::change::Change;
-use backroom::domain::id::{HandlerName, HostId, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
-use backroom::domain::job::{JobState, JobType, Lease, Payload, Run, RunEnd, Status, Submission};
+use backroom::domain::id::{HostId, JobId, PluginName, Sequence, VersionName};
+use backroom::domain::job::{JobState, Lease, Payload, Run, RunEnd, Status, Submission};
 use backroom::domain::limits::Usage;
 use backroom::domain::time::Timestamp;
 use backroom::store::Store;

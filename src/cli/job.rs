@@ -266,7 +266,7 @@ pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -
     let client = Client::new(args)?;
     match command {
         JobCommand::Submit(args) => submit(&client, args, terminal),
-        JobCommand::List(args) => list(&client, *args, terminal),
+        JobCommand::List(args) => list(&client, args, terminal),
         JobCommand::Show { id } => show(&client.job(id)?, terminal),
         JobCommand::Logs { id, attempt } => {
             terminal.bytes(&client.logs(id, *attempt)?)?;

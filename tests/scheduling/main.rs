@@ -3,6 +3,7 @@
 
 mod host;
 
+mod batches;
 mod fairness;
 mod limits;
 mod loops;
