@@ -115,7 +115,7 @@ pub enum OpenError {
         why: String,
     },
     /// The directory was written by another version, or is none of ours.
-    #[error("{path} is not a store that this version can read: found `{found}`")]
+    #[error("{path} is not a store that this version can read: found `{found}`; open it with the version that wrote it, or choose another directory")]
     Format {
         /// The directory.
         path: PathBuf,
