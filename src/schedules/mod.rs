@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::clock::Clock;
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, ScheduleName, TenantId};
+use crate::domain::outbound::is_built_in;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::schedule::{Definition, RuleError, Schedule, ScheduleRefusal};
 use crate::domain::time::Timestamp;
@@ -249,7 +250,16 @@ impl Schedules {
         let target = &mut definition.target;
         let (version, handler) = (target.version.as_ref(), target.handler.as_ref());
         let handler = self.registry.check_fit(tenant, &target.plugin, version, handler, input.len() as u64)?;
+        for (field, is_given) in [("args", !target.args.is_empty()), ("env", !target.env.is_empty())] {
+            if is_given {
+                self.registry.check_command(tenant, &target.plugin, version, field)?;
+            }
+        }
+        if is_built_in(&target.plugin) {
+            self.registry.check_call(&input)?;
+        }
         target.handler = Some(handler);
+        self.store.check_room()?;
         target.input = put_payload(&*self.store, input)?;
         Ok(definition)
     }

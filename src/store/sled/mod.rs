@@ -115,7 +115,10 @@ pub enum OpenError {
         why: String,
     },
     /// The directory was written by another version, or is none of ours.
-    #[error("{path} is not a store that this version can read: found `{found}`; open it with the version that wrote it, or choose another directory")]
+    #[error(
+        "{path} is not a store that this version can read: found `{found}`; \
+             open it with the version that wrote it, or choose another directory"
+    )]
     Format {
         /// The directory.
         path: PathBuf,
@@ -153,7 +156,8 @@ fn describe_holder(pid: Option<u32>) -> String {
 pub struct SledStore {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    _lock: DirectoryLock,
+    /// None once it is closed: whoever still reads keeps nobody from opening the directory.
+    lock: Mutex<Option<DirectoryLock>>,
 }
 
 impl SledStore {
@@ -179,7 +183,7 @@ impl SledStore {
             writer.run();
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(work)?;
-        Ok(Self { shared, writer: Mutex::new(Some(thread)), _lock: lock })
+        Ok(Self { shared, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
     }
 
     /// Changes how much room the disk must have for new jobs, in bytes.
@@ -368,6 +372,9 @@ impl Store for SledStore {
             // Its panic was reported where it happened; the journal has everything that was acknowledged.
             let _ended = writer.join();
         }
+        // What it tells may hold the store itself.
+        self.shared.feed.write().take();
+        self.lock.lock().take();
     }
 }
 
