@@ -34,12 +34,14 @@ fn a_schedule_is_made_replaced_listed_shown_and_removed() {
     let body = r#"{"rule": "RRULE:freq=weekly;interval=2;BYDAY=th,mo;", "start": "2030-01-07T09:00", "tz": "europe/berlin",
         "except": ["2030-01-10", "2030-01-21T09:00"], "misfire": "run_all(3)", "overlap": "queue", "jitter": "90s",
         "plugin": "echo", "input": {"b": 1.50}, "name": "Report", "queue": "bulk", "priority": -5, "ordering_key": "reports",
-        "tags": ["weekly"], "max_attempts": 2, "expires_after": "1h30m", "version": "1.0.0", "args": ["-v"], "env": {"A": "b"}}"#;
+        "tags": ["weekly"], "max_attempts": 2, "expires_after": "1h30m", "version": "1.0.0"}"#;
     let first = put(&server, "report", body);
     assert_snapshot!("made", first.shown());
     assert_eq!(first.header("location"), Some("/v1/schedules/report"));
     assert_eq!(server.get("/v1/schedules/report").json(), first.json());
 
+    let unheard = put(&server, "report", r#"{"cron": "@daily", "plugin": "echo", "args": ["-v"]}"#);
+    assert_eq!(unheard.status, 422, "a handler takes no arguments: {}", unheard.text());
     let replaced = put(&server, "report", r#"{"cron": "@daily", "plugin": "echo", "handler": "chatty"}"#);
     assert_eq!((replaced.status, &replaced.json()["revision"]), (200, &json!(2)), "{}", replaced.text());
     assert_snapshot!("replaced", replaced.shown());

@@ -253,7 +253,7 @@ async fn what_is_not_there_is_explained() {
         ("/jobs/%3Cscript%3E", 404, "BR0109"),
         ("/jobs?state=asleep", 400, "asleep is no state of a job"),
         ("/jobs?plugin=NOT%20A%20NAME", 400, "BR0102"),
-        ("/plugins/ecko", 404, "did you mean echo?"),
+        ("/plugins/ecko", 404, "did you mean echo ?"),
         ("/plugins/%3Cimg%3E", 400, "BR0102"),
     ];
     for (path, status, told) in wrong {
