@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::AuditRow;
 use super::id::{HostId, JobId, JobKey, PluginName, ScheduleName, TenantId};
-use super::job::{JobState, Run, Submission};
+use super::job::{Job, JobState, Run, Submission};
 use super::plugin::Plugin;
 use super::queue::QueueState;
 use super::schedule::Schedule;
@@ -68,6 +68,13 @@ pub enum Change {
     PutService(ServiceState),
     /// A host has started; from now on every lease of an earlier host of this store is dead.
     StartHost(HostId),
+}
+
+impl Change {
+    /// The submit of a job.
+    pub fn submit(job: Job) -> Self {
+        Self::Submit(job.submission, Box::new(job.state))
+    }
 }
 
 /// A submit that must not be taken twice (promise 6).

@@ -68,9 +68,7 @@ impl Jobs {
         let _turn = finished.submission.ties().ordering_key.is_some().then(|| self.identities.turn());
         let now = self.clock.now();
         let submission = self.again(finished, &rerun, now)?;
-        let change = self.taken(submission, now)?;
-        let Change::Submit(submission, state) = &change else { unreachable!("it is a submit") };
-        let job = Job { submission: Arc::clone(submission), state: (**state).clone() };
+        let job = self.taken(submission, now)?;
         let audit = AuditRow {
             job: job.submission.key(),
             revision: job.state.revision,
@@ -81,7 +79,8 @@ impl Jobs {
             to: job.state.status,
             reason: rerun.reason,
         };
-        Ok((job, self.store.commit(vec![change, Change::Audit(audit)])))
+        let pending = self.store.commit(vec![Change::submit(job.clone()), Change::Audit(audit)]);
+        Ok((job, pending))
     }
 
     fn again(&self, finished: &Job, rerun: &Rerun, now: Timestamp) -> Result<Submission, SubmitError> {

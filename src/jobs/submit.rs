@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::Jobs;
 use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::hash;
 use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
 use crate::domain::job::{FollowUp, Job, JobType, Payload, Submission, Ties, transition};
 use crate::domain::loops::{self, LoopFound};
@@ -229,7 +230,7 @@ impl Jobs {
         let mut ids = Vec::with_capacity(news.len());
         let mut keys = HashMap::new();
         let mut changes = Vec::with_capacity(news.len() + 1);
-        changes.extend(batch.map(|batch| Change::Submit(Arc::clone(&batch.submission), Box::new(batch.state.clone()))));
+        changes.extend(batch.cloned().map(Change::submit));
         let batch = batch.map(|batch| batch.submission.id);
         for (index, new) in news.into_iter().enumerate() {
             let failed = |error| BulkError { index, error };
@@ -246,7 +247,7 @@ impl Jobs {
             if batch.is_some() {
                 submission.ties = Some(Arc::new(Ties { batch, ..submission.ties().clone() }));
             }
-            changes.push(self.taken(submission, now).map_err(failed)?);
+            changes.push(Change::submit(self.taken(submission, now).map_err(failed)?));
             ids.push(id);
         }
         Ok((ids, self.store.commit(changes)))
@@ -263,10 +264,8 @@ impl Jobs {
         let now = self.clock.now();
         let submission = self.submission(new, self.identities.next(now), now)?;
         let (tenant, job) = (submission.tenant, submission.id);
-        let change = self.taken(submission, now)?;
-        let Change::Submit(submission, state) = &change else { unreachable!("it is a submit") };
-        let taken = Job { submission: Arc::clone(submission), state: (**state).clone() };
-        let mut changes = vec![change];
+        let taken = self.taken(submission, now)?;
+        let mut changes = vec![Change::submit(taken.clone())];
         if let Some((key, fingerprint)) = key {
             let until = now.after(KEY_KEPT);
             changes.push(Change::Remember(RememberedSubmit {
@@ -281,13 +280,13 @@ impl Jobs {
         Ok((taken, self.store.commit(changes)))
     }
 
-    /// The state that a new job starts in: refused where its chain or its record looks like a loop (T02).
-    pub(super) fn taken(&self, submission: Submission, now: Timestamp) -> Result<Change, SubmitError> {
+    /// A new job, in the state that it starts in: refused where its chain or its record looks like a loop (T02).
+    pub(super) fn taken(&self, submission: Submission, now: Timestamp) -> Result<Job, SubmitError> {
         let state = match self.loop_found(&submission, now)? {
             Some(found) => transition::refused(&submission, &found, now),
             None => transition::submitted(&submission, now),
         };
-        Ok(Change::Submit(Arc::new(submission), Box::new(state)))
+        Ok(Job { submission: Arc::new(submission), state })
     }
 
     fn submission(&self, new: NewJob, id: JobId, now: Timestamp) -> Result<Submission, SubmitError> {
@@ -431,11 +430,9 @@ fn can_conflict(new: &NewJob, key: Option<(&str, u64)>) -> bool {
 
 /// A stable hash (FNV-1a, 64 bits) of what the caller asked for; kept with the key, so it must not change between releases.
 fn fingerprint(new: &NewJob) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut hash = hash::FNV_START;
     let mut feed = |bytes: &[u8]| {
-        for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
+        hash = hash::fnv(hash, (bytes.len() as u64).to_le_bytes().into_iter().chain(bytes.iter().copied()));
     };
     feed(new.plugin.as_str().as_bytes());
     feed(new.handler.as_ref().map(HandlerName::as_str).unwrap_or_default().as_bytes());

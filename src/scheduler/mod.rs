@@ -179,10 +179,7 @@ impl Scheduler {
         self.under_way.lock().retain(|job, pending| match pending.result() {
             None => true,
             Some(result) => {
-                if result.is_err() {
-                    self.window.reload(*job);
-                }
-                heard.count(result);
+                self.count(&mut heard, *job, result);
                 false
             }
         });
@@ -204,15 +201,18 @@ impl Scheduler {
                     advanced.changed += 1;
                     under_way.insert(job, pending);
                 }
-                Some(result) => {
-                    if result.is_err() {
-                        self.window.reload(job);
-                    }
-                    advanced.count(result);
-                }
+                Some(result) => self.count(&mut advanced, job, result),
             }
         }
         advanced
+    }
+
+    /// Counts what came of a commit. A job whose commit was not taken is looked at again.
+    fn count(&self, advanced: &mut Advanced, job: JobKey, result: Result<(), CommitError>) {
+        if result.is_err() {
+            self.window.reload(job);
+        }
+        advanced.count(result);
     }
 
     fn decide(&self, job: &Job, event: &Event, now: Timestamp) -> Option<Pending> {

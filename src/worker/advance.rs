@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::domain::change::Change;
+use crate::domain::hash;
 use crate::domain::id::{JobId, Sequence};
 use crate::domain::job::transition::Next;
 use crate::domain::job::{Job, consequences};
@@ -47,12 +48,10 @@ impl Identities {
     }
 }
 
-/// The low bits of a mixed number (the finaliser of SplitMix64): neighbours share no pattern.
+/// The low bits of a mixed number.
 fn salt(seed: u64, sequence: Sequence) -> u16 {
-    let mut mixed = seed ^ sequence.0.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    u16::try_from((mixed ^ (mixed >> 31)) & 0x3fff).unwrap_or(0)
+    let mixed = hash::mixed(seed ^ sequence.0.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    u16::try_from(mixed & 0x3fff).unwrap_or(0)
 }
 
 /// Commits transitions.
