@@ -7,14 +7,15 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 
 use super::bulk::{read_jobs, refused};
 use super::error::ApiError;
-use super::jobs::{found, shown};
+use super::intake::Intake;
+use super::jobs::{found, job_id, shown};
 use super::params::{Params, number_within};
-use super::view::{BatchView, Problem, SummaryView};
+use super::steer::{not_steered, reason_of};
+use super::view::{BatchView, FollowUpBody, Problem, SteerBody, SummaryView};
 use super::{ApiState, intake};
 use crate::domain::code;
-use crate::domain::id::{HandlerName, PluginName, QueueName};
-use crate::domain::job::{FollowUp, Job, JobType};
-use crate::jobs::NewBatch;
+use crate::domain::job::{Job, JobType};
+use crate::jobs::{NewBatch, Rerun};
 
 const NAME_CHARS_MAX: usize = 256;
 
@@ -27,7 +28,7 @@ const NAME_CHARS_MAX: usize = 256;
     params(
         ("name" = Option<String>, Query, description = "A display name"),
         ("allowed_failures" = Option<u64>, Query, description = "How many of the jobs may fail or be canceled without making the batch fail; 0 when absent"),
-        ("on_complete" = Option<String>, Query, description = "A plug-in whose first handler is given how the batch ended"),
+        ("on_complete" = Option<String>, Query, description = "A plug-in whose first handler is given how the batch ended, or a URL that is told"),
     ),
     request_body(content = String, content_type = "application/x-ndjson", description = "One SubmitBody on each line"),
     responses(
@@ -46,10 +47,7 @@ pub(super) async fn submit(
         tenant: state.tenant(),
         name: params.read("name", name)?,
         allowed_failures: params.read("allowed_failures", |text| number_within(text, 0, u64::MAX))?.unwrap_or(0),
-        on_complete: params
-            .read("on_complete", PluginName::new)?
-            .map(|plugin| follow_up(&state, plugin))
-            .transpose()?,
+        on_complete: params.text("on_complete").map(|to| Intake::of(&state).follow_up(told(to))).transpose()?,
         tags: Vec::new(),
         by: Some(intake::CALLER.to_owned()),
     };
@@ -95,16 +93,53 @@ pub(super) async fn show(
     Ok(Json(view(&state, job, Vec::new()).await?))
 }
 
+/// Runs the failed jobs of a batch that has ended again, as a new batch on the same terms.
+#[utoipa::path(
+    post,
+    path = "/v1/batches/{id}/retry-failed",
+    tag = "jobs",
+    operation_id = "batches_retry_failed",
+    params(
+        ("id" = String, Path, description = "The batch"),
+    ),
+    request_body(content = SteerBody, description = "May be left out"),
+    responses(
+        (status = 201, description = "The new batch", body = BatchView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn retry_failed(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<BatchView>), ApiError> {
+    Params::of(&uri, &[])?;
+    let id = job_id(&id)?;
+    let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(intake::CALLER) };
+    let (tenant, runtime) = (state.tenant(), tokio::runtime::Handle::current());
+    let taken = state.blocking(move |host| {
+        // Reading and checking a hundred thousand jobs is work for another thread.
+        runtime.block_on(host.jobs.retry_failed(tenant, id, rerun)).map_err(|error| not_steered(id, error))
+    });
+    let (batch, ids) = taken.await?;
+    let view = view(&state, batch, ids.iter().map(ToString::to_string).collect()).await?;
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
 async fn view(state: &ApiState, batch: Job, ids: Vec<String>) -> Result<BatchView, ApiError> {
     let counted = batch.clone();
     let summary = state.blocking(move |host| host.jobs.batch_summary(&counted)).await?;
     Ok(BatchView { jobs: SummaryView::from(summary), ids, batch: shown(state, batch).await? })
 }
 
-/// The job that follows: the first handler of a plug-in that is there.
-fn follow_up(state: &ApiState, plugin: PluginName) -> Result<FollowUp, ApiError> {
-    let handler: HandlerName = state.host().registry.check_fit(state.tenant(), &plugin, None, None, 0)?;
-    Ok(FollowUp { plugin, handler, queue: QueueName::default_queue(), url: None })
+/// Who is told of an end: a URL or a plug-in.
+fn told(to: &str) -> FollowUpBody {
+    match to.contains("://") {
+        true => FollowUpBody { url: Some(to.to_owned()), ..FollowUpBody::default() },
+        false => FollowUpBody { plugin: to.to_owned(), ..FollowUpBody::default() },
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -54,7 +54,7 @@ impl<'a> Intake<'a> {
     }
 
     /// The job that follows another: what it runs must be there by now.
-    fn follow_up(&self, body: FollowUpBody) -> Result<FollowUp, JsonFault> {
+    pub(super) fn follow_up(&self, body: FollowUpBody) -> Result<FollowUp, JsonFault> {
         const FIELD: &str = "on_complete";
         let FollowUpBody { plugin, handler, queue, url } = body;
         let queue = self.queue(FIELD, queue.as_deref())?;

@@ -126,6 +126,7 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/v1/jobs/bulk", post(bulk::submit))
         .route("/v1/batches", post(batches::submit))
         .route("/v1/batches/{id}", get(batches::show))
+        .route("/v1/batches/{id}/retry-failed", post(batches::retry_failed))
         .route("/v1/jobs/purge", post(purge::purge))
         .route("/v1/jobs/actions", post(actions::act))
         .route("/v1/jobs/{id}", get(jobs::show).delete(steer::delete))

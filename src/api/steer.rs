@@ -170,8 +170,9 @@ pub(super) async fn retry(
     };
     let (runtime, tenant) = (tokio::runtime::Handle::current(), state.tenant());
     // Keeping a large input waits for the disk.
-    let new = state
-        .blocking(move |host| runtime.block_on(host.jobs.rerun(tenant, id, rerun)).map_err(|error| refused(id, error)));
+    let new = state.blocking(move |host| {
+        runtime.block_on(host.jobs.rerun(tenant, id, rerun)).map_err(|error| not_steered(id, error))
+    });
     let view = shown(&state, new.await?).await?;
     let location = HeaderValue::from_str(&format!("/v1/jobs/{}", view.id));
     let mut response = (StatusCode::CREATED, Json(view)).into_response();
@@ -203,7 +204,7 @@ pub(super) async fn delete(
     Params::of(&uri, &[])?;
     let id = job_id(&id)?;
     let deleted = state.host().jobs.steer(state.tenant(), id, &Command::new(Order::Delete, intake::CALLER)).await;
-    deleted.map_err(|error| refused(id, error))?;
+    deleted.map_err(|error| not_steered(id, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -271,11 +272,12 @@ async fn steer(
     let id = job_id(id)?;
     let command = Command { reason, ..Command::new(order, intake::CALLER) };
     let steered = state.host().jobs.steer(state.tenant(), id, &command).await;
-    let job = steered.map_err(|error| refused(id, error))?;
+    let job = steered.map_err(|error| not_steered(id, error))?;
     Ok(Json(shown(state, job).await?))
 }
 
-async fn reason_of(headers: &HeaderMap, body: Body) -> Result<Option<String>, ApiError> {
+/// Why, in the words of the person; the document may be left out.
+pub(super) async fn reason_of(headers: &HeaderMap, body: Body) -> Result<Option<String>, ApiError> {
     let SteerBody { reason } = optional(headers, body, SteerBody::FIELDS).await?;
     Ok(checked_reason(reason)?)
 }
@@ -329,7 +331,8 @@ pub(super) fn until_time(text: &str, now: Timestamp) -> Result<Timestamp, JsonFa
     }
 }
 
-fn refused(id: JobId, error: impl Into<RerunError>) -> ApiError {
+/// Says which job was not steered.
+pub(super) fn not_steered(id: JobId, error: impl Into<RerunError>) -> ApiError {
     let error = ApiError::from(error.into());
     if error.code() == code::WRONG_STATE { error.with_next(format!("backroom job show {id}")) } else { error }
 }

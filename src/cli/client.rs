@@ -14,10 +14,10 @@ use ureq::{Agent, Body, RequestBuilder};
 
 use super::failure::{Exit, Failure};
 use crate::api::view::{
-    ActionsBody, ActionsView, ActivateBody, AttemptsView, AuditView, BackfillBody, BackfillView, BulkView, CountsView,
-    ExplainView, FailuresView, JobPageView, JobView, PluginListView, PluginView, PostponeScheduleBody, Problem,
-    PurgeView, QueueListView, QueueView, ScheduleBody, ScheduleListView, ScheduleView, ServiceView, SubmitBody,
-    UploadView,
+    ActionsBody, ActionsView, ActivateBody, AttemptsView, AuditView, BackfillBody, BackfillView, BatchView, BulkView,
+    CountsView, ExplainView, FailuresView, JobPageView, JobView, PluginListView, PluginView, PostponeScheduleBody,
+    Problem, PurgeView, QueueListView, QueueView, ScheduleBody, ScheduleListView, ScheduleView, ServiceView, SteerBody,
+    SubmitBody, UploadView,
 };
 use crate::domain::code;
 
@@ -64,6 +64,16 @@ pub(crate) struct Component<'a> {
     /// The text of its `plugin.toml`.
     pub(crate) manifest: Option<&'a str>,
     pub(crate) bytes: &'a [u8],
+}
+
+/// A batch on its way to the host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewBatch<'a> {
+    pub(crate) name: Option<&'a str>,
+    pub(crate) allowed_failures: Option<u64>,
+    pub(crate) on_complete: Option<&'a str>,
+    /// The jobs, one on each line.
+    pub(crate) lines: &'a [u8],
 }
 
 /// A connection to a host.
@@ -124,6 +134,27 @@ impl Client {
     pub(crate) fn submit_bulk(&self, lines: &[u8]) -> anyhow::Result<Answer<BulkView>> {
         let request = self.with_token(self.agent.post(self.url("/v1/jobs/bulk")));
         self.read(request.content_type("application/x-ndjson").send(lines))
+    }
+
+    /// Submits a batch, all of its jobs or none.
+    pub(crate) fn submit_batch(&self, new: &NewBatch<'_>) -> anyhow::Result<Answer<BatchView>> {
+        let NewBatch { name, allowed_failures, on_complete, lines } = new;
+        let allowed_failures = allowed_failures.map(|allowed| allowed.to_string());
+        let params =
+            [("name", *name), ("allowed_failures", allowed_failures.as_deref()), ("on_complete", *on_complete)];
+        let given = params.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let request = self.with_token(self.agent.post(self.url("/v1/batches"))).query_pairs(given);
+        self.read(request.content_type("application/x-ndjson").send(*lines))
+    }
+
+    /// Shows a batch.
+    pub(crate) fn batch(&self, id: &str) -> anyhow::Result<Answer<BatchView>> {
+        self.get(&format!("/v1/batches/{}", segment(id)))
+    }
+
+    /// Runs the failed jobs of a batch again.
+    pub(crate) fn retry_failed(&self, id: &str, body: &SteerBody) -> anyhow::Result<Answer<BatchView>> {
+        self.post_json(&format!("/v1/batches/{}/retry-failed", segment(id)), body)
     }
 
     /// Lists jobs, newest first.
@@ -198,13 +229,13 @@ impl Client {
         self.post(&format!("/v1/queues/{}/{verb}", segment(name)))
     }
 
-    /// Removes a job that has ended.
     /// Removes finished jobs.
     pub(crate) fn purge(&self, state: &str, older_than: &str, dry_run: bool) -> anyhow::Result<Answer<PurgeView>> {
         let (state, older_than) = (segment(state), segment(older_than));
         self.post(&format!("/v1/jobs/purge?state={state}&older_than={older_than}&dry_run={dry_run}"))
     }
 
+    /// Removes a job that has ended.
     pub(crate) fn delete_job(&self, id: &str) -> anyhow::Result<()> {
         let url = self.url(&format!("/v1/jobs/{}", segment(id)));
         self.accepted(self.with_token(self.agent.delete(url)).call()).map(drop)

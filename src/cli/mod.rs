@@ -1,5 +1,6 @@
 //! The command line: the tree of verbs, and where each is done.
 
+mod batch;
 mod bench;
 mod build;
 mod bulk;
@@ -68,6 +69,11 @@ enum Command {
     Job {
         #[command(subcommand)]
         verb: job::JobCommand,
+    },
+    /// Submit, watch and steer batches: many jobs with one end
+    Batch {
+        #[command(subcommand)]
+        verb: batch::BatchCommand,
     },
     /// Write, build, upload and manage plug-ins
     Plugin {
@@ -173,6 +179,7 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
         Command::Run(args) => job::run_plugin(client, args, terminal),
         Command::Job { verb } => job::run(client, verb, terminal),
         Command::Plugin { verb } => plugin::run(client, verb, terminal),
+        Command::Batch { verb } => batch::run(client, verb, terminal),
         Command::Queue { verb } => queue::run(client, verb, terminal),
         Command::Schedule { verb } => schedule::run(client, verb, terminal),
         Command::Service { verb } => service::run(client, *verb, terminal),

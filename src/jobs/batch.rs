@@ -2,16 +2,26 @@
 
 use std::sync::Arc;
 
+use super::rerun::is_keyed;
 use super::steer::{Command, Order};
-use super::{BulkError, Jobs, NewJob, SteerError};
+use super::{BulkError, Jobs, NewJob, Rerun, RerunError, SteerError, SubmitError};
 use crate::domain::batch::{self, Summary, Terms};
+use crate::domain::change::Change;
 use crate::domain::id::{JobId, PluginName, QueueName, TenantId};
+use crate::domain::job::transition::Refused;
 use crate::domain::job::{FollowUp, Job, JobType, Payload, Status, Submission, Ties, transition};
 use crate::domain::query::{JobFilter, JobQuery};
-use crate::store::ReadError;
+use crate::domain::time::Timestamp;
+use crate::store::{Pending, ReadError};
 
 /// How many members one query reads.
 const PAGE: usize = 500;
+
+/// The most jobs that are run again in one commit.
+const RETRIED_MAX: u64 = 100_000;
+
+/// The verb of a refusal.
+const RETRY_FAILED: &str = "have its failed jobs run again";
 
 /// What a caller asks of a batch.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +44,18 @@ impl Jobs {
     /// Takes a batch and all its jobs, or nothing, in one commit.
     pub async fn submit_batch(&self, new: NewBatch, members: Vec<NewJob>) -> Result<(Job, Vec<JobId>), BulkError> {
         let now = self.clock.now();
-        let id = self.identities.next(now);
+        let failed = |error| BulkError { index: 0, error };
+        let batch = self.new_batch(new, now).map_err(failed)?;
+        let (ids, pending) = self.number_and_commit_bulk(members, Some(&batch), now)?;
+        pending.await.map_err(|error| failed(error.into()))?;
+        Ok((batch, ids))
+    }
+
+    fn new_batch(&self, new: NewBatch, now: Timestamp) -> Result<Job, SubmitError> {
         let terms = Terms { allowed_failures: new.allowed_failures };
         let input = serde_json::to_vec(&terms).unwrap_or_default();
-        let on_complete = new.on_complete;
+        let ties = Ties { on_complete: new.on_complete, ..Ties::default() };
+        self.check_follow_up(&ties)?;
         let submission = Submission {
             tenant: new.tenant,
             job_type: JobType::BATCH,
@@ -46,14 +64,87 @@ impl Jobs {
             queue: QueueName::default_queue(),
             created_by: new.by,
             tags: new.tags,
-            ties: on_complete.map(|follow_up| Arc::new(Ties { on_complete: Some(follow_up), ..Ties::default() })),
-            ..Submission::new(id, batch_plugin(), now)
+            ties: (ties != Ties::NONE).then(|| Arc::new(ties)),
+            ..Submission::new(self.identities.next(now), batch_plugin(), now)
         };
         let state = transition::submitted(&submission, now);
-        let batch = Job { submission: Arc::new(submission), state };
-        let (ids, pending) = self.number_and_commit_bulk(members, Some(&batch), now)?;
-        pending.await.map_err(|error| BulkError { index: 0, error: error.into() })?;
+        Ok(Job { submission: Arc::new(submission), state })
+    }
+
+    /// Runs the failed members of a batch that has ended again, as the members of a new batch on the same terms, which the
+    /// old one is `retry_of`. All in one commit.
+    pub async fn retry_failed(
+        &self,
+        tenant: TenantId,
+        id: JobId,
+        rerun: Rerun,
+    ) -> Result<(Job, Vec<JobId>), RerunError> {
+        let ended = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
+        self.may_retry_failed(&ended)?;
+        let (batch, ids, pending) = self.number_and_commit_failed(&ended, &rerun)?;
+        pending.await.map_err(SubmitError::from)?;
         Ok((batch, ids))
+    }
+
+    fn may_retry_failed(&self, batch: &Job) -> Result<(), SteerError> {
+        let refused = |why| Err(Refused { status: batch.state.status, event: RETRY_FAILED, why }.into());
+        if batch.submission.job_type != JobType::BATCH {
+            return refused("it is no batch");
+        }
+        if !batch.state.status.is_final() {
+            return refused("it has not ended");
+        }
+        match self.batch_summary(batch)?.failed {
+            0 => refused("none of its jobs has failed"),
+            1..=RETRIED_MAX => Ok(()),
+            _ => refused("more than 100,000 of its jobs have failed; run them again by a filter that names the batch"),
+        }
+    }
+
+    fn number_and_commit_failed(&self, ended: &Job, rerun: &Rerun) -> Result<(Job, Vec<JobId>, Pending), SubmitError> {
+        let failed = self.members(ended, vec![Status::Failed])?;
+        let _turn = failed.iter().any(is_keyed).then(|| self.identities.turn());
+        let now = self.clock.now();
+        let asked = &ended.submission;
+        let again = self.new_batch(
+            NewBatch {
+                tenant: asked.tenant,
+                name: asked.name.clone(),
+                allowed_failures: Terms::of(&asked.input).allowed_failures,
+                on_complete: asked.ties().on_complete.clone(),
+                tags: asked.tags.clone(),
+                by: Some(rerun.by.clone()),
+            },
+            now,
+        )?;
+        let ties = Ties { retry_of: Some(asked.id), ..again.submission.ties().clone() };
+        let submission = Submission { ties: Some(Arc::new(ties)), ..(*again.submission).clone() };
+        let batch = Job { submission: Arc::new(submission), ..again };
+        let mut changes = vec![Change::submit(batch.clone())];
+        let mut ids = Vec::with_capacity(failed.len());
+        for member in &failed {
+            let (job, commit) = self.again(member, rerun.clone(), Some(batch.submission.id), now)?;
+            ids.push(job.submission.id);
+            changes.extend(commit);
+        }
+        Ok((batch, ids, self.store.commit(changes)))
+    }
+
+    /// The members of a batch that stand somewhere, oldest first.
+    fn members(&self, batch: &Job, statuses: Vec<Status>) -> Result<Vec<Job>, ReadError> {
+        let filter = JobFilter { statuses, batch: Some(batch.submission.id), ..JobFilter::default() };
+        let mut query = JobQuery { tenant: batch.submission.tenant, filter, before: None, limit: PAGE };
+        let mut members = Vec::new();
+        loop {
+            let page = self.store.jobs(&query)?;
+            members.extend(page.jobs);
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => break,
+            }
+        }
+        members.reverse();
+        Ok(members)
     }
 
     /// How the members of a batch do.

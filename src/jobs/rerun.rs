@@ -65,9 +65,25 @@ impl Jobs {
     }
 
     fn number_and_commit_again(&self, finished: &Job, rerun: Rerun) -> Result<(Job, Pending), SubmitError> {
-        let _turn = finished.submission.ties().ordering_key.is_some().then(|| self.identities.turn());
-        let now = self.clock.now();
-        let submission = self.again(finished, &rerun, now)?;
+        let _turn = is_keyed(finished).then(|| self.identities.turn());
+        let (job, changes) = self.again(finished, rerun, None, self.clock.now())?;
+        let pending = self.store.commit(changes.into());
+        Ok((job, pending))
+    }
+
+    /// The new job, as a member of `batch` where that is given, and what commits it. Whoever calls holds the turn if the
+    /// finished job has an ordering key.
+    pub(super) fn again(
+        &self,
+        finished: &Job,
+        rerun: Rerun,
+        batch: Option<JobId>,
+        now: Timestamp,
+    ) -> Result<(Job, [Change; 2]), SubmitError> {
+        let mut submission = self.submission_again(finished, &rerun, now)?;
+        if batch.is_some() {
+            submission.ties = Some(Arc::new(Ties { batch, ..submission.ties().clone() }));
+        }
         let job = self.taken(submission, now)?;
         let audit = AuditRow {
             job: job.submission.key(),
@@ -79,11 +95,11 @@ impl Jobs {
             to: job.state.status,
             reason: rerun.reason,
         };
-        let pending = self.store.commit(vec![Change::submit(job.clone()), Change::Audit(audit)]);
-        Ok((job, pending))
+        let changes = [Change::submit(job.clone()), Change::Audit(audit)];
+        Ok((job, changes))
     }
 
-    fn again(&self, finished: &Job, rerun: &Rerun, now: Timestamp) -> Result<Submission, SubmitError> {
+    fn submission_again(&self, finished: &Job, rerun: &Rerun, now: Timestamp) -> Result<Submission, SubmitError> {
         let asked = &finished.submission;
         let version = rerun.version.clone().or_else(|| asked.version.clone());
         let bytes = rerun.input.as_ref().map_or(asked.input.len(), |input| input.len() as u64);
@@ -117,11 +133,18 @@ pub(super) fn may_run_again(job: &Job) -> Result<(), Refused> {
     let job_type = job.submission.job_type;
     let why = match job.state.status.is_final() {
         false => "it has not ended; only a finished job is run again, as a new one",
-        true if job_type == JobType::BATCH => "it is a batch; run its jobs again, by a filter that names the batch",
+        true if job_type == JobType::BATCH => {
+            "it is a batch; run those of its jobs that failed again (`backroom batch retry-failed`)"
+        }
         true if !job_type.steering().resumable => "the host makes jobs of this type for its own upkeep",
         true => return Ok(()),
     };
     Err(Refused { status: job.state.status, event: RERUN, why })
+}
+
+/// Whether a job is one of those that share an ordering key.
+pub(super) fn is_keyed(job: &Job) -> bool {
+    job.submission.ties().ordering_key.is_some()
 }
 
 fn ties(asked: &Submission) -> Ties {

@@ -110,6 +110,21 @@ fn a_wrong_method_is_told_the_right_ones() {
 }
 
 #[test]
+fn f008_no_field_of_a_job_is_written_but_by_a_command() {
+    let server = Server::start();
+    let id = server.run(r#"{"plugin": "echo", "name": "as it was"}"#);
+    let path = format!("/v1/jobs/{id}");
+    let before = server.get(&path).body;
+    for method in ["PATCH", "PUT", "POST"] {
+        let answer = server.send(method, &path, &[], br#"{"name": "another", "state": "queued"}"#);
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET,HEAD,DELETE")), "{}", answer.text());
+    }
+    let faulty = server.post(&format!("{path}/retry"), r#"{"name": "another"}"#);
+    assert!(faulty.refusal().contains("there is no field `name`"), "{}", faulty.text());
+    assert_eq!(server.get(&path).body, before);
+}
+
+#[test]
 fn a_body_that_ends_half_way_is_told_apart() {
     let server = Server::start();
     let mut stream = server.connect();

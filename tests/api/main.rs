@@ -2,6 +2,7 @@
 
 mod actions;
 mod bad_input;
+mod batches;
 mod bulk;
 mod guard;
 mod idempotency;
@@ -10,6 +11,7 @@ mod lists;
 mod pages;
 mod pausing;
 mod plugins;
+mod purge;
 mod schedules;
 mod service;
 mod steer;

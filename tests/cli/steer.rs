@@ -117,3 +117,28 @@ fn a_job_is_put_off_resumed_and_run_again() {
     assert_eq!(refused.code, 1, "{}", refused.whole());
     assert!(refused.err.contains("error[BR0110]"), "{}", refused.whole());
 }
+
+#[test]
+fn a_batch_is_submitted_watched_and_its_failed_jobs_run_again() {
+    let host = Host::start();
+    host.upload("misbehave");
+    let fails = |message: &str| {
+        format!(r#"{{"plugin": "misbehave", "input": {{"do": "fail", "class": "business", "message": "{message}"}}}}"#)
+    };
+    let good = r#"{"plugin": "misbehave", "input": {"do": "output", "bytes": 3}}"#;
+    let lines = [good.to_owned(), fails("one"), fails("two")].join("\n");
+    std::fs::write(host.folder().join("jobs.ndjson"), lines).expect("it can be written");
+    let ended = host.run(&["batch", "submit", "jobs.ndjson", "--name", "letters", "--wait"]);
+    assert_eq!(ended.code, 1, "{}", ended.whole());
+    assert!(ended.out.contains("3 of 3 jobs have ended\n1 succeeded, 2 failed, 0 canceled\n"), "{}", ended.whole());
+    let batch = host.json(&["job", "list", "--state", "failed", "--limit", "1"])["jobs"][0]["batch"].clone();
+    let batch = batch.as_str().expect("the failed job belongs to the batch");
+
+    let again = host.run(&["batch", "retry-failed", batch, "--reason", "mended"]).done();
+    host.run(&["job", "watch", again.trim()]);
+    let shown = host.json(&["batch", "show", again.trim()]);
+    assert_eq!((shown["jobs"]["total"].as_u64(), shown["jobs"]["failed"].as_u64()), (Some(2), Some(2)));
+    let refused = host.run(&["batch", "cancel", batch]);
+    assert!(refused.code == 1 && refused.err.contains("error[BR0110]"), "{}", refused.whole());
+    assert!(host.run(&["batch", "submit", "elsewhere.ndjson"]).err.contains("`elsewhere.ndjson` cannot be read"));
+}

@@ -3,6 +3,7 @@
 use backroom::domain::id::QueueName;
 use backroom::domain::job::{FollowUp, Job, Status};
 use backroom::domain::query::{JobFilter, JobQuery};
+use backroom::jobs::NewBatch;
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -35,6 +36,31 @@ async fn the_end_of_a_job_is_told_to_a_url() {
             _ => assert_eq!(news["error"]["class"], "business"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f112_the_end_of_a_batch_is_told_to_whoever_is_named() {
+    let world = World::start().await;
+    let on_complete = Some(FollowUp::call(world.url("/text"), QueueName::default_queue()));
+    let new = NewBatch { on_complete, ..NewBatch::default() };
+    let members = vec![world.call("/ok", json!({})), world.call("/status/404", json!({}))];
+    let (batch, _) = world.host.jobs.submit_batch(new, members).await.expect("it is taken");
+    let batch = world.ended(batch).await;
+    let told = world.ended(follower(&world, &batch)).await;
+    assert_eq!(told.state.status, Status::Succeeded, "{:?}", told.state);
+    let got = world.seen.of("/text").pop().expect("it was told");
+    let news: Value = serde_json::from_slice(&got.body).expect("JSON");
+    let id = batch.submission.id.to_string();
+    assert_eq!(
+        (&news["job"], &news["state"], &news["error"]["code"]),
+        (&json!(id), &json!("failed"), &json!("BR0320"))
+    );
+
+    let on_complete = Some(FollowUp::call("https://elsewhere.example/hook", QueueName::default_queue()));
+    let new = NewBatch { on_complete, ..NewBatch::default() };
+    let refused = world.host.jobs.submit_batch(new, vec![world.call("/ok", json!({}))]).await;
+    let refused = refused.expect_err("the URL is not granted").to_string();
+    assert!(refused.contains("https://elsewhere.example is not granted to `http`"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

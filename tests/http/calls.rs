@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backroom::domain::failure::ErrorClass;
-use backroom::domain::job::Status;
+use backroom::domain::job::{Status, WaitReason};
 use backroom::domain::limits::Limits;
 use backroom::jobs::{Command, Order};
 use ring::hmac;
@@ -86,6 +86,27 @@ async fn a_status_decides_whether_it_is_tried_again() {
         assert_eq!((why.class, world.seen.of(&path).len()), (class, attempts), "{status}: {why:?}");
         assert!(why.message.contains(&status.to_string()) && why.message.ends_with(": because"), "{}", why.message);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f038_an_outbound_401_holds_the_job_and_is_not_tried_again_blindly() {
+    let world = World::holding().await;
+    let job = world.submit(world.call("/locked", json!({}))).await;
+    let held = world.waiting(&job).await;
+    assert_eq!((held.state.wait_reason, held.state.attempt), (Some(WaitReason::Error), 1));
+    assert_eq!(held.state.failure().map(|failure| failure.class), Some(ErrorClass::UserFixable));
+    assert_eq!(world.seen.of("/locked").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f037_a_held_job_succeeds_when_a_person_resumes_it_after_mending() {
+    let world = World::holding().await;
+    let job = world.submit(world.call("/locked", json!({}))).await;
+    world.waiting(&job).await;
+    let resume = Command::new(Order::Resume, "somebody");
+    let resumed = world.host.jobs.steer(World::TENANT, job.submission.id, &resume).await.expect("it waits");
+    let ended = world.ended(resumed).await;
+    assert!(world.output(&ended).contains("at last"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

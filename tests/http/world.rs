@@ -98,7 +98,8 @@ async fn answer(State(seen): State<Arc<Seen>>, request: Request) -> Response {
         "/flaky" if times < 3 => (code(500), "not yet").into_response(),
         "/busy" if times < 2 => (code(429), [("retry-after", "1")], "slow down").into_response(),
         "/maintenance" if times < 2 => (code(503), [("retry-after", "0")], "back soon").into_response(),
-        "/flaky" | "/busy" | "/maintenance" => "at last".into_response(),
+        "/locked" if times < 2 => (code(401), "who are you?").into_response(),
+        "/flaky" | "/locked" | "/busy" | "/maintenance" => "at last".into_response(),
         "/hang" => {
             seen.hanging.notify_one();
             std::future::pending().await
@@ -136,6 +137,21 @@ impl World {
 
     /// With a way out of its own.
     pub(crate) async fn reaching(connector: Connector, limits: Limits, more_grants: &[&str]) -> Self {
+        Self::retrying(connector, limits, more_grants, |retry| retry).await
+    }
+
+    /// Where jobs wait for a person whose data has to be mended.
+    pub(crate) async fn holding() -> Self {
+        let hold = |retry| RetryPolicy { hold_user_fixable: true, ..retry };
+        Self::retrying(Connector::default(), Limits::default(), &[], hold).await
+    }
+
+    async fn retrying(
+        connector: Connector,
+        limits: Limits,
+        more_grants: &[&str],
+        change: impl Fn(RetryPolicy) -> RetryPolicy,
+    ) -> Self {
         let seen = Arc::<Seen>::default();
         let address = serve(&seen).await;
         let mut grants: Vec<_> =
@@ -148,7 +164,7 @@ impl World {
             ..RetryPolicy::default()
         };
         let grants = grants.into_iter().map(Grant::Http).collect();
-        let policy = Policy { limits, retry, grants, ..Policy::default() };
+        let policy = Policy { limits, retry: change(retry), grants, ..Policy::default() };
         let by_plugin = BTreeMap::from([("http".to_owned(), policy)]);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let scripted = ScriptedSandbox::new(Arc::clone(&clock), |_| Script::succeeds("not the handler `http`"));
@@ -202,6 +218,21 @@ impl World {
         let ended = self.host.jobs.wait(job, PATIENCE).await.expect("it can be read");
         assert!(ended.state.status.is_final(), "{:?}", ended.state);
         ended
+    }
+
+    /// The job as soon as it waits.
+    pub(crate) async fn waiting(&self, job: &Job) -> Job {
+        let waits = async {
+            let mut watch = self.host.jobs.watch(job.submission.key());
+            loop {
+                let found = self.host.jobs.get(Self::TENANT, job.submission.id).expect("it can be read");
+                match found {
+                    Some(job) if job.state.status == Status::Waiting => return job,
+                    _ => watch.changed().await,
+                };
+            }
+        };
+        tokio::time::timeout(PATIENCE, waits).await.expect("it waits soon")
     }
 
     /// The output of a job that has succeeded, as it stands there.

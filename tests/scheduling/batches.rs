@@ -1,10 +1,12 @@
 //! Batches: what counts their members, what people may do with them, and how they end.
 
+use backroom::domain::failure::ErrorClass;
 use backroom::domain::id::{JobId, TenantId};
 use backroom::domain::job::Status;
 use backroom::domain::loops;
 use backroom::domain::time::Timestamp;
-use backroom::jobs::{Command, NewBatch, NewJob, Order, SteerError};
+use backroom::jobs::{Command, NewBatch, NewJob, Order, Rerun, RerunError, SteerError};
+use backroom::sandbox::scripted::Script;
 
 use crate::host::*;
 
@@ -69,4 +71,51 @@ fn a_batch_ends_when_all_its_jobs_are_refused() {
     assert_eq!(host.status(members[0]), Status::Failed);
     host.finish(&[batch], seconds(60));
     assert_eq!(host.status(batch), Status::Failed);
+}
+
+#[test]
+fn the_failed_jobs_of_a_batch_run_again_as_a_batch_on_the_same_terms() {
+    // By the time of the second round the customer's data has been mended.
+    let mut host = Host::new(4, |slice| match (&*slice.input, slice.job.sequence().0) {
+        (b"bad", first_round) if first_round < 10 => fails(ErrorClass::Business, "no address"),
+        (b"worse", _) => fails(ErrorClass::Business, "no such customer"),
+        _ => Script::succeeds("done"),
+    });
+    let with = |input: &'static str| NewJob { input: input.into(), ..echo() };
+    let new = NewBatch { name: Some("letters".to_owned()), allowed_failures: 1, ..NewBatch::default() };
+    let members = vec![with("good"), with("bad"), with("worse")];
+    let (batch, members) = at_once(host.jobs.submit_batch(new, members)).expect("the batch and its jobs are good");
+    let batch = batch.submission.id;
+    let again = |host: &Host, id| {
+        let rerun = Rerun { reason: Some("mended".to_owned()), ..Rerun::new("somebody") };
+        at_once(host.jobs.retry_failed(TenantId::DEFAULT, id, rerun))
+    };
+    let why = |refused: Result<_, RerunError>| match refused {
+        Err(RerunError::Steer(SteerError::Refused(refused))) => refused.why,
+        other => panic!("it was done: {other:?}"),
+    };
+    assert_eq!(why(again(&host, batch)), "it has not ended");
+    host.finish(&[batch], seconds(60));
+    assert_eq!(host.status(batch), Status::Failed);
+    let before = host.job(batch);
+    while host.submit(echo()).sequence().0 < 10 {}
+
+    let (second, second_members) = again(&host, batch).expect("it has ended, and two of its jobs failed");
+    assert_eq!((second.submission.name.as_deref(), second.submission.ties().retry_of), (Some("letters"), Some(batch)));
+    let of: Vec<_> = second_members.iter().map(|job| host.job(*job).submission.ties().retry_of).collect();
+    assert_eq!(of, [Some(members[1]), Some(members[2])], "in the order of the first round");
+    host.finish(&[second.submission.id], seconds(60));
+    assert_eq!(host.status(second.submission.id), Status::Succeeded, "one may fail, and one does");
+    let summary = host.jobs.batch_summary(&host.job(second.submission.id)).expect("memory can be read");
+    assert_eq!((summary.total, summary.succeeded, summary.failed), (2, 1, 1));
+    assert_eq!(host.job(batch), before, "the first round is as it was");
+    let audit = host.jobs.audit(&host.job(second_members[0])).expect("memory can be read");
+    assert_eq!(audit[0].reason.as_deref(), Some("mended"));
+
+    let (third, _) = again(&host, second.submission.id).expect("one has failed again");
+    host.finish(&[third.submission.id], seconds(60));
+    let (fourth, _) = submit(&host, vec![echo()]);
+    host.finish(&[fourth], seconds(60));
+    assert_eq!(why(again(&host, fourth)), "none of its jobs has failed");
+    assert_eq!(why(again(&host, members[0])), "it is no batch");
 }

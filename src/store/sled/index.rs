@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use super::codec::{self, Parts, block, bucket};
+use super::deletion::Doomed;
 use super::keys::{self, ReadyKind};
-use super::live::{FreshBlock, Live, OpenBucket, Place, View, is_single_ready};
+use super::live::{FreshBlock, Live, Place, View, is_single_ready};
 use super::standing::Standing;
 use super::values::{Values, parts_of_entry};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::fingerprint::Fingerprint;
-use crate::domain::id::{Digest, JobKey, PluginName, ScheduleName, TenantId};
+use crate::domain::id::{JobKey, PluginName, ScheduleName, TenantId};
 use crate::domain::job::{JobState, Payload, Run, Status, Submission};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, Label};
@@ -20,8 +21,6 @@ use crate::store::ReadError;
 const BLOCK_JOBS: usize = 16;
 /// and no second one beyond this many bytes.
 const BLOCK_BYTES: usize = 2048;
-/// Buckets to which more is to come, in memory.
-const BUCKETS_OPEN: usize = 4096;
 /// How many forgotten submits one new one clears away.
 const FORGET_AT_ONCE: usize = 4;
 
@@ -69,8 +68,12 @@ impl<'a> Indexer<'a> {
     /// Adds the changes of a frame, whose bytes are `frame`, in order.
     pub(super) fn add(&mut self, entries: &[Entry<'_>], frame: &[u8]) -> Result<(), ReadError> {
         self.add_blocks(entries, frame);
-        for entry in entries {
-            self.add_one(entry, frame)?;
+        let is_deletion = |entry: &Entry<'_>| matches!(entry.change, Change::Delete { .. });
+        for alike in entries.chunk_by(|one, next| is_deletion(one) && is_deletion(next)) {
+            match alike {
+                [one] => self.add_one(one, frame)?,
+                deletions => self.delete(&doomed(deletions)?)?,
+            }
         }
         Ok(())
     }
@@ -119,10 +122,8 @@ impl<'a> Indexer<'a> {
                 let run = earlier_run.as_ref().map(|run| (run, &frame[entry.parts.run.clone()]));
                 self.advance(*job, before, next, state, run)
             }
-            (Change::Delete { job, .. }, Some(before)) => self.delete(*job, before),
-            (Change::Advance { .. } | Change::Delete { .. }, None) => {
-                Err(ReadError::Damaged("a change of a job that is not there".to_owned()))
-            }
+            (Change::Delete { .. }, _) => self.delete(&doomed(std::slice::from_ref(entry))?),
+            (Change::Advance { .. }, None) => Err(not_there()),
             (Change::Remember(submit), _) => self.remember(submit),
             (Change::Audit(row), _) => {
                 self.live.ahead.put(keys::audit(row.job, row.revision), codec::encode(row));
@@ -248,10 +249,8 @@ impl<'a> Indexer<'a> {
     }
 
     /// Removes what the index says of the present state.
-    fn leave(&mut self, job: JobKey, before: &Standing) -> Result<(), ReadError> {
-        if keys::is_listed(before.status) {
-            self.live.ahead.delete(keys::listed(job, before.status));
-        }
+    pub(super) fn leave(&mut self, job: JobKey, before: &Standing) -> Result<(), ReadError> {
+        self.unlist(job, before);
         match before.place {
             Place::Fresh => self.no_longer_fresh(job),
             Place::Running => {
@@ -274,6 +273,12 @@ impl<'a> Indexer<'a> {
                 self.unsay(job)
             }
             Place::Ended => self.unsay(job),
+        }
+    }
+
+    pub(super) fn unlist(&mut self, job: JobKey, before: &Standing) {
+        if keys::is_listed(before.status) {
+            self.live.ahead.delete(keys::listed(job, before.status));
         }
     }
 
@@ -327,95 +332,12 @@ impl<'a> Indexer<'a> {
         Ok(())
     }
 
-    fn say(&mut self, job: JobKey, entry: bucket::Entry<'_>) -> Result<(), ReadError> {
-        self.live.say(self.tree, job, entry)?;
-        let number = keys::bucket_of(job);
-        let is_full = self.live.buckets.get(&number).is_some_and(|open| open.said == u16::MAX);
-        let Some(full) = is_full.then(|| self.live.buckets.remove(&number)).flatten() else { return Ok(()) };
-        let all_gone = bucket::read(&full.value)?.iter().all(|(_, entry)| *entry == bucket::Entry::Gone);
-        match all_gone {
-            true => self.live.ahead.delete(keys::outcome(number)),
-            false => self.live.ahead.put(keys::outcome(number), full.value),
-        }
-        Ok(())
-    }
-
-    fn unsay(&mut self, job: JobKey) -> Result<(), ReadError> {
-        self.live.unsay(self.tree, job)
-    }
-
-    fn close_buckets(&mut self) {
-        if self.live.buckets.len() <= BUCKETS_OPEN {
-            return;
-        }
-        while self.live.buckets.len() > BUCKETS_OPEN / 2 {
-            let Some((number, open)) = self.live.buckets.pop_first() else { return };
-            if open.is_dirty {
-                self.live.ahead.put(keys::outcome(number), open.value);
-            }
-        }
-    }
-
-    /// Writes the buckets that only memory has.
-    fn write_buckets(&mut self) {
-        let Live { buckets, ahead, .. } = &mut *self.live;
-        for (number, open) in buckets.iter_mut().filter(|(_, open)| open.is_dirty) {
-            ahead.put(keys::outcome(*number), open.value.clone());
-            open.is_dirty = false;
-        }
-    }
-
-    fn delete(&mut self, job: JobKey, before: &Standing) -> Result<(), ReadError> {
-        self.count(job, before, |counts| counts.remove(before.status))?;
-        let mut digests = Vec::new();
-        let view = self.view();
-        if let Some(submission) = view.find(job)? {
-            let state = view.state(job)?.map(|(_, state)| state).unwrap_or_default();
-            digests.extend(submission.input.digest());
-            digests.extend(state.payloads().filter_map(Payload::digest));
-            for label in Label::of(&submission, &state) {
-                self.live.ahead.delete(keys::label(job, &label));
-            }
-        }
-        let rows = self.values().starting(&keys::audits(job)).collect::<Result<Vec<_>, _>>()?;
-        for (key, entry) in rows {
-            self.live.ahead.delete_all(key, parts_of_entry(&entry));
-        }
-        let runs = self.values().starting(&keys::runs(job)).collect::<Result<Vec<_>, _>>()?;
-        for (key, entry) in runs {
-            let parts = parts_of_entry(&entry);
-            let run: Run = codec::decode("a run", &self.values().whole(&key, entry)?)?;
-            digests.extend(run.log.as_ref().and_then(Payload::digest));
-            self.live.ahead.delete_all(key, parts);
-        }
-        for digest in digests {
-            self.forget_blob(job, digest);
-        }
-        self.leave(job, before)?;
-        self.say(job, bucket::Entry::Gone)?;
-        self.delete_submission(job)
-    }
-
-    /// Takes the submission out of its block; the block goes with its last one.
-    fn delete_submission(&mut self, job: JobKey) -> Result<(), ReadError> {
-        let Some(found) = self.view().block(job)? else { return Ok(()) };
-        let (kind, entries) = found.entries()?;
-        let index = found.index_of(job);
-        let mut value = block::start(kind);
-        for (at, fields) in entries.iter().enumerate() {
-            block::push(&mut value, if at == index { &[] } else { fields });
-        }
-        let is_empty = entries.iter().enumerate().all(|(at, fields)| at == index || fields.is_empty());
-        let key = keys::block(found.first);
-        let parts = self.values().entry(&key)?.map_or(0, |entry| parts_of_entry(&entry));
-        self.live.ahead.delete_all(key.clone(), parts);
-        if !is_empty {
-            self.live.ahead.put(key, value);
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, job: JobKey, standing: &Standing, change: impl Fn(&mut Counts)) -> Result<(), ReadError> {
+    pub(super) fn count(
+        &mut self,
+        job: JobKey,
+        standing: &Standing,
+        change: impl Fn(&mut Counts),
+    ) -> Result<(), ReadError> {
         let key = (job.tenant, standing.lane.plugin.clone());
         let counts = self.live.counts.entry(key.clone()).or_default();
         change(counts);
@@ -443,12 +365,6 @@ impl<'a> Indexer<'a> {
     fn name_blob(&mut self, job: JobKey, payload: &Payload, role: Role) {
         if let Some(digest) = payload.digest() {
             self.live.ahead.mark(keys::blob_of_job(digest, job, role as u8));
-        }
-    }
-
-    fn forget_blob(&mut self, job: JobKey, digest: Digest) {
-        for role in [Role::Input, Role::Result, Role::Checkpoint] {
-            self.live.ahead.delete(keys::blob_of_job(digest, job, role as u8));
         }
     }
 
@@ -511,6 +427,19 @@ impl<'a> Indexer<'a> {
         self.live.ahead.delete_all(key, parts);
         Ok(())
     }
+}
+
+/// The jobs of deletions.
+fn doomed<'e>(deletions: &'e [Entry<'_>]) -> Result<Vec<Doomed<'e>>, ReadError> {
+    let doomed = |deletion: &'e Entry<'_>| match (deletion.change, &deletion.before) {
+        (Change::Delete { job, .. }, Some(before)) => Ok((*job, before)),
+        _ => Err(not_there()),
+    };
+    deletions.iter().map(doomed).collect()
+}
+
+fn not_there() -> ReadError {
+    ReadError::Damaged("a change of a job that is not there".to_owned())
 }
 
 /// A submission on its way into a block.
@@ -591,47 +520,5 @@ impl Live {
         let (first, block) = self.fresh.range(..=job).next_back()?;
         let is_inside = first.tenant == job.tenant && job.sequence.0 - first.sequence.0 < u64::from(block.jobs);
         is_inside.then_some(*first)
-    }
-
-    fn open_bucket(&mut self, tree: &sled::Tree, job: JobKey) -> Result<&mut OpenBucket, ReadError> {
-        let number = keys::bucket_of(job);
-        if !self.buckets.contains_key(&number) {
-            let value = Values::after(tree, &self.ahead).get(&keys::outcome(number))?.unwrap_or_else(bucket::start);
-            let said = bucket::read(&value)?.iter().fold(0, |said, (offset, _)| said | 1 << offset);
-            self.buckets.insert(number, OpenBucket { value, said, is_dirty: false });
-        }
-        self.buckets.get_mut(&number).ok_or_else(|| ReadError::Failed("a bucket was lost".to_owned()))
-    }
-
-    fn has_said(&mut self, tree: &sled::Tree, job: JobKey) -> Result<bool, ReadError> {
-        let said = self.open_bucket(tree, job)?.said;
-        Ok(said & 1 << keys::offset_in_bucket(job) != 0)
-    }
-
-    fn say(&mut self, tree: &sled::Tree, job: JobKey, entry: bucket::Entry<'_>) -> Result<(), ReadError> {
-        let offset = keys::offset_in_bucket(job);
-        let open = self.open_bucket(tree, job)?;
-        bucket::push(&mut open.value, offset, entry);
-        open.said |= 1 << offset;
-        open.is_dirty = true;
-        Ok(())
-    }
-
-    fn unsay(&mut self, tree: &sled::Tree, job: JobKey) -> Result<(), ReadError> {
-        let offset = keys::offset_in_bucket(job);
-        let open = self.open_bucket(tree, job)?;
-        if open.said & 1 << offset == 0 {
-            return Ok(());
-        }
-        let mut value = bucket::start();
-        for (at, entry) in bucket::read(&open.value)? {
-            if at != offset {
-                bucket::push(&mut value, at, entry);
-            }
-        }
-        open.value = value;
-        open.said &= !(1 << offset);
-        open.is_dirty = true;
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::buckets::{BucketNumber, OpenBucket};
 use super::codec::{self, block, bucket};
 use super::keys;
 use super::values::{Values, Writes, parts_of_entry};
@@ -26,7 +27,7 @@ pub(super) struct Live {
     /// Locked jobs. The index has them only as of a checkpoint.
     pub(super) running: HashMap<JobKey, JobState>,
     /// Outcome buckets to which more is to come; the index has them as of a checkpoint or later.
-    pub(super) buckets: BTreeMap<(TenantId, u64), OpenBucket>,
+    pub(super) buckets: BTreeMap<BucketNumber, OpenBucket>,
     /// Which jobs of a block are still as new as can be, by the block's first job. Where a block is missing, the index
     /// knows.
     pub(super) fresh: BTreeMap<JobKey, FreshBlock>,
@@ -35,15 +36,6 @@ pub(super) struct Live {
     pub(super) schedules: Schedules,
     pub(super) queues: BTreeMap<QueueName, QueueState>,
     pub(super) service: ServiceState,
-}
-
-/// An outcome bucket in memory.
-#[derive(Clone, Debug)]
-pub(super) struct OpenBucket {
-    pub(super) value: Vec<u8>,
-    /// The jobs of which it says something, a bit each.
-    pub(super) said: u16,
-    pub(super) is_dirty: bool,
 }
 
 /// A block of which some jobs are still ready.
@@ -239,7 +231,7 @@ impl<'a> View<'a> {
 }
 
 /// The number of a bucket, and its value.
-type ReadBucket = ((TenantId, u64), Option<Vec<u8>>);
+type ReadBucket = (BucketNumber, Option<Vec<u8>>);
 
 /// See [`View::outcomes`].
 pub(super) struct Outcomes<'a> {
@@ -251,6 +243,18 @@ pub(super) struct Outcomes<'a> {
 impl Outcomes<'_> {
     /// The state of a job that is known to exist.
     pub(super) fn state(&mut self, job: JobKey) -> Result<JobState, ReadError> {
+        Ok(self.placed(job)?.1)
+    }
+
+    /// The state of a job that is known to exist, and where it is kept.
+    pub(super) fn placed(&mut self, job: JobKey) -> Result<(Place, JobState), ReadError> {
+        match self.said(job)? {
+            Some(bucket::Entry::Ended(fields)) => Ok((Place::Ended, codec::read_state(fields)?)),
+            _ => Ok(self.view.state(job)?.unwrap_or((Place::Fresh, JobState::default()))),
+        }
+    }
+
+    fn said(&mut self, job: JobKey) -> Result<Option<bucket::Entry<'_>>, ReadError> {
         let number = keys::bucket_of(job);
         if self.bucket.as_ref().is_none_or(|(read, _)| *read != number) {
             let value = match self.view.live.buckets.get(&number) {
@@ -260,11 +264,7 @@ impl Outcomes<'_> {
             self.bucket = Some((number, value));
         }
         let value = self.bucket.as_ref().and_then(|(_, value)| value.as_deref());
-        let said = value.map(|value| bucket::find(value, keys::offset_in_bucket(job))).transpose()?.flatten();
-        match said {
-            Some(bucket::Entry::Ended(fields)) => Ok(codec::read_state(fields)?),
-            _ => Ok(self.view.state(job)?.map(|(_, state)| state).unwrap_or_default()),
-        }
+        Ok(value.map(|value| bucket::find(value, keys::offset_in_bucket(job))).transpose()?.flatten())
     }
 }
 

@@ -5,8 +5,10 @@
 //! what the journal has beyond the tree.
 
 mod blobs;
+mod buckets;
 mod checkpoint;
 mod codec;
+mod deletion;
 mod export;
 #[cfg(test)]
 mod golden;

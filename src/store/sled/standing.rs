@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::live::{Place, View};
+use super::codec;
+use super::live::{Block, Outcomes, Place, View};
 use crate::domain::id::JobKey;
 use crate::domain::job::{JobState, Rank, Status, Submission, Ties, due_on};
 use crate::domain::queue::Lane;
@@ -50,6 +51,16 @@ impl Standing {
         let (place, state) = view.state(job)?.unwrap_or((Place::Fresh, JobState::default()));
         Ok(Some(Self::new(&submission, &state, place)))
     }
+
+    /// Of the job that `fields` of a block are about; none of one that is gone.
+    fn load_neighbour(outcomes: &mut Outcomes<'_>, job: JobKey, fields: &[u8]) -> Result<Option<Self>, ReadError> {
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        let submission = codec::read_submission(fields)?;
+        let (place, state) = outcomes.placed(job)?;
+        Ok(Some(Self::new(&submission, &state, place)))
+    }
 }
 
 /// How many jobs one generation remembers.
@@ -81,9 +92,29 @@ impl Standings {
         if self.submitted.is_new(job.sequence.0) {
             return Ok(None);
         }
-        let loaded = Standing::load(view, job)?;
-        self.young.insert(job, loaded.clone());
-        Ok(loaded)
+        if let Some(block) = view.block(job)? {
+            self.load(view, &block, job)?;
+        }
+        Ok(self.young.entry(job).or_default().clone())
+    }
+
+    /// Loads the jobs of a block: who touches one of them will touch its neighbours soon. What cannot be read of those is
+    /// left to those who ask for it.
+    fn load(&mut self, view: View<'_>, block: &Block, asked: JobKey) -> Result<(), ReadError> {
+        let mut outcomes = view.outcomes();
+        for (index, fields) in block.entries()?.1.into_iter().enumerate() {
+            let job = block.job(index);
+            // What is known is newer than the index.
+            if self.young.contains_key(&job) || self.old.contains_key(&job) {
+                continue;
+            }
+            match Standing::load_neighbour(&mut outcomes, job, fields) {
+                Ok(standing) => self.young.insert(job, standing),
+                Err(error) if job == asked => return Err(error),
+                Err(_) => continue,
+            };
+        }
+        Ok(())
     }
 
     /// Notes what a change makes of a job.

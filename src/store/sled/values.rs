@@ -9,7 +9,7 @@ use super::keys;
 use crate::store::ReadError;
 
 /// A key and its value.
-type Pair = (Vec<u8>, Vec<u8>);
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
 /// Longer values are cut into parts: a leaf of the tree stays small (design section 6).
 const VALUE_BYTES_MAX: usize = 4096;
@@ -200,10 +200,10 @@ impl<'a> Values<'a> {
 }
 
 /// An entry of a range.
-pub(super) type Listed = Result<(Vec<u8>, Vec<u8>), ReadError>;
+pub(super) type Listed = Result<Pair, ReadError>;
 
 /// The end of all keys that start with `prefix`.
-fn behind(prefix: &[u8]) -> Bound<Vec<u8>> {
+pub(super) fn behind(prefix: &[u8]) -> Bound<Vec<u8>> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if let Some(next) = last.checked_add(1) {

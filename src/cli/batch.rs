@@ -1,0 +1,118 @@
+//! `backroom batch`: many jobs with one progress and one end.
+
+use std::path::PathBuf;
+
+use super::client::{Answer, Client, ClientArgs, NewBatch};
+use super::failure::{Exit, Failure};
+use super::follow::{self, Telling};
+use super::terminal::Terminal;
+use crate::api::view::{BatchView, SteerBody};
+
+/// What to do with batches.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum BatchCommand {
+    /// Submit a file of jobs, one a line, as one batch: all of them or none
+    Submit(SubmitArgs),
+    /// Show a batch and how its jobs do
+    Show {
+        /// The batch's id
+        id: String,
+    },
+    /// Call off a batch and those of its jobs that have not ended
+    Cancel(SteerArgs),
+    /// Run the failed jobs of a batch that has ended again, as a new batch on the same terms
+    RetryFailed(SteerArgs),
+}
+
+/// What to submit.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SubmitArgs {
+    /// The jobs, as `backroom job submit --bulk` takes them
+    file: PathBuf,
+    /// A name that people see
+    #[arg(long)]
+    name: Option<String>,
+    /// How many of the jobs may fail or be canceled without making the batch fail
+    #[arg(long, value_name = "NUMBER")]
+    allowed_failures: Option<u64>,
+    /// Who is given how it ended: a plug-in, or a URL
+    #[arg(long, value_name = "PLUGIN|URL")]
+    on_complete: Option<String>,
+    /// Wait for its end
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Which batch, and why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SteerArgs {
+    /// The batch's id
+    id: String,
+    /// Why, for those who look later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Does it.
+pub(crate) fn run(args: &ClientArgs, command: &BatchCommand, terminal: Terminal) -> anyhow::Result<Exit> {
+    let client = Client::new(args)?;
+    match command {
+        BatchCommand::Submit(args) => submit(&client, args, terminal),
+        BatchCommand::Show { id } => show(&client.batch(id)?, terminal),
+        BatchCommand::Cancel(SteerArgs { id, reason }) => {
+            client.batch(id)?;
+            client.steer_job(id, "cancel", &SteerBody { reason: reason.clone() })?;
+            show(&client.batch(id)?, terminal)
+        }
+        BatchCommand::RetryFailed(SteerArgs { id, reason }) => {
+            taken(&client.retry_failed(id, &SteerBody { reason: reason.clone() })?, terminal)
+        }
+    }
+}
+
+fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+    let lines = std::fs::read(&args.file).map_err(|error| {
+        Failure::bad_input(format!("`{}` cannot be read: {error}", args.file.display()), "check the path")
+    })?;
+    let SubmitArgs { name, allowed_failures, on_complete, .. } = args;
+    let new = NewBatch {
+        name: name.as_deref(),
+        allowed_failures: *allowed_failures,
+        on_complete: on_complete.as_deref(),
+        lines: &lines,
+    };
+    let submitted = client.submit_batch(&new)?;
+    if !args.wait {
+        return taken(&submitted, terminal);
+    }
+    let id = &submitted.view.batch.id;
+    let ended = follow::to_the_end(client, id, Telling::Quiet.on(terminal))?;
+    show(&client.batch(id)?, terminal)?;
+    Ok(follow::exit_of(&ended.view))
+}
+
+fn taken(batch: &Answer<BatchView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    let BatchView { batch: job, jobs, .. } = &batch.view;
+    match (terminal.is_json(), terminal.is_interactive()) {
+        (true, _) => terminal.json(&batch.text)?,
+        (false, true) => terminal.line(&format!("batch {} has {} jobs", job.id, jobs.total))?,
+        (false, false) => terminal.line(&job.id)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn show(batch: &Answer<BatchView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    if terminal.is_json() {
+        terminal.json(&batch.text)?;
+        return Ok(Exit::Done);
+    }
+    let BatchView { batch: job, jobs, .. } = &batch.view;
+    let done = jobs.succeeded + jobs.failed + jobs.canceled;
+    terminal.line(&format!("batch {} is {}: {done} of {} jobs have ended", job.id, job.state, jobs.total))?;
+    terminal.line(&format!("{} succeeded, {} failed, {} canceled", jobs.succeeded, jobs.failed, jobs.canceled))?;
+    if jobs.failed > 0 {
+        terminal.line(&format!("\nsee the failed ones: backroom job list --batch {} --state failed", job.id))?;
+        terminal.line(&format!("run them again:      backroom batch retry-failed {}", job.id))?;
+    }
+    Ok(Exit::Done)
+}
