@@ -12,7 +12,8 @@ use super::json::{JsonFault, unknown_name};
 use super::view::{FollowUpBody, SubmitBody};
 use crate::config::units;
 use crate::domain::id::{
-    DedupKey, HandlerName, InvalidName, JobId, OrderingKey, PluginName, QueueName, RecordName, TenantId, VersionName,
+    ConcurrencyKey, DedupKey, HandlerName, InvalidName, JobId, OrderingKey, PluginName, QueueName, RecordName,
+    TenantId, VersionName,
 };
 use crate::domain::job::{AFTER_MAX, FollowUp, OnPredecessorFailure, Ties};
 use crate::domain::outbound::{http_plugin, is_built_in};
@@ -103,6 +104,7 @@ pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, J
         max_attempts,
         version,
         ordering_key,
+        concurrency_key,
         after,
         on_predecessor_failure,
         dedup_key,
@@ -125,6 +127,9 @@ pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, J
     }
     let ties = Ties {
         ordering_key: ordering_key.map(|text| named("ordering_key", OrderingKey::new(&text))).transpose()?,
+        concurrency_key: concurrency_key
+            .map(|text| named("concurrency_key", ConcurrencyKey::new(&text)))
+            .transpose()?,
         after: jobs_before(&after)?,
         on_predecessor_failure: on_predecessor_failure.map(predecessor_failure).transpose()?.unwrap_or_default(),
         dedup_key: dedup_key.map(|text| named("dedup_key", DedupKey::new(&text))).transpose()?,

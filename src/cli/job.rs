@@ -119,6 +119,9 @@ pub(crate) struct SubmitArgs {
     /// Run after all earlier jobs with the same key
     #[arg(long, value_name = "KEY")]
     ordering_key: Option<String>,
+    /// Run only so many of the plug-in's jobs with the same key at a time, one unless it is set otherwise
+    #[arg(long, value_name = "KEY")]
+    concurrency_key: Option<String>,
     /// Run after this job has ended; may be given several times
     #[arg(long, value_name = "ID")]
     after: Vec<String>,
@@ -182,7 +185,7 @@ pub(crate) struct SubmitArgs {
     /// Submit the jobs of a file, one JSON object on each line
     #[arg(long, value_name = "FILE.ndjson", conflicts_with_all = ["plugin", "input", "text", "handler", "name", "queue",
         "priority", "at", "expires", "tags", "max_attempts", "idempotency_key", "args", "env", "wait", "follow", "version",
-        "ordering_key", "after", "on_predecessor_failure", "dedup_key", "regarding", "parent", "batch", "deadline",
+        "ordering_key", "concurrency_key", "after", "on_predecessor_failure", "dedup_key", "regarding", "parent", "batch", "deadline",
         "auto_delete", "on_complete"])]
     bulk: Option<PathBuf>,
     /// With --bulk, begin at this line, after a submit that broke off
@@ -341,6 +344,7 @@ fn body(args: &SubmitArgs) -> anyhow::Result<SubmitBody> {
         max_attempts: args.max_attempts,
         version: args.version.clone(),
         ordering_key: args.ordering_key.clone(),
+        concurrency_key: args.concurrency_key.clone(),
         after: args.after.clone(),
         on_predecessor_failure: args.on_predecessor_failure.clone(),
         dedup_key: args.dedup_key.clone(),

@@ -67,6 +67,7 @@ pub(crate) fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<
         ("blocked by", (!view.blocked_by.is_empty()).then(|| view.blocked_by.join(", "))),
         ("after", (!view.after.is_empty()).then(|| view.after.join(", "))),
         ("ordering key", view.ordering_key.clone()),
+        ("concurrency key", view.concurrency_key.clone()),
         ("dedup key", view.dedup_key.clone()),
         ("regarding", view.regarding.clone()),
         ("batch", view.batch.clone()),

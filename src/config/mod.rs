@@ -185,6 +185,8 @@ pub struct PluginSettings {
     pub retention: Retention,
     /// How many of its jobs may run at a time and start over time.
     pub starts: StartLimits,
+    /// How many of its jobs with the same concurrency key may run at a time; one where it sets nothing.
+    pub per_key: Option<u32>,
     /// What `wasi:config/store` answers.
     pub config: Vec<(String, String)>,
     /// Whether its jobs run; what was last said through the API holds where nothing is set.

@@ -27,6 +27,7 @@ impl Settings {
         AdmissionPolicy {
             queues: self.queues.0.clone(),
             plugins: limited.map(|plugin| (plugin.name.clone(), plugin.starts.clone())).collect(),
+            per_key: self.plugins.iter().filter_map(|plugin| Some((plugin.name.clone(), plugin.per_key?))).collect(),
             breaker: self.worker.breaker.then(BreakerPolicy::default),
         }
     }

@@ -333,6 +333,7 @@ fn read_plugin(
     let config = section.read("config", value::pairs).unwrap_or_default();
     let enabled = section.read("enabled", value::truth);
     let starts = read_starts(section);
+    let per_key = section.read("concurrency_per_key", small_number(1..=65_536));
     let mut grants = Vec::new();
     if let Some(mut table) = section.table("grants") {
         grants = read_grants(&mut table);
@@ -358,7 +359,7 @@ fn read_plugin(
     if !is_named {
         section.problem(place.clone(), "a [[plugin]] has no `name`", "add the line name = \"...\"");
     }
-    Some(PluginSettings { name: name?, path, grants, limits, retry, retention, starts, config, enabled })
+    Some(PluginSettings { name: name?, path, grants, limits, retry, retention, starts, per_key, config, enabled })
 }
 
 /// A built-in handler has no component and no switch: what it may do, its grants say.

@@ -97,6 +97,7 @@ fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
     let mut lines =
         vec![("name", name), ("path", component), ("enabled", plugin.enabled.map(|enabled| enabled.to_string()))];
     lines.extend(starts(&plugin.starts));
+    lines.push(("concurrency_per_key", plugin.per_key.map(|count| count.to_string())));
     sheet.table("[[plugin]]", &path, lines);
     let of_kind = |kind: &str| words(plugin.grants.iter().filter(|grant| grant.kind() == kind).map(Grant::value));
     sheet.table(

@@ -1,10 +1,11 @@
 //! What may start now: the limits, pauses and breakers of queues and plug-ins (`runnable(job)`, domain.md 3.2). Whoever
 //! starts jobs tells this of every start and every end.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use super::breaker::{self, Breaker, BreakerPolicy};
-use super::id::{PluginName, QueueName, TenantId};
+use super::id::{ConcurrencyKey, PluginName, QueueName, TenantId};
 use super::queue::Lane;
 use super::rate::{Bucket, RateLimit};
 use super::time::Timestamp;
@@ -42,6 +43,8 @@ pub enum Hold {
     QueueRate(RateLimit, Timestamp),
     /// The plug-in has used up its starts until then.
     PluginRate(RateLimit, Timestamp),
+    /// So many jobs of the plug-in with this concurrency key run, and no more may.
+    KeyFull(ConcurrencyKey, u32),
     /// The plug-in keeps failing: one job probes it then, unless one does already and ends well before.
     BreakerOpen(Timestamp),
 }
@@ -51,7 +54,9 @@ impl Hold {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::QueueRate(_, until) | Self::PluginRate(_, until) | Self::BreakerOpen(until) => Some(*until),
-            Self::QueuePaused | Self::PluginPaused | Self::QueueFull(_) | Self::PluginFull(_) => None,
+            Self::QueuePaused | Self::PluginPaused | Self::QueueFull(_) | Self::PluginFull(_) | Self::KeyFull(..) => {
+                None
+            }
         }
     }
 }
@@ -92,10 +97,10 @@ impl Gate {
         }
     }
 
-    fn end(&mut self, has_run: bool) {
+    fn end(&mut self, has_run: bool, started_on: Timestamp) {
         self.running = self.running.saturating_sub(1);
         if let Some(rate) = self.limits.rate.as_ref().filter(|_| !has_run) {
-            self.bucket.untake(rate);
+            self.bucket.untake(rate, started_on);
         }
     }
 }
@@ -113,6 +118,8 @@ pub struct AdmissionPolicy {
     pub queues: BTreeMap<QueueName, QueuePolicy>,
     /// Of each plug-in that has limits.
     pub plugins: BTreeMap<PluginName, StartLimits>,
+    /// How many jobs with the same concurrency key run at a time, of each plug-in where that is not one.
+    pub per_key: BTreeMap<PluginName, u32>,
     /// When a plug-in that keeps failing is slowed down; none never does.
     pub breaker: Option<BreakerPolicy>,
 }
@@ -123,6 +130,8 @@ pub struct Admission {
     policy: AdmissionPolicy,
     queues: BTreeMap<QueueName, Gate>,
     plugins: BTreeMap<(TenantId, PluginName), PluginGate>,
+    /// How many jobs run of each concurrency key that has any.
+    keys: HashMap<(TenantId, PluginName, ConcurrencyKey), u32>,
 }
 
 impl Admission {
@@ -175,6 +184,13 @@ impl Admission {
         full.or_else(spent).or_else(plugin_spent)
     }
 
+    /// Why no job of a concurrency key of the lane's plug-in may start, whatever its queue; none when one may.
+    pub fn key_hold(&self, lane: &Lane, key: &ConcurrencyKey) -> Option<Hold> {
+        let limit = self.policy.per_key.get(&lane.plugin).copied().unwrap_or(1);
+        let running = self.keys.get(&of_plugin(lane, key)).copied().unwrap_or(0);
+        (running >= limit).then(|| Hold::KeyFull(key.clone(), limit))
+    }
+
     /// Everything that keeps a lane from starting at `now`, for people: [`Admission::hold`] stops at the first.
     pub fn holds(&self, lane: &Lane, now: Timestamp) -> Vec<Hold> {
         let queue = self.queues.get(&lane.queue);
@@ -208,8 +224,11 @@ impl Admission {
         self.queues.get(queue).map_or(0, |gate| gate.running)
     }
 
-    /// A job of a lane starts.
-    pub fn start(&mut self, lane: &Lane, now: Timestamp) {
+    /// A job of a lane starts, with its concurrency key if it has one.
+    pub fn start(&mut self, lane: &Lane, key: Option<&ConcurrencyKey>, now: Timestamp) {
+        if let Some(key) = key {
+            *self.keys.entry(of_plugin(lane, key)).or_default() += 1;
+        }
         self.queue(&lane.queue).start(now);
         let breaker = self.policy.breaker.clone();
         let plugin = self.plugin(lane.tenant, &lane.plugin);
@@ -221,11 +240,21 @@ impl Admission {
 
     /// A job of a lane that started at `started_on` has ended its run, with what that says; or it did not run after all, and
     /// has used up nothing.
-    pub fn end(&mut self, lane: &Lane, verdict: Option<Verdict>, started_on: Timestamp, now: Timestamp) {
-        self.queue(&lane.queue).end(verdict.is_some());
+    pub fn end(
+        &mut self,
+        lane: &Lane,
+        key: Option<&ConcurrencyKey>,
+        verdict: Option<Verdict>,
+        started_on: Timestamp,
+        now: Timestamp,
+    ) {
+        if let Some(key) = key {
+            self.free(of_plugin(lane, key));
+        }
+        self.queue(&lane.queue).end(verdict.is_some(), started_on);
         let breaker = self.policy.breaker.clone();
         let plugin = self.plugin(lane.tenant, &lane.plugin);
-        plugin.gate.end(verdict.is_some());
+        plugin.gate.end(verdict.is_some(), started_on);
         let Some(policy) = &breaker else { return };
         match verdict {
             Some(Verdict::Succeeded) => plugin.breaker.ended(policy, true, started_on, now),
@@ -249,6 +278,15 @@ impl Admission {
         self.plugins.get(&(tenant, plugin.clone())).map(|plugin| &plugin.breaker)
     }
 
+    fn free(&mut self, key: (TenantId, PluginName, ConcurrencyKey)) {
+        if let Entry::Occupied(mut running) = self.keys.entry(key) {
+            *running.get_mut() -= 1;
+            if *running.get() == 0 {
+                running.remove();
+            }
+        }
+    }
+
     fn queue(&mut self, name: &QueueName) -> &mut Gate {
         let limits = || self.policy.queues.get(name).map(|queue| queue.limits.clone()).unwrap_or_default();
         self.queues.entry(name.clone()).or_insert_with(|| Gate { limits: limits(), ..Gate::default() })
@@ -261,4 +299,8 @@ impl Admission {
             .entry((tenant, name.clone()))
             .or_insert_with(|| PluginGate { gate: gate(), breaker: Breaker::default() })
     }
+}
+
+fn of_plugin(lane: &Lane, key: &ConcurrencyKey) -> (TenantId, PluginName, ConcurrencyKey) {
+    (lane.tenant, lane.plugin.clone(), key.clone())
 }

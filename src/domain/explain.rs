@@ -92,6 +92,7 @@ pub const CODES: &[&str] = &[
     "breaker-open",
     "queue-full",
     "plugin-full",
+    "key-full",
     "queue-rate",
     "plugin-rate",
     "behind",
@@ -270,6 +271,11 @@ fn held(facts: &Facts<'_>, hold: &Hold) -> Reason {
         Hold::PluginFull(limit) => Reason::new(
             "plugin-full",
             format!("{limit} jobs of plug-in {plugin} run, and no more may at a time"),
+            "one of them has ended",
+        ),
+        Hold::KeyFull(key, limit) => Reason::new(
+            "key-full",
+            format!("{limit} jobs of plug-in {plugin} with the concurrency key `{key}` run, and no more may at a time"),
             "one of them has ended",
         ),
         Hold::QueueRate(limit, until) => {

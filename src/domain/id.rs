@@ -200,6 +200,11 @@ name! {
 }
 
 name! {
+    /// Of the jobs of a plug-in that share one, only so many run at a time, in whatever order: 1 to 256 bytes of text.
+    ConcurrencyKey, "the concurrency key", check_key
+}
+
+name! {
     /// At most one unfinished job has it (promise 6): 1 to 256 bytes of text.
     DedupKey, "the dedup key", check_key
 }

@@ -194,6 +194,8 @@ pub struct Bucket {
     /// When all of the burst is there again, in nanoseconds since the Unix epoch; nothing has started yet if there is
     /// none. Nanoseconds, because the interval of many rates is no whole number of microseconds.
     full_on: Option<i128>,
+    /// When the last one was taken.
+    taken_on: Option<Timestamp>,
 }
 
 impl Bucket {
@@ -213,6 +215,7 @@ impl Bucket {
     /// One starts at `now`. It counts even where [`Self::next`] refuses it, but makes nobody wait for more than an empty
     /// bucket.
     pub fn take(&mut self, limit: &RateLimit, now: Timestamp) {
+        self.taken_on = Some(now);
         let now = in_nanos(now);
         let full_on = self.full_on.unwrap_or(now).max(now);
         let emptied_on = now + limit.refill();
@@ -222,9 +225,12 @@ impl Bucket {
         self.full_on = Some(if counts { after.min(emptied_on.max(full_on)) } else { emptied_on });
     }
 
-    /// The last one taken did not start after all.
-    pub fn untake(&mut self, limit: &RateLimit) {
-        self.full_on = self.full_on.map(|full_on| full_on - limit.interval());
+    /// One that was taken at `taken_on` did not start after all. It is given back unless another was taken later: that one
+    /// may already owe its start to what has flowed in since.
+    pub fn untake(&mut self, limit: &RateLimit, taken_on: Timestamp) {
+        if self.taken_on == Some(taken_on) {
+            self.full_on = self.full_on.map(|full_on| full_on - limit.interval());
+        }
     }
 }
 

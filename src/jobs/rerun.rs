@@ -150,6 +150,7 @@ pub(super) fn is_keyed(job: &Job) -> bool {
 fn ties(asked: &Submission) -> Ties {
     let Ties {
         ordering_key,
+        concurrency_key,
         after: _,
         on_predecessor_failure: _,
         dedup_key: _,
@@ -161,6 +162,7 @@ fn ties(asked: &Submission) -> Ties {
     } = asked.ties();
     Ties {
         ordering_key: ordering_key.clone(),
+        concurrency_key: concurrency_key.clone(),
         regarding: regarding.clone(),
         retry_of: Some(asked.id),
         on_complete: on_complete.clone(),

@@ -3,6 +3,7 @@
 mod advance;
 mod attempt;
 mod claim;
+mod parked;
 mod pool;
 mod port;
 mod running;

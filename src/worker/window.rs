@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::parked::Parked;
 use crate::clock::Clock;
 use crate::domain::admission::{Admission, AdmissionPolicy, Hold, StartLimits, Verdict};
 use crate::domain::change::Change;
-use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::id::{ConcurrencyKey, JobKey, PluginName, QueueName, Sequence, TenantId};
 use crate::domain::job::{Job, Rank, Status, WaitReason};
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
@@ -26,7 +27,7 @@ const LANE_JOBS_MAX: usize = 8_192;
 const LANE_JOBS_MIN: usize = 256;
 
 /// The place of a job in its lane.
-type Place = (Rank, Sequence);
+pub(super) type Place = (Rank, Sequence);
 
 /// How a queue does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +45,11 @@ pub struct QueueNow {
 }
 
 /// What the window holds of a lane.
+#[derive(Default)]
 struct Waiting {
     ready: BTreeMap<Place, Job>,
+    /// Those whose concurrency key has as many runs as it may.
+    parked: Parked,
     /// Whether the store holds ready jobs of this lane that sort behind the last one here.
     more_on_disk: bool,
     /// Whether a job was left to the store since the last look at it: that look may be too old to know the job.
@@ -78,6 +82,7 @@ pub struct Window {
 pub struct Started {
     window: Arc<Window>,
     lane: Lane,
+    key: Option<ConcurrencyKey>,
     on: Timestamp,
     /// What the end of its run says; none while nothing has run.
     verdict: Option<Verdict>,
@@ -93,7 +98,7 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         let now = self.window.clock.now();
-        self.window.inner.lock().admission.end(&self.lane, self.verdict, self.on, now);
+        self.window.inner.lock().end(&self.lane, self.key.as_ref(), self.verdict, self.on, now);
         self.window.filled.notify_one();
     }
 }
@@ -201,7 +206,8 @@ impl Window {
         while taken.len() < count
             && let Some((lane, job)) = inner.take_one(now)
         {
-            taken.push((job, Started { window: Arc::clone(self), lane, on: now, verdict: None }));
+            let key = job.submission.ties().concurrency_key.clone();
+            taken.push((job, Started { window: Arc::clone(self), lane, key, on: now, verdict: None }));
         }
         let is_short = inner.is_short();
         drop(inner);
@@ -248,7 +254,8 @@ impl Window {
         short
             .map(|(lane, waiting)| {
                 waiting.left_since_look = false;
-                (lane.clone(), room)
+                // What is parked is still ready on disk, and comes again.
+                (lane.clone(), room + waiting.parked.len())
             })
             .collect()
     }
@@ -280,7 +287,7 @@ impl Window {
     /// older still.
     pub fn oldest(&self) -> Option<Timestamp> {
         let inner = self.inner.lock();
-        let jobs = inner.lanes.values().flat_map(|waiting| waiting.ready.values());
+        let jobs = inner.lanes.values().flat_map(|waiting| waiting.ready.values().chain(waiting.parked.jobs()));
         jobs.map(|job| job.submission.created_on).min()
     }
 
@@ -302,14 +309,14 @@ impl Window {
         }
     }
 
-    /// Everything that keeps a lane from starting now.
-    pub fn holds(&self, lane: &Lane) -> Vec<Hold> {
-        self.inner.lock().admission.holds(lane, self.clock.now())
-    }
-
-    /// Why nothing of a lane starts now; none when it may.
-    pub fn hold(&self, lane: &Lane) -> Option<Hold> {
-        self.inner.lock().admission.hold(lane, self.clock.now())
+    /// Everything that keeps a job from starting now, but for what the store knows.
+    pub fn holds(&self, job: &Job) -> Vec<Hold> {
+        let lane = Lane::of(&job.submission);
+        let inner = self.inner.lock();
+        let mut holds = inner.admission.holds(&lane, self.clock.now());
+        let key = job.submission.ties().concurrency_key.as_ref();
+        holds.extend(key.and_then(|key| inner.admission.key_hold(&lane, key)));
+        holds
     }
 
     /// How many jobs of the lane are known to start before this one.
@@ -327,7 +334,7 @@ impl Window {
 
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
-        self.inner.lock().lanes.values().map(|waiting| waiting.ready.len()).sum()
+        self.inner.lock().lanes.values().map(|waiting| waiting.ready.len() + waiting.parked.len()).sum()
     }
 
     /// Whether it holds none.
@@ -343,11 +350,7 @@ impl Inner {
     }
 
     fn lane(&mut self, lane: Lane) -> &mut Waiting {
-        self.lanes.entry(lane).or_insert_with(|| Waiting {
-            ready: BTreeMap::new(),
-            more_on_disk: self.lanes_unknown,
-            left_since_look: false,
-        })
+        self.lanes.entry(lane).or_insert_with(|| Waiting { more_on_disk: self.lanes_unknown, ..Waiting::default() })
     }
 
     fn is_short(&self) -> bool {
@@ -356,7 +359,7 @@ impl Inner {
     }
 
     fn forget_if_idle(&mut self, lane: &Lane) {
-        if self.lanes.get(lane).is_some_and(|waiting| waiting.ready.is_empty() && !waiting.more_on_disk) {
+        if self.lanes.get(lane).is_some_and(Waiting::is_idle) {
             self.lanes.remove(lane);
         }
     }
@@ -364,7 +367,8 @@ impl Inner {
     /// The next job: of the queue that is owed most, the lane whose first job has waited longest by its rank.
     fn take_one(&mut self, now: Timestamp) -> Option<(Lane, Job)> {
         let mut first: BTreeMap<&QueueName, (Place, &Lane)> = BTreeMap::new();
-        for (lane, waiting) in &self.lanes {
+        for (lane, waiting) in &mut self.lanes {
+            waiting.park_full(lane, &self.admission);
             let Some((place, _)) = waiting.ready.first_key_value() else { continue };
             if let Some(hold) = self.admission.hold(lane, now) {
                 self.opens_on = [self.opens_on, hold.until()].into_iter().flatten().min();
@@ -390,15 +394,47 @@ impl Inner {
         }
         *self.credits.entry(chosen).or_default() -= total;
         let job = self.lanes.get_mut(&lane)?.ready.pop_first()?.1;
-        self.admission.start(&lane, now);
+        self.admission.start(&lane, job.submission.ties().concurrency_key.as_ref(), now);
         self.forget_if_idle(&lane);
         Some((lane, job))
+    }
+
+    /// A job has ended its run, or did not run after all: another of its key may start, in whatever queue it is.
+    fn end(
+        &mut self,
+        lane: &Lane,
+        key: Option<&ConcurrencyKey>,
+        verdict: Option<Verdict>,
+        started_on: Timestamp,
+        now: Timestamp,
+    ) {
+        self.admission.end(lane, key, verdict, started_on, now);
+        let Some(key) = key else { return };
+        let of_plugin = |other: &Lane| other.plugin == lane.plugin && other.tenant == lane.tenant;
+        for (_, waiting) in self.lanes.iter_mut().filter(|(other, _)| of_plugin(other)) {
+            waiting.ready.extend(waiting.parked.release(key));
+        }
     }
 }
 
 impl Waiting {
+    /// Half of the room is for what is parked: when that is full, the lane waits for one of those keys.
     fn is_short(&self, room: usize) -> bool {
-        self.more_on_disk && self.ready.len() < room / 4
+        self.more_on_disk && self.ready.len() < room / 4 && self.parked.len() < room / 2
+    }
+
+    fn is_idle(&self) -> bool {
+        self.ready.is_empty() && self.parked.len() == 0 && !self.more_on_disk
+    }
+
+    /// Puts those jobs aside that come first and whose concurrency key has as many runs as it may.
+    fn park_full(&mut self, lane: &Lane, admission: &Admission) {
+        while let Some(first) = self.ready.first_entry() {
+            let key = first.get().submission.ties().concurrency_key.clone();
+            let Some(key) = key.filter(|key| admission.key_hold(lane, key).is_some()) else { return };
+            let (place, job) = first.remove_entry();
+            self.parked.park(key, place, job);
+        }
     }
 
     fn offer(&mut self, job: Job, room: usize) {
@@ -411,6 +447,9 @@ impl Waiting {
     }
 
     fn insert(&mut self, job: Job, room: usize) {
+        if self.parked.renew(place(&job), &job) {
+            return;
+        }
         self.ready.insert(place(&job), job);
         if self.ready.len() > room {
             self.ready.pop_last();

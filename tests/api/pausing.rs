@@ -119,7 +119,7 @@ fn a_job_explains_limits() {
     }
     let rate = "1/h".parse().expect("a rate");
     let plugins = [(echo, StartLimits { concurrency: None, rate: Some(rate) })].into();
-    let admission = Some(AdmissionPolicy { queues, plugins, breaker: None });
+    let admission = Some(AdmissionPolicy { queues, plugins, ..AdmissionPolicy::default() });
     let server = Server::start_with(Setup { admission, ..Setup::default() });
     let running = server.submit(HOLD);
     server.until(&running, "running");

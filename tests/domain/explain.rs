@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backroom::domain::admission::Hold;
 use backroom::domain::explain::{CODES, Facts, PluginFact, Reason, reasons};
 use backroom::domain::failure::{ErrorClass, Failure};
-use backroom::domain::id::{HostId, JobId, OrderingKey, Sequence};
+use backroom::domain::id::{ConcurrencyKey, HostId, JobId, OrderingKey, Sequence};
 use backroom::domain::job::{Job, JobState, Lease, OnPredecessorFailure, Status, Submission, Ties, WaitReason};
 use backroom::domain::plugin::Grant;
 use backroom::domain::rate::RateLimit;
@@ -156,6 +156,9 @@ fn cases() -> Vec<(&'static str, &'static str, &'static str, Reason)> {
     case("breaker-open", "keeps failing", "2023-11-14T22:13:50.000Z", hold(Hold::BreakerOpen(at(30))));
     case("queue-full", "3 jobs of queue default run", "one of them has ended", hold(Hold::QueueFull(3)));
     case("plugin-full", "2 jobs of plug-in echo run", "one of them has ended", hold(Hold::PluginFull(2)));
+    let key = ConcurrencyKey::new("region 4").expect("a good key");
+    let full = hold(Hold::KeyFull(key, 2));
+    case("key-full", "2 jobs of plug-in echo with the concurrency key `region 4` run", "one of them has ended", full);
     case("queue-rate", "its rate of 10/min", "2023-11-14T22:13:50.000Z", hold(Hold::QueueRate(rate(), at(30))));
     case("plugin-rate", "its rate of 10/min", "2023-11-14T22:13:50.000Z", hold(Hold::PluginRate(rate(), at(30))));
     let behind = |ahead| only(&Facts { ahead, ..facts(&queued) });

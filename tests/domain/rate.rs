@@ -120,10 +120,19 @@ fn what_did_not_start_is_given_back() {
     let (limit, mut bucket) = (limit("1/h"), Bucket::default());
     bucket.take(&limit, at(0));
     assert_eq!(bucket.next(&limit, at(1)), Err(at(3_600)));
-    bucket.untake(&limit);
+    bucket.untake(&limit, at(0));
     assert_eq!(bucket.next(&limit, at(1)), Ok(()));
-    bucket.untake(&limit);
+    bucket.untake(&limit, at(0));
     assert_eq!(drain(&mut bucket, &limit, at(10)), 1, "nothing is gained by giving back too much");
+}
+
+#[test]
+fn what_time_has_given_back_already_is_not_given_back_again() {
+    let (limit, mut bucket) = (limit("6/min"), Bucket::default());
+    bucket.take(&limit, at(0));
+    assert_eq!(drain(&mut bucket, &limit, at(1_000)), 1);
+    bucket.untake(&limit, at(0));
+    assert_eq!(bucket.next(&limit, at(1_000)), Err(at(1_010)));
 }
 
 #[test]
@@ -188,7 +197,7 @@ fn the_ends_of_time_are_survived() {
     for micros in [i64::MIN, -1, 0, i64::MAX] {
         let (limit, mut bucket) = (limit("1/31d burst 1000000"), Bucket::default());
         bucket.take(&limit, Timestamp(micros));
-        bucket.untake(&limit);
+        bucket.untake(&limit, Timestamp(micros));
         for other in [i64::MIN, 0, i64::MAX] {
             let _ = bucket.next(&limit, Timestamp(other));
             bucket.take(&limit, Timestamp(other));

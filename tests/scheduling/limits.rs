@@ -2,10 +2,11 @@
 
 use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
 use backroom::domain::change::Change;
-use backroom::domain::id::{QueueName, TenantId};
-use backroom::domain::job::Status;
+use backroom::domain::explain::Reason;
+use backroom::domain::id::{ConcurrencyKey, JobId, QueueName, TenantId};
+use backroom::domain::job::{Status, Ties};
 use backroom::domain::queue::QueueState;
-use backroom::jobs::NewJob;
+use backroom::jobs::{Moment, NewJob};
 use backroom::store::Store;
 
 use crate::host::*;
@@ -45,6 +46,70 @@ fn a_rate_spreads_the_starts() {
     host.finish(&bulk, seconds(90));
     let starts: Vec<_> = bulk.iter().map(|job| host.starts(*job)[0].since(began).as_secs()).collect();
     assert_eq!(starts, [0, 0, 10, 20, 30, 40, 50, 60]);
+}
+
+fn of_key(text: &str) -> NewJob {
+    let concurrency_key = Some(ConcurrencyKey::new(text).expect("a good key"));
+    NewJob { ties: Ties { concurrency_key, ..Ties::default() }, ..echo() }
+}
+
+/// How many of some jobs ran at a time at most, until all have ended.
+fn most_at_a_time(host: &mut Host, jobs: &[JobId]) -> usize {
+    let mut most = 0;
+    while !jobs.iter().all(|job| host.status(*job).is_final()) {
+        host.settle();
+        most = most.max(jobs.iter().filter(|job| host.status(**job).is_locked()).count());
+        host.pass(seconds(1));
+    }
+    most
+}
+
+#[test]
+fn a_full_concurrency_key_holds_up_no_other_job_of_its_lane() {
+    let mut admission = AdmissionPolicy::default();
+    admission.per_key.insert(name("echo"), 2);
+    let mut host = Host::with(8, admission, |_| works(seconds(5)));
+    let mut keyed: Vec<_> = (0..12).map(|_| host.submit(of_key("customer 17"))).collect();
+    // The key is the plug-in's, whatever the queue.
+    keyed.extend((0..4).map(|_| host.submit(NewJob { queue: in_queue("bulk").queue, ..of_key("customer 17") })));
+    let other = host.submit(of_key("customer 18"));
+    let usual = host.submit(echo());
+    host.settle();
+    assert!([other, usual].iter().all(|job| host.status(*job).is_locked()), "they do not wait for customer 17");
+    let waits = host.job(keyed[2]);
+    let holds = host.window.holds(&waits);
+    let reasons = host.jobs.explain(&waits, Moment { holds, ..Moment::default() }).expect("memory can be read");
+    let codes: Vec<_> = reasons.iter().map(|Reason { code, .. }| *code).collect();
+    assert_eq!(codes, ["key-full"]);
+    assert_eq!(most_at_a_time(&mut host, &keyed), 2);
+}
+
+#[test]
+fn one_job_of_a_concurrency_key_runs_at_a_time_unless_it_is_set_otherwise() {
+    let mut host = Host::new(8, |_| works(seconds(2)));
+    let keyed: Vec<_> = (0..10).map(|_| host.submit(of_key("customer 17"))).collect();
+    let parked = keyed[9];
+    host.settle();
+    host.order(parked, backroom::jobs::Order::Cancel);
+    assert_eq!(most_at_a_time(&mut host, &keyed), 1);
+    assert_eq!(host.starts(parked), [], "it was called off while it waited");
+}
+
+#[test]
+fn a_backlog_of_one_concurrency_key_leaves_the_rest_of_its_lane_alone() {
+    let mut host = Host::new(8, |_| works(seconds(1)));
+    let keyed: Vec<_> = (0..3_000).map(|_| of_key("customer 17")).collect();
+    at_once(host.jobs.submit_bulk(keyed)).expect("they are good");
+    let usual: Vec<_> = (0..50).map(|_| host.submit(echo())).collect();
+    host.finish(&usual, seconds(20));
+    let left = host.window.len();
+    assert!(left > 2_900, "{left} wait for their key");
+    // A host that starts again finds them on disk.
+    let mut host = host.restarted();
+    let late = host.submit(echo());
+    host.finish(&[late], seconds(20));
+    let left = host.window.len();
+    assert!(left > 2_900, "{left} wait for their key");
 }
 
 fn pause(host: &Host, queue: &str, revision: u32, paused: bool) {

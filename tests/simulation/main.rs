@@ -120,6 +120,7 @@ fn the_seeds_meet_every_rule_about_several_jobs(met: BTreeSet<&'static str>) {
         "a duplicate is answered with the unfinished job",
         "a failed predecessor blocks",
         "a failed predecessor cancels",
+        "a full concurrency key holds",
         "a full plug-in holds",
         "a full queue holds",
         "a job ends in the middle of its key",

@@ -4,22 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backroom::domain::admission::{AdmissionPolicy, StartLimits};
 use backroom::domain::change::Change;
-use backroom::domain::id::{HostId, PluginName, QueueName};
+use backroom::domain::id::{ConcurrencyKey, HostId, PluginName, QueueName};
 use backroom::domain::job::Submission;
 use backroom::domain::rate::RateLimit;
 use backroom::domain::time::Timestamp;
 
-/// A queue or a plug-in.
+/// A queue, a plug-in, or a concurrency key of one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scope {
     Queue(QueueName),
     Plugin(PluginName),
+    Key(PluginName, ConcurrencyKey),
 }
 
 impl Scope {
     /// Those that a job starts in.
-    pub(crate) fn of(submission: &Submission) -> [Self; 2] {
-        [Self::Queue(submission.queue.clone()), Self::Plugin(submission.plugin.clone())]
+    pub(crate) fn of(submission: &Submission) -> Vec<Self> {
+        let plugin = &submission.plugin;
+        let key = submission.ties().concurrency_key.clone().map(|key| Self::Key(plugin.clone(), key));
+        [Self::Queue(submission.queue.clone()), Self::Plugin(plugin.clone())].into_iter().chain(key).collect()
     }
 }
 
@@ -87,6 +90,10 @@ impl Starts {
     fn limits(&self, scope: &Scope) -> StartLimits {
         match scope {
             Scope::Queue(name) => self.policy.queues.get(name).map(|queue| queue.limits.clone()).unwrap_or_default(),
+            Scope::Key(plugin, _) => {
+                let concurrency = self.policy.per_key.get(plugin).copied().unwrap_or(1);
+                StartLimits { concurrency: Some(concurrency), rate: None }
+            }
             Scope::Plugin(name) => self.policy.plugins.get(name).cloned().unwrap_or_default(),
         }
     }

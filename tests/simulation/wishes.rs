@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
 use backroom::domain::breaker::BreakerPolicy;
-use backroom::domain::id::{DedupKey, HandlerName, JobId, OrderingKey, PluginName, QueueName};
+use backroom::domain::id::{ConcurrencyKey, DedupKey, HandlerName, JobId, OrderingKey, PluginName, QueueName};
 use backroom::domain::job::{FollowUp, OnPredecessorFailure, Ties};
 use backroom::domain::time::Timestamp;
 use backroom::jobs::NewJob;
@@ -35,6 +35,9 @@ pub(crate) fn policy(draw: &mut Draw) -> AdmissionPolicy {
     for name in PLUGINS {
         if draw.chance(40) {
             policy.plugins.insert(plugin_name(name), limits(draw));
+        }
+        if draw.chance(40) {
+            policy.per_key.insert(plugin_name(name), 1 + u32::try_from(draw.below(3)).expect("small"));
         }
     }
     policy.breaker = draw.chance(40).then_some(BreakerPolicy {
@@ -94,6 +97,7 @@ fn ties(draw: &mut Draw, known: &[JobId]) -> Ties {
         [(2, OnPredecessorFailure::Continue), (1, OnPredecessorFailure::Block), (1, OnPredecessorFailure::Cancel)];
     Ties {
         ordering_key: draw.chance(45).then(|| ordering_key(draw.below(3))),
+        concurrency_key: draw.chance(25).then(|| concurrency_key(draw.below(2))),
         after: (0..named).map(|_| known[draw.index(known.len())]).collect(),
         on_predecessor_failure: draw.choose(&on_failure),
         dedup_key: draw.chance(12).then(|| DedupKey::new(&format!("once {}", draw.below(2))).expect("a good key")),
@@ -105,6 +109,10 @@ fn ties(draw: &mut Draw, known: &[JobId]) -> Ties {
         }),
         ..Ties::default()
     }
+}
+
+fn concurrency_key(number: u64) -> ConcurrencyKey {
+    ConcurrencyKey::new(&format!("region {number}")).expect("a good key")
 }
 
 fn ordering_key(number: u64) -> OrderingKey {

@@ -97,6 +97,9 @@ pub struct JobView {
     pub version: Option<String>,
     /// Jobs of the same key run one after another.
     pub ordering_key: Option<String>,
+    /// Of the plug-in's jobs that share it, only so many run at a time.
+    #[serde(default)]
+    pub concurrency_key: Option<String>,
     /// The jobs that must have ended before it starts.
     pub after: Vec<String>,
     /// What it does when one that it waits for has not succeeded: `continue`, `block` or `cancel`.
@@ -320,6 +323,7 @@ impl JobView {
         } = &**submission;
         let Ties {
             ordering_key,
+            concurrency_key,
             after,
             on_predecessor_failure,
             dedup_key,
@@ -398,6 +402,7 @@ impl JobView {
             tags: tags.clone(),
             version: asked_version.as_ref().map(ToString::to_string),
             ordering_key: ordering_key.as_ref().map(ToString::to_string),
+            concurrency_key: concurrency_key.as_ref().map(ToString::to_string),
             after: after.iter().map(ToString::to_string).collect(),
             on_predecessor_failure: on_predecessor_failure.word().to_owned(),
             dedup_key: dedup_key.as_ref().map(ToString::to_string),

@@ -59,6 +59,10 @@ pub struct SubmitBody {
     /// Jobs of the same key run one after another, in order of their submit; 1 to 256 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordering_key: Option<String>,
+    /// Of the plug-in's jobs that share it, only `concurrency_per_key` of its settings run at a time, one when absent, in
+    /// whatever order; 1 to 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<String>,
     /// The ids of jobs that must have ended first; at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
@@ -126,6 +130,7 @@ impl SubmitBody {
         "max_attempts",
         "version",
         "ordering_key",
+        "concurrency_key",
         "after",
         "on_predecessor_failure",
         "dedup_key",
@@ -180,6 +185,7 @@ mod tests {
             max_attempts: Some(1),
             version: Some(text.clone()),
             ordering_key: Some(text.clone()),
+            concurrency_key: Some(text.clone()),
             after: vec![text.clone()],
             on_predecessor_failure: Some(text.clone()),
             dedup_key: Some(text.clone()),

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{
-    DedupKey, HandlerName, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
+    ConcurrencyKey, DedupKey, HandlerName, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
 };
 use crate::domain::outbound::http_plugin;
 use crate::domain::time::Timestamp;
@@ -78,6 +78,8 @@ impl FollowUp {
 pub struct Ties {
     /// Jobs that share it run one after another.
     pub ordering_key: Option<OrderingKey>,
+    /// Of the jobs of a plug-in that share it, only so many run at a time.
+    pub concurrency_key: Option<ConcurrencyKey>,
     /// Jobs that must have ended first; at most [`AFTER_MAX`].
     pub after: Vec<JobId>,
     /// What it does when one that it waits for has not succeeded.
@@ -100,6 +102,7 @@ impl Ties {
     /// Of a job that is bound to nothing.
     pub const NONE: Self = Self {
         ordering_key: None,
+        concurrency_key: None,
         after: Vec::new(),
         on_predecessor_failure: OnPredecessorFailure::Continue,
         dedup_key: None,

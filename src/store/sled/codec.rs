@@ -11,7 +11,7 @@ use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::{JobState, Run, Submission};
 
 /// The format that this version writes.
-pub(super) const FORMAT: u8 = 2;
+pub(super) const FORMAT: u8 = 3;
 
 /// Something stored is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

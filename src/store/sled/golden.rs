@@ -1,4 +1,4 @@
-//! Values as they are written since format 2: today's code reads them, and writes the same. A change of a format needs
+//! Values as they are written since format 3: today's code reads them, and writes the same. A change of a format needs
 //! another version byte, and files of its own beside these. `BACKROOM_BLESS=1` writes the files of a new format.
 
 use std::fmt::Debug;
@@ -15,8 +15,8 @@ use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::{
-    DedupKey, Digest, HandlerName, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
-    Sequence, TenantId, VersionName,
+    ConcurrencyKey, DedupKey, Digest, HandlerName, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName,
+    RecordName, ScheduleName, Sequence, TenantId, VersionName,
 };
 use crate::domain::job::{
     FollowUp, JobState, JobType, Lease, Occurrence, OnPredecessorFailure, Payload, Progress, Run, RunEnd, Status,
@@ -131,6 +131,7 @@ fn submission(sequence: u64) -> Submission {
 fn ties() -> Ties {
     Ties {
         ordering_key: OrderingKey::new("customer 17").ok(),
+        concurrency_key: ConcurrencyKey::new("region 4").ok(),
         after: vec![JobId::new(NOW, Sequence(2), 9), JobId::new(NOW, Sequence(3), 9)],
         on_predecessor_failure: OnPredecessorFailure::Block,
         dedup_key: DedupKey::new("invoice 4").ok(),
