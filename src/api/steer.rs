@@ -190,6 +190,7 @@ pub(super) async fn retry(
     operation_id = "jobs_delete",
     params(
         ("id" = String, Path, description = "The job"),
+        ("reason" = Option<String>, Query, description = "Why; it stands in the host's log"),
     ),
     responses(
         (status = 204, description = "Removed"),
@@ -201,9 +202,11 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
-    Params::of(&uri, &[])?;
+    let params = Params::of(&uri, &["reason"])?;
     let id = job_id(&id)?;
-    let deleted = state.host().jobs.steer(state.tenant(), id, &Command::new(Order::Delete, intake::CALLER)).await;
+    let reason = checked_reason(params.text("reason").map(str::to_owned))?;
+    let command = Command { reason, ..Command::new(Order::Delete, intake::CALLER) };
+    let deleted = state.host().jobs.steer(state.tenant(), id, &command).await;
     deleted.map_err(|error| not_steered(id, error))?;
     Ok(StatusCode::NO_CONTENT)
 }

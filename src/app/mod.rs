@@ -1,6 +1,7 @@
 //! Joins the parts of a host, starts its loops and ends them in order.
 
 mod queues;
+mod runtime;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +17,18 @@ use crate::domain::id::HostId;
 use crate::domain::retention::Retention;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
-use crate::jobs::{Jobs, Watchers};
+use crate::jobs::Jobs;
 use crate::registry::{Policies, Registry};
 use crate::retention::{self, SweepError, Sweeper, Swept};
 use crate::sandbox::Sandbox;
 use crate::scheduler::Scheduler;
 use crate::schedules::Schedules;
-use crate::store::{CommitError, News, ReadError, Store, StoreStats};
+use crate::store::{CommitError, ReadError, Store, StoreStats};
 pub use crate::worker::QueueNow;
 pub use queues::QueueError;
+pub use runtime::{Runtime, RuntimeParts};
 
-use crate::worker::{Advance, Identities, Pool, PoolSettings, Running, Window, Worker};
+use crate::worker::{Pool, PoolSettings, Running, Window};
 
 /// What a host is made of.
 pub struct Parts {
@@ -92,36 +94,20 @@ impl Host {
     /// within a Tokio runtime, which the loops run on.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let Parts { store, sandbox, clock, policies, admission, pool, guests, salt } = parts;
-        let id = store.next_host();
-        let window = Arc::new(Window::new(admission, Arc::clone(&clock)));
-        let watchers = Arc::<Watchers>::default();
-        let running = Arc::<Running>::default();
-        let registry = Registry::open(Arc::clone(&store), Arc::clone(&sandbox), Arc::clone(&clock), policies)?;
-        let registry = Arc::new(registry);
-        hold_what_is_paused(&*store, &registry, &window)?;
-        feed(&store, Heard { registry: &registry, window: &window, watchers: &watchers, running: &running });
-        store.commit(vec![Change::StartHost(id)]).await?;
-        let identities = Identities::new(Arc::clone(&store), salt);
-        let advance = Advance::new(Arc::clone(&store), identities.clone());
-        let scheduler = Scheduler::new(
-            Arc::clone(&store),
-            Arc::clone(&registry),
-            Arc::clone(&running),
-            Arc::clone(&window),
-            advance.clone(),
-            id,
-        );
+        let parts = RuntimeParts {
+            store: Arc::clone(&store),
+            sandbox,
+            clock: Arc::clone(&clock),
+            policies,
+            admission,
+            salt,
+            witness: None,
+        };
+        let (runtime, started) = Runtime::join(parts)?;
+        started.await?;
+        let Runtime { id, jobs, schedules, registry, running, scheduler, window, worker } = runtime;
         let started_on = clock.now();
         let rescued = scheduler.recover(started_on)?;
-        let worker = Worker::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&registry),
-            sandbox,
-            Arc::clone(&running),
-            advance.clone(),
-            id,
-        );
         registry.release_all_held().await?;
         // A host that was told to drain has done so by now; only a pause outlives it.
         let kept_state = match store.service()? {
@@ -130,24 +116,13 @@ impl Host {
         };
         let state = watch::Sender::new(kept_state);
         let accepting = watch::Sender::new(kept_state == ServiceState::Running);
-        let pool = Pool::new(Arc::new(worker), Arc::clone(&window), guests, pool, accepting.subscribe());
+        let pool = Pool::new(worker, Arc::clone(&window), guests, pool, accepting.subscribe());
         let drain = parking_lot::Mutex::new(Some(pool.drain()));
         let ticking = tick_for_ever(scheduler, Arc::clone(&window), Arc::clone(&running), Arc::clone(&clock));
         let sweeper = Arc::new(Sweeper::new(Arc::clone(&store), Arc::clone(&registry)));
         let sweeping = retention::sweep_for_ever(Arc::clone(&sweeper), Arc::clone(&clock));
         let loops = vec![tokio::spawn(ticking), tokio::spawn(pool.run()), tokio::spawn(sweeping)];
         let loops = parking_lot::Mutex::new(loops);
-        let schedules =
-            Schedules::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&registry), identities.clone());
-        let jobs = Jobs::new(
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&registry),
-            Arc::clone(&running),
-            watchers,
-            advance,
-            identities,
-        );
         Ok(Self {
             jobs,
             schedules,
@@ -220,38 +195,6 @@ impl Host {
             tracing::error!(%error, "the store did not close in order");
         }
     }
-}
-
-/// What was paused before the host started still is.
-fn hold_what_is_paused(store: &dyn Store, registry: &Registry, window: &Window) -> Result<(), ReadError> {
-    for queue in store.queues()? {
-        window.pause_queue(&queue.name, queue.paused);
-    }
-    for plugin in registry.all().into_iter().filter(|plugin| plugin.paused) {
-        window.pause_plugin(plugin.tenant, &plugin.name, true);
-    }
-    Ok(())
-}
-
-/// Who hears of every commit.
-struct Heard<'a> {
-    registry: &'a Arc<Registry>,
-    window: &'a Arc<Window>,
-    watchers: &'a Arc<Watchers>,
-    running: &'a Arc<Running>,
-}
-
-fn feed(store: &Arc<dyn Store>, heard: Heard<'_>) {
-    let (registry, window) = (Arc::clone(heard.registry), Arc::clone(heard.window));
-    let (watchers, running) = (Arc::clone(heard.watchers), Arc::clone(heard.running));
-    store.feed(Arc::new(move |news: News<'_>| {
-        if let News::Committed(changes) = news {
-            registry.committed(changes);
-            running.committed(changes);
-            watchers.committed(changes);
-        }
-        window.heard(news);
-    }));
 }
 
 /// The scheduler's loop: tick, then wait for the next deadline or a nudge. A failing tick is tried again, for ever.

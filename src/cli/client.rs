@@ -236,9 +236,9 @@ impl Client {
     }
 
     /// Removes a job that has ended.
-    pub(crate) fn delete_job(&self, id: &str) -> anyhow::Result<()> {
-        let url = self.url(&format!("/v1/jobs/{}", segment(id)));
-        self.accepted(self.with_token(self.agent.delete(url)).call()).map(drop)
+    pub(crate) fn delete_job(&self, id: &str, reason: Option<&str>) -> anyhow::Result<()> {
+        let request = self.with_token(self.agent.delete(self.url(&format!("/v1/jobs/{}", segment(id)))));
+        self.accepted(request.query_pairs(reason.map(|reason| ("reason", reason))).call()).map(drop)
     }
 
     /// Uploads a version of a plug-in.

@@ -130,7 +130,7 @@ pub(crate) fn delete(client: &Client, targets: &Targets, terminal: Terminal) -> 
         return in_bulk(client, targets, targets.body("delete")?, terminal);
     }
     each(&targets.ids, |id| {
-        client.delete_job(id)?;
+        client.delete_job(id, targets.reason.as_deref())?;
         if !terminal.is_json() {
             terminal.line(&format!("job {id} was deleted"))?;
         }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::rerun::is_keyed;
 use super::steer::{Command, Order};
+use super::submit::is_keyed;
 use super::{BulkError, Jobs, NewJob, Rerun, RerunError, SteerError, SubmitError};
 use crate::domain::batch::{self, Summary, Terms};
 use crate::domain::change::Change;
@@ -103,7 +103,7 @@ impl Jobs {
 
     fn number_and_commit_failed(&self, ended: &Job, rerun: &Rerun) -> Result<(Job, Vec<JobId>, Pending), SubmitError> {
         let failed = self.members(ended, vec![Status::Failed])?;
-        let _turn = failed.iter().any(is_keyed).then(|| self.identities.turn());
+        let _turn = failed.iter().any(|job| is_keyed(&job.submission)).then(|| self.identities.turn());
         let now = self.clock.now();
         let asked = &ended.submission;
         let again = self.new_batch(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::submit::is_keyed;
 use super::{Jobs, SteerError, SubmitError};
 use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::Change;
@@ -65,7 +66,7 @@ impl Jobs {
     }
 
     fn number_and_commit_again(&self, finished: &Job, rerun: Rerun) -> Result<(Job, Pending), SubmitError> {
-        let _turn = is_keyed(finished).then(|| self.identities.turn());
+        let _turn = is_keyed(&finished.submission).then(|| self.identities.turn());
         let (job, changes) = self.again(finished, rerun, None, self.clock.now())?;
         let pending = self.store.commit(changes.into());
         Ok((job, pending))
@@ -140,11 +141,6 @@ pub(super) fn may_run_again(job: &Job) -> Result<(), Refused> {
         true => return Ok(()),
     };
     Err(Refused { status: job.state.status, event: RERUN, why })
-}
-
-/// Whether a job is one of those that share an ordering key.
-pub(super) fn is_keyed(job: &Job) -> bool {
-    job.submission.ties().ordering_key.is_some()
 }
 
 fn ties(asked: &Submission) -> Ties {

@@ -101,9 +101,8 @@ impl Command {
 }
 
 impl Jobs {
-    /// Carries out a command, with a row that says who gave it and why. Canceling a batch cancels its
-    /// members, too. Returns the job as it is then; of a deleted one, as
-    /// it was.
+    /// Carries out a command, with a row that says who gave it and why. Canceling a batch cancels its members, too. Returns
+    /// the job as it is then; of a deleted one, as it was.
     pub async fn steer(&self, tenant: TenantId, id: JobId, command: &Command) -> Result<Job, SteerError> {
         Ok(self.steer_if(tenant, id, command, |_| true).await?.1)
     }
@@ -157,7 +156,12 @@ impl Jobs {
                 changes.insert(1, Change::Audit(audit_row(&present, &after, command, now)));
             }
             match self.store.commit(changes).await {
-                Ok(()) => return Ok((present.state, after)),
+                Ok(()) => {
+                    if command.order == Order::Delete {
+                        note_deletion(&present, command);
+                    }
+                    return Ok((present.state, after));
+                }
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
                 Err(error) => return Err(error.into()),
             }
@@ -175,6 +179,12 @@ impl Jobs {
     pub fn audit(&self, job: &Job) -> Result<Vec<AuditRow>, ReadError> {
         self.store.audit(job.submission.key())
     }
+}
+
+/// A deleted job takes its audit rows with it: who removed it and why stands in the host's log.
+fn note_deletion(job: &Job, command: &Command) {
+    let reason = command.reason.as_deref().unwrap_or("-");
+    tracing::info!(job.id = %job.submission.id, status = %job.state.status, by = command.by, reason, "a job was deleted");
 }
 
 fn audit_row(before: &Job, after: &Job, command: &Command, now: Timestamp) -> AuditRow {

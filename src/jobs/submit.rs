@@ -197,7 +197,9 @@ impl Jobs {
             {
                 return Ok(Submitted { job: first, repeated: true });
             }
-            if let Some(unfinished) = self.duplicate(&new)? {
+            if let Some(key) = &new.ties.dedup_key
+                && let Some(unfinished) = self.duplicate(new.tenant, key)?
+            {
                 return Ok(Submitted { job: unfinished, repeated: true });
             }
             match self.submit_new(new.clone(), key).await {
@@ -225,25 +227,29 @@ impl Jobs {
         batch: Option<&Job>,
         now: Timestamp,
     ) -> Result<(Vec<JobId>, Pending), BulkError> {
-        let _turn = news.iter().any(is_keyed).then(|| self.identities.turn());
-        let first = self.identities.reserve(news.len() as u64);
-        let mut ids = Vec::with_capacity(news.len());
+        let mut submissions = Vec::with_capacity(news.len());
+        for (index, new) in news.into_iter().enumerate() {
+            submissions.push(self.submission(new).map_err(|error| BulkError { index, error })?);
+        }
+        let _turn = submissions.iter().any(is_keyed).then(|| self.identities.turn());
+        let first = self.identities.reserve(submissions.len() as u64);
+        let mut ids = Vec::with_capacity(submissions.len());
         let mut keys = HashMap::new();
-        let mut changes = Vec::with_capacity(news.len() + 1);
+        let mut changes = Vec::with_capacity(submissions.len() + 1);
         changes.extend(batch.cloned().map(Change::submit));
         let batch = batch.map(|batch| batch.submission.id);
-        for (index, new) in news.into_iter().enumerate() {
+        for (index, submission) in submissions.into_iter().enumerate() {
             let failed = |error| BulkError { index, error };
             let id = self.identities.of(Sequence(first.0 + index as u64), now);
-            if let Some(key) = new.ties.dedup_key.clone() {
-                let unfinished = self.duplicate(&new).map_err(|error| failed(error.into()))?;
+            if let Some(key) = submission.ties().dedup_key.clone() {
+                let unfinished = self.duplicate(submission.tenant, &key).map_err(|error| failed(error.into()))?;
                 let holder = unfinished.map(|job| job.submission.id).or_else(|| keys.get(&key).copied());
                 if let Some(job) = holder {
                     return Err(failed(SubmitError::Duplicate { key, job }));
                 }
                 keys.insert(key, id);
             }
-            let mut submission = self.submission(new, id, now).map_err(failed)?;
+            let mut submission = Submission { id, created_on: now, ..submission };
             if batch.is_some() {
                 submission.ties = Some(Arc::new(Ties { batch, ..submission.ties().clone() }));
             }
@@ -260,9 +266,11 @@ impl Jobs {
     }
 
     fn number_and_commit(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<(Job, Pending), SubmitError> {
-        let _turn = is_keyed(&new).then(|| self.identities.turn());
+        let submission = self.submission(new)?;
+        // A number is not passed by another of its ordering key between its draw and its commit.
+        let _turn = is_keyed(&submission).then(|| self.identities.turn());
         let now = self.clock.now();
-        let submission = self.submission(new, self.identities.next(now), now)?;
+        let submission = Submission { id: self.identities.next(now), created_on: now, ..submission };
         let (tenant, job) = (submission.tenant, submission.id);
         let taken = self.taken(submission, now)?;
         let mut changes = vec![Change::submit(taken.clone())];
@@ -289,7 +297,9 @@ impl Jobs {
         Ok(Job { submission: Arc::new(submission), state })
     }
 
-    fn submission(&self, new: NewJob, id: JobId, now: Timestamp) -> Result<Submission, SubmitError> {
+    /// What a caller asks for, checked, but for its identity and its time. A large input is kept already: that may take
+    /// long, and nobody should wait for it.
+    fn submission(&self, new: NewJob) -> Result<Submission, SubmitError> {
         let (handler, version) = (new.handler.as_ref(), new.version.as_ref());
         let handler = self.registry.check_fit(new.tenant, &new.plugin, version, handler, new.input.len() as u64)?;
         for (field, is_given) in [("args", !new.args.is_empty()), ("env", !new.env.is_empty())] {
@@ -310,11 +320,9 @@ impl Jobs {
             }
         };
         Ok(Submission {
-            id,
             tenant: new.tenant,
             job_type: JobType::HANDLER,
             name: new.name,
-            plugin: new.plugin,
             version: new.version,
             handler,
             input,
@@ -322,7 +330,6 @@ impl Jobs {
             env: new.env,
             queue: new.queue,
             priority: new.priority,
-            created_on: now,
             created_by: new.by,
             not_before: new.at,
             expires_on: new.expires_on,
@@ -333,6 +340,7 @@ impl Jobs {
             deadline: new.deadline,
             auto_delete: new.auto_delete,
             ties: (new.ties != Ties::NONE).then(|| Arc::new(new.ties)),
+            ..Submission::new(JobId::default(), new.plugin, Timestamp::default())
         })
     }
 
@@ -396,10 +404,9 @@ impl Jobs {
         Ok(loops::too_often(submission, earlier))
     }
 
-    /// The unfinished job that has the same dedup key.
-    fn duplicate(&self, new: &NewJob) -> Result<Option<Job>, ReadError> {
-        let Some(key) = &new.ties.dedup_key else { return Ok(None) };
-        match self.store.dedup_holder(new.tenant, key)? {
+    /// The unfinished job that has a dedup key.
+    fn duplicate(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<Job>, ReadError> {
+        match self.store.dedup_holder(tenant, key)? {
             Some(holder) => self.store.job(holder),
             None => Ok(None),
         }
@@ -424,8 +431,9 @@ fn never_ran(job: &Job) -> bool {
     job.state.status.is_final() && job.state.runs == 0
 }
 
-fn is_keyed(new: &NewJob) -> bool {
-    new.ties.ordering_key.is_some()
+/// Whether a job is one of those that share an ordering key.
+pub(super) fn is_keyed(submission: &Submission) -> bool {
+    submission.ties().ordering_key.is_some()
 }
 
 /// Whether somebody else may have been first: only with a key of either kind.

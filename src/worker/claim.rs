@@ -7,7 +7,7 @@ use super::Worker;
 use super::running::Entered;
 use crate::domain::id::JobKey;
 use crate::domain::job::transition::{self, Next};
-use crate::domain::job::{Event, Job, OnPredecessorFailure};
+use crate::domain::job::{Event, Job, OnPredecessorFailure, Status};
 use crate::domain::limits::Limits;
 use crate::domain::time::Timestamp;
 use crate::registry::{Resolution, Runnable};
@@ -53,6 +53,7 @@ impl Worker {
         let stopped_by = self.predecessor_failure(&job)?;
         let (event, runnable) = match (resolution, stopped_by) {
             _ if has_expired => (Event::Expire, None),
+            _ if self.is_batch_called_off(&job)? => (Event::Cancel { by: "its batch".to_owned() }, None),
             (_, Some(predecessor)) => (Event::ClaimAfterFailure { predecessor }, None),
             (Resolution::Disabled, None) => (Event::ClaimDisabled, None),
             (Resolution::Missing(absence), None) => (Event::ClaimMissing(absence), None),
@@ -85,6 +86,13 @@ impl Worker {
             return Ok(None);
         }
         Ok(self.store.predecessors(job.submission.key())?.unsuccessful.first().copied())
+    }
+
+    /// Whether the batch of a job has been called off: whoever did so may have died before he came to this member.
+    fn is_batch_called_off(&self, job: &Job) -> Result<bool, ReadError> {
+        let Some(batch) = job.submission.ties().batch else { return Ok(false) };
+        let batch = self.store.job(JobKey { sequence: batch.sequence(), ..job.submission.key() })?;
+        Ok(batch.is_some_and(|batch| batch.state.status == Status::Canceled))
     }
 
     fn claim_event(&self, runnable: &Runnable, now: Timestamp) -> Event {

@@ -156,12 +156,15 @@ impl Pool {
             };
             let slot = tokio::time::timeout(worker.patience(&claimed), slots.acquire_owned()).await;
             let finished = match &slot {
-                Ok(Ok(_slot)) => worker.run(claimed).await,
+                Ok(Ok(_slot)) => {
+                    let finished = worker.run(claimed).await;
+                    started.judge(finished.verdict());
+                    finished
+                }
                 // The host has no slots any more.
                 Ok(Err(_)) => return,
                 Err(_elapsed) => worker.give_back(claimed),
             };
-            started.judge(finished.verdict());
             drop((slot, claim_permit));
             if let Err(error) = worker.settle(finished).await {
                 tracing::error!(%error, "the end of a run could not be written; the job will be rescued");

@@ -24,7 +24,7 @@ const JOBS_MAX: usize = 16_384;
 const LANE_JOBS_MAX: usize = 8_192;
 
 /// How many jobs a lane may hold however many lanes there are.
-const LANE_JOBS_MIN: usize = 256;
+const LANE_JOBS_MIN: usize = 32;
 
 /// The place of a job in its lane.
 pub(super) type Place = (Rank, Sequence);

@@ -1,12 +1,15 @@
 //! Batches: what counts their members, what people may do with them, and how they end.
 
+use backroom::domain::change::Change;
 use backroom::domain::failure::ErrorClass;
 use backroom::domain::id::{JobId, TenantId};
 use backroom::domain::job::Status;
+use backroom::domain::job::transition::Next;
 use backroom::domain::loops;
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{Command, NewBatch, NewJob, Order, Rerun, RerunError, SteerError};
 use backroom::sandbox::scripted::Script;
+use backroom::store::Store;
 
 use crate::host::*;
 
@@ -118,4 +121,20 @@ fn the_failed_jobs_of_a_batch_run_again_as_a_batch_on_the_same_terms() {
     host.finish(&[fourth], seconds(60));
     assert_eq!(why(again(&host, fourth)), "none of its jobs has failed");
     assert_eq!(why(again(&host, members[0])), "it is no batch");
+}
+
+#[test]
+fn the_members_of_a_batch_whose_canceler_died_are_called_off_when_their_turn_comes() {
+    let mut host = Host::new(4, |_| works(seconds(5)));
+    let later = NewJob { at: Some(host.now().after(seconds(60))), ..echo() };
+    let (batch, members) = submit(&host, vec![later, echo()]);
+    let present = host.job(batch);
+    let cancel = Command::new(Order::Cancel, "somebody");
+    let Ok(Next::Changed { state, .. }) = host.jobs.decide(&present, &cancel, host.now()) else {
+        panic!("it is not over yet");
+    };
+    let alone = Change::Advance { job: key(batch), expected: present.state.revision, next: state, earlier_run: None };
+    host.store.commit(vec![alone]).wait().expect("nobody was first");
+    host.finish(&members, seconds(120));
+    assert!(members.iter().all(|job| host.status(*job) == Status::Canceled && host.starts(*job).is_empty()));
 }

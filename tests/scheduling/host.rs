@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use backroom::app::{Runtime, RuntimeParts};
 use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
@@ -15,14 +16,14 @@ use backroom::domain::id::{Digest, JobId, JobKey, OrderingKey, PluginName, Queue
 use backroom::domain::job::{Job, Status, Ties};
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
 use backroom::domain::time::Timestamp;
-use backroom::jobs::{Command, Jobs, NewJob, Order, Watchers};
+use backroom::jobs::{Command, Jobs, NewJob, Order};
 use backroom::registry::{Policies, Registry};
 use backroom::sandbox::scripted::{Director, Script, ScriptedSandbox, Step};
 use backroom::sandbox::{Slice, SliceEnd};
 use backroom::scheduler::Scheduler;
 use backroom::store::memory::MemoryStore;
-use backroom::store::{News, Store};
-use backroom::worker::{Advance, Identities, Running, Window, Worker};
+use backroom::store::{Feed, News, Store};
+use backroom::worker::{Window, Worker};
 use parking_lot::Mutex;
 
 /// From one look to the next while something runs.
@@ -125,57 +126,31 @@ impl Host {
     ) -> Self {
         let shared: Arc<dyn Store> = Arc::<MemoryStore>::clone(&store);
         let time: Arc<dyn Clock> = Arc::new(clock.clone());
-        let id = shared.next_host();
-        let window = Arc::new(Window::new(admission.clone(), Arc::clone(&time)));
-        let running = Arc::<Running>::default();
-        let directed = Arc::clone(&director);
-        let sandbox = Arc::new(ScriptedSandbox::new(Arc::clone(&time), move |slice| directed(slice)));
-        let registry = Registry::open(
-            Arc::clone(&shared),
-            Arc::<ScriptedSandbox>::clone(&sandbox),
-            Arc::clone(&time),
-            Policies::default(),
-        );
-        let registry = Arc::new(registry.expect("memory can be read"));
-        let (fed, learned, asked) = (Arc::clone(&window), Arc::clone(&registry), Arc::clone(&running));
         let (noted, noting) = (Arc::clone(&log), clock.clone());
-        shared.feed(Arc::new(move |news: News<'_>| {
+        let witness: Feed = Arc::new(move |news: News<'_>| {
             if let News::Committed(changes) = news {
                 noted.lock().observe(changes, noting.now());
-                learned.committed(changes);
-                asked.committed(changes);
             }
-            fed.heard(news);
-        }));
-        let started = shared.commit(vec![Change::StartHost(id)]);
+        });
+        let directed = Arc::clone(&director);
+        let parts = RuntimeParts {
+            store: shared,
+            sandbox: Arc::new(ScriptedSandbox::new(Arc::clone(&time), move |slice| directed(slice))),
+            clock: time,
+            policies: Policies::default(),
+            admission: admission.clone(),
+            salt: 7,
+            witness: Some(witness),
+        };
+        let (runtime, started) = Runtime::join(parts).expect("memory can be read");
         started.wait().expect("memory can be written");
-        let identities = Identities::new(Arc::clone(&shared), 7);
-        let advance = Advance::new(Arc::clone(&shared), identities.clone());
-        let scheduler = Scheduler::new(
-            Arc::clone(&shared),
-            Arc::clone(&registry),
-            Arc::clone(&running),
-            Arc::clone(&window),
-            advance.clone(),
-            id,
-        );
+        let Runtime { jobs, registry, scheduler, window, worker, .. } = runtime;
         scheduler.recover(clock.now()).expect("memory can be read");
-        let worker = Worker::new(
-            Arc::clone(&shared),
-            Arc::clone(&time),
-            Arc::clone(&registry),
-            sandbox,
-            Arc::clone(&running),
-            advance.clone(),
-            id,
-        );
-        let watchers = Arc::<Watchers>::default();
-        let jobs = Jobs::new(shared, time, Arc::clone(&registry), running, watchers, advance, identities);
         Self {
             clock,
             store,
             scheduler,
-            worker: Arc::new(worker),
+            worker,
             window,
             registry,
             jobs: Arc::new(jobs),

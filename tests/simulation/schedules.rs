@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use backroom::app::{Runtime, RuntimeParts};
 use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
@@ -19,13 +20,13 @@ use backroom::domain::schedule::{
     Definition, JobTemplate, Misfire, Overlap, Recurrence, Schedule, ScheduleState, Start,
 };
 use backroom::domain::time::Timestamp;
-use backroom::registry::{Policies, Registry};
+use backroom::registry::Policies;
 use backroom::sandbox::scripted::{Script, ScriptedSandbox, Step};
 use backroom::scheduler::Scheduler;
 use backroom::schedules::Schedules;
+use backroom::store::Store;
 use backroom::store::memory::MemoryStore;
-use backroom::store::{News, Store};
-use backroom::worker::{Advance, Identities, Running, Window, Worker};
+use backroom::worker::{Window, Worker};
 
 const TENANT: TenantId = TenantId::DEFAULT;
 
@@ -126,42 +127,22 @@ impl Host {
     fn over(memory: Arc<MemoryStore>, simulated: SimulatedClock, work: Duration) -> Self {
         let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(&memory);
         let clock: Arc<dyn Clock> = Arc::new(simulated.clone());
-        let id = store.next_host();
-        let window = Arc::new(Window::new(AdmissionPolicy::default(), Arc::clone(&clock)));
-        let running = Arc::<Running>::default();
+        let now = clock.now();
         let script = move |_: &_| Script::succeeds("done").after(Step::Work(work));
-        let sandbox = Arc::new(ScriptedSandbox::new(Arc::clone(&clock), script));
-        let registry = Registry::open(
-            Arc::clone(&store),
-            Arc::<ScriptedSandbox>::clone(&sandbox),
-            Arc::clone(&clock),
-            Policies::default(),
-        );
-        let registry = Arc::new(registry.expect("memory can be read"));
-        let (fed, asked, learned) = (Arc::clone(&window), Arc::clone(&running), Arc::clone(&registry));
-        store.feed(Arc::new(move |news: News<'_>| {
-            if let News::Committed(changes) = news {
-                learned.committed(changes);
-                asked.committed(changes);
-            }
-            fed.heard(news);
-        }));
-        at_once(store.commit(vec![Change::StartHost(id)])).expect("it is written");
-        let identities = Identities::new(Arc::clone(&store), 7);
-        let advance = Advance::new(Arc::clone(&store), identities.clone());
-        let scheduler = Scheduler::new(
-            Arc::clone(&store),
-            Arc::clone(&registry),
-            Arc::clone(&running),
-            Arc::clone(&window),
-            advance.clone(),
-            id,
-        );
-        scheduler.recover(clock.now()).expect("memory can be read");
-        let worker =
-            Worker::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&registry), sandbox, running, advance, id);
-        let schedules = Schedules::new(store, clock, registry, identities);
-        let (worker, runs) = (Arc::new(worker), Vec::new());
+        let parts = RuntimeParts {
+            store,
+            sandbox: Arc::new(ScriptedSandbox::new(Arc::clone(&clock), script)),
+            clock,
+            policies: Policies::default(),
+            admission: AdmissionPolicy::default(),
+            salt: 7,
+            witness: None,
+        };
+        let (runtime, started) = Runtime::join(parts).expect("memory can be read");
+        at_once(started).expect("it is written");
+        let Runtime { scheduler, schedules, window, worker, .. } = runtime;
+        scheduler.recover(now).expect("memory can be read");
+        let runs = Vec::new();
         Self { clock: simulated, store: memory, work, scheduler, schedules, worker, window, runs }
     }
 
