@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use backroom::domain::id::{PluginName, QueueName, ScheduleName, TenantId};
-use backroom::domain::job::Payload;
+use backroom::domain::id::{PluginName, ScheduleName, TenantId};
 use backroom::domain::schedule::{
     Definition, FIRING_MAX, Firing, JobTemplate, MISSED_AFTER, Misfire, Overlap, Schedule, ScheduleRefusal,
     ScheduleState, fire,
@@ -22,21 +21,7 @@ const MADE: &str = "2026-01-01T08:59:00";
 fn definition(rule: &str) -> Definition {
     Definition {
         recurrence: recurrence(rule, "2026-01-01T09:00", None),
-        target: JobTemplate {
-            plugin: PluginName::new("echo").expect("a good name"),
-            handler: None,
-            input: Payload::default(),
-            args: Vec::new(),
-            env: Vec::new(),
-            queue: QueueName::default_queue(),
-            priority: 0,
-            ordering_key: None,
-            tags: Vec::new(),
-            max_attempts: None,
-            expires_after: None,
-            name: None,
-            version: None,
-        },
+        target: JobTemplate::new(PluginName::new("echo").expect("a good name")),
         misfire: Misfire::default(),
         overlap: Overlap::default(),
         jitter: Duration::ZERO,

@@ -10,6 +10,7 @@ use backroom::registry::{Policies, Registry};
 use backroom::sandbox::Slice;
 use backroom::sandbox::scripted::{Script, ScriptedSandbox};
 use backroom::scheduler::Scheduler;
+use backroom::schedules::Schedules;
 use backroom::store::memory::MemoryStore;
 use backroom::store::{Feed, News, Store};
 use backroom::worker::{Window, Worker};
@@ -25,6 +26,7 @@ pub(crate) struct Host {
     pub(crate) window: Arc<Window>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) jobs: Arc<Jobs>,
+    pub(crate) schedules: Arc<Schedules>,
 }
 
 impl Host {
@@ -68,8 +70,8 @@ impl Host {
         };
         let (runtime, _durable_with_the_next_sync) = Runtime::join(parts).expect("memory can be read");
         memory.sync();
-        let Runtime { jobs, registry, scheduler, window, worker, .. } = runtime;
+        let Runtime { jobs, schedules, registry, scheduler, window, worker, .. } = runtime;
         scheduler.recover(now).expect("memory can be read");
-        Self { scheduler, worker, window, registry, jobs: Arc::new(jobs) }
+        Self { scheduler, worker, window, registry, jobs: Arc::new(jobs), schedules: Arc::new(schedules) }
     }
 }

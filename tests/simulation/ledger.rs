@@ -118,7 +118,24 @@ impl Ledger {
             }
         }
         self.check_consequences(changes);
+        self.check_occurrences(changes);
         self.log.push(entries);
+    }
+
+    /// The job of an occurrence and the schedule that will not make it again are one commit, and no occurrence has two jobs.
+    fn check_occurrences(&mut self, changes: &[Change]) {
+        for change in changes {
+            let Change::Submit(submission, _) = change else { continue };
+            let Some(occurrence) = &submission.ties().occurrence else { continue };
+            let goes_on =
+                |change: &Change| matches!(change, Change::PutSchedule(next) if next.name == occurrence.schedule);
+            let is_told = changes.iter().any(goes_on);
+            self.expect(is_told, || format!("{occurrence:?} has a job, and its schedule does not know"));
+            let all = self.records.values().chain(self.deleted.values());
+            let jobs = all.filter(|record| record.submission.ties().occurrence.as_ref() == Some(occurrence)).count();
+            self.expect(jobs == 1, || format!("{occurrence:?} has {jobs} jobs"));
+            self.met.insert("a schedule makes a job");
+        }
     }
 
     /// What follows from an end is in the commit of that end, and nothing else is.

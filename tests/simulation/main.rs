@@ -10,6 +10,7 @@
 //! not exist yet or belong to one store.
 
 mod bonds;
+mod calendar;
 mod director;
 mod draw;
 mod host;
@@ -129,6 +130,7 @@ fn the_seeds_meet_every_rule_about_several_jobs(met: BTreeSet<&'static str>) {
         "a paused plug-in holds",
         "a paused queue holds",
         "a person overrules a failed predecessor",
+        "a schedule makes a job",
         "an open breaker holds",
         "an ordered job starts",
         "the rate of a plug-in holds",

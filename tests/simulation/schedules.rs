@@ -12,8 +12,8 @@ use backroom::app::{Runtime, RuntimeParts};
 use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
-use backroom::domain::id::{Digest, PluginName, QueueName, ScheduleName, TenantId, VersionName};
-use backroom::domain::job::{Job, Payload, Status};
+use backroom::domain::id::{Digest, PluginName, ScheduleName, TenantId, VersionName};
+use backroom::domain::job::{Job, Status};
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
 use backroom::domain::query::{JobFilter, JobQuery};
 use backroom::domain::schedule::{
@@ -51,21 +51,7 @@ fn name() -> ScheduleName {
 
 fn definition(rule: &str, start: Timestamp) -> Definition {
     let recurrence = Recurrence::parse(rule, Start::At(start), None, &[] as &[&str]).expect("a good rule");
-    let target = JobTemplate {
-        plugin: PluginName::new("worker").expect("a slug"),
-        handler: None,
-        input: Payload::default(),
-        args: Vec::new(),
-        env: Vec::new(),
-        queue: QueueName::default_queue(),
-        priority: 0,
-        ordering_key: None,
-        tags: Vec::new(),
-        max_attempts: None,
-        expires_after: None,
-        name: None,
-        version: None,
-    };
+    let target = JobTemplate::new(PluginName::new("worker").expect("a slug"));
     Definition { recurrence, target, misfire: Misfire::default(), overlap: Overlap::default(), jitter: Duration::ZERO }
 }
 

@@ -47,15 +47,16 @@ pub(crate) struct Report {
 
 pub(crate) struct World {
     seed: u64,
-    draw: Draw,
-    clock: SimulatedClock,
+    pub(crate) draw: Draw,
+    pub(crate) clock: SimulatedClock,
     store: Arc<MemoryStore>,
     ledger: Arc<Mutex<Ledger>>,
-    host: Host,
-    tasks: Vec<Task>,
+    pub(crate) host: Host,
+    pub(crate) tasks: Vec<Task>,
     /// The job and time of the first answered submit of a key.
     answered: BTreeMap<String, (JobId, Timestamp)>,
     submits: usize,
+    pub(crate) schedules_made: usize,
     steps: u64,
     fingerprint: u64,
     printing: bool,
@@ -76,13 +77,14 @@ enum Action {
     Delete,
     Plugin,
     Hold,
+    Schedule,
     Kill,
     PowerCut,
     Usurp,
     StoreFails,
 }
 
-const ACTIONS: [(u64, Action); 15] = [
+const ACTIONS: [(u64, Action); 16] = [
     (60, Action::Submit),
     (220, Action::Sync),
     (90, Action::Tick),
@@ -94,6 +96,7 @@ const ACTIONS: [(u64, Action); 15] = [
     (12, Action::Delete),
     (4, Action::Plugin),
     (10, Action::Hold),
+    (8, Action::Schedule),
     (6, Action::Kill),
     (6, Action::PowerCut),
     (2, Action::Usurp),
@@ -121,6 +124,7 @@ impl World {
             tasks: Vec::new(),
             answered: BTreeMap::new(),
             submits: 0,
+            schedules_made: 0,
             steps: 0,
             fingerprint: 0,
             printing: false,
@@ -148,7 +152,7 @@ impl World {
         self.heal();
     }
 
-    fn note(&mut self, what: impl FnOnce(&Self) -> String) {
+    pub(crate) fn note(&mut self, what: impl FnOnce(&Self) -> String) {
         self.steps += 1;
         let what = what(self);
         for byte in what.bytes() {
@@ -172,6 +176,7 @@ impl World {
             Action::Delete => self.delete_any(),
             Action::Plugin => self.change_plugin(),
             Action::Hold => self.hold_something(),
+            Action::Schedule => self.schedule_something(),
             Action::Kill => self.restart("killed", self.store.kill()),
             Action::PowerCut => self.restart("power cut", self.store.crash()),
             Action::Usurp => self.usurp(),
@@ -271,7 +276,7 @@ impl World {
     }
 
     /// Lets one task go on. True when it ended.
-    fn go_on(&mut self, index: usize) -> bool {
+    pub(crate) fn go_on(&mut self, index: usize) -> bool {
         let Some(task) = self.tasks.get_mut(index) else { return false };
         let Some(note) = task.go_on() else { return false };
         let name = self.tasks.swap_remove(index).name;
@@ -479,6 +484,7 @@ impl World {
         self.note(|_| "everything heals".to_owned());
         for round in 0..HEALING_ROUNDS {
             self.let_go_on();
+            self.end_schedules();
             self.claim_all();
             self.sync();
             while self.go_on_everywhere() {

@@ -55,6 +55,27 @@ pub struct JobTemplate {
     pub version: Option<VersionName>,
 }
 
+impl JobTemplate {
+    /// Jobs of a plug-in, with everything else as it usually is.
+    pub fn new(plugin: PluginName) -> Self {
+        Self {
+            plugin,
+            handler: None,
+            input: Payload::default(),
+            args: Vec::new(),
+            env: Vec::new(),
+            queue: QueueName::default_queue(),
+            priority: 0,
+            ordering_key: None,
+            tags: Vec::new(),
+            max_attempts: None,
+            expires_after: None,
+            name: None,
+            version: None,
+        }
+    }
+}
+
 /// What a person says of a schedule: all that an edit may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
