@@ -7,12 +7,13 @@ use std::sync::Arc;
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
 use backroom::domain::id::{JobId, JobKey};
-use backroom::domain::job::{JobState, Payload, Run, StateCode, Status, Submission, WaitReason};
+use backroom::domain::job::{JobState, JobType, Payload, Run, StateCode, Status, Submission, WaitReason};
 use backroom::domain::time::Timestamp;
 use backroom::store::Store;
 
 use crate::bonds::Bonds;
 use crate::starts::{Scope, Starts};
+use crate::wishes;
 
 /// Attempts, when the submit does not say; the policy that all plug-ins of the simulation have.
 pub(crate) const MAX_ATTEMPTS: u32 = 4;
@@ -119,7 +120,33 @@ impl Ledger {
         }
         self.check_consequences(changes);
         self.check_occurrences(changes);
+        self.check_batches(changes);
         self.log.push(entries);
+    }
+
+    /// A batch that nobody calls off ends once all of its members have, and takes no more.
+    fn check_batches(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Submit(submission, _) => {
+                    let Some(batch) = submission.ties().batch else { continue };
+                    let is_open = self.records.get(&wishes::key(batch)).is_some_and(|of| !of.state().status.is_final());
+                    self.expect(is_open, || format!("{:?} joins a batch that has ended", submission.key()));
+                }
+                Change::Advance { job, next, .. } if matches!(next.status, Status::Succeeded | Status::Failed) => {
+                    let Some(batch) = self.records.get(job).filter(|of| of.submission.job_type == JobType::BATCH)
+                    else {
+                        continue;
+                    };
+                    let id = Some(batch.submission.id);
+                    let members = self.records.values().filter(|record| record.submission.ties().batch == id);
+                    let left = members.filter(|record| !record.state().status.is_final()).count();
+                    self.expect(left == 0, || format!("{job:?} ends before {left} of its members"));
+                    self.met.insert("a batch ends after its members");
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The job of an occurrence and the schedule that will not make it again are one commit, and no occurrence has two jobs.
@@ -146,7 +173,8 @@ impl Ledger {
             let is_deleted = changes.iter().any(gone);
             let Some(record) = self.records.get(job).or_else(|| self.deleted.get(job)) else { continue };
             let submission = Arc::clone(&record.submission);
-            let must_go = submission.auto_delete && next.status == Status::Succeeded;
+            let is_counted = submission.ties().batch.is_some();
+            let must_go = submission.auto_delete && !is_counted && next.status == Status::Succeeded;
             self.expect(is_deleted == must_go, || {
                 format!("{job:?} ends as {}, and deleting it with that end is {is_deleted}", next.status)
             });
@@ -427,8 +455,11 @@ impl Ledger {
     }
 }
 
-/// The job whose end this one tells of, if it was made for that.
+/// The job whose end this one tells of, if it was made for that, and not to tell of it again.
 fn followed_by(submission: &Submission) -> Option<String> {
+    if submission.ties().retry_of.is_some() {
+        return None;
+    }
     let Payload::Inline(input) = &submission.input else { return None };
     let told: serde_json::Value = serde_json::from_slice(input).ok()?;
     Some(told.get("job")?.as_str()?.to_owned())

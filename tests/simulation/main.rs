@@ -9,6 +9,7 @@
 //! that starts nothing while the service is paused), the event pipeline (I12) and the collection of blobs (I15), which do
 //! not exist yet or belong to one store.
 
+mod again;
 mod bonds;
 mod calendar;
 mod director;
@@ -118,9 +119,11 @@ fn the_seeds_meet_every_rule_that_the_runtime_can_follow(met: &BTreeSet<(u8, u8)
 /// And on whether jobs met each other.
 fn the_seeds_meet_every_rule_about_several_jobs(met: BTreeSet<&'static str>) {
     let expected = [
+        "a batch ends after its members",
         "a duplicate is answered with the unfinished job",
         "a failed predecessor blocks",
         "a failed predecessor cancels",
+        "a finished job runs again",
         "a full concurrency key holds",
         "a full plug-in holds",
         "a full queue holds",

@@ -18,6 +18,10 @@ pub(crate) enum Note {
     Deleted(JobId, Result<(), SteerError>),
     /// A run was settled.
     Settled { job: JobKey, fence: u32 },
+    /// A batch was taken, with its members.
+    Batched(JobId, Vec<JobId>),
+    /// A finished job runs again as a new one.
+    Reran(JobId, Job),
     /// Something else came to its end.
     Done,
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
 use backroom::domain::breaker::BreakerPolicy;
-use backroom::domain::id::{ConcurrencyKey, DedupKey, HandlerName, JobId, OrderingKey, PluginName, QueueName};
+use backroom::domain::id::{
+    ConcurrencyKey, DedupKey, HandlerName, JobId, JobKey, OrderingKey, PluginName, QueueName, TenantId,
+};
 use backroom::domain::job::{FollowUp, OnPredecessorFailure, Ties};
 use backroom::domain::time::Timestamp;
 use backroom::jobs::NewJob;
@@ -15,6 +17,10 @@ pub(crate) const QUEUES: [&str; 3] = ["default", "bulk", "maintenance"];
 
 /// A plug-in that is there from the start, and one that comes late or not at all.
 pub(crate) const PLUGINS: [&str; 2] = ["early", "late"];
+
+pub(crate) fn key(job: JobId) -> JobKey {
+    JobKey { tenant: TenantId::DEFAULT, sequence: job.sequence() }
+}
 
 pub(crate) fn plugin_name(name: &str) -> PluginName {
     PluginName::new(name).expect("a slug")

@@ -31,7 +31,7 @@ const CHAOS_STEPS: u64 = 600;
 const HEALING_ROUNDS: usize = 3_000;
 
 /// Jobs that a life submits, at most.
-const JOBS_MAX: usize = 40;
+pub(crate) const JOBS_MAX: usize = 40;
 
 /// How long an `Idempotency-Key` is kept (promise 6).
 const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -50,12 +50,12 @@ pub(crate) struct World {
     pub(crate) draw: Draw,
     pub(crate) clock: SimulatedClock,
     store: Arc<MemoryStore>,
-    ledger: Arc<Mutex<Ledger>>,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
     pub(crate) host: Host,
     pub(crate) tasks: Vec<Task>,
     /// The job and time of the first answered submit of a key.
     answered: BTreeMap<String, (JobId, Timestamp)>,
-    submits: usize,
+    pub(crate) submits: usize,
     pub(crate) schedules_made: usize,
     steps: u64,
     fingerprint: u64,
@@ -77,6 +77,8 @@ enum Action {
     Delete,
     Plugin,
     Hold,
+    Batch,
+    Again,
     Schedule,
     Kill,
     PowerCut,
@@ -84,7 +86,7 @@ enum Action {
     StoreFails,
 }
 
-const ACTIONS: [(u64, Action); 16] = [
+const ACTIONS: [(u64, Action); 18] = [
     (60, Action::Submit),
     (220, Action::Sync),
     (90, Action::Tick),
@@ -96,6 +98,8 @@ const ACTIONS: [(u64, Action); 16] = [
     (12, Action::Delete),
     (4, Action::Plugin),
     (10, Action::Hold),
+    (5, Action::Batch),
+    (8, Action::Again),
     (8, Action::Schedule),
     (6, Action::Kill),
     (6, Action::PowerCut),
@@ -176,6 +180,8 @@ impl World {
             Action::Delete => self.delete_any(),
             Action::Plugin => self.change_plugin(),
             Action::Hold => self.hold_something(),
+            Action::Batch => self.submit_batch(),
+            Action::Again => self.run_again(),
             Action::Schedule => self.schedule_something(),
             Action::Kill => self.restart("killed", self.store.kill()),
             Action::PowerCut => self.restart("power cut", self.store.crash()),
@@ -308,6 +314,8 @@ impl World {
                 );
                 assert!(expected, "the submit of {key:?} fails: {error}");
             }
+            Note::Batched(batch, members) => self.batched(batch, members),
+            Note::Reran(finished, job) => self.reran(finished, &job),
             Note::Steered(Ok(job)) => {
                 self.ledger.lock().acknowledge(job.submission.key(), Some(job.state.revision));
             }
