@@ -28,7 +28,7 @@ const NAME_CHARS_MAX: usize = 256;
     params(
         ("name" = Option<String>, Query, description = "A display name"),
         ("allowed_failures" = Option<u64>, Query, description = "How many of the jobs may fail or be canceled without making the batch fail; 0 when absent"),
-        ("on_complete" = Option<String>, Query, description = "A plug-in whose first handler is given how the batch ended, or a URL that is told"),
+        ("on_complete" = Option<String>, Query, description = "A plug-in, as `PLUGIN` or `PLUGIN/HANDLER`, that is given how the batch ended, or a URL that is told"),
     ),
     request_body(content = String, content_type = "application/x-ndjson", description = "One SubmitBody on each line"),
     responses(
@@ -47,7 +47,10 @@ pub(super) async fn submit(
         tenant: state.tenant(),
         name: params.read("name", name)?,
         allowed_failures: params.read("allowed_failures", |text| number_within(text, 0, u64::MAX))?.unwrap_or(0),
-        on_complete: params.text("on_complete").map(|to| Intake::of(&state).follow_up(told(to))).transpose()?,
+        on_complete: params
+            .text("on_complete")
+            .map(|to| Intake::of(&state).follow_up(FollowUpBody::to(to)))
+            .transpose()?,
         tags: Vec::new(),
         by: Some(intake::CALLER.to_owned()),
     };
@@ -118,6 +121,7 @@ pub(super) async fn retry_failed(
     Params::of(&uri, &[])?;
     let id = job_id(&id)?;
     let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(intake::CALLER) };
+    let _turn = state.large_body_turn().await?;
     let (tenant, runtime) = (state.tenant(), tokio::runtime::Handle::current());
     let taken = state.blocking(move |host| {
         // Reading and checking a hundred thousand jobs is work for another thread.
@@ -132,14 +136,6 @@ async fn view(state: &ApiState, batch: Job, ids: Vec<String>) -> Result<BatchVie
     let counted = batch.clone();
     let summary = state.blocking(move |host| host.jobs.batch_summary(&counted)).await?;
     Ok(BatchView { jobs: SummaryView::from(summary), ids, batch: shown(state, batch).await? })
-}
-
-/// Who is told of an end: a URL or a plug-in.
-fn told(to: &str) -> FollowUpBody {
-    match to.contains("://") {
-        true => FollowUpBody { url: Some(to.to_owned()), ..FollowUpBody::default() },
-        false => FollowUpBody { plugin: to.to_owned(), ..FollowUpBody::default() },
-    }
 }
 
 fn name(text: &str) -> Result<String, String> {

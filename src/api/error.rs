@@ -279,6 +279,11 @@ impl From<RerunError> for ApiError {
         match error {
             RerunError::Steer(error) => error.into(),
             RerunError::Submit(error) => error.into(),
+            RerunError::Member { job, error } => {
+                let mut error = Self::from(error);
+                error.0.detail = format!("job {job} cannot run again: {}; nothing was taken", error.0.detail);
+                error
+            }
         }
     }
 }

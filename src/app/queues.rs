@@ -4,7 +4,7 @@ use super::Host;
 use crate::domain::change::Change;
 use crate::domain::id::{PluginName, QueueName, TenantId};
 use crate::domain::job::{Job, Status};
-use crate::domain::queue::QueueState;
+use crate::domain::queue::{Lane, QueueState};
 use crate::jobs::Moment;
 use crate::store::{CommitError, ReadError};
 use crate::worker::QueueNow;
@@ -78,7 +78,7 @@ impl Host {
         if job.state.status != Status::Queued {
             return Moment { service, ..Moment::default() };
         }
-        let holds = self.window.holds(job);
+        let holds = self.window.holds(&Lane::of(&job.submission));
         Moment { service, holds, ahead: self.window.ahead_of(job) }
     }
 }

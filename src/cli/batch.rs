@@ -36,7 +36,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "NUMBER")]
     allowed_failures: Option<u64>,
     /// Who is given how it ended: a plug-in, or a URL
-    #[arg(long, value_name = "PLUGIN|URL")]
+    #[arg(long, value_name = "PLUGIN[/HANDLER]|URL")]
     on_complete: Option<String>,
     /// Wait for its end
     #[arg(long)]
@@ -112,6 +112,8 @@ fn show(batch: &Answer<BatchView>, terminal: Terminal) -> anyhow::Result<Exit> {
     terminal.line(&format!("{} succeeded, {} failed, {} canceled", jobs.succeeded, jobs.failed, jobs.canceled))?;
     if jobs.failed > 0 {
         terminal.line(&format!("\nsee the failed ones: backroom job list --batch {} --state failed", job.id))?;
+    }
+    if jobs.failed > 0 && job.completed_on.is_some() {
         terminal.line(&format!("run them again:      backroom batch retry-failed {}", job.id))?;
     }
     Ok(Exit::Done)

@@ -370,16 +370,8 @@ fn body(args: &SubmitArgs) -> anyhow::Result<SubmitBody> {
 }
 
 fn follow_up(args: &SubmitArgs) -> Option<FollowUpBody> {
-    let text = args.on_complete.as_ref()?;
-    if text.contains("://") {
-        let queue = args.on_complete_queue.clone();
-        return Some(FollowUpBody { url: Some(text.clone()), queue, ..FollowUpBody::default() });
-    }
-    let (plugin, handler) = match text.split_once('/') {
-        Some((plugin, handler)) => (plugin.to_owned(), Some(handler.to_owned())),
-        None => (text.clone(), None),
-    };
-    Some(FollowUpBody { plugin, handler, queue: args.on_complete_queue.clone(), url: None })
+    let to = args.on_complete.as_deref()?;
+    Some(FollowUpBody { queue: args.on_complete_queue.clone(), ..FollowUpBody::to(to) })
 }
 
 /// Tells of a job that was taken: for a script the id alone, for a person also what to do next.

@@ -1,8 +1,8 @@
 //! What may start now: the limits, pauses and breakers of queues and plug-ins (`runnable(job)`, domain.md 3.2). Whoever
 //! starts jobs tells this of every start and every end.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::breaker::{self, Breaker, BreakerPolicy};
 use super::id::{ConcurrencyKey, PluginName, QueueName, TenantId};
@@ -130,8 +130,8 @@ pub struct Admission {
     policy: AdmissionPolicy,
     queues: BTreeMap<QueueName, Gate>,
     plugins: BTreeMap<(TenantId, PluginName), PluginGate>,
-    /// How many jobs run of each concurrency key that has any.
-    keys: HashMap<(TenantId, PluginName, ConcurrencyKey), u32>,
+    /// How many jobs run of each concurrency key that has any, by [`Lane::in_any_queue`].
+    keys: BTreeMap<Lane, u32>,
 }
 
 impl Admission {
@@ -159,7 +159,7 @@ impl Admission {
         self.policy.queues.get(queue).map_or(1, |queue| queue.weight)
     }
 
-    /// Why nothing of a lane may start at `now`; none when it may.
+    /// Why nothing of a lane may start at `now`, whatever its key; none when it may.
     pub fn hold(&self, lane: &Lane, now: Timestamp) -> Option<Hold> {
         let queue = self.queues.get(&lane.queue);
         let plugin = self.plugins.get(&(lane.tenant, lane.plugin.clone()));
@@ -184,11 +184,17 @@ impl Admission {
         full.or_else(spent).or_else(plugin_spent)
     }
 
-    /// Why no job of a concurrency key of the lane's plug-in may start, whatever its queue; none when one may.
-    pub fn key_hold(&self, lane: &Lane, key: &ConcurrencyKey) -> Option<Hold> {
-        let limit = self.policy.per_key.get(&lane.plugin).copied().unwrap_or(1);
-        let running = self.keys.get(&of_plugin(lane, key)).copied().unwrap_or(0);
-        (running >= limit).then(|| Hold::KeyFull(key.clone(), limit))
+    /// Whether so many jobs of the lane's concurrency key run that no more may, whatever their queues.
+    pub fn is_key_full(&self, lane: &Lane) -> bool {
+        lane.key.is_some() && self.running_of_key(lane) >= self.per_key(lane)
+    }
+
+    fn running_of_key(&self, lane: &Lane) -> u32 {
+        self.keys.get(&lane.in_any_queue()).copied().unwrap_or(0)
+    }
+
+    fn per_key(&self, lane: &Lane) -> u32 {
+        self.policy.per_key.get(&lane.plugin).copied().unwrap_or(1)
     }
 
     /// Everything that keeps a lane from starting at `now`, for people: [`Admission::hold`] stops at the first.
@@ -208,6 +214,9 @@ impl Admission {
             opens_on.map(Hold::BreakerOpen),
             queue.and_then(Gate::is_full).map(Hold::QueueFull),
             gate.and_then(Gate::is_full).map(Hold::PluginFull),
+            self.is_key_full(lane)
+                .then(|| lane.key.clone().map(|key| Hold::KeyFull(key, self.per_key(lane))))
+                .flatten(),
             queue.and_then(|gate| gate.spent(now)).map(|(rate, until)| Hold::QueueRate(rate, until)),
             gate.and_then(|gate| gate.spent(now)).map(|(rate, until)| Hold::PluginRate(rate, until)),
         ];
@@ -224,10 +233,10 @@ impl Admission {
         self.queues.get(queue).map_or(0, |gate| gate.running)
     }
 
-    /// A job of a lane starts, with its concurrency key if it has one.
-    pub fn start(&mut self, lane: &Lane, key: Option<&ConcurrencyKey>, now: Timestamp) {
-        if let Some(key) = key {
-            *self.keys.entry(of_plugin(lane, key)).or_default() += 1;
+    /// A job of a lane starts.
+    pub fn start(&mut self, lane: &Lane, now: Timestamp) {
+        if lane.key.is_some() {
+            *self.keys.entry(lane.in_any_queue()).or_default() += 1;
         }
         self.queue(&lane.queue).start(now);
         let breaker = self.policy.breaker.clone();
@@ -239,17 +248,10 @@ impl Admission {
     }
 
     /// A job of a lane that started at `started_on` has ended its run, with what that says; or it did not run after all, and
-    /// has used up nothing.
-    pub fn end(
-        &mut self,
-        lane: &Lane,
-        key: Option<&ConcurrencyKey>,
-        verdict: Option<Verdict>,
-        started_on: Timestamp,
-        now: Timestamp,
-    ) {
-        if let Some(key) = key {
-            self.free(of_plugin(lane, key));
+    /// gives its start back where no later one may owe itself to it.
+    pub fn end(&mut self, lane: &Lane, verdict: Option<Verdict>, started_on: Timestamp, now: Timestamp) {
+        if lane.key.is_some() {
+            self.free_key(lane.in_any_queue());
         }
         self.queue(&lane.queue).end(verdict.is_some(), started_on);
         let breaker = self.policy.breaker.clone();
@@ -278,7 +280,7 @@ impl Admission {
         self.plugins.get(&(tenant, plugin.clone())).map(|plugin| &plugin.breaker)
     }
 
-    fn free(&mut self, key: (TenantId, PluginName, ConcurrencyKey)) {
+    fn free_key(&mut self, key: Lane) {
         if let Entry::Occupied(mut running) = self.keys.entry(key) {
             *running.get_mut() -= 1;
             if *running.get() == 0 {
@@ -299,8 +301,4 @@ impl Admission {
             .entry((tenant, name.clone()))
             .or_insert_with(|| PluginGate { gate: gate(), breaker: Breaker::default() })
     }
-}
-
-fn of_plugin(lane: &Lane, key: &ConcurrencyKey) -> (TenantId, PluginName, ConcurrencyKey) {
-    (lane.tenant, lane.plugin.clone(), key.clone())
 }

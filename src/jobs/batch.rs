@@ -17,8 +17,9 @@ use crate::store::{Pending, ReadError};
 /// How many members one query reads.
 const PAGE: usize = 500;
 
-/// The most jobs that are run again in one commit.
-const RETRIED_MAX: u64 = 100_000;
+/// The most jobs that are run again in one commit, and the most bytes of their submissions: as much as a bulk submit has.
+const RETRIED_MAX: usize = 100_000;
+const RETRIED_BYTES_MAX: usize = 64 << 20;
 
 /// The verb of a refusal.
 const RETRY_FAILED: &str = "have its failed jobs run again";
@@ -80,13 +81,14 @@ impl Jobs {
         rerun: Rerun,
     ) -> Result<(Job, Vec<JobId>), RerunError> {
         let ended = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
-        self.may_retry_failed(&ended)?;
-        let (batch, ids, pending) = self.number_and_commit_failed(&ended, &rerun)?;
+        let failed = self.failed_members(&ended)?;
+        let (batch, ids, pending) = self.number_and_commit_failed(&ended, &failed, &rerun)?;
         pending.await.map_err(SubmitError::from)?;
         Ok((batch, ids))
     }
 
-    fn may_retry_failed(&self, batch: &Job) -> Result<(), SteerError> {
+    /// The members of a batch that are to run again, oldest first.
+    fn failed_members(&self, batch: &Job) -> Result<Vec<Job>, SteerError> {
         let refused = |why| Err(Refused { status: batch.state.status, event: RETRY_FAILED, why }.into());
         if batch.submission.job_type != JobType::BATCH {
             return refused("it is no batch");
@@ -94,15 +96,35 @@ impl Jobs {
         if !batch.state.status.is_final() {
             return refused("it has not ended");
         }
-        match self.batch_summary(batch)?.failed {
-            0 => refused("none of its jobs has failed"),
-            1..=RETRIED_MAX => Ok(()),
-            _ => refused("more than 100,000 of its jobs have failed; run them again by a filter that names the batch"),
+        let mut query = members(batch, vec![Status::Failed]);
+        let (mut failed, mut bytes) = (Vec::new(), 0);
+        loop {
+            let page = self.store.jobs(&query)?;
+            bytes += page.jobs.iter().map(submission_bytes).sum::<usize>();
+            failed.extend(page.jobs);
+            if failed.len() > RETRIED_MAX || bytes > RETRIED_BYTES_MAX {
+                return refused(
+                    "too many of its jobs have failed for one commit; run them again by a filter that names the batch",
+                );
+            }
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => break,
+            }
         }
+        if failed.is_empty() {
+            return refused("none of its jobs has failed");
+        }
+        failed.reverse();
+        Ok(failed)
     }
 
-    fn number_and_commit_failed(&self, ended: &Job, rerun: &Rerun) -> Result<(Job, Vec<JobId>, Pending), SubmitError> {
-        let failed = self.members(ended, vec![Status::Failed])?;
+    fn number_and_commit_failed(
+        &self,
+        ended: &Job,
+        failed: &[Job],
+        rerun: &Rerun,
+    ) -> Result<(Job, Vec<JobId>, Pending), RerunError> {
         let _turn = failed.iter().any(|job| is_keyed(&job.submission)).then(|| self.identities.turn());
         let now = self.clock.now();
         let asked = &ended.submission;
@@ -122,29 +144,13 @@ impl Jobs {
         let batch = Job { submission: Arc::new(submission), ..again };
         let mut changes = vec![Change::submit(batch.clone())];
         let mut ids = Vec::with_capacity(failed.len());
-        for member in &failed {
-            let (job, commit) = self.again(member, rerun.clone(), Some(batch.submission.id), now)?;
+        for member in failed {
+            let again = self.again(member, rerun.clone(), Some(batch.submission.id), now);
+            let (job, commit) = again.map_err(|error| RerunError::Member { job: member.submission.id, error })?;
             ids.push(job.submission.id);
             changes.extend(commit);
         }
         Ok((batch, ids, self.store.commit(changes)))
-    }
-
-    /// The members of a batch that stand somewhere, oldest first.
-    fn members(&self, batch: &Job, statuses: Vec<Status>) -> Result<Vec<Job>, ReadError> {
-        let filter = JobFilter { statuses, batch: Some(batch.submission.id), ..JobFilter::default() };
-        let mut query = JobQuery { tenant: batch.submission.tenant, filter, before: None, limit: PAGE };
-        let mut members = Vec::new();
-        loop {
-            let page = self.store.jobs(&query)?;
-            members.extend(page.jobs);
-            match page.next {
-                Some(next) => query.before = Some(next),
-                None => break,
-            }
-        }
-        members.reverse();
-        Ok(members)
     }
 
     /// How the members of a batch do.
@@ -157,8 +163,7 @@ impl Jobs {
         let tenant = batch.submission.tenant;
         let cancel = Command::new(Order::Cancel, by);
         let statuses = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
-        let filter = JobFilter { statuses, batch: Some(batch.submission.id), ..JobFilter::default() };
-        let mut query = JobQuery { tenant, filter, before: None, limit: PAGE };
+        let mut query = members(batch, statuses);
         loop {
             let page = self.store.jobs(&query)?;
             for member in page.jobs {
@@ -174,6 +179,16 @@ impl Jobs {
             }
         }
     }
+}
+
+/// The members of a batch that stand somewhere, newest first.
+fn members(batch: &Job, statuses: Vec<Status>) -> JobQuery {
+    let filter = JobFilter { statuses, batch: Some(batch.submission.id), ..JobFilter::default() };
+    JobQuery { tenant: batch.submission.tenant, filter, before: None, limit: PAGE }
+}
+
+fn submission_bytes(job: &Job) -> usize {
+    postcard::to_stdvec(&*job.submission).map_or(0, |bytes| bytes.len())
 }
 
 fn batch_plugin() -> PluginName {

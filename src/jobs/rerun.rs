@@ -49,6 +49,14 @@ pub enum RerunError {
     /// The new job was not taken.
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    /// One of several new jobs was not taken, and so none was.
+    #[error("job {job} cannot run again: {error}")]
+    Member {
+        /// The finished job.
+        job: JobId,
+        /// Why not.
+        error: SubmitError,
+    },
 }
 
 impl Jobs {

@@ -227,8 +227,9 @@ impl Scheduler {
     }
 
     fn refill(&self, now: Timestamp) -> Result<(), ReadError> {
-        if self.window.wants_lanes() {
-            self.window.note_lanes(self.store.lanes()?);
+        while self.window.wants_lanes() {
+            let (behind, limit) = self.window.next_look();
+            self.window.note_lanes(self.store.lanes(behind.as_ref(), limit)?);
         }
         for (lane, room) in self.window.wanted() {
             let ready = self.store.ready(&lane, room)?;

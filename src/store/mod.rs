@@ -158,8 +158,9 @@ pub trait Store: Send + Sync {
     /// Jobs of any status and tenant, at `from` or behind it in the order of their keys.
     fn oldest(&self, from: JobKey, limit: usize) -> Result<Vec<Job>, ReadError>;
 
-    /// The lanes that hold jobs which may start.
-    fn lanes(&self) -> Result<Vec<Lane>, ReadError>;
+    /// Lanes that hold jobs which may start, at most `limit` of those behind `behind` in an order of the store's own; from
+    /// the first on without it.
+    fn lanes(&self, behind: Option<&Lane>, limit: usize) -> Result<Vec<Lane>, ReadError>;
 
     /// Jobs of status 0 in a lane that wait for no other, in the order in which they should start: by
     /// [`crate::domain::job::Rank`], then by sequence. A job waits for others while an unfinished one of the same ordering

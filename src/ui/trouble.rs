@@ -102,7 +102,7 @@ impl From<RerunError> for Trouble {
     fn from(error: RerunError) -> Self {
         match error {
             RerunError::Steer(error) => error.into(),
-            RerunError::Submit(error) => error.into(),
+            RerunError::Submit(error) | RerunError::Member { error, .. } => error.into(),
         }
     }
 }

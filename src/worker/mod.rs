@@ -3,7 +3,7 @@
 mod advance;
 mod attempt;
 mod claim;
-mod parked;
+mod lanes;
 mod pool;
 mod port;
 mod running;

@@ -7,27 +7,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::parked::Parked;
+use super::lanes::{Lanes, Place};
 use crate::clock::Clock;
 use crate::domain::admission::{Admission, AdmissionPolicy, Hold, StartLimits, Verdict};
 use crate::domain::change::Change;
-use crate::domain::id::{ConcurrencyKey, JobKey, PluginName, QueueName, Sequence, TenantId};
-use crate::domain::job::{Job, Rank, Status, WaitReason};
+use crate::domain::id::{JobKey, PluginName, QueueName, TenantId};
+use crate::domain::job::{Job, Status, WaitReason};
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
 use crate::store::News;
-
-/// How many jobs are held at most in all lanes together: some tenths of a second of work for a fast host, some megabytes.
-const JOBS_MAX: usize = 16_384;
-
-/// How many jobs of a lane are held at most.
-const LANE_JOBS_MAX: usize = 8_192;
-
-/// How many jobs a lane may hold however many lanes there are.
-const LANE_JOBS_MIN: usize = 32;
-
-/// The place of a job in its lane.
-pub(super) type Place = (Rank, Sequence);
 
 /// How a queue does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,26 +32,12 @@ pub struct QueueNow {
     pub running: u32,
 }
 
-/// What the window holds of a lane.
-#[derive(Default)]
-struct Waiting {
-    ready: BTreeMap<Place, Job>,
-    /// Those whose concurrency key has as many runs as it may.
-    parked: Parked,
-    /// Whether the store holds ready jobs of this lane that sort behind the last one here.
-    more_on_disk: bool,
-    /// Whether a job was left to the store since the last look at it: that look may be too old to know the job.
-    left_since_look: bool,
-}
-
 struct Inner {
-    lanes: BTreeMap<Lane, Waiting>,
+    lanes: Lanes,
     /// What each queue is owed (smooth weighted round robin): it grows by the weight and pays the total when chosen.
     credits: BTreeMap<QueueName, i64>,
     admission: Admission,
     unloaded: Vec<JobKey>,
-    /// Whether the store may hold lanes that are not known here: at the start.
-    lanes_unknown: bool,
     /// When the first of the lanes that are held up by time alone may start again.
     opens_on: Option<Timestamp>,
 }
@@ -82,14 +56,14 @@ pub struct Window {
 pub struct Started {
     window: Arc<Window>,
     lane: Lane,
-    key: Option<ConcurrencyKey>,
     on: Timestamp,
     /// What the end of its run says; none while nothing has run.
     verdict: Option<Verdict>,
 }
 
 impl Started {
-    /// What the end of the run says about the plug-in. A job that is never judged did not run: it used up no start.
+    /// What the end of the run says about the plug-in. A job that is never judged did not run: its start is
+    /// given back where no later one may owe itself to it.
     pub fn judge(&mut self, verdict: Verdict) {
         self.verdict = Some(verdict);
     }
@@ -98,7 +72,7 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         let now = self.window.clock.now();
-        self.window.inner.lock().end(&self.lane, self.key.as_ref(), self.verdict, self.on, now);
+        self.window.inner.lock().end(&self.lane, self.verdict, self.on, now);
         self.window.filled.notify_one();
     }
 }
@@ -108,11 +82,10 @@ impl Window {
     pub fn new(policy: AdmissionPolicy, clock: Arc<dyn Clock>) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                lanes: BTreeMap::new(),
+                lanes: Lanes::new(),
                 credits: BTreeMap::new(),
                 admission: Admission::new(policy),
                 unloaded: Vec::new(),
-                lanes_unknown: true,
                 opens_on: None,
             }),
             clock,
@@ -187,13 +160,8 @@ impl Window {
 
     /// Takes a ready job that waits for no other, unless it sorts behind jobs that are only on disk.
     pub fn offer(&self, job: Job) {
-        if job.state.status != Status::Queued {
-            return;
-        }
-        let mut inner = self.inner.lock();
-        let room = inner.room();
-        inner.lane(Lane::of(&job.submission)).offer(job, room);
-        drop(inner);
+        let Inner { lanes, admission, .. } = &mut *self.inner.lock();
+        lanes.offer(job, admission);
         self.filled.notify_one();
     }
 
@@ -206,10 +174,9 @@ impl Window {
         while taken.len() < count
             && let Some((lane, job)) = inner.take_one(now)
         {
-            let key = job.submission.ties().concurrency_key.clone();
-            taken.push((job, Started { window: Arc::clone(self), lane, key, on: now, verdict: None }));
+            taken.push((job, Started { window: Arc::clone(self), lane, on: now, verdict: None }));
         }
-        let is_short = inner.is_short();
+        let is_short = inner.lanes.is_short();
         drop(inner);
         if is_short {
             self.short.notify_one();
@@ -232,44 +199,34 @@ impl Window {
         self.short.notified().await;
     }
 
-    /// Whether the lanes of the store have not been looked at yet.
+    /// Whether the store may hold lanes that are not known here, for which there is room.
     pub fn wants_lanes(&self) -> bool {
-        self.inner.lock().lanes_unknown
+        self.inner.lock().lanes.wants_lanes()
     }
 
-    /// Takes note of the lanes that the store has. Those that come later come by the feed.
-    pub fn note_lanes(&self, lanes: Vec<Lane>) {
-        let mut inner = self.inner.lock();
-        for lane in lanes {
-            inner.lane(lane).more_on_disk = true;
-        }
-        inner.lanes_unknown = false;
+    /// Behind which lane of the store's order to look for others, and for how many.
+    pub fn next_look(&self) -> (Option<Lane>, usize) {
+        self.inner.lock().lanes.next_look()
+    }
+
+    /// Takes note of the lanes that the store has there.
+    pub fn note_lanes(&self, found: Vec<Lane>) {
+        let Inner { lanes, admission, .. } = &mut *self.inner.lock();
+        lanes.note(found, admission);
     }
 
     /// The lanes that should be filled up, and to how many jobs. Called right before the store is read.
     pub fn wanted(&self) -> Vec<(Lane, usize)> {
-        let mut inner = self.inner.lock();
-        let room = inner.room();
-        let short = inner.lanes.iter_mut().filter(|(_, waiting)| waiting.is_short(room));
-        short
-            .map(|(lane, waiting)| {
-                waiting.left_since_look = false;
-                // What is parked is still ready on disk, and comes again.
-                (lane.clone(), room + waiting.parked.len())
-            })
-            .collect()
+        self.inner.lock().lanes.wanted()
     }
 
     /// Puts in what the store knows to be ready, read with `limit`.
     pub fn refill(&self, lane: &Lane, ready: Vec<Job>, limit: usize) {
-        let mut inner = self.inner.lock();
-        let waiting = inner.lane(lane.clone());
-        waiting.more_on_disk = ready.len() >= limit || waiting.left_since_look;
-        let look_again = waiting.left_since_look;
         let some = !ready.is_empty();
-        ready.into_iter().for_each(|job| waiting.insert(job, limit));
-        inner.forget_if_idle(lane);
-        drop(inner);
+        let look_again = {
+            let Inner { lanes, admission, .. } = &mut *self.inner.lock();
+            lanes.refill(lane, ready, limit, admission)
+        };
         if some {
             self.filled.notify_one();
         }
@@ -286,9 +243,7 @@ impl Window {
     /// When the longest-waiting of the jobs that it holds was submitted. Jobs of low priority that are only on disk may be
     /// older still.
     pub fn oldest(&self) -> Option<Timestamp> {
-        let inner = self.inner.lock();
-        let jobs = inner.lanes.values().flat_map(|waiting| waiting.ready.values().chain(waiting.parked.jobs()));
-        jobs.map(|job| job.submission.created_on).min()
+        self.inner.lock().lanes.jobs().map(|job| job.submission.created_on).min()
     }
 
     /// The queues that a job may be submitted to, by name.
@@ -309,21 +264,14 @@ impl Window {
         }
     }
 
-    /// Everything that keeps a job from starting now, but for what the store knows.
-    pub fn holds(&self, job: &Job) -> Vec<Hold> {
-        let lane = Lane::of(&job.submission);
-        let inner = self.inner.lock();
-        let mut holds = inner.admission.holds(&lane, self.clock.now());
-        let key = job.submission.ties().concurrency_key.as_ref();
-        holds.extend(key.and_then(|key| inner.admission.key_hold(&lane, key)));
-        holds
+    /// Everything that keeps a lane from starting now.
+    pub fn holds(&self, lane: &Lane) -> Vec<Hold> {
+        self.inner.lock().admission.holds(lane, self.clock.now())
     }
 
     /// How many jobs of the lane are known to start before this one.
     pub fn ahead_of(&self, job: &Job) -> usize {
-        let inner = self.inner.lock();
-        let lane = inner.lanes.get(&Lane::of(&job.submission));
-        lane.map_or(0, |waiting| waiting.ready.range(..place(job)).count())
+        self.inner.lock().lanes.ahead_of(job)
     }
 
     /// Whether a plug-in is slowed down because it keeps failing.
@@ -334,7 +282,7 @@ impl Window {
 
     /// How many jobs it holds.
     pub fn len(&self) -> usize {
-        self.inner.lock().lanes.values().map(|waiting| waiting.ready.len() + waiting.parked.len()).sum()
+        self.inner.lock().lanes.jobs().count()
     }
 
     /// Whether it holds none.
@@ -344,39 +292,18 @@ impl Window {
 }
 
 impl Inner {
-    /// How many jobs each lane may hold.
-    fn room(&self) -> usize {
-        (JOBS_MAX / self.lanes.len().max(1)).clamp(LANE_JOBS_MIN, LANE_JOBS_MAX)
-    }
-
-    fn lane(&mut self, lane: Lane) -> &mut Waiting {
-        self.lanes.entry(lane).or_insert_with(|| Waiting { more_on_disk: self.lanes_unknown, ..Waiting::default() })
-    }
-
-    fn is_short(&self) -> bool {
-        let room = self.room();
-        self.lanes_unknown || self.lanes.values().any(|waiting| waiting.is_short(room))
-    }
-
-    fn forget_if_idle(&mut self, lane: &Lane) {
-        if self.lanes.get(lane).is_some_and(Waiting::is_idle) {
-            self.lanes.remove(lane);
-        }
-    }
-
     /// The next job: of the queue that is owed most, the lane whose first job has waited longest by its rank.
     fn take_one(&mut self, now: Timestamp) -> Option<(Lane, Job)> {
+        self.lanes.put_full_aside(&self.admission);
         let mut first: BTreeMap<&QueueName, (Place, &Lane)> = BTreeMap::new();
-        for (lane, waiting) in &mut self.lanes {
-            waiting.park_full(lane, &self.admission);
-            let Some((place, _)) = waiting.ready.first_key_value() else { continue };
+        for (place, lane) in self.lanes.firsts() {
             if let Some(hold) = self.admission.hold(lane, now) {
                 self.opens_on = [self.opens_on, hold.until()].into_iter().flatten().min();
                 continue;
             }
-            let best = first.entry(&lane.queue).or_insert((*place, lane));
-            if *place < best.0 {
-                *best = (*place, lane);
+            let best = first.entry(&lane.queue).or_insert((place, lane));
+            if place < best.0 {
+                *best = (place, lane);
             }
         }
         let owed = |queue: &QueueName| {
@@ -393,72 +320,13 @@ impl Inner {
             *self.credits.entry(queue).or_default() += weight;
         }
         *self.credits.entry(chosen).or_default() -= total;
-        let job = self.lanes.get_mut(&lane)?.ready.pop_first()?.1;
-        self.admission.start(&lane, job.submission.ties().concurrency_key.as_ref(), now);
-        self.forget_if_idle(&lane);
+        self.admission.start(&lane, now);
+        let job = self.lanes.pop(&lane, &self.admission)?;
         Some((lane, job))
     }
 
-    /// A job has ended its run, or did not run after all: another of its key may start, in whatever queue it is.
-    fn end(
-        &mut self,
-        lane: &Lane,
-        key: Option<&ConcurrencyKey>,
-        verdict: Option<Verdict>,
-        started_on: Timestamp,
-        now: Timestamp,
-    ) {
-        self.admission.end(lane, key, verdict, started_on, now);
-        let Some(key) = key else { return };
-        let of_plugin = |other: &Lane| other.plugin == lane.plugin && other.tenant == lane.tenant;
-        for (_, waiting) in self.lanes.iter_mut().filter(|(other, _)| of_plugin(other)) {
-            waiting.ready.extend(waiting.parked.release(key));
-        }
+    fn end(&mut self, lane: &Lane, verdict: Option<Verdict>, started_on: Timestamp, now: Timestamp) {
+        self.admission.end(lane, verdict, started_on, now);
+        self.lanes.freed(lane, &self.admission);
     }
-}
-
-impl Waiting {
-    /// Half of the room is for what is parked: when that is full, the lane waits for one of those keys.
-    fn is_short(&self, room: usize) -> bool {
-        self.more_on_disk && self.ready.len() < room / 4 && self.parked.len() < room / 2
-    }
-
-    fn is_idle(&self) -> bool {
-        self.ready.is_empty() && self.parked.len() == 0 && !self.more_on_disk
-    }
-
-    /// Puts those jobs aside that come first and whose concurrency key has as many runs as it may.
-    fn park_full(&mut self, lane: &Lane, admission: &Admission) {
-        while let Some(first) = self.ready.first_entry() {
-            let key = first.get().submission.ties().concurrency_key.clone();
-            let Some(key) = key.filter(|key| admission.key_hold(lane, key).is_some()) else { return };
-            let (place, job) = first.remove_entry();
-            self.parked.park(key, place, job);
-        }
-    }
-
-    fn offer(&mut self, job: Job, room: usize) {
-        let sorts_last = self.ready.last_key_value().is_none_or(|(last, _)| place(&job) > *last);
-        if self.more_on_disk && sorts_last {
-            self.left_since_look = true;
-            return;
-        }
-        self.insert(job, room);
-    }
-
-    fn insert(&mut self, job: Job, room: usize) {
-        if self.parked.renew(place(&job), &job) {
-            return;
-        }
-        self.ready.insert(place(&job), job);
-        if self.ready.len() > room {
-            self.ready.pop_last();
-            self.more_on_disk = true;
-            self.left_since_look = true;
-        }
-    }
-}
-
-fn place(job: &Job) -> Place {
-    (job.submission.rank(), job.submission.key().sequence)
 }

@@ -1,11 +1,13 @@
 //! What the operator allows and what people pause (F105).
 
+use std::time::Duration;
+
 use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
 use backroom::domain::change::Change;
 use backroom::domain::explain::Reason;
 use backroom::domain::id::{ConcurrencyKey, JobId, QueueName, TenantId};
 use backroom::domain::job::{Status, Ties};
-use backroom::domain::queue::QueueState;
+use backroom::domain::queue::{Lane, QueueState};
 use backroom::jobs::{Moment, NewJob};
 use backroom::store::Store;
 
@@ -77,7 +79,7 @@ fn a_full_concurrency_key_holds_up_no_other_job_of_its_lane() {
     host.settle();
     assert!([other, usual].iter().all(|job| host.status(*job).is_locked()), "they do not wait for customer 17");
     let waits = host.job(keyed[2]);
-    let holds = host.window.holds(&waits);
+    let holds = host.window.holds(&Lane::of(&waits.submission));
     let reasons = host.jobs.explain(&waits, Moment { holds, ..Moment::default() }).expect("memory can be read");
     let codes: Vec<_> = reasons.iter().map(|Reason { code, .. }| *code).collect();
     assert_eq!(codes, ["key-full"]);
@@ -85,7 +87,7 @@ fn a_full_concurrency_key_holds_up_no_other_job_of_its_lane() {
 }
 
 #[test]
-fn one_job_of_a_concurrency_key_runs_at_a_time_unless_it_is_set_otherwise() {
+fn one_job_of_a_concurrency_key_runs_at_a_time_where_nothing_is_set() {
     let mut host = Host::new(8, |_| works(seconds(2)));
     let keyed: Vec<_> = (0..10).map(|_| host.submit(of_key("customer 17"))).collect();
     let parked = keyed[9];
@@ -96,20 +98,31 @@ fn one_job_of_a_concurrency_key_runs_at_a_time_unless_it_is_set_otherwise() {
 }
 
 #[test]
-fn a_backlog_of_one_concurrency_key_leaves_the_rest_of_its_lane_alone() {
+fn a_backlog_of_one_concurrency_key_costs_disk_and_leaves_the_rest_alone() {
+    const BACKLOG: usize = 20_000;
     let mut host = Host::new(8, |_| works(seconds(1)));
-    let keyed: Vec<_> = (0..3_000).map(|_| of_key("customer 17")).collect();
+    let keyed: Vec<_> = (0..BACKLOG).map(|_| of_key("customer 17")).collect();
     at_once(host.jobs.submit_bulk(keyed)).expect("they are good");
+    for _ in 0..100 {
+        host.submit(of_key("customer 17"));
+    }
     let usual: Vec<_> = (0..50).map(|_| host.submit(echo())).collect();
     host.finish(&usual, seconds(20));
-    let left = host.window.len();
-    assert!(left > 2_900, "{left} wait for their key");
-    // A host that starts again finds them on disk.
+    assert!(host.window.len() < 20, "{} are in memory", host.window.len());
+    // A host that starts again finds the others behind them.
     let mut host = host.restarted();
     let late = host.submit(echo());
     host.finish(&[late], seconds(20));
-    let left = host.window.len();
-    assert!(left > 2_900, "{left} wait for their key");
+    assert!(host.window.len() < 20, "{} are in memory", host.window.len());
+}
+
+#[test]
+fn more_concurrency_keys_than_are_held_in_memory_get_their_turn() {
+    let mut host = Host::new(64, |_| works(Duration::from_millis(100)));
+    let jobs: Vec<_> = (0..12_000).map(|number| of_key(&format!("customer {number}"))).collect();
+    let jobs = at_once(host.jobs.submit_bulk(jobs)).expect("they are good");
+    assert!(host.window.len() < 9_000, "{} are in memory", host.window.len());
+    host.finish(&jobs, seconds(60));
 }
 
 fn pause(host: &Host, queue: &str, revision: u32, paused: bool) {

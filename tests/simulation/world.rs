@@ -8,9 +8,9 @@ use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::admission::{AdmissionPolicy, Hold};
 use backroom::domain::change::Change;
 use backroom::domain::id::{Digest, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
-use backroom::domain::job::{Job, Status, WaitReason};
+use backroom::domain::job::{Status, WaitReason};
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
-use backroom::domain::queue::QueueState;
+use backroom::domain::queue::{Lane, QueueState};
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{Command, Order, SubmitError};
 use backroom::scheduler::CANCEL_GRACE;
@@ -258,9 +258,8 @@ impl World {
     fn note_holds(&mut self) {
         let mut ledger = self.ledger.lock();
         let queued = ledger.records().filter(|(_, record)| record.state().status == Status::Queued);
-        let queued =
-            queued.map(|(_, record)| Job { submission: Arc::clone(&record.submission), state: record.state().clone() });
-        for hold in queued.collect::<Vec<_>>().iter().flat_map(|job| self.host.window.holds(job)) {
+        let lanes: BTreeSet<Lane> = queued.map(|(_, record)| Lane::of(&record.submission)).collect();
+        for hold in lanes.iter().flat_map(|lane| self.host.window.holds(lane)) {
             ledger.meet(match hold {
                 Hold::QueuePaused => "a paused queue holds",
                 Hold::PluginPaused => "a paused plug-in holds",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backroom::domain::audit::{Action, AuditRow};
 use backroom::domain::change::Change;
 use backroom::domain::id::{JobKey, TenantId};
-use backroom::domain::job::{Job, JobState, Occurrence, Status, Submission, Ties, WaitReason};
+use backroom::domain::job::{Job, JobState, Occurrence, Payload, Status, Submission, Ties, WaitReason};
 use backroom::domain::query::{JobFilter, JobQuery};
 use backroom::domain::queue::QueueState;
 use backroom::store::Store;
@@ -38,6 +38,11 @@ enum Step {
     },
     Delete {
         job: u64,
+    },
+    /// Neighbours, some of them left out, in any order.
+    DeleteMany {
+        first: u64,
+        among: Vec<u64>,
     },
     /// A command of a person, which changes nothing but its row.
     Audit {
@@ -89,6 +94,7 @@ impl Bonds {
         let label = self.label.map(|label| NAMES[label]);
         let ties = Ties {
             ordering_key: self.key.map(|key| ordering_key(NAMES[key])),
+            concurrency_key: self.key.map(|key| concurrency_key(NAMES[key])),
             after: self.after.iter().filter_map(earlier).collect(),
             dedup_key: self.dedup.map(|dedup| dedup_key(NAMES[dedup])),
             regarding: label.map(|label| record(&format!("order/{label}"))),
@@ -118,6 +124,8 @@ fn simple() -> impl Strategy<Value = Step> {
         20 => (any::<u64>(), to, prop::bool::weighted(0.05))
             .prop_map(|(job, to, is_stale)| Step::Move { job, to, is_stale }),
         2 => any::<u64>().prop_map(|job| Step::Delete { job }),
+        2 => (any::<u64>(), prop::collection::vec(0..40_u64, 2..30))
+            .prop_map(|(first, among)| Step::DeleteMany { first, among }),
         1 => (any::<u64>(), 1..4_u32).prop_map(|(job, revision)| Step::Audit { job, revision }),
         1 => (0..QUEUES.len(), any::<bool>(), prop::bool::weighted(0.1))
             .prop_map(|(name, paused, is_stale)| Step::Queue { name, paused, is_stale }),
@@ -143,6 +151,10 @@ fn moved(state: &JobState, to: Status, number: u64) -> JobState {
         Status::Running | Status::Pausing | Status::Canceling => running(state),
         Status::Failed if !number.is_multiple_of(4) => {
             failed(state, ["no paper", "no order 17", "no order 4"][number as usize % 3])
+        }
+        // Sixteen of these are more than a leaf of an index takes.
+        Status::Succeeded if number.is_multiple_of(3) => {
+            JobState { output: Some(Payload::Inline(vec![7; 900].into())), ..ended(state, to) }
         }
         Status::Succeeded | Status::Failed | Status::Canceled => ended(state, to),
     };
@@ -170,6 +182,11 @@ fn without_lost_rows(changes: Vec<Change>) -> Vec<Change> {
     let gone: Vec<JobKey> = changes.iter().filter_map(gone).collect();
     let is_lost = |change: &Change| matches!(change, Change::Audit(row) if gone.contains(&row.job));
     changes.into_iter().filter(|change| !is_lost(change)).collect()
+}
+
+fn deletion(store: &MemoryStore, sequence: u64) -> Option<Change> {
+    let found = job(store, sequence).filter(may_go)?;
+    Some(Change::Delete { job: key(sequence), expected: found.state.revision })
 }
 
 fn gone(change: &Change) -> Option<JobKey> {
@@ -234,11 +251,17 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
         }
         Step::Delete { job: wanted } => {
             let sequence = pick(*wanted, *last);
-            let found = job(store, sequence).filter(may_go);
-            found
-                .map(|found| Change::Delete { job: key(sequence), expected: found.state.revision })
-                .into_iter()
-                .collect()
+            deletion(store, sequence).into_iter().collect()
+        }
+        Step::DeleteMany { first, among } => {
+            let first = pick(*first, *last);
+            let mut sequences: Vec<u64> = Vec::new();
+            for sequence in among.iter().map(|offset| first + offset) {
+                if !sequences.contains(&sequence) {
+                    sequences.push(sequence);
+                }
+            }
+            sequences.into_iter().filter_map(|sequence| deletion(store, sequence)).collect()
         }
         Step::Both(first, second) => {
             let mut both = changes(store, last, first);
@@ -254,7 +277,7 @@ fn bonds_of(store: &dyn Store) -> Vec<String> {
     let tenant = TenantId::DEFAULT;
     let query = |filter| JobQuery { filter, limit: 10_000, ..JobQuery::default() };
     let found = |filter| sequences(&store.jobs(&query(filter)).expect("it can be read").jobs);
-    let mut lanes = store.lanes().expect("it can be read");
+    let mut lanes = store.lanes(None, usize::MAX).expect("it can be read");
     lanes.sort();
     let mut lines = Vec::new();
     for lane in &lanes {

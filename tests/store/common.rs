@@ -6,8 +6,8 @@ use std::sync::Arc;
 use backroom::domain::change::Change;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::id::{
-    DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId,
-    VersionName,
+    ConcurrencyKey, DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
+    Sequence, TenantId, VersionName,
 };
 use backroom::domain::job::{Job, JobState, Lease, Payload, Run, RunEnd, Status, Submission, Ties, WaitReason};
 use backroom::domain::limits::Usage;
@@ -96,6 +96,10 @@ pub(crate) fn queue(name: &str) -> QueueName {
 
 pub(crate) fn ordering_key(text: &str) -> OrderingKey {
     OrderingKey::new(text).expect("the test names it well")
+}
+
+pub(crate) fn concurrency_key(text: &str) -> ConcurrencyKey {
+    ConcurrencyKey::new(text).expect("a good key")
 }
 
 pub(crate) fn dedup_key(text: &str) -> DedupKey {
@@ -250,7 +254,7 @@ pub(crate) fn places(jobs: &[JobKey]) -> Vec<u64> {
 
 /// The lane of the usual jobs in a queue.
 pub(crate) fn lane(name: &str) -> Lane {
-    Lane { queue: queue(name), plugin: plugin("mailer"), tenant: TenantId::DEFAULT }
+    Lane { queue: queue(name), plugin: plugin("mailer"), tenant: TenantId::DEFAULT, key: None }
 }
 
 /// The ready jobs of a queue, all of them of the usual plug-in.

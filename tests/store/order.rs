@@ -93,7 +93,7 @@ fn ready_keeps_tenants_and_plugins_apart(store: &dyn Store) {
     other.plugin = plugin("mailer-two");
     must(store, vec![submit_as(other)]);
     assert_eq!(ready(store, "default"), [2]);
-    let lanes = store.lanes().expect("it can be read");
+    let lanes = store.lanes(None, usize::MAX).expect("it can be read");
     let found: Vec<_> = lanes
         .iter()
         .map(|lane| (lane.plugin.as_str(), lane.tenant.0, sequences(&store.ready(lane, 9).expect("it can be read"))))

@@ -67,7 +67,7 @@ fn predecessors(store: &dyn Store, sequence: u64) -> (Vec<u64>, Vec<u64>) {
 }
 
 fn lanes(store: &dyn Store) -> Vec<(String, String, u32)> {
-    let lanes = store.lanes().expect("it can be read");
+    let lanes = store.lanes(None, usize::MAX).expect("it can be read");
     let name = |lane: &Lane| (lane.queue.to_string(), lane.plugin.to_string(), lane.tenant.0);
     lanes.iter().map(name).collect()
 }

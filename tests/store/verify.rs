@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use backroom::domain::audit::{Action, AuditRow};
 use backroom::domain::change::Change;
-use backroom::domain::job::{JobState, Status};
+use backroom::domain::job::{JobState, Payload, Status};
 use backroom::store::Store;
 use backroom::store::sled::OpenError;
 use backroom::store::sled::verify::{Report, verify};
@@ -47,6 +48,48 @@ fn a_sound_store_has_no_findings_and_all_is_counted() {
     assert_eq!((report.jobs, report.runs, report.plugins, report.remembered), (40, 2, 1, 3));
     assert_eq!((report.blobs, report.blob_bytes), (3, 24_000));
     assert!(report.segments >= 1 && report.groups >= 10 && report.entries > 40, "{report:?}");
+}
+
+#[test]
+fn deleted_neighbours_leave_nothing_behind_in_whatever_order_they_go() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let store = open(directory.path());
+    must(&store, (1..=40).map(submit).collect());
+    let large = |state: &JobState| {
+        let output = Payload::Inline(vec![7; 900].into());
+        JobState { output: Some(output), ..ended(state, Status::Succeeded) }
+    };
+    for sequence in 1..=40 {
+        step(&store, sequence, running);
+        step(&store, sequence, large);
+        must(&store, vec![Change::Audit(audit_row(sequence))]);
+    }
+    // Each commit by itself, none waited for: the writer takes what waits as one group.
+    let order = (1..=40).map(|number| number * 17 % 41);
+    let deletions = order.map(|sequence| {
+        let expected = state(&store, sequence).revision;
+        store.commit(vec![Change::Delete { job: key(sequence), expected }])
+    });
+    deletions.collect::<Vec<_>>().into_iter().for_each(|pending| pending.wait().expect("it is written"));
+    drop(store);
+    let report = report(directory.path());
+    assert_eq!((&*report.findings, report.jobs, report.leftovers), (&[][..], 0, 0));
+    let tree = sled::Config::new().path(directory.path().join("index")).flush_every_ms(None).open().expect("it opens");
+    let left: Vec<_> = [b'A', b'B', b'L', b'S', b'V', b'X', b'Z'].map(|space| keys_of(&tree, space).len()).into();
+    assert_eq!(left, [0; 7], "runs, blobs, labels, submissions, audit rows, lists, parts");
+}
+
+fn audit_row(sequence: u64) -> AuditRow {
+    AuditRow {
+        job: key(sequence),
+        revision: 2,
+        on: time(5),
+        by: "somebody".to_owned(),
+        action: Action::Pause,
+        from: Status::Queued,
+        to: Status::Paused,
+        reason: None,
+    }
 }
 
 #[test]

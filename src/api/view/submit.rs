@@ -111,6 +111,20 @@ pub struct FollowUpBody {
     pub url: Option<String>,
 }
 
+impl FollowUpBody {
+    /// What follows by one word: a URL, `PLUGIN` or `PLUGIN/HANDLER`.
+    pub fn to(word: &str) -> Self {
+        if word.contains("://") {
+            return Self { url: Some(word.to_owned()), ..Self::default() };
+        }
+        let (plugin, handler) = match word.split_once('/') {
+            Some((plugin, handler)) => (plugin, Some(handler.to_owned())),
+            None => (word, None),
+        };
+        Self { plugin: plugin.to_owned(), handler, ..Self::default() }
+    }
+}
+
 impl SubmitBody {
     /// The names of the fields.
     pub const FIELDS: &'static [&'static str] = &[

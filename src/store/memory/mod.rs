@@ -254,8 +254,8 @@ impl Store for MemoryStore {
         Ok(self.tables.read().oldest(from, limit))
     }
 
-    fn lanes(&self) -> Result<Vec<Lane>, ReadError> {
-        Ok(self.tables.read().lanes())
+    fn lanes(&self, behind: Option<&Lane>, limit: usize) -> Result<Vec<Lane>, ReadError> {
+        Ok(self.tables.read().lanes(behind, limit))
     }
 
     fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Job>, ReadError> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::domain::audit::AuditRow;
@@ -302,8 +303,9 @@ impl Tables {
         self.jobs.range(from..).take(limit).map(|(_, job)| job.clone()).collect()
     }
 
-    pub(super) fn lanes(&self) -> Vec<Lane> {
-        self.ready.keys().cloned().collect()
+    pub(super) fn lanes(&self, behind: Option<&Lane>, limit: usize) -> Vec<Lane> {
+        let from = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ready.range((from, Bound::Unbounded)).take(limit).map(|(lane, _)| lane.clone()).collect()
     }
 
     pub(super) fn ready(&self, lane: &Lane, limit: usize) -> Vec<Job> {

@@ -4,7 +4,7 @@ use super::codec::bucket;
 use super::index::Indexer;
 use super::keys;
 use super::live::Live;
-use super::values::Values;
+use super::values::{Values, parts_of, parts_of_entry};
 use crate::domain::id::{JobKey, TenantId};
 use crate::store::ReadError;
 
@@ -21,12 +21,14 @@ pub(super) struct OpenBucket {
     /// The jobs of which it says something, a bit each.
     said: u16,
     is_dirty: bool,
+    /// How many parts the index has of it.
+    parts: u16,
 }
 
 impl OpenBucket {
     /// Puts `value` in the place of what it said.
     fn rewrite(&mut self, value: Vec<u8>, said: u16) {
-        *self = Self { value, said, is_dirty: true };
+        *self = Self { value, said, is_dirty: true, ..*self };
     }
 
     /// What it says, without that of some jobs.
@@ -80,9 +82,17 @@ impl Live {
 
     fn open_bucket(&mut self, tree: &sled::Tree, number: BucketNumber) -> Result<&mut OpenBucket, ReadError> {
         if !self.buckets.contains_key(&number) {
-            let value = Values::after(tree, &self.ahead).get(&keys::outcome(number))?.unwrap_or_else(bucket::start);
+            let key = keys::outcome(number);
+            let values = Values::after(tree, &self.ahead);
+            let (value, parts) = match values.entry(&key)? {
+                None => (bucket::start(), 0),
+                Some(entry) => {
+                    let parts = parts_of_entry(&entry);
+                    (values.whole(&key, entry)?, parts)
+                }
+            };
             let said = bucket::read(&value)?.iter().fold(0, |said, (offset, _)| said | 1 << offset);
-            self.buckets.insert(number, OpenBucket { value, said, is_dirty: false });
+            self.buckets.insert(number, OpenBucket { value, said, is_dirty: false, parts });
         }
         self.buckets.get_mut(&number).ok_or_else(|| ReadError::Failed("a bucket was lost".to_owned()))
     }
@@ -105,9 +115,9 @@ impl Indexer<'_> {
         let is_full = self.live.buckets.get(&number).is_some_and(|open| open.said == u16::MAX);
         let Some(full) = is_full.then(|| self.live.buckets.remove(&number)).flatten() else { return Ok(()) };
         let all_gone = bucket::read(&full.value)?.iter().all(|(_, entry)| *entry == bucket::Entry::Gone);
-        match all_gone {
-            true => self.live.ahead.delete(keys::outcome(number)),
-            false => self.live.ahead.put(keys::outcome(number), full.value),
+        self.live.ahead.delete_all(keys::outcome(number), full.parts);
+        if !all_gone {
+            self.live.ahead.put(keys::outcome(number), full.value);
         }
         Ok(())
     }
@@ -120,6 +130,7 @@ impl Indexer<'_> {
         while self.live.buckets.len() > BUCKETS_OPEN / 2 {
             let Some((number, open)) = self.live.buckets.pop_first() else { return };
             if open.is_dirty {
+                self.live.ahead.delete_all(keys::outcome(number), open.parts);
                 self.live.ahead.put(keys::outcome(number), open.value);
             }
         }
@@ -129,7 +140,9 @@ impl Indexer<'_> {
     pub(super) fn write_buckets(&mut self) {
         let Live { buckets, ahead, .. } = &mut *self.live;
         for (number, open) in buckets.iter_mut().filter(|(_, open)| open.is_dirty) {
+            ahead.delete_all(keys::outcome(*number), open.parts);
             ahead.put(keys::outcome(*number), open.value.clone());
+            open.parts = parts_of(open.value.len());
             open.is_dirty = false;
         }
     }

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::codec::{self, block};
-use super::index::{Indexer, Role};
+use super::index::{Entry, Indexer, Role};
 use super::keys;
 use super::live::{Block, Place};
 use super::standing::Standing;
 use super::values::{Pair, behind, parts_of_entry};
+use crate::domain::change::Change;
 use crate::domain::id::{Digest, JobKey};
 use crate::domain::job::{Payload, Run};
 use crate::domain::query::Label;
 use crate::store::ReadError;
 
 /// A job that goes, and what was known of it.
-pub(super) type Doomed<'a> = (JobKey, &'a Standing);
+type Doomed<'a> = (JobKey, &'a Standing);
 
 /// What else goes with some jobs.
 #[derive(Default)]
@@ -27,10 +28,23 @@ struct Belongings {
     rows: Vec<(Vec<u8>, u16)>,
 }
 
+/// Whether a change removes a job.
+pub(super) fn is_deletion(entry: &Entry<'_>) -> bool {
+    matches!(entry.change, Change::Delete { .. })
+}
+
+fn doomed<'e>(deletion: &'e Entry<'_>) -> Result<Doomed<'e>, ReadError> {
+    match (deletion.change, &deletion.before) {
+        (Change::Delete { job, .. }, Some(before)) => Ok((*job, before)),
+        _ => Err(ReadError::Damaged("a deletion of a job that is not there".to_owned())),
+    }
+}
+
 impl Indexer<'_> {
-    /// Removes jobs.
-    pub(super) fn delete(&mut self, doomed: &[Doomed<'_>]) -> Result<(), ReadError> {
-        let mut rest = doomed;
+    /// Removes the jobs of deletions.
+    pub(super) fn delete(&mut self, deletions: &[Entry<'_>]) -> Result<(), ReadError> {
+        let all: Vec<_> = deletions.iter().map(doomed).collect::<Result<_, _>>()?;
+        let mut rest = all.as_slice();
         while let Some((first, _)) = rest.first() {
             let block = self.view().block(*first)?;
             let together = match &block {
@@ -87,15 +101,15 @@ impl Indexer<'_> {
 
     /// Audit rows and closed runs of jobs that are neighbours: one look at each keyspace, since few jobs have any.
     fn collect_rows(&self, doomed: &[Doomed<'_>], belongings: &mut Belongings) -> Result<(), ReadError> {
-        let [(first, _), ..] = doomed else { return Ok(()) };
-        let last = doomed.last().map_or(*first, |(job, _)| *job);
+        let jobs = || doomed.iter().map(|(job, _)| *job);
+        let (Some(first), Some(last)) = (jobs().min(), jobs().max()) else { return Ok(()) };
         let is_doomed = |job: JobKey| doomed.iter().any(|(doomed, _)| *doomed == job);
-        for (key, entry) in self.rows(keys::audits(*first), &keys::audits(last))? {
+        for (key, entry) in self.rows(keys::audits(first), &keys::audits(last))? {
             if keys::audit_entry(&key).is_some_and(|(job, _)| is_doomed(job)) {
                 belongings.rows.push((key, parts_of_entry(&entry)));
             }
         }
-        for (key, entry) in self.rows(keys::runs(*first), &keys::runs(last))? {
+        for (key, entry) in self.rows(keys::runs(first), &keys::runs(last))? {
             let Some((job, _)) = keys::run_entry(&key).filter(|(job, _)| is_doomed(*job)) else { continue };
             let parts = parts_of_entry(&entry);
             let run: Run = codec::decode("a run", &self.values().whole(&key, entry)?)?;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::codec::{self, Parts, block, bucket};
-use super::deletion::Doomed;
+use super::deletion::is_deletion;
 use super::keys::{self, ReadyKind};
 use super::live::{FreshBlock, Live, Place, View, is_single_ready};
 use super::standing::Standing;
@@ -68,11 +68,10 @@ impl<'a> Indexer<'a> {
     /// Adds the changes of a frame, whose bytes are `frame`, in order.
     pub(super) fn add(&mut self, entries: &[Entry<'_>], frame: &[u8]) -> Result<(), ReadError> {
         self.add_blocks(entries, frame);
-        let is_deletion = |entry: &Entry<'_>| matches!(entry.change, Change::Delete { .. });
         for alike in entries.chunk_by(|one, next| is_deletion(one) && is_deletion(next)) {
             match alike {
-                [one] => self.add_one(one, frame)?,
-                deletions => self.delete(&doomed(deletions)?)?,
+                [one] if !is_deletion(one) => self.add_one(one, frame)?,
+                deletions => self.delete(deletions)?,
             }
         }
         Ok(())
@@ -122,8 +121,8 @@ impl<'a> Indexer<'a> {
                 let run = earlier_run.as_ref().map(|run| (run, &frame[entry.parts.run.clone()]));
                 self.advance(*job, before, next, state, run)
             }
-            (Change::Delete { .. }, _) => self.delete(&doomed(std::slice::from_ref(entry))?),
-            (Change::Advance { .. }, None) => Err(not_there()),
+            (Change::Delete { .. }, _) => self.delete(std::slice::from_ref(entry)),
+            (Change::Advance { .. }, None) => Err(ReadError::Damaged("a change of a job that is not there".to_owned())),
             (Change::Remember(submit), _) => self.remember(submit),
             (Change::Audit(row), _) => {
                 self.live.ahead.put(keys::audit(row.job, row.revision), codec::encode(row));
@@ -429,19 +428,6 @@ impl<'a> Indexer<'a> {
     }
 }
 
-/// The jobs of deletions.
-fn doomed<'e>(deletions: &'e [Entry<'_>]) -> Result<Vec<Doomed<'e>>, ReadError> {
-    let doomed = |deletion: &'e Entry<'_>| match (deletion.change, &deletion.before) {
-        (Change::Delete { job, .. }, Some(before)) => Ok((*job, before)),
-        _ => Err(not_there()),
-    };
-    deletions.iter().map(doomed).collect()
-}
-
-fn not_there() -> ReadError {
-    ReadError::Damaged("a change of a job that is not there".to_owned())
-}
-
 /// A submission on its way into a block.
 struct Member<'a> {
     job: JobKey,
@@ -467,6 +453,7 @@ impl<'a> Member<'a> {
             && self.kind == first.kind
             && self.submission.queue == first.submission.queue
             && self.submission.plugin == first.submission.plugin
+            && self.submission.ties().concurrency_key == first.submission.ties().concurrency_key
             && self.submission.rank() == first.submission.rank()
     }
 }

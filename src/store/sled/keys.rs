@@ -2,7 +2,7 @@
 
 use crate::domain::hash;
 use crate::domain::id::{
-    DedupKey, Digest, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
+    ConcurrencyKey, DedupKey, Digest, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
 };
 use crate::domain::job::{Rank, Status};
 use crate::domain::query::Label;
@@ -138,7 +138,8 @@ pub(super) fn outcome((tenant, bucket): (TenantId, u64)) -> Vec<u8> {
 pub(super) fn ready_lane(lane: &Lane) -> Vec<u8> {
     let mut key = Vec::with_capacity(lane.queue.as_str().len() + lane.plugin.as_str().len() + 24);
     key.push(READY);
-    for name in [lane.queue.as_str(), lane.plugin.as_str()] {
+    let concurrency_key = lane.key.as_ref().map_or("", ConcurrencyKey::as_str);
+    for name in [lane.queue.as_str(), lane.plugin.as_str(), concurrency_key] {
         key.extend(name.as_bytes());
         key.push(0);
     }
@@ -164,7 +165,11 @@ pub(super) fn ready_entry(key: &[u8]) -> Option<ReadyEntry> {
     Some(ReadyEntry {
         lane: Lane {
             queue: QueueName::new(names.next()?).ok()?,
-            plugin: PluginName::new(names.next()?).ok().filter(|_| names.next().is_none())?,
+            plugin: PluginName::new(names.next()?).ok()?,
+            key: match names.next()? {
+                "" => None,
+                key => Some(ConcurrencyKey::new(key).ok().filter(|_| names.next().is_none())?),
+            },
             tenant,
         },
         rank: Rank(signed_of(*rank)),

@@ -252,8 +252,8 @@ impl Store for SledStore {
         Ok(lister.into_jobs())
     }
 
-    fn lanes(&self) -> Result<Vec<Lane>, ReadError> {
-        self.view(read::lanes)
+    fn lanes(&self, behind: Option<&Lane>, limit: usize) -> Result<Vec<Lane>, ReadError> {
+        self.view(|view| read::lanes(view, behind, limit))
     }
 
     fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Job>, ReadError> {

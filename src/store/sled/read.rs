@@ -96,19 +96,26 @@ impl OldestLister {
     }
 }
 
-/// The lanes that have ready entries: the first entry of each, and then behind it.
-pub(super) fn lanes(view: View<'_>) -> Result<Vec<Lane>, ReadError> {
+/// Lanes that have ready entries: the first entry of each, and then behind it.
+pub(super) fn lanes(view: View<'_>, behind: Option<&Lane>, limit: usize) -> Result<Vec<Lane>, ReadError> {
     let mut lanes = Vec::new();
-    let mut from = vec![keys::READY];
-    while let Some(entry) = view.values.ascending(Bound::Included(from), Bound::Excluded(vec![keys::READY + 1])).next()
+    let mut from = behind.map_or_else(|| vec![keys::READY], behind_lane);
+    let end = Bound::Excluded(vec![keys::READY + 1]);
+    while lanes.len() < limit
+        && let Some(entry) = view.values.ascending(Bound::Included(from), end.clone()).next()
     {
         let lane = keys::ready_entry(&entry?.0).ok_or_else(bad_ready_entry)?.lane;
-        // Ranks and what follows them are 17 bytes.
-        from = keys::ready_lane(&lane);
-        from.extend([0xff; 18]);
+        from = behind_lane(&lane);
         lanes.push(lane);
     }
     Ok(lanes)
+}
+
+/// Behind all ready entries of a lane: ranks and what follows them are 17 bytes.
+fn behind_lane(lane: &Lane) -> Vec<u8> {
+    let mut key = keys::ready_lane(lane);
+    key.extend([0xff; 18]);
+    key
 }
 
 fn bad_ready_entry() -> ReadError {

@@ -47,13 +47,15 @@ impl Standing {
 
     /// Of a job as the index has it.
     pub(super) fn load(view: View<'_>, job: JobKey) -> Result<Option<Self>, ReadError> {
-        let Some(submission) = view.find(job)? else { return Ok(None) };
-        let (place, state) = view.state(job)?.unwrap_or((Place::Fresh, JobState::default()));
-        Ok(Some(Self::new(&submission, &state, place)))
+        let Some(block) = view.block(job)? else { return Ok(None) };
+        match block.entries()?.1.get(block.index_of(job)) {
+            Some(fields) => Self::load_from(&mut view.outcomes(), job, fields),
+            None => Ok(None),
+        }
     }
 
     /// Of the job that `fields` of a block are about; none of one that is gone.
-    fn load_neighbour(outcomes: &mut Outcomes<'_>, job: JobKey, fields: &[u8]) -> Result<Option<Self>, ReadError> {
+    fn load_from(outcomes: &mut Outcomes<'_>, job: JobKey, fields: &[u8]) -> Result<Option<Self>, ReadError> {
         if fields.is_empty() {
             return Ok(None);
         }
@@ -108,7 +110,7 @@ impl Standings {
             if self.young.contains_key(&job) || self.old.contains_key(&job) {
                 continue;
             }
-            match Standing::load_neighbour(&mut outcomes, job, fields) {
+            match Standing::load_from(&mut outcomes, job, fields) {
                 Ok(standing) => self.young.insert(job, standing),
                 Err(error) if job == asked => return Err(error),
                 Err(_) => continue,
