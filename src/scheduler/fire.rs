@@ -62,7 +62,8 @@ impl Scheduler {
 
     fn fire_one(&self, schedule: &Schedule, now: Timestamp) -> Result<Option<Pending>, ReadError> {
         let previous = self.unfinished_job(schedule)?;
-        let Some(firing) = schedule::fire(schedule, now, previous.is_some()) else { return Ok(None) };
+        let up_since = *self.up_since.get_or_init(|| now);
+        let Some(firing) = schedule::fire(schedule, now, up_since, previous.is_some()) else { return Ok(None) };
         let Firing { create, cancel_previous, in_order, mut next, .. } = firing;
         let _turn = self.advance.identities().turn();
         let mut changes = Vec::new();
@@ -71,7 +72,7 @@ impl Scheduler {
         }
         for scheduled_for in create {
             let id = self.advance.identities().next(now);
-            let job = schedule.job(id, scheduled_for, in_order && !cancel_previous, now);
+            let job = schedule.job(id, scheduled_for, in_order, now);
             changes.push(Change::Submit(Arc::new(job), Box::default()));
             next.last_job = Some(id);
         }

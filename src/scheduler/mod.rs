@@ -4,7 +4,7 @@
 mod fire;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::domain::batch::Summary;
@@ -80,6 +80,8 @@ pub struct Scheduler {
     window: Arc<Window>,
     advance: Advance,
     host: HostId,
+    /// When it began to look after what is due.
+    up_since: OnceLock<Timestamp>,
     next_rescue: parking_lot::Mutex<Timestamp>,
     under_way: parking_lot::Mutex<BTreeMap<JobKey, Pending>>,
     /// Firings of schedules that are not written yet.
@@ -96,13 +98,14 @@ impl Scheduler {
         advance: Advance,
         host: HostId,
     ) -> Self {
-        let (next_rescue, under_way, firing) = Default::default();
-        Self { store, registry, running, window, advance, host, next_rescue, under_way, firing }
+        let (up_since, next_rescue, under_way, firing) = Default::default();
+        Self { store, registry, running, window, advance, host, up_since, next_rescue, under_way, firing }
     }
 
     /// What a host does before anything else: whoever held a lease before this start is dead, because the store is ours
     /// alone (promise 7). Returns how many jobs were rescued.
     pub fn recover(&self, now: Timestamp) -> Result<usize, ReadError> {
+        self.up_since.get_or_init(|| now);
         let locked = self.store.locked()?;
         let orphans = locked.into_iter().filter(|job| job.state.lease.is_none_or(|lease| lease.host != self.host));
         let rescued = self.advance_all(orphans, &Event::LeaseLost, now);

@@ -198,7 +198,7 @@ pub trait Store: Send + Sync {
     /// logged and left out, so that it does not hold up the others.
     fn locked(&self) -> Result<Vec<Job>, ReadError>;
 
-    /// Suspended jobs that are due by `now` ([`crate::domain::job::due_on`]), because their `postpone_until` or their
+    /// Jobs that do not run and are due by `now` ([`crate::domain::job::due_on`]), because their `postpone_until` or their
     /// `expires_on` has come; earliest first.
     fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<Job>, ReadError>;
 

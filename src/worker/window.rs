@@ -107,6 +107,7 @@ impl Window {
     fn committed(&self, change: &Change) {
         match change {
             Change::Submit(submission, state) if state.status == Status::Queued => {
+                self.wake_for(submission.expires_on);
                 match submission.ties().is_ordered() {
                     // Whether it waits for others, only the store knows.
                     true => self.reload(submission.key()),

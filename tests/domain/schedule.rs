@@ -18,6 +18,9 @@ use crate::recurrence::{recurrence, time};
 /// When the schedules were made: a minute before their first occurrence.
 const MADE: &str = "2026-01-01T08:59:00";
 
+/// The host was there before anything came due.
+const ALWAYS: Timestamp = Timestamp(i64::MIN);
+
 fn definition(rule: &str) -> Definition {
     Definition {
         recurrence: recurrence(rule, "2026-01-01T09:00", None),
@@ -42,26 +45,26 @@ fn hour(hour: u64) -> Timestamp {
 }
 
 fn fired(schedule: &Schedule, now: Timestamp) -> Firing {
-    fire(schedule, now, false).expect("it is due")
+    fire(schedule, now, ALWAYS, false).expect("it is due")
 }
 
 #[test]
 fn an_occurrence_fires_at_its_time_and_once() {
     let hourly = schedule("FREQ=HOURLY");
     assert_eq!(hourly.next_run, Some(hour(9)));
-    assert_eq!(fire(&hourly, Timestamp(hour(9).0 - 1), false), None, "not yet");
+    assert_eq!(fire(&hourly, Timestamp(hour(9).0 - 1), ALWAYS, false), None, "not yet");
     let Firing { create, next, missed, overlapped, .. } = fired(&hourly, hour(9).after(seconds(2)));
     assert_eq!((create, missed, overlapped), (vec![hour(9)], false, 0));
     assert_eq!((next.revision, next.fired, next.next_run), (2, 1, Some(hour(10))));
     assert_eq!(next.last_run, Some(hour(9).after(seconds(2))));
-    assert_eq!(fire(&next, hour(9).after(seconds(2)), false), None, "once");
+    assert_eq!(fire(&next, hour(9).after(seconds(2)), ALWAYS, false), None, "once");
 }
 
 #[test]
 fn f030_an_empty_rule_fires_once_and_ends() {
     let next = fired(&schedule(""), hour(9)).next;
     assert_eq!((next.state, next.next_run, next.fired), (ScheduleState::Ended, None, 1));
-    assert_eq!(fire(&next, hour(1_000), false), None);
+    assert_eq!(fire(&next, hour(1_000), ALWAYS, false), None);
 }
 
 #[test]
@@ -126,7 +129,8 @@ fn f032_one_firing_is_bounded() {
 #[test]
 fn f033_overlap_does_what_its_name_says() {
     let of = |overlap, unfinished| {
-        fire(&schedule_of(Definition { overlap, ..definition("FREQ=HOURLY") }), hour(9), unfinished).expect("it is due")
+        fire(&schedule_of(Definition { overlap, ..definition("FREQ=HOURLY") }), hour(9), ALWAYS, unfinished)
+            .expect("it is due")
     };
     for overlap in [Overlap::Skip, Overlap::Queue, Overlap::Allow, Overlap::CancelPrevious] {
         let free = of(overlap, false);
@@ -164,7 +168,7 @@ fn f019_a_postponed_occurrence_runs_at_the_new_time_and_later_ones_keep_the_rule
     assert_eq!(firing.next.next_run, Some(hour(33)), "the 2nd at 9");
     let later = daily.postpone(hour(11), None, time(MADE)).expect("it is active");
     assert!(later.is_postponed());
-    assert_eq!(fire(&later, hour(10), false), None);
+    assert_eq!(fire(&later, hour(10), ALWAYS, false), None);
     let firing = fired(&later, hour(11));
     assert_eq!((firing.create, firing.missed, firing.next.next_run), (vec![hour(9)], false, Some(hour(33))));
     assert!(!firing.next.is_postponed());
@@ -183,7 +187,7 @@ fn what_falls_into_a_pause_does_not_fire() {
     let paused = hourly.pause(Some("me".to_owned()), hour(9)).expect("it is active");
     assert_eq!((paused.state, paused.next_run, paused.revision), (ScheduleState::Paused, None, 2));
     assert_eq!(paused.modified_by.as_deref(), Some("me"));
-    assert_eq!(fire(&paused, hour(12), false), None);
+    assert_eq!(fire(&paused, hour(12), ALWAYS, false), None);
     assert!(matches!(paused.pause(None, hour(12)), Err(ScheduleRefusal::State { .. })));
     assert!(matches!(paused.postpone(hour(15), None, hour(12)), Err(ScheduleRefusal::State { .. })));
     let resumed = paused.resume(None, hour(12).after(seconds(1))).expect("it is paused");
@@ -242,7 +246,7 @@ fn jitter_puts_off_within_its_span_and_the_same_again() {
     assert!((400..600).contains(&low), "uneven: {low}");
     assert_eq!(jittered.next_run, Some(jittered.run_at(hour(9))));
     let next_run = jittered.next_run.expect("it is active");
-    assert_eq!(fire(&jittered, Timestamp(next_run.0 - 1), false), None);
+    assert_eq!(fire(&jittered, Timestamp(next_run.0 - 1), ALWAYS, false), None);
     let firing = fired(&jittered, next_run);
     assert_eq!((firing.create, firing.next.next_occurrence), (vec![hour(9)], Some(hour(10))));
 }
@@ -299,7 +303,7 @@ proptest! {
                 is_undisturbed = false;
                 schedule = next;
             }
-            if let Some(firing) = fire(&schedule, now, false) {
+            if let Some(firing) = fire(&schedule, now, ALWAYS, false) {
                 prop_assert_eq!(firing.next.revision, schedule.revision + 1);
                 made.extend(firing.create);
                 schedule = firing.next;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use backroom::domain::failure::ErrorClass;
-use backroom::domain::job::{Status, Wake};
+use backroom::domain::id::{DedupKey, TenantId};
+use backroom::domain::job::{Status, Ties, Wake};
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{NewJob, Order};
 use backroom::sandbox::SliceEnd;
@@ -175,4 +176,22 @@ fn f021_nothing_goes_from_suspended_to_locked() {
         let leaves = log.transitions.iter().filter(|(from, to)| *from == suspended && *to == Status::Queued).count();
         assert!(leaves > 2, "the soak should wake more jobs that were {suspended}: {leaves}");
     }
+}
+
+#[test]
+fn a_queued_job_expires_on_time_although_nothing_could_start_it() {
+    let mut host = Host::new(4, |_| works(seconds(1)));
+    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    let expires_on = Some(host.now().after(seconds(30)));
+    let dedup_key = Some(DedupKey::new("once").expect("a good key"));
+    let once = NewJob { ties: Ties { dedup_key, ..Ties::default() }, ..echo() };
+    let held = host.submit(NewJob { expires_on, ..once.clone() });
+    let head = host.submit(keyed("k"));
+    let behind = host.submit(NewJob { expires_on, ..keyed("k") });
+    host.pass(seconds(29));
+    assert_eq!((host.status(held), host.status(behind)), (Status::Queued, Status::Queued));
+    host.pass(seconds(2));
+    assert_eq!((host.status(held), host.status(behind)), (Status::Canceled, Status::Canceled));
+    assert_eq!(host.status(head), Status::Queued);
+    assert_ne!(host.submit(once), held, "what has expired stands in nobody's way");
 }

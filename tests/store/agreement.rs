@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backroom::domain::audit::{Action, AuditRow};
 use backroom::domain::change::Change;
-use backroom::domain::id::{JobKey, TenantId};
+use backroom::domain::id::{ConcurrencyKey, JobKey, TenantId};
 use backroom::domain::job::{Job, JobState, Occurrence, Payload, Status, Submission, Ties, WaitReason};
 use backroom::domain::query::{JobFilter, JobQuery};
 use backroom::domain::queue::QueueState;
@@ -94,7 +94,7 @@ impl Bonds {
         let label = self.label.map(|label| NAMES[label]);
         let ties = Ties {
             ordering_key: self.key.map(|key| ordering_key(NAMES[key])),
-            concurrency_key: self.key.map(|key| concurrency_key(NAMES[key])),
+            concurrency_key: self.key.and_then(|key| ConcurrencyKey::new(NAMES[key]).ok()),
             after: self.after.iter().filter_map(earlier).collect(),
             dedup_key: self.dedup.map(|dedup| dedup_key(NAMES[dedup])),
             regarding: label.map(|label| record(&format!("order/{label}"))),

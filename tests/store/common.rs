@@ -6,8 +6,8 @@ use std::sync::Arc;
 use backroom::domain::change::Change;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::id::{
-    ConcurrencyKey, DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
-    Sequence, TenantId, VersionName,
+    DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId,
+    VersionName,
 };
 use backroom::domain::job::{Job, JobState, Lease, Payload, Run, RunEnd, Status, Submission, Ties, WaitReason};
 use backroom::domain::limits::Usage;
@@ -96,10 +96,6 @@ pub(crate) fn queue(name: &str) -> QueueName {
 
 pub(crate) fn ordering_key(text: &str) -> OrderingKey {
     OrderingKey::new(text).expect("the test names it well")
-}
-
-pub(crate) fn concurrency_key(text: &str) -> ConcurrencyKey {
-    ConcurrencyKey::new(text).expect("a good key")
 }
 
 pub(crate) fn dedup_key(text: &str) -> DedupKey {

@@ -20,11 +20,12 @@ pub use status::{StateCode, Status, WaitReason};
 pub use submission::{JobType, Payload, Rank, Steering, Submission};
 pub use ties::{AFTER_MAX, FollowUp, Occurrence, OnPredecessorFailure, Predecessors, Ties};
 
-/// When a suspended job is due: to wake, or to be called off, whichever comes first (T34, T41, T42, T58). A paused one waits for
-/// a person alone.
+/// When a job that does not run is due: to wake, or to be called off, whichever comes first (T06, T34, T41, T42, T58). A paused
+/// one waits for a person alone.
 pub fn due_on(status: Status, postpone_until: Option<Timestamp>, expires_on: Option<Timestamp>) -> Option<Timestamp> {
     match status {
         Status::Waiting | Status::Retrying => [postpone_until, expires_on].into_iter().flatten().min(),
+        Status::Queued => expires_on,
         _ => None,
     }
 }

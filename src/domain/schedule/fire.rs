@@ -30,8 +30,8 @@ pub struct Firing {
     pub next: Schedule,
 }
 
-/// What `schedule` does at `now`; nothing when it is not due. `previous_unfinished` says whether its last job has not
-/// ended yet.
+/// What `schedule` does at `now`; nothing when it is not due. `up_since` is when the host started, and `previous_unfinished`
+/// says whether the last job of the schedule has not ended yet.
 ///
 /// Missed occurrences come first, as many as the misfire policy lets run, then those that are on time. They overlap with
 /// the job before, and those on time with each other:
@@ -42,8 +42,8 @@ pub struct Firing {
 /// - `cancel_previous` makes the latest, and cancels the job before.
 ///
 /// What lies between an occurrence and the later time that it was postponed to is dropped (F019).
-pub fn fire(schedule: &Schedule, now: Timestamp, previous_unfinished: bool) -> Option<Firing> {
-    let due = Due::at(schedule, now)?;
+pub fn fire(schedule: &Schedule, now: Timestamp, up_since: Timestamp, previous_unfinished: bool) -> Option<Firing> {
+    let due = Due::at(schedule, now, up_since)?;
     let catching_up = due.missed.len();
     let mut create = due.missed;
     create.extend(due.on_time);
@@ -80,19 +80,24 @@ struct Due {
 }
 
 impl Due {
-    fn at(schedule: &Schedule, now: Timestamp) -> Option<Self> {
+    fn at(schedule: &Schedule, now: Timestamp, up_since: Timestamp) -> Option<Self> {
         let (run, first) = (schedule.next_run?, schedule.next_occurrence?);
         if schedule.state != ScheduleState::Active || run > now {
             return None;
         }
         let is_postponed = schedule.is_postponed();
-        let patience = MISSED_AFTER + schedule.jitter;
-        let first_due = if is_postponed { run } else { first };
-        let is_missed = |due: Timestamp, patience| now.since(due) > patience;
-        let first_missed = is_missed(first_due, if is_postponed { MISSED_AFTER } else { patience });
+        // What came due while no host was there was missed, however short ago that was; and so was what is late by far.
+        let on_time_from = |jitter: Duration| {
+            let late = now.0.saturating_sub(micros(MISSED_AFTER + jitter));
+            Timestamp(late.max(up_since.0.saturating_sub(micros(jitter))))
+        };
+        let first_missed = match is_postponed {
+            true => run < on_time_from(Duration::ZERO),
+            false => first < on_time_from(schedule.jitter),
+        };
         // The occurrences behind the first, and behind the time that it was postponed to.
         let behind = if is_postponed { first.max(run) } else { first };
-        let on_time_from = Timestamp(now.0.saturating_sub(micros(patience)));
+        let on_time_from = on_time_from(schedule.jitter);
         let runs = schedule.misfire.runs();
 
         let mut missed = latest(schedule, behind, on_time_from, runs);

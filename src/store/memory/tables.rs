@@ -217,6 +217,7 @@ impl Tables {
         self.labels.extend(labels.into_iter().map(|label| (key.tenant, label, key.sequence)));
         match job.state.status.state() {
             StateCode::Ready => {
+                self.due.extend(due_of(job).map(|due| (due, key)));
                 if !self.waits(job) {
                     self.ready.entry(Lane::of(&job.submission)).or_default().insert(ready_place(job));
                 }

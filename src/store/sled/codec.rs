@@ -120,7 +120,8 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
             buffer.push(SUBMIT);
             let fields = append_sized(buffer, |buffer| append(buffer, &**submission));
             let state = append_sized(buffer, |buffer| {
-                if **state != JobState::default() || submission.ties().is_ordered() {
+                let is_fresh = **state == JobState::default();
+                if !is_fresh || submission.ties().is_ordered() || submission.expires_on.is_some() {
                     append(buffer, state);
                 }
             });
