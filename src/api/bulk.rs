@@ -181,7 +181,7 @@ pub(super) fn refused(error: BulkError, numbers: &[usize]) -> ApiError {
     let BulkError { index, error } = error;
     let is_of_line = !matches!(error, SubmitError::Commit(_) | SubmitError::Read(_));
     let error = ApiError::from(error);
-    match numbers.get(index) {
+    match index.and_then(|index| numbers.get(index)) {
         Some(&line) if is_of_line => {
             let (code, detail) = (error.code().name.to_owned(), error.detail().to_owned());
             ApiError::new(code::BULK_LINE, format!("line {line}: {detail}; nothing was taken"))

@@ -238,6 +238,11 @@ impl From<SubmitError> for ApiError {
             SubmitError::ClosedBatch { job } => {
                 Self::field("batch", detail).with_next(format!("backroom job show {job}"))
             }
+            SubmitError::Circle { batch } => {
+                Self::field("batch", detail).with_next(format!("backroom batch show {batch}"))
+            }
+            SubmitError::OtherBatch { .. } => Self::field("batch", detail)
+                .with_next("Leave `batch` out here, or submit the job with `POST /v1/jobs` to join that batch."),
             SubmitError::Callback(unfit) => {
                 let mut error = Self::from(unfit);
                 error.0.detail = detail;
@@ -247,6 +252,7 @@ impl From<SubmitError> for ApiError {
             SubmitError::Duplicate { job, .. } => {
                 Self::new(code::DUPLICATE_JOB, detail).with_next(format!("backroom job show {job}"))
             }
+            SubmitError::Twice { .. } => Self::new(code::DUPLICATE_JOB, detail),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
         }

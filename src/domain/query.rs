@@ -32,6 +32,8 @@ pub struct JobFilter {
     pub schedule: Option<ScheduleName>,
     /// Of the chain that this job started.
     pub chain: Option<JobId>,
+    /// Those that name this job in `after`.
+    pub after: Option<JobId>,
     /// Runs this finished job again.
     pub retry_of: Option<JobId>,
     /// Failed, by this fingerprint of the error.
@@ -78,6 +80,7 @@ impl JobFilter {
 
     fn labels(&self) -> Vec<Label> {
         let labels = [
+            self.after.map(Label::After),
             self.retry_of.map(Label::RetryOf),
             self.chain.map(Label::Chain),
             self.regarding.clone().map(Label::Regarding),
@@ -105,6 +108,8 @@ pub enum Label {
     Chain(JobId),
     /// They run this job again.
     RetryOf(JobId),
+    /// They name this job in `after`.
+    After(JobId),
     /// They have failed in the same way.
     Failure(Fingerprint),
 }
@@ -120,6 +125,7 @@ impl Label {
             labels.extend(ties.regarding.clone().map(Self::Regarding));
             labels.extend(ties.ordering_key.clone().map(Self::OrderingKey));
             labels.extend(ties.retry_of.map(Self::RetryOf));
+            labels.extend(ties.after.iter().copied().map(Self::After));
         }
         if state.status == Status::Failed {
             let failure = state.failure();

@@ -45,7 +45,7 @@ impl Jobs {
     /// Takes a batch and all its jobs, or nothing, in one commit.
     pub async fn submit_batch(&self, new: NewBatch, members: Vec<NewJob>) -> Result<(Job, Vec<JobId>), BulkError> {
         let now = self.clock.now();
-        let failed = |error| BulkError { index: 0, error };
+        let failed = |error| BulkError { index: None, error };
         let batch = self.new_batch(new, now).map_err(failed)?;
         let (ids, pending) = self.number_and_commit_bulk(members, Some(&batch), now)?;
         pending.await.map_err(|error| failed(error.into()))?;
@@ -182,7 +182,7 @@ impl Jobs {
 }
 
 /// The members of a batch that stand somewhere, newest first.
-fn members(batch: &Job, statuses: Vec<Status>) -> JobQuery {
+pub(super) fn members(batch: &Job, statuses: Vec<Status>) -> JobQuery {
     let filter = JobFilter { statuses, batch: Some(batch.submission.id), ..JobFilter::default() };
     JobQuery { tenant: batch.submission.tenant, filter, before: None, limit: PAGE }
 }

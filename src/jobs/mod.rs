@@ -2,6 +2,7 @@
 
 mod actions;
 mod batch;
+mod circle;
 mod explain;
 mod failures;
 mod rerun;

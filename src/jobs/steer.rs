@@ -9,7 +9,7 @@ use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::transition::{self, Next, Refused};
 use crate::domain::job::{Event, Job, JobState, JobType};
 use crate::domain::time::Timestamp;
-use crate::store::{CommitError, ReadError, is_counted};
+use crate::store::{CommitError, ReadError, why_kept};
 
 /// How often a command is decided again when the job changed between reading and writing.
 const ATTEMPTS: usize = 16;
@@ -137,10 +137,12 @@ impl Jobs {
                 let (status, event) = (present.state.status, command.order.passive());
                 return Err(Refused { status, event, why: "it has changed meanwhile and no longer matches" }.into());
             }
-            if command.order == Order::Delete && present.state.status.is_final() && is_counted(&*self.store, &present)?
+            if command.order == Order::Delete
+                && present.state.status.is_final()
+                && let Some(why) = why_kept(&*self.store, &present)?
             {
                 let (status, event) = (present.state.status, command.order.passive());
-                return Err(Refused { status, event, why: "its batch has not ended and still counts it" }.into());
+                return Err(Refused { status, event, why }.into());
             }
             let now = self.clock.now();
             let next = self.decide(&present, command, now)?;

@@ -151,6 +151,20 @@ pub enum SubmitError {
         /// The job.
         job: JobId,
     },
+    /// It would wait for its batch, which would wait for it.
+    #[error(
+        "by what it waits for, the job would wait for its own batch {batch}, and that waits for the job: neither would end"
+    )]
+    Circle {
+        /// The batch.
+        batch: JobId,
+    },
+    /// It names a batch, and is submitted as a job of another.
+    #[error("the job names batch {batch}, and is submitted as one of another batch")]
+    OtherBatch {
+        /// The batch that it names.
+        batch: JobId,
+    },
     /// The URL that is to hear of its end cannot be called.
     #[error("on_complete: {0}")]
     Callback(Unfit),
@@ -162,6 +176,14 @@ pub enum SubmitError {
         /// Who has it.
         job: JobId,
     },
+    /// An earlier job of the same bulk submit has its dedup key.
+    #[error("job {index} of the same request, counted from 1, has the dedup key `{key}`, too")]
+    Twice {
+        /// The key.
+        key: DedupKey,
+        /// Which of the jobs, from 1.
+        index: usize,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -172,10 +194,10 @@ pub enum SubmitError {
 
 /// Why a bulk submit was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("job {index} of the bulk submit: {error}")]
+#[error("{error}")]
 pub struct BulkError {
     /// Which of the jobs, from 0; none when the fault is not one job's.
-    pub index: usize,
+    pub index: Option<usize>,
     /// What is wrong.
     pub error: SubmitError,
 }
@@ -216,7 +238,7 @@ impl Jobs {
     /// Takes all jobs or none, in one commit.
     pub async fn submit_bulk(&self, news: Vec<NewJob>) -> Result<Vec<JobId>, BulkError> {
         let (ids, pending) = self.number_and_commit_bulk(news, None, self.clock.now())?;
-        pending.await.map_err(|error| BulkError { index: 0, error: error.into() })?;
+        pending.await.map_err(|error| BulkError { index: None, error: error.into() })?;
         Ok(ids)
     }
 
@@ -229,7 +251,11 @@ impl Jobs {
     ) -> Result<(Vec<JobId>, Pending), BulkError> {
         let mut submissions = Vec::with_capacity(news.len());
         for (index, new) in news.into_iter().enumerate() {
-            submissions.push(self.submission(new).map_err(|error| BulkError { index, error })?);
+            let failed = |error| BulkError { index: Some(index), error };
+            if let (Some(_), Some(other)) = (batch, new.ties.batch) {
+                return Err(failed(SubmitError::OtherBatch { batch: other }));
+            }
+            submissions.push(self.submission(new).map_err(failed)?);
         }
         let _turn = submissions.iter().any(is_keyed).then(|| self.identities.turn());
         let first = self.identities.reserve(submissions.len() as u64);
@@ -239,15 +265,16 @@ impl Jobs {
         changes.extend(batch.cloned().map(Change::submit));
         let batch = batch.map(|batch| batch.submission.id);
         for (index, submission) in submissions.into_iter().enumerate() {
-            let failed = |error| BulkError { index, error };
+            let failed = |error| BulkError { index: Some(index), error };
             let id = self.identities.of(Sequence(first.0 + index as u64), now);
             if let Some(key) = submission.ties().dedup_key.clone() {
                 let unfinished = self.duplicate(submission.tenant, &key).map_err(|error| failed(error.into()))?;
-                let holder = unfinished.map(|job| job.submission.id).or_else(|| keys.get(&key).copied());
-                if let Some(job) = holder {
+                if let Some(job) = unfinished.map(|job| job.submission.id) {
                     return Err(failed(SubmitError::Duplicate { key, job }));
                 }
-                keys.insert(key, id);
+                if let Some(first) = keys.insert(key.clone(), index) {
+                    return Err(failed(SubmitError::Twice { key, index: first + 1 }));
+                }
             }
             let mut submission = Submission { id, created_on: now, ..submission };
             if batch.is_some() {
@@ -353,6 +380,9 @@ impl Jobs {
             let batch = self.named(tenant, "batch", job)?;
             if batch.submission.job_type != JobType::BATCH || batch.state.status.is_final() {
                 return Err(SubmitError::ClosedBatch { job });
+            }
+            if self.waits_for(tenant, ties, job)? {
+                return Err(SubmitError::Circle { batch: job });
             }
         }
         self.check_follow_up(ties)

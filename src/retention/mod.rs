@@ -10,7 +10,7 @@ use crate::domain::job::Job;
 use crate::domain::retention::Retention;
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
-use crate::store::{CommitError, Pending, ReadError, Store, is_counted};
+use crate::store::{CommitError, Pending, ReadError, Store, why_kept};
 
 /// How many jobs one step looks at. It reads that many into memory, and one commit removes what it finds.
 const STEP_JOBS: usize = 4_096;
@@ -106,7 +106,7 @@ impl Sweeper {
     fn deletions(&self, jobs: &[Job], goes: &dyn Fn(&Job) -> bool) -> Result<Vec<Change>, ReadError> {
         let mut changes = Vec::new();
         for job in jobs.iter().filter(|job| job.state.status.is_final() && goes(job)) {
-            if !is_counted(&*self.store, job)? {
+            if why_kept(&*self.store, job)?.is_none() {
                 changes.push(Change::Delete { job: job.submission.key(), expected: job.state.revision });
             }
         }

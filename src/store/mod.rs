@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 use crate::domain::audit::AuditRow;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
-use crate::domain::job::{Job, Payload, Predecessors, Run};
+use crate::domain::job::{Job, OnPredecessorFailure, Payload, Predecessors, Run, Status};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
+use crate::domain::query::{Counts, FailureGroup, JobFilter, JobQuery, Page};
 use crate::domain::queue::{Lane, QueueState};
 use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
@@ -128,6 +128,9 @@ pub struct StoreStats {
     /// Why it takes no new jobs, if so.
     pub refusing: Option<String>,
 }
+
+/// How many of the jobs that name one are read at a time.
+const MINDERS_PAGE: usize = 100;
 
 /// How many runs of one job are read at a time.
 pub const RUNS_READ_MAX: usize = 1_000;
@@ -245,11 +248,46 @@ pub fn put_payload(store: &dyn Store, bytes: Bytes) -> Result<Payload, CommitErr
     Ok(Payload::Blob { digest: store.put_blob(bytes)?, bytes: length })
 }
 
-/// Whether an unfinished batch counts the job, which cannot go before that has ended.
-pub fn is_counted(store: &dyn Store, job: &Job) -> Result<bool, ReadError> {
+/// Why a job that has ended cannot go yet, because of others that have not.
+pub fn why_kept(store: &dyn Store, job: &Job) -> Result<Option<&'static str>, ReadError> {
+    if is_counted(store, job)? {
+        return Ok(Some("its batch has not ended and still counts it"));
+    }
+    if is_minded(store, job)? {
+        return Ok(Some("a job that waited for it still asks how it ended (`on_predecessor_failure`)"));
+    }
+    Ok(None)
+}
+
+/// Whether an unfinished batch counts the job.
+fn is_counted(store: &dyn Store, job: &Job) -> Result<bool, ReadError> {
     let Some(batch) = job.submission.ties().batch else { return Ok(false) };
     let batch = store.job(JobKey { sequence: batch.sequence(), ..job.submission.key() })?;
     Ok(batch.is_some_and(|batch| !batch.state.status.is_final()))
+}
+
+/// Whether an unfinished job that names this one minds that it has not succeeded: were this one gone, nobody could tell.
+fn is_minded(store: &dyn Store, job: &Job) -> Result<bool, ReadError> {
+    if job.state.status == Status::Succeeded {
+        return Ok(false);
+    }
+    let statuses = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+    let filter = JobFilter { after: Some(job.submission.id), statuses, ..JobFilter::default() };
+    let mut query = JobQuery { tenant: job.submission.tenant, filter, before: None, limit: MINDERS_PAGE };
+    loop {
+        let page = store.jobs(&query)?;
+        if page.jobs.iter().any(minds) {
+            return Ok(true);
+        }
+        match page.next {
+            Some(next) => query.before = Some(next),
+            None => return Ok(false),
+        }
+    }
+}
+
+fn minds(job: &Job) -> bool {
+    job.submission.ties().on_predecessor_failure != OnPredecessorFailure::Continue && !job.state.is_overruled
 }
 
 /// The bytes of a payload.

@@ -113,10 +113,13 @@ impl From<SubmitError> for Trouble {
             SubmitError::Unfit(unfit) => unfit.into(),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
-            error @ (SubmitError::UnknownTie { .. } | SubmitError::ClosedBatch { .. }) => {
+            error @ (SubmitError::UnknownTie { .. }
+            | SubmitError::ClosedBatch { .. }
+            | SubmitError::Circle { .. }
+            | SubmitError::OtherBatch { .. }) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::BAD_FIELD, error.to_string())
             }
-            error @ SubmitError::Duplicate { .. } => {
+            error @ (SubmitError::Duplicate { .. } | SubmitError::Twice { .. }) => {
                 Self::new(StatusCode::CONFLICT, code::DUPLICATE_JOB, error.to_string())
             }
             error => Self::new(StatusCode::CONFLICT, code::IDEMPOTENCY_MISMATCH, error.to_string()),

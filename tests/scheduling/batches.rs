@@ -3,11 +3,11 @@
 use backroom::domain::change::Change;
 use backroom::domain::failure::ErrorClass;
 use backroom::domain::id::{JobId, TenantId};
-use backroom::domain::job::Status;
 use backroom::domain::job::transition::Next;
+use backroom::domain::job::{Status, Ties};
 use backroom::domain::loops;
 use backroom::domain::time::Timestamp;
-use backroom::jobs::{Command, NewBatch, NewJob, Order, Rerun, RerunError, SteerError};
+use backroom::jobs::{Command, NewBatch, NewJob, Order, Rerun, RerunError, SteerError, SubmitError};
 use backroom::sandbox::scripted::Script;
 use backroom::store::Store;
 
@@ -137,4 +137,24 @@ fn the_members_of_a_batch_whose_canceler_died_are_called_off_when_their_turn_com
     host.store.commit(vec![alone]).wait().expect("nobody was first");
     host.finish(&members, seconds(120));
     assert!(members.iter().all(|job| host.status(*job) == Status::Canceled && host.starts(*job).is_empty()));
+}
+
+#[test]
+fn no_job_joins_a_batch_that_it_would_wait_for() {
+    let mut host = Host::new(4, |_| works(seconds(5)));
+    let (batch, members) = submit(&host, vec![echo()]);
+    let after = |job| NewJob { ties: Ties { after: vec![job], ..Ties::default() }, ..echo() };
+    let joins = |new: NewJob| NewJob { ties: Ties { batch: Some(batch), ..new.ties }, ..new };
+    let outside = host.submit(after(batch));
+    let keyed_outside = host.submit(NewJob { ties: Ties { after: vec![batch], ..keyed("k").ties }, ..echo() });
+    let (other, _) = submit(&host, vec![after(batch)]);
+    for circle in [after(batch), after(outside), keyed("k"), after(other)] {
+        let refused = at_once(host.jobs.submit(joins(circle), None));
+        assert_eq!(refused.map(|taken| taken.job), Err(SubmitError::Circle { batch }));
+    }
+    let late = host.submit(joins(after(members[0])));
+    let refused = at_once(host.jobs.submit_batch(NewBatch::default(), vec![echo(), joins(echo())]));
+    let refused = refused.map(|_| ()).expect_err("it names another batch");
+    assert_eq!((refused.index, refused.error), (Some(1), SubmitError::OtherBatch { batch }));
+    host.finish(&[late, batch, outside, keyed_outside, other], seconds(120));
 }

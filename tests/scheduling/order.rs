@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use backroom::domain::change::Change;
 use backroom::domain::failure::ErrorClass;
-use backroom::domain::id::{JobId, RecordName};
+use backroom::domain::id::{JobId, RecordName, TenantId};
 use backroom::domain::job::{OnPredecessorFailure, Status, Ties};
-use backroom::jobs::{NewJob, Order};
+use backroom::jobs::{Command, NewJob, Order};
+use backroom::retention::Sweeper;
+use backroom::store::memory::MemoryStore;
 use backroom::store::{News, Store};
 use parking_lot::Mutex;
 
@@ -155,4 +157,30 @@ fn jobs_of_one_key_are_written_in_the_order_of_their_numbers_whoever_submits() {
         }
     });
     assert_eq!(*out_of_order.lock(), [], "a job came to its key behind one that is younger (I6, I7)");
+}
+
+#[test]
+fn a_failed_job_stays_for_as_long_as_another_asks_how_it_ended() {
+    let mut host = Host::new(4, |slice| match &*slice.input {
+        b"bad" => fails(ErrorClass::Business, "no"),
+        _ => works(seconds(60)),
+    });
+    let failed = host.submit(NewJob { input: "bad".into(), ..echo() });
+    let slow = host.submit(echo());
+    let after = |on_predecessor_failure| NewJob {
+        ties: Ties { after: vec![failed, slow], on_predecessor_failure, ..Ties::default() },
+        ..echo()
+    };
+    let minds = host.submit(after(OnPredecessorFailure::Cancel));
+    let does_not = host.submit(after(OnPredecessorFailure::Continue));
+    host.finish(&[failed], seconds(10));
+    let delete = Command::new(Order::Delete, "somebody");
+    let refused = at_once(host.jobs.steer(TenantId::DEFAULT, failed, &delete)).expect_err("somebody asks");
+    assert!(refused.to_string().contains("still asks how it ended"), "{refused}");
+    let sweeper = Sweeper::new(Arc::<MemoryStore>::clone(&host.store), Arc::clone(&host.registry));
+    let swept = sweeper.sweep(&|job| job.state.status == Status::Failed, false).expect("memory can be read");
+    assert_eq!((swept.removed, host.status(failed)), (0, Status::Failed));
+    host.finish(&[minds, does_not], seconds(200));
+    assert_eq!((host.status(minds), host.status(does_not)), (Status::Canceled, Status::Succeeded));
+    host.order(failed, Order::Delete);
 }

@@ -420,6 +420,7 @@ fn label_bytes(label: &Label) -> (u8, u64) {
         Label::Chain(job) => (5, job.sequence().0),
         Label::RetryOf(job) => (6, job.sequence().0),
         Label::Failure(fingerprint) => (FAILURE_KIND, fingerprint.0),
+        Label::After(job) => (8, job.sequence().0),
     }
 }
 
