@@ -163,7 +163,7 @@ fn jobs_of_one_key_are_written_in_the_order_of_their_numbers_whoever_submits() {
 fn a_failed_job_stays_for_as_long_as_another_asks_how_it_ended() {
     let mut host = Host::new(4, |slice| match &*slice.input {
         b"bad" => fails(ErrorClass::Business, "no"),
-        _ => works(seconds(60)),
+        _ => works(seconds(20)),
     });
     let failed = host.submit(NewJob { input: "bad".into(), ..echo() });
     let slow = host.submit(echo());
