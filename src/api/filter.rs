@@ -32,6 +32,7 @@ pub(super) const FIELDS: &[&str] = &[
 /// The filter that some parameters give.
 pub(super) fn read(params: &Params) -> Result<JobFilter, ApiError> {
     Ok(JobFilter {
+        after: None,
         statuses: params.read("state", statuses)?.unwrap_or_default(),
         wait_reasons: params.read("wait_reason", wait_reasons)?.unwrap_or_default(),
         plugin: params.read("plugin", PluginName::new)?,

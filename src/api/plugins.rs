@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::error::ApiError;
 use super::params::Params;
-use super::view::{ActivateBody, PluginListView, PluginView, Problem, UploadView};
+use super::steer::note_reason;
+use super::view::{ActivateBody, PluginListView, PluginView, Problem, SteerBody, UploadView};
 use super::{ApiState, body, json};
 use crate::config::{Manifest, parse_manifest};
 use crate::domain::code;
@@ -244,6 +245,7 @@ pub(super) async fn disable(
     params(
         ("name" = String, Path, description = "The plug-in"),
     ),
+    request_body(content = SteerBody, description = "May be left out"),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
@@ -253,7 +255,10 @@ pub(super) async fn pause(
     State(state): State<ApiState>,
     Path(name): Path<String>,
     uri: Uri,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<PluginView>, ApiError> {
+    note_reason("pause of the plug-in", &name, &headers, body).await?;
     Params::of(&uri, &[])?;
     let plugin = state.host().registry.pause(state.tenant(), &plugin_name(&name)?).await?;
     Ok(Json(viewed(&state, &plugin)))
@@ -268,6 +273,7 @@ pub(super) async fn pause(
     params(
         ("name" = String, Path, description = "The plug-in"),
     ),
+    request_body(content = SteerBody, description = "May be left out"),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
@@ -277,7 +283,10 @@ pub(super) async fn resume(
     State(state): State<ApiState>,
     Path(name): Path<String>,
     uri: Uri,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<PluginView>, ApiError> {
+    note_reason("resume of the plug-in", &name, &headers, body).await?;
     Params::of(&uri, &[])?;
     let plugin = state.host().registry.resume(state.tenant(), &plugin_name(&name)?).await?;
     Ok(Json(viewed(&state, &plugin)))

@@ -1,13 +1,15 @@
 //! Queues: how they do, and pausing them.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 
 use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
-use super::view::{Problem, QueueListView, QueueView};
+use super::steer::note_reason;
+use super::view::{Problem, QueueListView, QueueView, SteerBody};
 use crate::domain::id::QueueName;
 
 /// Lists the queues by name.
@@ -35,6 +37,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     params(
         ("name" = String, Path, description = "The queue"),
     ),
+    request_body(content = SteerBody, description = "May be left out"),
     responses(
         (status = 200, description = "The queue", body = QueueView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
@@ -44,7 +47,10 @@ pub(super) async fn pause(
     State(state): State<ApiState>,
     Path(name): Path<String>,
     uri: Uri,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<QueueView>, ApiError> {
+    note_reason("pause of the queue", &name, &headers, body).await?;
     set(&state, &name, &uri, true).await
 }
 
@@ -57,6 +63,7 @@ pub(super) async fn pause(
     params(
         ("name" = String, Path, description = "The queue"),
     ),
+    request_body(content = SteerBody, description = "May be left out"),
     responses(
         (status = 200, description = "The queue", body = QueueView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
@@ -66,7 +73,10 @@ pub(super) async fn resume(
     State(state): State<ApiState>,
     Path(name): Path<String>,
     uri: Uri,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<QueueView>, ApiError> {
+    note_reason("resume of the queue", &name, &headers, body).await?;
     set(&state, &name, &uri, false).await
 }
 

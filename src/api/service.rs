@@ -1,13 +1,15 @@
 //! The host as a whole: its state, and how many jobs stand where.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 
 use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
-use super::view::{CountsView, Problem, ServiceView};
+use super::steer::note_reason;
+use super::view::{CountsView, Problem, ServiceView, SteerBody};
 use crate::domain::service::ServiceState;
 
 /// Shows how the host is doing.
@@ -32,12 +34,19 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
     path = "/v1/service/pause",
     tag = "service",
     operation_id = "service_pause",
+    request_body(content = SteerBody, description = "May be left out"),
     responses(
         (status = 200, description = "The host", body = ServiceView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
-pub(super) async fn pause(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
+pub(super) async fn pause(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ServiceView>, ApiError> {
+    note_reason("pause of the service", "", &headers, body).await?;
     set(&state, &uri, ServiceState::Paused).await
 }
 
@@ -47,12 +56,19 @@ pub(super) async fn pause(State(state): State<ApiState>, uri: Uri) -> Result<Jso
     path = "/v1/service/resume",
     tag = "service",
     operation_id = "service_resume",
+    request_body(content = SteerBody, description = "May be left out"),
     responses(
         (status = 200, description = "The host", body = ServiceView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
-pub(super) async fn resume(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ServiceView>, ApiError> {
+    note_reason("resume of the service", "", &headers, body).await?;
     set(&state, &uri, ServiceState::Running).await
 }
 
@@ -62,12 +78,19 @@ pub(super) async fn resume(State(state): State<ApiState>, uri: Uri) -> Result<Js
     path = "/v1/service/drain",
     tag = "service",
     operation_id = "service_drain",
+    request_body(content = SteerBody, description = "May be left out"),
     responses(
         (status = 200, description = "The host", body = ServiceView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
-pub(super) async fn drain(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
+pub(super) async fn drain(
+    State(state): State<ApiState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<ServiceView>, ApiError> {
+    note_reason("drain of the service", "", &headers, body).await?;
     set(&state, &uri, ServiceState::Draining).await
 }
 

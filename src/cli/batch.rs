@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use super::client::{Answer, Client, ClientArgs, NewBatch};
 use super::failure::{Exit, Failure};
 use super::follow::{self, Telling};
+use super::steer::Why;
 use super::terminal::Terminal;
-use crate::api::view::{BatchView, SteerBody};
+use crate::api::view::BatchView;
 
 /// What to do with batches.
 #[derive(Debug, clap::Subcommand)]
@@ -48,9 +49,8 @@ pub(crate) struct SubmitArgs {
 pub(crate) struct SteerArgs {
     /// The batch's id
     id: String,
-    /// Why, for those who look later
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    #[command(flatten)]
+    why: Why,
 }
 
 /// Does it.
@@ -59,14 +59,12 @@ pub(crate) fn run(args: &ClientArgs, command: &BatchCommand, terminal: Terminal)
     match command {
         BatchCommand::Submit(args) => submit(&client, args, terminal),
         BatchCommand::Show { id } => show(&client.batch(id)?, terminal),
-        BatchCommand::Cancel(SteerArgs { id, reason }) => {
+        BatchCommand::Cancel(SteerArgs { id, why }) => {
             client.batch(id)?;
-            client.steer_job(id, "cancel", &SteerBody { reason: reason.clone() })?;
+            client.steer_job(id, "cancel", &why.body())?;
             show(&client.batch(id)?, terminal)
         }
-        BatchCommand::RetryFailed(SteerArgs { id, reason }) => {
-            taken(&client.retry_failed(id, &SteerBody { reason: reason.clone() })?, terminal)
-        }
+        BatchCommand::RetryFailed(SteerArgs { id, why }) => taken(&client.retry_failed(id, &why.body())?, terminal),
     }
 }
 

@@ -225,8 +225,8 @@ impl Client {
     }
 
     /// Pauses or resumes a queue.
-    pub(crate) fn steer_queue(&self, name: &str, verb: &str) -> anyhow::Result<Answer<QueueView>> {
-        self.post(&format!("/v1/queues/{}/{verb}", segment(name)))
+    pub(crate) fn steer_queue(&self, name: &str, verb: &str, why: &SteerBody) -> anyhow::Result<Answer<QueueView>> {
+        self.post_json(&format!("/v1/queues/{}/{verb}", segment(name)), why)
     }
 
     /// Removes finished jobs.
@@ -268,7 +268,12 @@ impl Client {
         self.post_json(&format!("/v1/plugins/{}/activate", segment(name)), &body)
     }
 
-    /// Does something with a plug-in that needs no more words: `rollback`, `enable`, `disable`, `pause`, `resume`.
+    /// Pauses or resumes a plug-in.
+    pub(crate) fn hold_plugin(&self, name: &str, verb: &str, why: &SteerBody) -> anyhow::Result<Answer<PluginView>> {
+        self.post_json(&format!("/v1/plugins/{}/{verb}", segment(name)), why)
+    }
+
+    /// Does something with a plug-in that needs no more words: `rollback`, `enable`, `disable`.
     pub(crate) fn steer_plugin(&self, name: &str, verb: &str) -> anyhow::Result<Answer<PluginView>> {
         self.post(&format!("/v1/plugins/{}/{verb}", segment(name)))
     }
@@ -334,8 +339,8 @@ impl Client {
     }
 
     /// Pauses, resumes or drains the host.
-    pub(crate) fn steer_service(&self, verb: &str) -> anyhow::Result<Answer<ServiceView>> {
-        self.post(&format!("/v1/service/{verb}"))
+    pub(crate) fn steer_service(&self, verb: &str, why: &SteerBody) -> anyhow::Result<Answer<ServiceView>> {
+        self.post_json(&format!("/v1/service/{verb}"), why)
     }
 
     /// How many jobs stand where.

@@ -182,7 +182,7 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
         Command::Batch { verb } => batch::run(client, verb, terminal),
         Command::Queue { verb } => queue::run(client, verb, terminal),
         Command::Schedule { verb } => schedule::run(client, verb, terminal),
-        Command::Service { verb } => service::run(client, *verb, terminal),
+        Command::Service { verb } => service::run(client, verb, terminal),
         Command::Store { verb } => store::run(verb, terminal),
         Command::Config { verb } => config::run(verb, terminal),
         Command::Doctor(args) => doctor::run(client, args, terminal),

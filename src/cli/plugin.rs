@@ -6,6 +6,7 @@ use super::build::{self, BuildOptions, Lock};
 use super::client::{Answer, Client, ClientArgs, Component, Force};
 use super::failure::{Exit, Failure};
 use super::new;
+use super::steer::Why;
 use super::terminal::{Field, Terminal};
 use crate::api::view::{GrantView, PluginView, UploadView, VersionState, VersionView};
 use crate::config::units::show_size;
@@ -66,11 +67,15 @@ pub(crate) enum PluginCommand {
     Pause {
         /// The plug-in
         name: String,
+        #[command(flatten)]
+        why: Why,
     },
     /// Let the jobs of a paused plug-in start again
     Resume {
         /// The plug-in
         name: String,
+        #[command(flatten)]
+        why: Why,
     },
     /// Remove a plug-in with all its versions
     Remove {
@@ -118,8 +123,8 @@ pub(crate) fn run(args: &ClientArgs, command: &PluginCommand, terminal: Terminal
         PluginCommand::Rollback { name } => changed(&client.steer_plugin(name, "rollback")?, terminal),
         PluginCommand::Enable { name } => changed(&client.steer_plugin(name, "enable")?, terminal),
         PluginCommand::Disable { name } => changed(&client.steer_plugin(name, "disable")?, terminal),
-        PluginCommand::Pause { name } => changed(&client.steer_plugin(name, "pause")?, terminal),
-        PluginCommand::Resume { name } => changed(&client.steer_plugin(name, "resume")?, terminal),
+        PluginCommand::Pause { name, why } => changed(&client.hold_plugin(name, "pause", &why.body())?, terminal),
+        PluginCommand::Resume { name, why } => changed(&client.hold_plugin(name, "resume", &why.body())?, terminal),
         PluginCommand::Remove { name, force } => {
             client.remove_plugin(name, if *force { Force::Yes } else { Force::No })?;
             if !terminal.is_json() {

@@ -2,6 +2,7 @@
 
 use super::client::{Client, ClientArgs};
 use super::failure::Exit;
+use super::steer::Why;
 use super::terminal::{Field, Terminal};
 use crate::api::view::QueueView;
 
@@ -14,11 +15,15 @@ pub(crate) enum QueueCommand {
     Pause {
         /// The queue
         name: String,
+        #[command(flatten)]
+        why: Why,
     },
     /// Let the jobs of a queue start again
     Resume {
         /// The queue
         name: String,
+        #[command(flatten)]
+        why: Why,
     },
 }
 
@@ -27,8 +32,8 @@ pub(crate) fn run(args: &ClientArgs, command: &QueueCommand, terminal: Terminal)
     let client = Client::new(args)?;
     match command {
         QueueCommand::List => list(&client, terminal),
-        QueueCommand::Pause { name } => set(&client, name, "pause", terminal),
-        QueueCommand::Resume { name } => set(&client, name, "resume", terminal),
+        QueueCommand::Pause { name, why } => set(&client, name, "pause", why, terminal),
+        QueueCommand::Resume { name, why } => set(&client, name, "resume", why, terminal),
     }
 }
 
@@ -52,8 +57,8 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn set(client: &Client, name: &str, verb: &str, terminal: Terminal) -> anyhow::Result<Exit> {
-    let queue = client.steer_queue(name, verb)?;
+fn set(client: &Client, name: &str, verb: &str, why: &Why, terminal: Terminal) -> anyhow::Result<Exit> {
+    let queue = client.steer_queue(name, verb, &why.body())?;
     match terminal.is_json() {
         true => terminal.json(&queue.text)?,
         false => terminal.line(&format!("queue {} is {}", queue.view.name, state(&queue.view)))?,

@@ -113,6 +113,9 @@ pub(crate) struct AddArgs {
     /// The input of its jobs: JSON, @FILE or - for standard input
     #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "http")]
     input: Option<String>,
+    /// The input of its jobs as plain text
+    #[arg(long, conflicts_with_all = ["input", "http"])]
+    text: Option<String>,
     /// A request to send instead
     #[arg(long, num_args = 2, value_names = ["METHOD", "URL"])]
     http: Option<Vec<String>>,
@@ -195,6 +198,7 @@ fn add(client: &Client, args: &AddArgs, terminal: Terminal) -> anyhow::Result<Ex
 
 fn body(args: &AddArgs) -> anyhow::Result<ScheduleBody> {
     let mut given = SubmitBody::default();
+    given.input_text = args.text.clone();
     if let Some(input) = &args.input {
         input::put_input(&mut given, input)?;
     }

@@ -2,31 +2,32 @@
 
 use super::client::{Answer, Client, ClientArgs};
 use super::failure::Exit;
+use super::steer::Why;
 use super::terminal::{Field, Terminal};
 use crate::api::view::{QueueView, ServiceView, StateCounts};
 use crate::config::units::show_size;
 
 /// What to do with the host.
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
+#[derive(Debug, clap::Subcommand)]
 pub(crate) enum ServiceCommand {
     /// Show how the host is doing, and how many jobs stand where
     Status,
     /// Start no new run until resumed; jobs are still taken
-    Pause,
+    Pause(Why),
     /// Let jobs run again
-    Resume,
+    Resume(Why),
     /// Start no new run and report not ready, so that the host can be taken down
-    Drain,
+    Drain(Why),
 }
 
 /// Does it.
-pub(crate) fn run(args: &ClientArgs, command: ServiceCommand, terminal: Terminal) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &ClientArgs, command: &ServiceCommand, terminal: Terminal) -> anyhow::Result<Exit> {
     let client = Client::new(args)?;
     match command {
         ServiceCommand::Status => status(&client, terminal),
-        ServiceCommand::Pause => changed(&client.steer_service("pause")?, terminal),
-        ServiceCommand::Resume => changed(&client.steer_service("resume")?, terminal),
-        ServiceCommand::Drain => changed(&client.steer_service("drain")?, terminal),
+        ServiceCommand::Pause(why) => changed(&client.steer_service("pause", &why.body())?, terminal),
+        ServiceCommand::Resume(why) => changed(&client.steer_service("resume", &why.body())?, terminal),
+        ServiceCommand::Drain(why) => changed(&client.steer_service("drain", &why.body())?, terminal),
     }
 }
 

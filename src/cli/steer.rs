@@ -10,12 +10,28 @@ use crate::api::view::{
     ActionResultView, ActionsBody, ActionsView, AuditView, ExplainView, FailuresView, FilterBody, PostponeBody,
     RetryBody, SteerBody, SubmitBody,
 };
+use crate::domain::code;
 
 /// How many jobs one call of a bulk command deals with.
 const CALL_JOBS: u64 = 10_000;
 
 /// How many refusals a person is shown.
 const REFUSALS_SHOWN: usize = 10;
+
+/// Why somebody does something.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Why {
+    /// Why, for those who look later
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+impl Why {
+    /// As the host is told.
+    pub(crate) fn body(&self) -> SteerBody {
+        SteerBody { reason: self.reason.clone() }
+    }
+}
 
 /// Which jobs, and why.
 #[derive(Debug, clap::Args)]
@@ -138,8 +154,18 @@ pub(crate) fn delete(client: &Client, targets: &Targets, terminal: Terminal) -> 
     })
 }
 
-fn each(ids: &[String], one: impl FnMut(&String) -> anyhow::Result<()>) -> anyhow::Result<Exit> {
-    ids.iter().try_for_each(one).map(|()| Exit::Done)
+/// Does something with each job. One that cannot be steered does not keep the others from it.
+fn each(ids: &[String], mut one: impl FnMut(&String) -> anyhow::Result<()>) -> anyhow::Result<Exit> {
+    let [id] = ids else {
+        let told = |id: &String| one(id).err().map(|error| format!("job {id}: {error:#}"));
+        let notes: Vec<_> = ids.iter().filter_map(told).collect();
+        if notes.is_empty() {
+            return Ok(Exit::Done);
+        }
+        let message = format!("{} of {} jobs were left as they are", notes.len(), ids.len());
+        return Err(Failure { notes, ..Failure::new(code::WRONG_STATE, message) }.into());
+    };
+    one(id).map(|()| Exit::Done)
 }
 
 fn told(terminal: Terminal, json: &str, line: &str) -> anyhow::Result<()> {

@@ -192,7 +192,7 @@ catalogue! {
         "The job is tried again by itself. If that goes on, see the host's log.";
     DEPTH_LIMIT = "BR0315", "the chain of jobs grew too deep",
         "A job that makes jobs that make jobs looks like a loop (0x80044182).",
-        "Break the loop, or raise `max_depth`.";
+        "Break the loop: a chain may be 8 jobs deep. See `backroom job list --chain` with the first of them.";
     INCOMPATIBLE_START = "BR0316", "the component could not be started",
         "Its start needs something that the sandbox refuses or does not have.",
         "See the message; build it again with the current SDK.";

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::admission::Hold;
 use super::id::{JobId, VersionName};
-use super::job::{Job, JobState, OnPredecessorFailure, Status, WaitReason};
+use super::job::{Job, JobState, JobType, OnPredecessorFailure, Status, WaitReason};
 use super::plugin::Grant;
 use super::service::ServiceState;
 use super::time::Timestamp;
@@ -79,6 +79,7 @@ pub const CODES: &[&str] = &[
     "canceling",
     "finished",
     "expired",
+    "expires",
     "service-paused",
     "draining",
     "plugin-disabled",
@@ -118,9 +119,9 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
     let state = &facts.job.state;
     match state.status {
         Status::Queued => queued(facts),
-        Status::Waiting => vec![waiting(facts)],
-        Status::Retrying => vec![retrying(facts)],
-        Status::Paused => vec![paused(facts)],
+        Status::Waiting => vec![waiting(facts)].into_iter().chain(expires(facts)).collect(),
+        Status::Retrying => vec![retrying(facts)].into_iter().chain(expires(facts)).collect(),
+        Status::Paused => vec![paused(facts)].into_iter().chain(expires(facts)).collect(),
         Status::Running => vec![running(facts)],
         Status::Pausing => vec![pausing(state)],
         Status::Canceling => vec![canceling(state)],
@@ -133,10 +134,10 @@ fn queued(facts: &Facts<'_>) -> Vec<Reason> {
     reasons.extend(expired(facts));
     reasons.extend(of_service(facts.service));
     reasons.extend(of_plugin(facts));
+    // One that has not succeeded decides, whatever becomes of the others.
+    reasons.extend(facts.stopped_by.map(|predecessor| predecessor_failed(facts, predecessor)));
     if !facts.blocked_by.is_empty() {
         reasons.push(blocked(facts));
-    } else if let Some(predecessor) = facts.stopped_by {
-        reasons.push(predecessor_failed(facts, predecessor));
     }
     reasons.extend(facts.holds.iter().map(|hold| held(facts, hold)));
     if facts.ahead > 0 {
@@ -156,6 +157,19 @@ fn expired(facts: &Facts<'_>) -> Option<Reason> {
     let expires_on = facts.job.submission.expires_on.filter(|expires_on| *expires_on <= facts.now)?;
     let message = format!("it was to be called off unless started by {expires_on}");
     Some(Reason::new("expired", message, "never: it is canceled when its turn comes"))
+}
+
+/// What will happen unless it starts before.
+fn expires(facts: &Facts<'_>) -> Option<Reason> {
+    let expires_on = facts.job.submission.expires_on?;
+    let message = match facts.job.state.status {
+        Status::Paused => {
+            format!("it is to be called off unless started by {expires_on}; while paused it is left alone")
+        }
+        _ => format!("it is called off unless it has started by {expires_on}"),
+    };
+    let reason = Reason::new("expires", message, "it has started before that");
+    Some(reason.until((facts.job.state.status != Status::Paused).then_some(expires_on)))
 }
 
 fn of_service(service: ServiceState) -> Option<Reason> {
@@ -236,9 +250,11 @@ fn blocked(facts: &Facts<'_>) -> Reason {
 
 fn predecessor_failed(facts: &Facts<'_>, predecessor: JobId) -> Reason {
     let message = format!("job {predecessor}, which it waited for, has not succeeded");
+    let turn =
+        if facts.blocked_by.is_empty() { "when its turn comes" } else { "once all that it waits for have ended" };
     let when = match facts.job.submission.ties().on_predecessor_failure {
-        OnPredecessorFailure::Cancel => "never: it is canceled when its turn comes".to_owned(),
-        _ => format!("it has been held and somebody resumes it: {}", command("resume", facts)),
+        OnPredecessorFailure::Cancel => format!("never: it is canceled {turn}"),
+        _ => format!("it has been held, {turn}, and somebody resumes it: {}", command("resume", facts)),
     };
     Reason::new("predecessor-failed", message, when).naming(vec![predecessor])
 }
@@ -302,6 +318,22 @@ fn behind(facts: &Facts<'_>) -> Reason {
     )
 }
 
+/// The jobs that it waits for: of a batch its members, which may themselves be held.
+fn children(facts: &Facts<'_>) -> Reason {
+    let jobs = facts.blocked_by.clone();
+    match facts.job.submission.job_type {
+        JobType::BATCH => {
+            let list = format!("backroom job list --batch {}", facts.job.submission.id);
+            let what = format!("it is a batch, and not all of its jobs have ended: {list}");
+            Reason::new("children", what, "all of them have ended; ask one of them why it has not").naming(jobs)
+        }
+        _ => {
+            let then = format!("they have ended, or somebody resumes it: {}", command("resume", facts));
+            Reason::new("children", "it waits for jobs that it made", then).naming(jobs)
+        }
+    }
+}
+
 fn waiting(facts: &Facts<'_>) -> Reason {
     let state = &facts.job.state;
     let until = state.postpone_until;
@@ -327,10 +359,7 @@ fn waiting(facts: &Facts<'_>) -> Reason {
             let then = format!("the event comes, or somebody resumes it: {}", command("resume", facts));
             Reason::new("event", "its handler waits for an event", then)
         }
-        Some(WaitReason::Children) => {
-            let then = format!("they have ended, or somebody resumes it: {}", command("resume", facts));
-            Reason::new("children", "it waits for jobs that it made", then)
-        }
+        Some(WaitReason::Children) => children(facts),
         Some(WaitReason::Error) => {
             let then = format!("somebody has mended that and resumes it: {}", command("resume", facts));
             Reason::new("error", format!("a person must mend something first: {}", because()), then)

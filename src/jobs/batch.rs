@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::steer::{Command, Order};
+use super::steer::Command;
 use super::submit::is_keyed;
 use super::{BulkError, Jobs, NewJob, Rerun, RerunError, SteerError, SubmitError};
+use crate::domain::audit::{Action, AuditRow};
 use crate::domain::batch::{self, Summary, Terms};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, PluginName, QueueName, TenantId};
@@ -142,7 +143,17 @@ impl Jobs {
         let ties = Ties { retry_of: Some(asked.id), ..again.submission.ties().clone() };
         let submission = Submission { ties: Some(Arc::new(ties)), ..(*again.submission).clone() };
         let batch = Job { submission: Arc::new(submission), ..again };
-        let mut changes = vec![Change::submit(batch.clone())];
+        let audit = AuditRow {
+            job: batch.submission.key(),
+            revision: batch.state.revision,
+            on: now,
+            by: rerun.by.clone(),
+            action: Action::Retry,
+            from: ended.state.status,
+            to: batch.state.status,
+            reason: rerun.reason.clone(),
+        };
+        let mut changes = vec![Change::submit(batch.clone()), Change::Audit(audit)];
         let mut ids = Vec::with_capacity(failed.len());
         for member in failed {
             let again = self.again(member, rerun.clone(), Some(batch.submission.id), now);
@@ -159,15 +170,14 @@ impl Jobs {
     }
 
     /// Calls off the members of a batch that have not ended.
-    pub(super) async fn cancel_members(&self, batch: &Job, by: &str) -> Result<(), SteerError> {
+    pub(super) async fn cancel_members(&self, batch: &Job, command: &Command) -> Result<(), SteerError> {
         let tenant = batch.submission.tenant;
-        let cancel = Command::new(Order::Cancel, by);
         let statuses = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
         let mut query = members(batch, statuses);
         loop {
             let page = self.store.jobs(&query)?;
             for member in page.jobs {
-                match self.steer_one(tenant, member.submission.id, &cancel, |_| true).await {
+                match self.steer_one(tenant, member.submission.id, command, |_| true).await {
                     // It has ended or gone meanwhile.
                     Ok(_) | Err(SteerError::Refused(_) | SteerError::Unknown(_)) => {}
                     Err(error) => return Err(error),

@@ -51,6 +51,7 @@ impl Jobs {
     }
 }
 
-fn unfinished() -> Vec<Status> {
+/// Where a job stands that has not ended.
+pub(super) fn unfinished() -> Vec<Status> {
     Status::ALL.into_iter().filter(|status| !status.is_final()).collect()
 }

@@ -1,11 +1,14 @@
 //! Gathers what there is to know about why a job is not running.
 
 use super::Jobs;
+use super::batch::members;
+use super::circle::unfinished;
 use crate::domain::admission::Hold;
 use crate::domain::explain::{self, Facts, PluginFact, Reason};
 use crate::domain::id::{JobId, JobKey};
-use crate::domain::job::{Job, OnPredecessorFailure, Status};
+use crate::domain::job::{Job, JobType, OnPredecessorFailure, Status, WaitReason};
 use crate::domain::plugin::Absence;
+use crate::domain::query::JobQuery;
 use crate::domain::service::ServiceState;
 use crate::registry::Resolution;
 use crate::store::ReadError;
@@ -20,6 +23,9 @@ pub struct Moment {
     /// How many jobs of its lane are known to start before it.
     pub ahead: usize,
 }
+
+/// How many members of a batch an explanation names.
+const MEMBERS_NAMED: usize = 20;
 
 impl Jobs {
     /// Why a job is not running and what would start it. Never empty.
@@ -43,6 +49,11 @@ impl Jobs {
     /// The unfinished jobs that it waits for, and the one whose failure matters to it.
     fn before(&self, job: &Job) -> Result<(Vec<JobId>, Option<JobId>), ReadError> {
         let ties = job.submission.ties();
+        if job.state.wait_reason == Some(WaitReason::Children) && job.submission.job_type == JobType::BATCH {
+            let query = JobQuery { limit: MEMBERS_NAMED, ..members(job, unfinished()) };
+            let members = self.store.jobs(&query)?.jobs;
+            return Ok((members.iter().map(|member| member.submission.id).collect(), None));
+        }
         if job.state.status != Status::Queued || !ties.is_ordered() {
             return Ok((Vec::new(), None));
         }

@@ -117,7 +117,7 @@ impl Jobs {
     ) -> Result<(JobState, Job), SteerError> {
         let (before, job) = self.steer_one(tenant, id, command, is_meant).await?;
         if job.submission.job_type == JobType::BATCH && command.order == Order::Cancel {
-            self.cancel_members(&job, &command.by).await?;
+            self.cancel_members(&job, command).await?;
         }
         Ok((before, job))
     }

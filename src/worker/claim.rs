@@ -54,7 +54,7 @@ impl Worker {
         let (event, runnable) = match (resolution, stopped_by) {
             _ if has_expired => (Event::Expire, None),
             _ if self.is_batch_called_off(&job)? => (Event::Cancel { by: "its batch".to_owned() }, None),
-            (_, Some(predecessor)) => (Event::ClaimAfterFailure { predecessor }, None),
+            (_, Some(stopped)) => (stopped, None),
             (Resolution::Disabled, None) => (Event::ClaimDisabled, None),
             (Resolution::Missing(absence), None) => (Event::ClaimMissing(absence), None),
             (Resolution::Run(runnable), None) => (self.claim_event(&runnable, now), Some(runnable)),
@@ -78,14 +78,18 @@ impl Worker {
         Ok(pending.map(|pending| Claim { next: claimed, run, pending }))
     }
 
-    /// The job whose failure keeps this one from running (domain.md 4.1). Only few jobs ask for that.
-    fn predecessor_failure(&self, job: &Job) -> Result<Option<JobKey>, ReadError> {
+    /// What meets this job because another's failure keeps it from running (domain.md 4.1). Only few jobs ask for that.
+    fn predecessor_failure(&self, job: &Job) -> Result<Option<Event>, ReadError> {
         let ties = job.submission.ties();
         let minds = ties.is_ordered() && ties.on_predecessor_failure != OnPredecessorFailure::Continue;
         if !minds || job.state.is_overruled {
             return Ok(None);
         }
-        Ok(self.store.predecessors(job.submission.key())?.unsuccessful.first().copied())
+        let predecessors = self.store.predecessors(job.submission.key())?;
+        let Some(predecessor) = predecessors.unsuccessful.first() else { return Ok(None) };
+        // The store has kept that it did not succeed, even where the job itself is gone.
+        let predecessor = self.store.job(*predecessor)?.map(|found| found.submission.id);
+        Ok(Some(Event::ClaimAfterFailure { predecessor }))
     }
 
     /// Whether the batch of a job has been called off: whoever did so may have died before he came to this member.

@@ -130,3 +130,16 @@ fn a_job_explains_limits() {
     changes.until("succeeded");
     assert_eq!(codes(&server, &running), ["finished"]);
 }
+
+#[test]
+fn whoever_pauses_says_why_or_nothing_else() {
+    let server = Server::start();
+    for what in ["service", "queues/bulk", "plugins/echo"] {
+        let refused = server.post(&format!("/v1/{what}/pause"), r#"{"reasn": "tidying"}"#);
+        assert!(refused.refusal().contains("did you mean `reason`?"), "{}", refused.text());
+        for (verb, body) in [("pause", r#"{"reason": "tidying"}"#), ("resume", "")] {
+            let answer = server.post(&format!("/v1/{what}/{verb}"), body);
+            assert_eq!(answer.status, 200, "{what}: {}", answer.text());
+        }
+    }
+}

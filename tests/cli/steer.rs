@@ -142,3 +142,17 @@ fn a_batch_is_submitted_watched_and_its_failed_jobs_run_again() {
     assert!(refused.code == 1 && refused.err.contains("error[BR0110]"), "{}", refused.whole());
     assert!(host.run(&["batch", "submit", "elsewhere.ndjson"]).err.contains("`elsewhere.ndjson` cannot be read"));
 }
+
+#[test]
+fn one_id_that_is_refused_keeps_no_other_from_its_command() {
+    let host = Host::start();
+    host.upload("echo");
+    host.run(&["queue", "pause", "default", "--reason", "the database is down"]).done();
+    let ids = [submit(&host, &["echo"]), submit(&host, &["echo"])];
+    let nobody = "01912345-0000-7000-8000-000000000000";
+    let ran = host.run(&["job", "cancel", &ids[0], nobody, &ids[1]]);
+    assert_eq!(ran.code, 1, "{}", ran.whole());
+    assert!(ran.err.contains("1 of 3 jobs were left as they are"), "{}", ran.whole());
+    assert!(ran.err.contains(&format!("job {nobody}: there is no job {nobody}")), "{}", ran.whole());
+    assert!(ids.iter().all(|id| state(&host, id) == "canceled"));
+}

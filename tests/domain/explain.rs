@@ -7,7 +7,9 @@ use backroom::domain::admission::Hold;
 use backroom::domain::explain::{CODES, Facts, PluginFact, Reason, reasons};
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::id::{ConcurrencyKey, HostId, JobId, OrderingKey, Sequence};
-use backroom::domain::job::{Job, JobState, Lease, OnPredecessorFailure, Status, Submission, Ties, WaitReason};
+use backroom::domain::job::{
+    Job, JobState, JobType, Lease, OnPredecessorFailure, Status, Submission, Ties, WaitReason,
+};
 use backroom::domain::plugin::Grant;
 use backroom::domain::rate::RateLimit;
 use backroom::domain::service::ServiceState;
@@ -164,6 +166,25 @@ fn cases() -> Vec<(&'static str, &'static str, &'static str, Reason)> {
     let behind = |ahead| only(&Facts { ahead, ..facts(&queued) });
     case("behind", "1 job of plug-in echo in queue default starts before it", "it has started", behind(1));
     case("behind", "7 jobs of plug-in echo in queue default start before it", "they have started", behind(7));
+    let expires = |status| {
+        let mut job = asking(|asked| asked.expires_on = Some(at(60)));
+        job.state.status = status;
+        job.state.wait_reason = (status == Status::Waiting).then_some(WaitReason::Postponed);
+        reasons(&facts(&job)).pop().expect("there is always one")
+    };
+    for status in [Status::Waiting, Status::Retrying] {
+        let reason = expires(status);
+        assert_eq!(reason.until, Some(at(60)));
+        case("expires", "it is called off unless it has started by", "it has started before that", reason);
+    }
+    case("expires", "while paused it is left alone", "it has started before that", expires(Status::Paused));
+    let mut batch = asking(|asked| asked.job_type = JobType::BATCH);
+    batch.state.status = Status::Waiting;
+    batch.state.wait_reason = Some(WaitReason::Children);
+    let waits = only(&Facts { blocked_by: vec![other(1)], ..facts(&batch) });
+    assert_eq!(waits.jobs, [other(1)]);
+    assert!(!waits.starts_when.contains("resume"), "a batch cannot be resumed");
+    case("children", "not all of its jobs have ended: backroom job list --batch", "all of them have ended", waits);
     cases
 }
 
@@ -204,7 +225,10 @@ fn everything_that_stands_in_the_way_is_told_the_foremost_first() {
         ..facts(&job)
     });
     let codes: Vec<_> = all.iter().map(|reason| reason.code).collect();
-    assert_eq!(codes, ["service-paused", "plugin-disabled", "blocked", "queue-paused", "plugin-full", "behind"]);
+    assert_eq!(
+        codes,
+        ["service-paused", "plugin-disabled", "predecessor-failed", "blocked", "queue-paused", "plugin-full", "behind"]
+    );
 }
 
 #[test]

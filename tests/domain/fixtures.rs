@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backroom::domain::failure::{ErrorClass, Failure};
-use backroom::domain::id::{HostId, JobId, JobKey, PluginName, Sequence, VersionName};
+use backroom::domain::id::{HostId, JobId, PluginName, Sequence, VersionName};
 use backroom::domain::job::transition::{self, Next, Refused};
 use backroom::domain::job::{
     Event, JobState, OnPredecessorFailure, Outcome, Payload, RunReport, Status, Submission, Ties, WaitReason, Wake,
@@ -183,7 +183,7 @@ pub(crate) fn events(now: Timestamp) -> Vec<Event> {
         claim(now),
         Event::ClaimDisabled,
         Event::ClaimMissing(Absence::NotThere),
-        Event::ClaimAfterFailure { predecessor: JobKey::default() },
+        Event::ClaimAfterFailure { predecessor: None },
         Event::Expire,
         Event::Deadline(failure(ErrorClass::Transient), report()),
         Event::LeaseLost,

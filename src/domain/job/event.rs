@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Payload, Progress};
 use crate::domain::failure::Failure;
-use crate::domain::id::{HostId, JobKey, VersionName};
+use crate::domain::id::{HostId, JobId, VersionName};
 use crate::domain::limits::Usage;
 use crate::domain::plugin::Absence;
 use crate::domain::time::Timestamp;
@@ -73,8 +73,8 @@ pub enum Event {
     ClaimMissing(Absence),
     /// A host finds that a job which this one waited for has not succeeded, and that this one minds.
     ClaimAfterFailure {
-        /// That job.
-        predecessor: JobKey,
+        /// That job; none when it is gone since.
+        predecessor: Option<JobId>,
     },
     /// `expires_on` has passed.
     Expire,

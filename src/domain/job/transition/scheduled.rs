@@ -4,7 +4,7 @@ use super::refusal::{CLAIM, EXPIRE, TIMER};
 use super::{Draft, Facts, Next, Refused};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::id::{HostId, JobKey, PluginName, VersionName};
+use crate::domain::id::{HostId, JobId, PluginName, VersionName};
 use crate::domain::job::{OnPredecessorFailure, Status, WaitReason};
 use crate::domain::plugin::Absence;
 use crate::domain::time::Timestamp;
@@ -86,12 +86,13 @@ fn told(plugin: &PluginName, absence: &Absence) -> Failure {
     }
 }
 
-pub(super) fn claim_after_failure(facts: Facts<'_>, predecessor: JobKey) -> Decided {
+pub(super) fn claim_after_failure(facts: Facts<'_>, predecessor: Option<JobId>) -> Decided {
     if facts.state.status != Status::Queued {
         return facts.no_row(CLAIM);
     }
-    let number = predecessor.sequence.0;
-    let message = format!("job number {number}, which this one waited for, has not succeeded");
+    let who =
+        predecessor.map_or_else(|| "a job that is gone since".to_owned(), |predecessor| format!("job {predecessor}"));
+    let message = format!("{who}, which this one waited for, has not succeeded");
     let failure = Failure::host(ErrorClass::UserFixable, code::PREDECESSOR_FAILED, message);
     match facts.submission.ties().on_predecessor_failure {
         OnPredecessorFailure::Continue => facts.refuse(CLAIM, "it runs whatever became of those before it"),
