@@ -297,7 +297,7 @@ impl From<RerunError> for ApiError {
 impl From<RuleError> for ApiError {
     fn from(error: RuleError) -> Self {
         let code = match error {
-            RuleError::NoOccurrence { .. } => code::NO_OCCURRENCE,
+            RuleError::NoOccurrence { .. } | RuleError::OnceAndOver { .. } => code::NO_OCCURRENCE,
             _ => code::BAD_RULE,
         };
         let field = match error.part() {

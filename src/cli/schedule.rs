@@ -398,7 +398,7 @@ fn recurrence(args: &PreviewArgs) -> Result<Recurrence, RuleError> {
 
 fn refused(error: RuleError) -> Failure {
     let code = match error {
-        RuleError::NoOccurrence { .. } => code::NO_OCCURRENCE,
+        RuleError::NoOccurrence { .. } | RuleError::OnceAndOver { .. } => code::NO_OCCURRENCE,
         _ => code::BAD_RULE,
     };
     let failure = Failure::new(code, error.to_string()).with_next("mend the part that is named and look again");

@@ -328,6 +328,8 @@ impl Inner {
 
     fn end(&mut self, lane: &Lane, verdict: Option<Verdict>, started_on: Timestamp, now: Timestamp) {
         self.admission.end(lane, verdict, started_on, now);
-        self.lanes.freed(lane, &self.admission);
+        if lane.key.is_some() {
+            self.lanes.freed(lane, &self.admission);
+        }
     }
 }

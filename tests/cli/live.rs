@@ -213,3 +213,27 @@ fn a_plugin_of_the_settings_that_is_missing_does_not_stop_the_host() {
     let host = Host::start_with("[[plugin]]\nname = \"echo\"\npath = \"no-such.wasm\"\n");
     assert_eq!(host.json(&["service", "status"])["state"], "running");
 }
+
+#[test]
+fn a_full_disk_takes_nothing_new_says_so_and_goes_on_when_there_is_room() {
+    let mut host = Host::start();
+    host.upload("echo");
+    let settings = host.folder().join("backroom.toml");
+    std::fs::write(&settings, "[store]\nmin_free = \"1000000GiB\"\n").expect("it can be written");
+    host.restart();
+    std::fs::write(host.folder().join("jobs.ndjson"), "{\"plugin\": \"echo\"}\n").expect("it can be written");
+    for args in [
+        &["job", "submit", "echo"][..],
+        &["job", "submit", "--bulk", "jobs.ndjson"],
+        &["batch", "submit", "jobs.ndjson"],
+    ] {
+        let refused = host.run(args);
+        assert_eq!(refused.code, 1, "{}", refused.whole());
+        assert!(refused.err.contains("error[BR0403]: the disk is full"), "{}", refused.whole());
+        assert!(refused.err.contains("min_free"), "{}", refused.whole());
+    }
+    assert_eq!(host.json(&["job", "list"])["jobs"].as_array().map(Vec::len), Some(0), "nothing is half-taken");
+    std::fs::write(&settings, "").expect("it can be written");
+    host.restart();
+    assert_eq!(host.run(&["run", "echo", "back"]).done().trim(), "back");
+}

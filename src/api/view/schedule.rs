@@ -265,8 +265,12 @@ pub struct ScheduleListView {
 impl ScheduleView {
     /// One schedule, with what comes next.
     pub(crate) fn whole(schedule: &Schedule) -> Self {
-        let coming = schedule.next_occurrence.into_iter().flat_map(|next| schedule.recurrence.from(next));
-        Self { upcoming: coming.take(UPCOMING).map(time).collect(), ..Self::of(schedule) }
+        // What lies before the time that the next one was postponed to is dropped (F019).
+        let postponed_to = schedule.next_run.filter(|_| schedule.is_postponed());
+        let first = postponed_to.or(schedule.next_occurrence);
+        let later = first.into_iter().flat_map(|first| schedule.recurrence.after(first));
+        let coming = later.flat_map(|later| schedule.recurrence.from(later));
+        Self { upcoming: first.into_iter().chain(coming).take(UPCOMING).map(time).collect(), ..Self::of(schedule) }
     }
 
     /// One schedule of a list.

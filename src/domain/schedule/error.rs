@@ -64,6 +64,15 @@ pub enum RuleError {
         /// How far was looked.
         years: i64,
     },
+    /// There is no rule, and the only occurrence is not to come.
+    #[error(
+        "without a rule it runs once, at its start; that has passed, is among the exceptions, or lies more than {years} years \
+         ahead: give another start"
+    )]
+    OnceAndOver {
+        /// How far was looked.
+        years: i64,
+    },
 }
 
 impl RuleError {
@@ -89,6 +98,7 @@ impl RuleError {
             | Self::TooMany { part, .. } => part,
             Self::UnknownPart { text, .. } => text,
             Self::NoOccurrence { .. } => "RRULE",
+            Self::OnceAndOver { .. } => "DTSTART",
         }
     }
 }

@@ -135,9 +135,11 @@ impl Recurrence {
         let second = moment::second_until(now);
         let horizon = second.saturating_add(HORIZON_YEARS * 366 * DAY);
         let found = self.instants(second).next().filter(|found| *found <= horizon);
-        found
-            .map(moment::instant_of)
-            .ok_or_else(|| RuleError::NoOccurrence { rule: shortened(&self.rule_text()), years: HORIZON_YEARS })
+        let none = || match self.rule_text() {
+            rule if rule.is_empty() => RuleError::OnceAndOver { years: HORIZON_YEARS },
+            rule => RuleError::NoOccurrence { rule: shortened(&rule), years: HORIZON_YEARS },
+        };
+        found.map(moment::instant_of).ok_or_else(none)
     }
 
     /// The normalised rule, without a `;` at its end: nothing for once, the bare rule for one, and otherwise a line
