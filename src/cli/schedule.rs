@@ -197,8 +197,7 @@ fn add(client: &Client, args: &AddArgs, terminal: Terminal) -> anyhow::Result<Ex
 }
 
 fn body(args: &AddArgs) -> anyhow::Result<ScheduleBody> {
-    let mut given = SubmitBody::default();
-    given.input_text = args.text.clone();
+    let mut given = SubmitBody { input_text: args.text.clone(), ..SubmitBody::default() };
     if let Some(input) = &args.input {
         input::put_input(&mut given, input)?;
     }
