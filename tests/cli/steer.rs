@@ -156,3 +156,20 @@ fn one_id_that_is_refused_keeps_no_other_from_its_command() {
     assert!(ran.err.contains(&format!("job {nobody}: there is no job {nobody}")), "{}", ran.whole());
     assert!(ids.iter().all(|id| state(&host, id) == "canceled"));
 }
+
+#[test]
+fn f104_a_stop_lets_what_runs_end_loses_nothing_and_a_start_goes_on() {
+    let mut host = Host::start_with("[worker]\nconcurrency = 1\n");
+    host.upload("misbehave");
+    let sleeps = submit(&host, &["misbehave", "--input", "{\"do\": \"sleep\", \"ms\": 2000}"]);
+    until_running(&host, &sleeps);
+    let waits: Vec<_> =
+        (0..3).map(|_| submit(&host, &["misbehave", "--input", "{\"do\": \"output\", \"bytes\": 3}"])).collect();
+    host.restart_in_order();
+    let ended = host.json(&["job", "show", &sleeps]);
+    assert_eq!((ended["state"].as_str(), ended["runs"].as_u64()), (Some("succeeded"), Some(1)), "{ended}");
+    for id in &waits {
+        assert_eq!(host.run(&["job", "watch", id]).done(), "xxx");
+        assert_eq!(host.json(&["job", "show", id])["attempt"], 1, "one that was claimed ahead was given back");
+    }
+}
