@@ -51,6 +51,7 @@ pub(super) async fn submit(
             .text("on_complete")
             .map(|to| Intake::of(&state).follow_up(FollowUpBody::to(to)))
             .transpose()?,
+        retry_of: None,
         tags: Vec::new(),
         by: Some(intake::CALLER.to_owned()),
     };

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::error::ApiError;
 use super::params::Params;
-use super::steer::note_reason;
+use super::steer::{note_reason, reason_of};
 use super::view::{ActivateBody, PluginListView, PluginView, Problem, SteerBody, UploadView};
 use super::{ApiState, body, json};
 use crate::config::{Manifest, parse_manifest};
@@ -258,9 +258,10 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<PluginView>, ApiError> {
-    note_reason("pause of the plug-in", &name, &headers, body).await?;
+    let reason = reason_of(&headers, body).await?;
     Params::of(&uri, &[])?;
     let plugin = state.host().registry.pause(state.tenant(), &plugin_name(&name)?).await?;
+    note_reason("pause of the plug-in", &name, reason);
     Ok(Json(viewed(&state, &plugin)))
 }
 
@@ -286,9 +287,10 @@ pub(super) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<PluginView>, ApiError> {
-    note_reason("resume of the plug-in", &name, &headers, body).await?;
+    let reason = reason_of(&headers, body).await?;
     Params::of(&uri, &[])?;
     let plugin = state.host().registry.resume(state.tenant(), &plugin_name(&name)?).await?;
+    note_reason("resume of the plug-in", &name, reason);
     Ok(Json(viewed(&state, &plugin)))
 }
 

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Uri};
 use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
-use super::steer::note_reason;
+use super::steer::{note_reason, reason_of};
 use super::view::{Problem, QueueListView, QueueView, SteerBody};
 use crate::domain::id::QueueName;
 
@@ -50,8 +50,10 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<QueueView>, ApiError> {
-    note_reason("pause of the queue", &name, &headers, body).await?;
-    set(&state, &name, &uri, true).await
+    let reason = reason_of(&headers, body).await?;
+    let done = set(&state, &name, &uri, true).await?;
+    note_reason("pause of the queue", &name, reason);
+    Ok(done)
 }
 
 /// Lets the jobs of the queue start again.
@@ -76,8 +78,10 @@ pub(super) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<QueueView>, ApiError> {
-    note_reason("resume of the queue", &name, &headers, body).await?;
-    set(&state, &name, &uri, false).await
+    let reason = reason_of(&headers, body).await?;
+    let done = set(&state, &name, &uri, false).await?;
+    note_reason("resume of the queue", &name, reason);
+    Ok(done)
 }
 
 async fn set(state: &ApiState, name: &str, uri: &Uri, paused: bool) -> Result<Json<QueueView>, ApiError> {

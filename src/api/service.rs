@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Uri};
 use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
-use super::steer::note_reason;
+use super::steer::{note_reason, reason_of};
 use super::view::{CountsView, Problem, ServiceView, SteerBody};
 use crate::domain::service::ServiceState;
 
@@ -46,8 +46,10 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ServiceView>, ApiError> {
-    note_reason("pause of the service", "", &headers, body).await?;
-    set(&state, &uri, ServiceState::Paused).await
+    let reason = reason_of(&headers, body).await?;
+    let done = set(&state, &uri, ServiceState::Paused).await?;
+    note_reason("pause of the service", "", reason);
+    Ok(done)
 }
 
 /// Lets jobs run again.
@@ -68,8 +70,10 @@ pub(super) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ServiceView>, ApiError> {
-    note_reason("resume of the service", "", &headers, body).await?;
-    set(&state, &uri, ServiceState::Running).await
+    let reason = reason_of(&headers, body).await?;
+    let done = set(&state, &uri, ServiceState::Running).await?;
+    note_reason("resume of the service", "", reason);
+    Ok(done)
 }
 
 /// Starts no new run and reports not ready, so that the host can be taken down.
@@ -90,8 +94,10 @@ pub(super) async fn drain(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ServiceView>, ApiError> {
-    note_reason("drain of the service", "", &headers, body).await?;
-    set(&state, &uri, ServiceState::Draining).await
+    let reason = reason_of(&headers, body).await?;
+    let done = set(&state, &uri, ServiceState::Draining).await?;
+    note_reason("drain of the service", "", reason);
+    Ok(done)
 }
 
 async fn set(state: &ApiState, uri: &Uri, to: ServiceState) -> Result<Json<ServiceView>, ApiError> {

@@ -285,12 +285,11 @@ pub(super) async fn reason_of(headers: &HeaderMap, body: Body) -> Result<Option<
     Ok(checked_reason(reason)?)
 }
 
-/// Notes why somebody does something that no job keeps a row of: it stands in the host's log.
-pub(super) async fn note_reason(what: &str, name: &str, headers: &HeaderMap, body: Body) -> Result<(), ApiError> {
-    if let Some(reason) = reason_of(headers, body).await? {
+/// Notes why somebody did something that no job keeps a row of: it stands in the host's log.
+pub(super) fn note_reason(what: &str, name: &str, reason: Option<String>) {
+    if let Some(reason) = reason {
         tracing::info!(what, name, reason, by = intake::CALLER, "a command, and why");
     }
-    Ok(())
 }
 
 /// A document that may be left out.

@@ -214,9 +214,7 @@ impl Admission {
             opens_on.map(Hold::BreakerOpen),
             queue.and_then(Gate::is_full).map(Hold::QueueFull),
             gate.and_then(Gate::is_full).map(Hold::PluginFull),
-            self.is_key_full(lane)
-                .then(|| lane.key.clone().map(|key| Hold::KeyFull(key, self.per_key(lane))))
-                .flatten(),
+            lane.key.clone().filter(|_| self.is_key_full(lane)).map(|key| Hold::KeyFull(key, self.per_key(lane))),
             queue.and_then(|gate| gate.spent(now)).map(|(rate, until)| Hold::QueueRate(rate, until)),
             gate.and_then(|gate| gate.spent(now)).map(|(rate, until)| Hold::PluginRate(rate, until)),
         ];

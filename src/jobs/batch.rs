@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::steer::Command;
 use super::submit::is_keyed;
 use super::{BulkError, Jobs, NewJob, Rerun, RerunError, SteerError, SubmitError};
-use crate::domain::audit::{Action, AuditRow};
 use crate::domain::batch::{self, Summary, Terms};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, PluginName, QueueName, TenantId};
@@ -36,6 +35,8 @@ pub struct NewBatch {
     pub allowed_failures: u64,
     /// What follows its end.
     pub on_complete: Option<FollowUp>,
+    /// The ended batch whose failed jobs it runs again.
+    pub retry_of: Option<JobId>,
     /// Free words to find it by.
     pub tags: Vec<String>,
     /// Who submits it.
@@ -56,7 +57,7 @@ impl Jobs {
     fn new_batch(&self, new: NewBatch, now: Timestamp) -> Result<Job, SubmitError> {
         let terms = Terms { allowed_failures: new.allowed_failures };
         let input = serde_json::to_vec(&terms).unwrap_or_default();
-        let ties = Ties { on_complete: new.on_complete, ..Ties::default() };
+        let ties = Ties { on_complete: new.on_complete, retry_of: new.retry_of, ..Ties::default() };
         self.check_follow_up(&ties)?;
         let submission = Submission {
             tenant: new.tenant,
@@ -129,34 +130,23 @@ impl Jobs {
         let _turn = failed.iter().any(|job| is_keyed(&job.submission)).then(|| self.identities.turn());
         let now = self.clock.now();
         let asked = &ended.submission;
-        let again = self.new_batch(
+        let batch = self.new_batch(
             NewBatch {
                 tenant: asked.tenant,
                 name: asked.name.clone(),
                 allowed_failures: Terms::of(&asked.input).allowed_failures,
                 on_complete: asked.ties().on_complete.clone(),
+                retry_of: Some(asked.id),
                 tags: asked.tags.clone(),
                 by: Some(rerun.by.clone()),
             },
             now,
         )?;
-        let ties = Ties { retry_of: Some(asked.id), ..again.submission.ties().clone() };
-        let submission = Submission { ties: Some(Arc::new(ties)), ..(*again.submission).clone() };
-        let batch = Job { submission: Arc::new(submission), ..again };
-        let audit = AuditRow {
-            job: batch.submission.key(),
-            revision: batch.state.revision,
-            on: now,
-            by: rerun.by.clone(),
-            action: Action::Retry,
-            from: ended.state.status,
-            to: batch.state.status,
-            reason: rerun.reason.clone(),
-        };
+        let audit = rerun.row(ended.state.status, &batch, now);
         let mut changes = vec![Change::submit(batch.clone()), Change::Audit(audit)];
         let mut ids = Vec::with_capacity(failed.len());
         for member in failed {
-            let again = self.again(member, rerun.clone(), Some(batch.submission.id), now);
+            let again = self.again(member, rerun, Some(batch.submission.id), now);
             let (job, commit) = again.map_err(|error| RerunError::Member { job: member.submission.id, error })?;
             ids.push(job.submission.id);
             changes.extend(commit);
@@ -172,8 +162,7 @@ impl Jobs {
     /// Calls off the members of a batch that have not ended.
     pub(super) async fn cancel_members(&self, batch: &Job, command: &Command) -> Result<(), SteerError> {
         let tenant = batch.submission.tenant;
-        let statuses = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
-        let mut query = members(batch, statuses);
+        let mut query = members(batch, Status::unfinished().collect());
         loop {
             let page = self.store.jobs(&query)?;
             for member in page.jobs {

@@ -22,7 +22,11 @@ impl Jobs {
         let key = |job: &JobId| JobKey { tenant, sequence: job.sequence() };
         let mut next: Vec<JobKey> = ties.after.iter().map(key).collect();
         if let Some(ordering_key) = ties.ordering_key.clone() {
-            let filter = JobFilter { ordering_key: Some(ordering_key), statuses: unfinished(), ..JobFilter::default() };
+            let filter = JobFilter {
+                ordering_key: Some(ordering_key),
+                statuses: Status::unfinished().collect(),
+                ..JobFilter::default()
+            };
             next.extend(self.some(JobQuery { tenant, filter, before: None, limit: PAGE })?);
         }
         let mut seen = BTreeSet::new();
@@ -41,7 +45,7 @@ impl Jobs {
 
     fn waited_for_by(&self, job: &Job) -> Result<Vec<JobKey>, ReadError> {
         match job.submission.job_type {
-            JobType::BATCH => self.some(members(job, unfinished())),
+            JobType::BATCH => self.some(members(job, Status::unfinished().collect())),
             _ => Ok(self.store.predecessors(job.submission.key())?.unfinished),
         }
     }
@@ -49,9 +53,4 @@ impl Jobs {
     fn some(&self, query: JobQuery) -> Result<Vec<JobKey>, ReadError> {
         Ok(self.store.jobs(&query)?.jobs.iter().map(|job| job.submission.key()).collect())
     }
-}
-
-/// Where a job stands that has not ended.
-pub(super) fn unfinished() -> Vec<Status> {
-    Status::ALL.into_iter().filter(|status| !status.is_final()).collect()
 }

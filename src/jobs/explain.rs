@@ -2,7 +2,6 @@
 
 use super::Jobs;
 use super::batch::members;
-use super::circle::unfinished;
 use crate::domain::admission::Hold;
 use crate::domain::explain::{self, Facts, PluginFact, Reason};
 use crate::domain::id::{JobId, JobKey};
@@ -50,7 +49,7 @@ impl Jobs {
     fn before(&self, job: &Job) -> Result<(Vec<JobId>, Option<JobId>), ReadError> {
         let ties = job.submission.ties();
         if job.state.wait_reason == Some(WaitReason::Children) && job.submission.job_type == JobType::BATCH {
-            let query = JobQuery { limit: MEMBERS_NAMED, ..members(job, unfinished()) };
+            let query = JobQuery { limit: MEMBERS_NAMED, ..members(job, Status::unfinished().collect()) };
             let members = self.store.jobs(&query)?.jobs;
             return Ok((members.iter().map(|member| member.submission.id).collect(), None));
         }

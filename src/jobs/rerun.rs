@@ -10,7 +10,7 @@ use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, TenantId, VersionName};
 use crate::domain::job::transition::Refused;
-use crate::domain::job::{Job, JobType, Submission, Ties};
+use crate::domain::job::{Job, JobType, Status, Submission, Ties};
 use crate::domain::outbound::is_built_in;
 use crate::domain::time::Timestamp;
 use crate::store::{Pending, put_payload};
@@ -37,6 +37,20 @@ impl Rerun {
     /// The same again, at once.
     pub fn new(by: &str) -> Self {
         Self { input: None, version: None, at: None, by: by.to_owned(), reason: None }
+    }
+
+    /// The audit row of `new`, which runs again what stood at `before`.
+    pub(super) fn row(&self, before: Status, new: &Job, now: Timestamp) -> AuditRow {
+        AuditRow {
+            job: new.submission.key(),
+            revision: new.state.revision,
+            on: now,
+            by: self.by.clone(),
+            action: Action::Retry,
+            from: before,
+            to: new.state.status,
+            reason: self.reason.clone(),
+        }
     }
 }
 
@@ -75,7 +89,7 @@ impl Jobs {
 
     fn number_and_commit_again(&self, finished: &Job, rerun: Rerun) -> Result<(Job, Pending), SubmitError> {
         let _turn = is_keyed(&finished.submission).then(|| self.identities.turn());
-        let (job, changes) = self.again(finished, rerun, None, self.clock.now())?;
+        let (job, changes) = self.again(finished, &rerun, None, self.clock.now())?;
         let pending = self.store.commit(changes.into());
         Ok((job, pending))
     }
@@ -85,25 +99,16 @@ impl Jobs {
     pub(super) fn again(
         &self,
         finished: &Job,
-        rerun: Rerun,
+        rerun: &Rerun,
         batch: Option<JobId>,
         now: Timestamp,
     ) -> Result<(Job, [Change; 2]), SubmitError> {
-        let mut submission = self.submission_again(finished, &rerun, now)?;
+        let mut submission = self.submission_again(finished, rerun, now)?;
         if batch.is_some() {
             submission.ties = Some(Arc::new(Ties { batch, ..submission.ties().clone() }));
         }
         let job = self.taken(submission, now)?;
-        let audit = AuditRow {
-            job: job.submission.key(),
-            revision: job.state.revision,
-            on: now,
-            by: rerun.by,
-            action: Action::Retry,
-            from: finished.state.status,
-            to: job.state.status,
-            reason: rerun.reason,
-        };
+        let audit = rerun.row(finished.state.status, &job, now);
         let changes = [Change::submit(job.clone()), Change::Audit(audit)];
         Ok((job, changes))
     }

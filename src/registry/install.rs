@@ -283,7 +283,7 @@ impl Registry {
         let counts = self.store.counts(tenant)?;
         let of_plugin = counts.iter().find(|(plugin, _)| plugin == name);
         let count = |counts: &crate::domain::query::Counts| -> u64 {
-            Status::ALL.into_iter().filter(|status| !status.is_final()).map(|status| counts.of(status)).sum()
+            Status::unfinished().map(|status| counts.of(status)).sum()
         };
         Ok(of_plugin.map_or(0, |(_, counts)| count(counts)))
     }

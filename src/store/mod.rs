@@ -271,7 +271,7 @@ fn is_minded(store: &dyn Store, job: &Job) -> Result<bool, ReadError> {
     if job.state.status == Status::Succeeded {
         return Ok(false);
     }
-    let statuses = Status::ALL.into_iter().filter(|status| !status.is_final()).collect();
+    let statuses = Status::unfinished().collect();
     let filter = JobFilter { after: Some(job.submission.id), statuses, ..JobFilter::default() };
     let mut query = JobQuery { tenant: job.submission.tenant, filter, before: None, limit: MINDERS_PAGE };
     loop {

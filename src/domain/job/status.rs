@@ -60,6 +60,11 @@ impl Status {
         Self::Canceled,
     ];
 
+    /// Every status of a job that has not ended, by code.
+    pub fn unfinished() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|status| !status.is_final())
+    }
+
     /// The numeric code.
     pub const fn code(self) -> u8 {
         self as u8

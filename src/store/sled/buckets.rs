@@ -115,9 +115,9 @@ impl Indexer<'_> {
         let is_full = self.live.buckets.get(&number).is_some_and(|open| open.said == u16::MAX);
         let Some(full) = is_full.then(|| self.live.buckets.remove(&number)).flatten() else { return Ok(()) };
         let all_gone = bucket::read(&full.value)?.iter().all(|(_, entry)| *entry == bucket::Entry::Gone);
-        self.live.ahead.delete_all(keys::outcome(number), full.parts);
-        if !all_gone {
-            self.live.ahead.put(keys::outcome(number), full.value);
+        match all_gone {
+            true => self.live.ahead.delete_all(keys::outcome(number), full.parts),
+            false => self.live.ahead.replace(keys::outcome(number), full.parts, full.value),
         }
         Ok(())
     }
@@ -130,8 +130,7 @@ impl Indexer<'_> {
         while self.live.buckets.len() > BUCKETS_OPEN / 2 {
             let Some((number, open)) = self.live.buckets.pop_first() else { return };
             if open.is_dirty {
-                self.live.ahead.delete_all(keys::outcome(number), open.parts);
-                self.live.ahead.put(keys::outcome(number), open.value);
+                self.live.ahead.replace(keys::outcome(number), open.parts, open.value);
             }
         }
     }
@@ -140,8 +139,7 @@ impl Indexer<'_> {
     pub(super) fn write_buckets(&mut self) {
         let Live { buckets, ahead, .. } = &mut *self.live;
         for (number, open) in buckets.iter_mut().filter(|(_, open)| open.is_dirty) {
-            ahead.delete_all(keys::outcome(*number), open.parts);
-            ahead.put(keys::outcome(*number), open.value.clone());
+            ahead.replace(keys::outcome(*number), open.parts, open.value.clone());
             open.parts = parts_of(open.value.len());
             open.is_dirty = false;
         }

@@ -155,9 +155,9 @@ impl Indexer<'_> {
         }
         let key = keys::block(found.first);
         let parts = self.values().entry(&key)?.map_or(0, |entry| parts_of_entry(&entry));
-        self.live.ahead.delete_all(key.clone(), parts);
-        if !is_empty {
-            self.live.ahead.put(key, value);
+        match is_empty {
+            true => self.live.ahead.delete_all(key, parts),
+            false => self.live.ahead.replace(key, parts, value),
         }
         Ok(())
     }

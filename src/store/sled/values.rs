@@ -81,6 +81,12 @@ impl Writes {
         self.0.insert(key, Some(vec![CUT, low, high]));
     }
 
+    /// Sets a value in the place of one that has `parts` parts.
+    pub(super) fn replace(&mut self, key: Vec<u8>, parts: u16, value: Vec<u8>) {
+        self.delete_all(key.clone(), parts);
+        self.put(key, value);
+    }
+
     /// Sets an entry that has no value.
     pub(super) fn mark(&mut self, key: Vec<u8>) {
         self.0.insert(key, Some(Vec::new()));
