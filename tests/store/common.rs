@@ -64,6 +64,20 @@ pub(crate) fn open(path: &std::path::Path) -> backroom::store::sled::SledStore {
     backroom::store::sled::SledStore::open(settings(path)).expect("the store opens")
 }
 
+/// The tree of a store that was closed just now: its last threads may still be at work, and hold its lock for a moment.
+#[cfg(feature = "host")]
+pub(crate) fn open_index(path: &std::path::Path) -> sled::Db {
+    let config = sled::Config::new().path(path.join("index")).flush_every_ms(None);
+    let is_held = |error: &sled::Error| error.to_string().contains("could not acquire lock");
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match config.open() {
+            Err(error) if is_held(&error) && std::time::Instant::now() < give_up => std::thread::yield_now(),
+            opened => return opened.expect("the index opens"),
+        }
+    }
+}
+
 /// Runs each test on every store.
 macro_rules! on_every_store {
     ($($test:ident),* $(,)?) => {

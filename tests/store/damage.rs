@@ -243,7 +243,7 @@ fn one_record_that_cannot_be_read_does_not_hold_up_the_others() {
     (4..=6).for_each(|sequence| step(&store, sequence, running));
     (4..=6).for_each(|sequence| step(&store, sequence, queued));
     drop(store);
-    let tree = sled::Config::new().path(directory.path().join("index")).flush_every_ms(None).open().expect("it opens");
+    let tree = open_index(directory.path());
     let states: Vec<_> = tree.scan_prefix(b"T").keys().map(|key| key.expect("it can be read")).collect();
     assert_eq!(states.len(), 6);
     for index in [1, 4] {

@@ -24,7 +24,7 @@ fn filled() -> tempfile::TempDir {
 /// What is found after the entries of the index were changed.
 fn found_after(change: impl FnOnce(&sled::Tree)) -> Vec<String> {
     let directory = filled();
-    let tree = sled::Config::new().path(directory.path().join("index")).flush_every_ms(None).open().expect("it opens");
+    let tree = open_index(directory.path());
     change(&tree);
     tree.flush().expect("it can be written");
     drop(tree);
@@ -74,7 +74,7 @@ fn deleted_neighbours_leave_nothing_behind_in_whatever_order_they_go() {
     drop(store);
     let report = report(directory.path());
     assert_eq!((&*report.findings, report.jobs, report.leftovers), (&[][..], 0, 0));
-    let tree = sled::Config::new().path(directory.path().join("index")).flush_every_ms(None).open().expect("it opens");
+    let tree = open_index(directory.path());
     let left: Vec<_> = [b'A', b'B', b'L', b'S', b'V', b'X', b'Z'].map(|space| keys_of(&tree, space).len()).into();
     assert_eq!(left, [0; 7], "runs, blobs, labels, submissions, audit rows, lists, parts");
 }

@@ -200,9 +200,11 @@ fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
     let started = Instant::now();
     loop {
         match try_open_tree(index, cache_bytes) {
-            Err(TreeFault::Bad(why))
-                if why.contains("could not acquire lock") && started.elapsed() < TREE_LOCK_PATIENCE =>
-            {
+            Err(TreeFault::Bad(why)) if why.contains("could not acquire lock") => {
+                // A tree that somebody holds is not a damaged one.
+                if started.elapsed() > TREE_LOCK_PATIENCE {
+                    return Err(TreeFault::Disk(io::Error::new(io::ErrorKind::WouldBlock, why)));
+                }
                 std::thread::sleep(Duration::from_millis(5));
             }
             opened => return opened,
