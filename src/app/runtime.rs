@@ -94,12 +94,13 @@ impl Runtime {
     }
 }
 
-/// What was paused before the host started still is.
+/// What was paused or held back before the host started still is.
 fn hold_what_is_paused(store: &dyn Store, registry: &Registry, window: &Window) -> Result<(), ReadError> {
+    window.take_over(store.breakers()?);
     for queue in store.queues()? {
         window.pause_queue(&queue.name, queue.paused);
     }
-    for plugin in registry.all().into_iter().filter(|plugin| plugin.paused) {
+    for plugin in registry.paused() {
         window.pause_plugin(plugin.tenant, &plugin.name, true);
     }
     Ok(())

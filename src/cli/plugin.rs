@@ -242,9 +242,12 @@ fn changed(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Ex
         terminal.json(&plugin.text)?;
         return Ok(Exit::Done);
     }
-    let PluginView { name, active, enabled, paused, .. } = &plugin.view;
-    let active =
-        active.as_ref().map_or("has no active version".to_owned(), |version| format!("runs version {version}"));
+    let PluginView { name, active, enabled, paused, versions, .. } = &plugin.view;
+    let active = match active {
+        Some(version) => format!("runs version {version}"),
+        None if versions.is_empty() => "is built in".to_owned(),
+        None => "has no active version".to_owned(),
+    };
     let enabled = if *enabled { "" } else { " and is disabled" };
     let paused = if *paused { " and is paused" } else { "" };
     terminal.line(&format!("{name} {active}{enabled}{paused}"))?;

@@ -1,10 +1,10 @@
 //! What may start now: the limits, pauses and breakers of queues and plug-ins (`runnable(job)`, domain.md 3.2). Whoever
 //! starts jobs tells this of every start and every end.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::breaker::{self, Breaker, BreakerPolicy};
+use super::breaker::{self, Breaker, BreakerPolicy, PluginBreaker};
 use super::id::{ConcurrencyKey, PluginName, QueueName, TenantId};
 use super::queue::Lane;
 use super::rate::{Bucket, RateLimit};
@@ -130,6 +130,8 @@ pub struct Admission {
     policy: AdmissionPolicy,
     queues: BTreeMap<QueueName, Gate>,
     plugins: BTreeMap<(TenantId, PluginName), PluginGate>,
+    /// The plug-ins whose breakers have opened or closed since [`Admission::take_turned`].
+    turned: BTreeSet<(TenantId, PluginName)>,
     /// How many jobs run of each concurrency key that has any, by [`Lane::in_any_queue`].
     keys: BTreeMap<Lane, u32>,
 }
@@ -252,14 +254,47 @@ impl Admission {
             self.free_key(lane.in_any_queue());
         }
         self.queue(&lane.queue).end(verdict.is_some(), started_on);
-        let breaker = self.policy.breaker.clone();
-        let plugin = self.plugin(lane.tenant, &lane.plugin);
-        plugin.gate.end(verdict.is_some(), started_on);
-        let Some(policy) = &breaker else { return };
-        match verdict {
-            Some(Verdict::Succeeded) => plugin.breaker.ended(policy, true, started_on, now),
-            Some(Verdict::Failed) => plugin.breaker.ended(policy, false, started_on, now),
-            Some(Verdict::None) | None => plugin.breaker.abandoned(started_on),
+        self.plugin(lane.tenant, &lane.plugin).gate.end(verdict.is_some(), started_on);
+        let Some(policy) = self.policy.breaker.clone() else { return };
+        self.turn_breaker(lane.tenant, &lane.plugin, |breaker| match verdict {
+            Some(Verdict::Succeeded) => breaker.ended(&policy, true, started_on, now),
+            Some(Verdict::Failed) => breaker.ended(&policy, false, started_on, now),
+            Some(Verdict::None) | None => breaker.abandoned(started_on),
+        });
+    }
+
+    /// A person has seen to a plug-in: what failed may have been mended, so it is given a new chance.
+    pub fn forgive(&mut self, tenant: TenantId, plugin: &PluginName) {
+        self.turn_breaker(tenant, plugin, |breaker| *breaker = Breaker::default());
+    }
+
+    /// Takes over a breaker that an earlier host of the store has left behind.
+    pub fn take_over(&mut self, PluginBreaker { tenant, plugin, breaker }: PluginBreaker) {
+        self.plugin(tenant, &plugin).breaker = breaker.left_behind();
+    }
+
+    /// The breakers that have opened or closed since the last call.
+    pub fn take_turned(&mut self) -> Vec<PluginBreaker> {
+        let turned = std::mem::take(&mut self.turned).into_iter();
+        let now = |(tenant, plugin)| PluginBreaker {
+            breaker: self.breaker(tenant, &plugin).cloned().unwrap_or_default(),
+            tenant,
+            plugin,
+        };
+        turned.map(now).collect()
+    }
+
+    /// Whether there are any for [`Self::take_turned`].
+    pub fn has_turned(&self) -> bool {
+        !self.turned.is_empty()
+    }
+
+    fn turn_breaker(&mut self, tenant: TenantId, plugin: &PluginName, turn: impl FnOnce(&mut Breaker)) {
+        let breaker = &mut self.plugin(tenant, plugin).breaker;
+        let before = breaker.clone();
+        turn(breaker);
+        if breaker.differs_from(&before) {
+            self.turned.insert((tenant, plugin.clone()));
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::id::{PluginName, TenantId};
 use super::time::Timestamp;
 
 /// The longest window: one bit for each end.
@@ -55,6 +56,17 @@ pub struct Breaker {
     ends: u32,
     /// The pause, unless the breaker is closed.
     pause: Option<Pause>,
+}
+
+/// The breaker of a plug-in, as a store keeps it: a restart must not let the backlog of a failing plug-in loose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginBreaker {
+    /// Whose plug-in.
+    pub tenant: TenantId,
+    /// Which.
+    pub plugin: PluginName,
+    /// What it says. Nothing is kept of a closed one.
+    pub breaker: Breaker,
 }
 
 /// What an open or half-open breaker waits for.
@@ -152,6 +164,21 @@ impl Breaker {
     /// Whether the plug-in is to be shown as degraded: it has failed too often and not succeeded since.
     pub fn is_degraded(&self) -> bool {
         self.pause.is_some()
+    }
+
+    /// Whether a store has to hear what has become of it since it was as `before`: it has opened or closed. Which attempt is
+    /// the probe ends with its host.
+    pub fn differs_from(&self, before: &Self) -> bool {
+        let end = |breaker: &Self| breaker.pause.as_ref().map(|pause| pause.until);
+        end(self) != end(before)
+    }
+
+    /// The breaker that a host left behind: its probe is dead with it.
+    pub fn left_behind(mut self) -> Self {
+        if let Some(pause) = &mut self.pause {
+            pause.probe = None;
+        }
+        self
     }
 
     fn count(&mut self, policy: &BreakerPolicy, succeeded: bool, now: Timestamp) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::audit::AuditRow;
+use super::breaker::PluginBreaker;
 use super::id::{HostId, JobId, JobKey, PluginName, ScheduleName, TenantId};
 use super::job::{Job, JobState, Run, Submission};
 use super::plugin::Plugin;
@@ -68,6 +69,8 @@ pub enum Change {
     PutService(ServiceState),
     /// A host has started; from now on every lease of an earlier host of this store is dead.
     StartHost(HostId),
+    /// The breaker of a plug-in has opened or closed.
+    PutBreaker(PluginBreaker),
 }
 
 impl Change {

@@ -277,7 +277,10 @@ fn held(facts: &Facts<'_>, hold: &Hold) -> Reason {
         Hold::BreakerOpen(until) => Reason::new(
             "breaker-open",
             format!("plug-in {plugin} keeps failing, so its jobs are held back"),
-            format!("{until}, when one job may try, or when a run of the plug-in succeeds"),
+            format!(
+                "{until}, when one job may try; a run that succeeds; or at once, if what fails was mended: \
+                 backroom plugin resume {plugin}"
+            ),
         ),
         Hold::QueueFull(limit) => Reason::new(
             "queue-full",

@@ -103,7 +103,7 @@ pub struct Plugin {
     pub name: PluginName,
     /// Counts the writes of this record.
     pub revision: u32,
-    /// Uploaded versions, newest last. Never empty.
+    /// Uploaded versions, newest last. Empty only for a built-in handler, of which nothing is kept but that it is paused.
     pub versions: Vec<PluginVersion>,
     /// The version that jobs run.
     pub active: Option<VersionName>,

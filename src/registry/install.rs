@@ -223,22 +223,23 @@ impl Registry {
         self.write(plugin).await
     }
 
-    /// Starts no job of the plug-in until it is resumed; fails and cancels nothing (F105).
+    /// Starts no job of the plug-in, or of the built-in handler `http`, until it is resumed; fails and cancels nothing (F105).
     pub async fn pause(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
         self.set_paused(tenant, name, true).await
     }
 
-    /// Lets the jobs of a paused plug-in start again.
+    /// Lets the jobs of a paused plug-in start again, and those of one that is slowed down because it keeps failing.
     pub async fn resume(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
         self.set_paused(tenant, name, false).await
     }
 
     async fn set_paused(&self, tenant: TenantId, name: &PluginName, paused: bool) -> Result<Arc<Plugin>, InstallError> {
         let _turn = self.changing.lock().await;
-        let plugin = self.get(tenant, name)?;
-        if plugin.paused == paused {
-            return Ok(plugin);
-        }
+        let plugin = match is_built_in(name) {
+            // That it is paused is all that is kept of a built-in handler.
+            true => self.stored(tenant, name).unwrap_or_else(|| Arc::new(new_plugin(tenant, name.clone()))),
+            false => self.get(tenant, name)?,
+        };
         self.write(Plugin { paused, ..(*plugin).clone() }).await
     }
 
@@ -298,7 +299,7 @@ impl Registry {
         if can_run {
             self.release_held(tenant, &name).await?;
         }
-        Ok(self.get(tenant, &name)?)
+        Ok(self.stored(tenant, &name).ok_or_else(|| self.unknown(tenant, &name))?)
     }
 
     /// Jobs that wait for plug-ins which are there; an earlier host may have ended between the two.

@@ -85,7 +85,7 @@ pub enum Unfit {
         limit: u64,
     },
     /// The name is that of a handler which the host plays itself.
-    #[error("`{name}` is built into the host: it is not uploaded, switched or removed")]
+    #[error("`{name}` is built into the host: it can be paused, and is not uploaded, switched or removed")]
     BuiltIn {
         /// The name.
         name: PluginName,
@@ -179,18 +179,23 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Every plug-in of a tenant, by name.
+    /// Every plug-in of a tenant that was uploaded, by name.
     pub fn list(&self, tenant: TenantId) -> Vec<Arc<Plugin>> {
         let entries = self.entries.read();
-        let of_tenant = entries.iter().filter(|((owner, _), _)| *owner == tenant);
-        let mut plugins: Vec<_> = of_tenant.map(|(_, entry)| Arc::clone(&entry.plugin)).collect();
+        let is_of_tenant = |plugin: &Plugin| plugin.tenant == tenant && !is_built_in(&plugin.name);
+        let of_tenant = entries.values().filter(|entry| is_of_tenant(&entry.plugin));
+        let mut plugins: Vec<_> = of_tenant.map(|entry| Arc::clone(&entry.plugin)).collect();
         plugins.sort_by(|a, b| a.name.cmp(&b.name));
         plugins
     }
 
-    /// Every plug-in of every tenant.
-    pub fn all(&self) -> Vec<Arc<Plugin>> {
-        self.entries.read().values().map(|entry| Arc::clone(&entry.plugin)).collect()
+    /// What a person has paused, of every tenant, by name.
+    pub fn paused(&self) -> Vec<Arc<Plugin>> {
+        let entries = self.entries.read();
+        let mut paused: Vec<_> =
+            entries.values().filter(|entry| entry.plugin.paused).map(|entry| Arc::clone(&entry.plugin)).collect();
+        paused.sort_by(|a, b| a.name.cmp(&b.name));
+        paused
     }
 
     /// One plug-in.
@@ -198,8 +203,16 @@ impl Registry {
         if is_built_in(name) {
             return Err(Unfit::BuiltIn { name: name.clone() });
         }
-        let found = self.entries.read().get(&(tenant, name.clone())).map(|entry| Arc::clone(&entry.plugin));
-        found.ok_or_else(|| Unfit::UnknownPlugin { name: name.clone(), nearest: self.nearest(tenant, name) })
+        self.stored(tenant, name).ok_or_else(|| self.unknown(tenant, name))
+    }
+
+    /// What the store has of a plug-in, or of a built-in handler that was paused once.
+    fn stored(&self, tenant: TenantId, name: &PluginName) -> Option<Arc<Plugin>> {
+        self.entries.read().get(&(tenant, name.clone())).map(|entry| Arc::clone(&entry.plugin))
+    }
+
+    fn unknown(&self, tenant: TenantId, name: &PluginName) -> Unfit {
+        Unfit::UnknownPlugin { name: name.clone(), nearest: self.nearest(tenant, name) }
     }
 
     /// The operator's policy for a plug-in, installed or not.
@@ -223,7 +236,7 @@ impl Registry {
         let entries = self.entries.read();
         let Some(entry) = entries.get(&(tenant, name.clone())) else {
             drop(entries);
-            return Err(Unfit::UnknownPlugin { name: name.clone(), nearest: self.nearest(tenant, name) });
+            return Err(self.unknown(tenant, name));
         };
         let limit = match &entry.runnable {
             Some(runnable) => runnable.limits.input_bytes,

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::domain::batch::Summary;
+use crate::domain::change::Change;
 use crate::domain::id::{HostId, JobKey, ScheduleName, TenantId};
 use crate::domain::job::transition;
 use crate::domain::job::{Event, Job, JobType, Lease, Status, WaitReason};
@@ -127,6 +128,7 @@ impl Scheduler {
         advanced.add(Advanced { changed: fired.schedules, failed: fired.failed });
         advanced.add(self.rescue(now)?);
         self.refill(now)?;
+        self.keep_breakers();
         let pressed = self.running.press(now, CANCEL_GRACE);
         let next = match self.next_wake(now, pressed)? {
             _ if advanced.failed > 0 => now.after(AFTER_ERROR),
@@ -156,6 +158,14 @@ impl Scheduler {
         let mut advanced = self.advance_all(expired, &Event::Expire, now);
         advanced.add(self.advance_all(timely, &Event::Timer, now));
         advanced
+    }
+
+    /// Writes which breakers have opened or closed. Not waited for: one that is not written is only forgotten by a restart.
+    fn keep_breakers(&self) {
+        let turned = self.window.take_turned();
+        if !turned.is_empty() {
+            drop(self.store.commit(turned.into_iter().map(Change::PutBreaker).collect()));
+        }
     }
 
     /// Jobs whose lease has run out, and those of an earlier host whose rescue at the start was not written. What this host

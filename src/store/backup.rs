@@ -46,6 +46,7 @@ const JOB: u8 = b'J';
 const REMEMBERED: u8 = b'K';
 const QUEUE: u8 = b'Q';
 const SCHEDULE: u8 = b'T';
+const BREAKER: u8 = b'H';
 const SERVICE: u8 = b'S';
 const END: u8 = b'E';
 
@@ -191,6 +192,9 @@ pub fn write(store: &SledStore, out: &mut dyn Write, created_on: Timestamp) -> R
     for queue in store.queues()? {
         frames.value(QUEUE, &queue)?;
     }
+    for breaker in store.breakers()? {
+        frames.value(BREAKER, &breaker)?;
+    }
     let (sequence, host) = store.given_out()?;
     frames.value(SERVICE, &SavedService { state: store.service()?, sequence, host })?;
     frames.end(&contents)?;
@@ -280,6 +284,7 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
                 let queue: QueueState = frames.value(&bytes)?;
                 changes.push(Change::PutQueue(QueueState { revision: 1, ..queue }));
             }
+            BREAKER => changes.push(Change::PutBreaker(frames.value(&bytes)?)),
             SERVICE => take_service(frames.value(&bytes)?, store, &mut changes),
             END => {
                 let (contents, hash): (Contents, [u8; 32]) = frames.value(&bytes)?;

@@ -107,7 +107,7 @@ impl<'a> Ahead<'a> {
             Change::PutQueue(queue) => {
                 self.queues.insert(&queue.name, queue.revision);
             }
-            Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) => {}
+            Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) | Change::PutBreaker(_) => {}
         }
     }
 
@@ -191,7 +191,7 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
             };
             stored.unwrap_or(0).checked_add(1) == Some(queue.revision)
         }
-        Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) => true,
+        Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) | Change::PutBreaker(_) => true,
     })
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "host")]
 pub mod backup;
+mod breakers;
 mod guard;
 pub mod memory;
 mod schedules;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::domain::audit::AuditRow;
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, OnPredecessorFailure, Payload, Predecessors, Run, Status};
@@ -196,6 +198,9 @@ pub trait Store: Send + Sync {
 
     /// What people have asked of queues, by name.
     fn queues(&self) -> Result<Vec<QueueState>, ReadError>;
+
+    /// The breakers that are not closed, by tenant and plug-in.
+    fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError>;
 
     /// Locked jobs, of whatever host. Here, in [`Store::ready`] and in [`Store::due`] a job whose record cannot be read is
     /// logged and left out, so that it does not hold up the others.

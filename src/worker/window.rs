@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::lanes::{Lanes, Place};
 use crate::clock::Clock;
 use crate::domain::admission::{Admission, AdmissionPolicy, Hold, StartLimits, Verdict};
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::Change;
 use crate::domain::id::{JobKey, PluginName, QueueName, TenantId};
 use crate::domain::job::{Job, Status, WaitReason};
@@ -72,8 +73,11 @@ impl Started {
 impl Drop for Started {
     fn drop(&mut self) {
         let now = self.window.clock.now();
-        self.window.inner.lock().end(&self.lane, self.verdict, self.on, now);
+        let has_turned = self.window.inner.lock().end(&self.lane, self.verdict, self.on, now);
         self.window.filled.notify_one();
+        if has_turned {
+            self.window.short.notify_one();
+        }
     }
 }
 
@@ -119,7 +123,11 @@ impl Window {
             Change::Advance { job, next, .. } if next.status == Status::Queued => self.reload(*job),
             Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
             Change::PutSchedule(schedule) => self.wake_for(schedule.next_run),
-            Change::PutPlugin(plugin) => self.pause_plugin(plugin.tenant, &plugin.name, plugin.paused),
+            Change::PutPlugin(plugin) => {
+                self.forgive(plugin.tenant, &plugin.name);
+                self.pause_plugin(plugin.tenant, &plugin.name, plugin.paused);
+            }
+            Change::RemovePlugin { tenant, name, .. } => self.forgive(*tenant, name),
             Change::PutQueue(queue) => self.pause_queue(&queue.name, queue.paused),
             _ => {}
         }
@@ -135,6 +143,23 @@ impl Window {
     pub fn pause_plugin(&self, tenant: TenantId, plugin: &PluginName, paused: bool) {
         self.inner.lock().admission.pause_plugin(tenant, plugin, paused);
         self.filled.notify_one();
+    }
+
+    /// A person has seen to a plug-in: its breaker closes.
+    fn forgive(&self, tenant: TenantId, plugin: &PluginName) {
+        self.inner.lock().admission.forgive(tenant, plugin);
+        self.short.notify_one();
+    }
+
+    /// Takes over the breakers that an earlier host of the store has left behind.
+    pub fn take_over(&self, breakers: Vec<PluginBreaker>) {
+        let admission = &mut self.inner.lock().admission;
+        breakers.into_iter().for_each(|breaker| admission.take_over(breaker));
+    }
+
+    /// The breakers that have opened or closed since the last call: the store has to hear of them.
+    pub fn take_turned(&self) -> Vec<PluginBreaker> {
+        self.inner.lock().admission.take_turned()
     }
 
     /// Has a job read from the store and offered again, if it is still ready.
@@ -326,10 +351,12 @@ impl Inner {
         Some((lane, job))
     }
 
-    fn end(&mut self, lane: &Lane, verdict: Option<Verdict>, started_on: Timestamp, now: Timestamp) {
+    /// Returns whether a breaker has opened or closed.
+    fn end(&mut self, lane: &Lane, verdict: Option<Verdict>, started_on: Timestamp, now: Timestamp) -> bool {
         self.admission.end(lane, verdict, started_on, now);
         if lane.key.is_some() {
             self.lanes.freed(lane, &self.admission);
         }
+        self.admission.has_turned()
     }
 }

@@ -73,6 +73,13 @@ fn what_is_paused_is_shown() {
     assert_eq!(names(&server.get("/v1/queues").json()), names(&service));
     assert_eq!(server.get("/v1/plugins/echo").json()["paused"], true);
     assert_eq!(server.get("/v1/plugins/echo").json()["degraded"], false);
+    // The built-in handler has no versions to list, but can be held like any other.
+    let http = server.post("/v1/plugins/http/pause", "").json();
+    assert_eq!((&http["paused"], &http["versions"]), (&json!(true), &json!([])));
+    assert_eq!(server.get("/v1/service").json()["paused_plugins"], json!(["echo", "http"]));
+    assert_eq!(server.get("/v1/plugins").json()["plugins"].as_array().map(Vec::len), Some(1));
+    assert!(server.delete("/v1/plugins/http").refusal().starts_with("409 "), "it still cannot be removed");
+    assert_eq!(server.post("/v1/plugins/http/resume", "").json()["paused"], false);
     let unknown = server.post("/v1/queues/post/pause", "").refusal();
     assert!(unknown.starts_with("404 BR0125 there is no queue `post`; there are bulk, default, mail"), "{unknown}");
     assert_eq!(server.post("/v1/queues/P/pause", "").status, 422);

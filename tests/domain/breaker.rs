@@ -42,6 +42,34 @@ fn a_new_breaker_is_closed() {
 }
 
 #[test]
+fn what_a_store_hears_of_is_that_it_opens_and_closes() {
+    let differs = |steps: &dyn Fn(&mut Breaker)| {
+        let mut after = opened();
+        steps(&mut after);
+        after.differs_from(&opened())
+    };
+    assert!(!differs(&|breaker| breaker.started(&policy(), at(MINUTE))), "a probe is nothing to keep");
+    assert!(!differs(&|breaker| end(breaker, false, 3, 5)), "neither are late failures");
+    assert!(differs(&|breaker| attempt(breaker, false, MINUTE)), "it opens for longer");
+    assert!(differs(&|breaker| attempt(breaker, true, MINUTE)), "it closes");
+    let mut closed = Breaker::default();
+    end(&mut closed, false, 19, 0);
+    assert!(!closed.differs_from(&Breaker::default()), "it has not opened yet");
+    assert!(opened().differs_from(&closed));
+}
+
+#[test]
+fn what_a_dead_host_leaves_behind_is_the_pause_without_the_probe() {
+    let mut breaker = opened();
+    breaker.started(&policy(), at(MINUTE));
+    assert_eq!(breaker.state(&policy(), at(MINUTE)), BreakerState::HalfOpen { probing: true });
+    let left = breaker.left_behind();
+    assert_eq!(left.state(&policy(), at(MINUTE)), BreakerState::HalfOpen { probing: false });
+    assert_eq!(left.may_start(&policy(), at(59)), Admission::Refused { until: at(MINUTE) });
+    assert_eq!(left, opened());
+}
+
+#[test]
 fn it_opens_with_the_twentieth_failure_and_not_before() {
     let mut breaker = Breaker::default();
     end(&mut breaker, false, 19, 0);

@@ -8,11 +8,13 @@ use std::time::Duration;
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::breaker::BreakerPolicy;
 use backroom::domain::failure::ErrorClass;
+use backroom::domain::id::TenantId;
 use backroom::domain::job::{RunEnd, Status};
 use backroom::domain::retry::RetryPolicy;
 use backroom::jobs::NewJob;
 use backroom::sandbox::SliceEnd;
 use backroom::sandbox::scripted::Script;
+use backroom::store::Store;
 
 use crate::host::*;
 
@@ -106,20 +108,63 @@ fn f036_a_time_that_the_other_side_names_is_kept() {
     }
 }
 
-#[test]
-fn f039_a_plugin_that_keeps_failing_starts_less_and_less_often_until_it_succeeds() {
-    let policy = BreakerPolicy::default();
-    let admission = AdmissionPolicy { breaker: Some(policy.clone()), ..AdmissionPolicy::default() };
+/// A host of one slot whose plug-in fails until it is well, and what makes it well.
+fn ailing() -> (Host, Arc<AtomicBool>) {
+    let admission = AdmissionPolicy { breaker: Some(BreakerPolicy::default()), ..AdmissionPolicy::default() };
     let is_well = Arc::new(AtomicBool::new(false));
     let well = Arc::clone(&is_well);
-    let mut host = Host::with(1, admission, move |_| match well.load(Ordering::Relaxed) {
+    let host = Host::with(1, admission, move |_| match well.load(Ordering::Relaxed) {
         true => works(seconds(1)),
         false => Script { end: fails(ErrorClass::Transient, "broken").end, ..works(seconds(1)) },
     });
-    let plain = || NewJob { max_attempts: Some(1), ..echo() };
-    let jobs: Vec<_> = (0..120).map(|_| host.submit(plain())).collect();
+    (host, is_well)
+}
+
+fn once() -> NewJob {
+    NewJob { max_attempts: Some(1), ..echo() }
+}
+
+#[test]
+fn f039_a_restart_does_not_let_the_backlog_of_a_failing_plugin_loose() {
+    let (mut host, is_well) = ailing();
+    let jobs: Vec<_> = (0..60).map(|_| host.submit(once())).collect();
+    // Twenty fail, and a minute later the probe: the second pause has begun.
+    host.pass(seconds(100));
+    let before = host.started().len();
+    assert_eq!(before, 21);
+    let mut host = host.restarted();
+    host.pass(seconds(60));
+    assert_eq!(host.started().len(), before, "the pause goes on");
+    assert!(host.window.is_degraded(TenantId::DEFAULT, &name("echo")));
+    host.pass(seconds(50));
+    assert_eq!(host.started().len(), before + 1, "one is let in to see whether it is well");
+    // A success closes it for good, also for the host after that.
+    is_well.store(true, Ordering::Relaxed);
+    host.pass(seconds(300));
+    let mut host = host.restarted();
+    assert!(!host.window.is_degraded(TenantId::DEFAULT, &name("echo")));
+    host.finish(&jobs, seconds(100));
+}
+
+#[test]
+fn f039_a_person_who_has_mended_a_plugin_need_not_wait() {
+    let (mut host, is_well) = ailing();
+    let jobs: Vec<_> = (0..60).map(|_| host.submit(once())).collect();
+    host.pass(seconds(30));
+    assert_eq!(host.started().len(), 20);
+    is_well.store(true, Ordering::Relaxed);
+    at_once(host.registry.resume(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    host.finish(&jobs, seconds(45));
+    assert_eq!(host.store.breakers(), Ok(Vec::new()));
+}
+
+#[test]
+fn f039_a_plugin_that_keeps_failing_starts_less_and_less_often_until_it_succeeds() {
+    let policy = BreakerPolicy::default();
+    let (mut host, is_well) = ailing();
+    let jobs: Vec<_> = (0..120).map(|_| host.submit(once())).collect();
     host.pass(seconds(12 * 3_600));
-    assert!(host.window.is_degraded(backroom::domain::id::TenantId::DEFAULT, &name("echo")));
+    assert!(host.window.is_degraded(TenantId::DEFAULT, &name("echo")));
     let starts: Vec<_> = host.log.lock().starts.iter().map(|start| start.on).collect();
     let gaps: Vec<_> = starts.windows(2).map(|pair| pair[1].since(pair[0])).collect();
     let before = gaps.iter().take_while(|gap| **gap < seconds(30)).count() + 1;
@@ -134,5 +179,5 @@ fn f039_a_plugin_that_keeps_failing_starts_less_and_less_often_until_it_succeeds
     host.pass(policy.longest_pause);
     let left: Vec<_> = jobs.iter().copied().filter(|job| !host.status(*job).is_final()).collect();
     host.finish(&left, seconds(200));
-    assert!(!host.window.is_degraded(backroom::domain::id::TenantId::DEFAULT, &name("echo")));
+    assert!(!host.window.is_degraded(TenantId::DEFAULT, &name("echo")));
 }

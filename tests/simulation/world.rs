@@ -450,7 +450,7 @@ impl World {
     fn let_go_on(&mut self) {
         let queues = self.store.queues().expect("memory can be read");
         queues.into_iter().filter(|queue| queue.paused).for_each(|queue| self.pause_queue(queue.name, false));
-        let plugins = self.host.registry.all();
+        let plugins = self.host.registry.list(TenantId::DEFAULT);
         let paused = plugins.iter().filter(|plugin| plugin.paused);
         paused.for_each(|plugin| self.pause_plugin(plugin.name.clone(), false));
     }

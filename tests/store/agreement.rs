@@ -49,6 +49,10 @@ enum Step {
         job: u64,
         revision: u32,
     },
+    Breaker {
+        name: usize,
+        opened_on: Option<i64>,
+    },
     Queue {
         name: usize,
         paused: bool,
@@ -129,6 +133,8 @@ fn simple() -> impl Strategy<Value = Step> {
         1 => (any::<u64>(), 1..4_u32).prop_map(|(job, revision)| Step::Audit { job, revision }),
         1 => (0..QUEUES.len(), any::<bool>(), prop::bool::weighted(0.1))
             .prop_map(|(name, paused, is_stale)| Step::Queue { name, paused, is_stale }),
+        1 => (0..QUEUES.len(), prop::option::of(0..9_i64))
+            .prop_map(|(name, opened_on)| Step::Breaker { name, opened_on }),
     ]
 }
 
@@ -235,6 +241,7 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
             };
             job(store, sequence).map(|_| Change::Audit(row)).into_iter().collect()
         }
+        Step::Breaker { name, opened_on } => vec![Change::PutBreaker(breaker(0, QUEUES[*name], *opened_on))],
         Step::Queue { name, paused, is_stale } => {
             let queues = store.queues().expect("it can be read");
             let present = queues.iter().find(|present| present.name.as_str() == QUEUES[*name]);

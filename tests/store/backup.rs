@@ -93,6 +93,7 @@ pub(crate) fn fill(store: &dyn Store) {
         must(store, vec![Change::Remember(submit)]);
     }
     must(store, vec![Change::PutService(ServiceState::Paused), Change::StartHost(HostId(17))]);
+    must(store, vec![Change::PutBreaker(breaker(3, "mailer", Some(7)))]);
     assert!(last >= 100);
 }
 

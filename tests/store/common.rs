@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use backroom::domain::breaker::{Breaker, BreakerPolicy, PluginBreaker};
 use backroom::domain::change::Change;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::id::{
@@ -195,6 +196,16 @@ pub(crate) fn queued(before: &JobState) -> JobState {
         lease: None,
         ..before.clone()
     }
+}
+
+/// The breaker of a plug-in that has just failed too often, or of one that has not failed.
+pub(crate) fn breaker(tenant: u32, name: &str, opened_on: Option<i64>) -> PluginBreaker {
+    let policy = BreakerPolicy { window: 1, least_failures: 1, ..BreakerPolicy::default() };
+    let mut breaker = Breaker::default();
+    if let Some(second) = opened_on {
+        breaker.ended(&policy, false, time(second), time(second));
+    }
+    PluginBreaker { tenant: TenantId(tenant), plugin: plugin(name), breaker }
 }
 
 pub(crate) fn run(number: u32) -> Run {

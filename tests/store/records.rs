@@ -18,6 +18,7 @@ on_every_store!(
     a_large_plugin_comes_back,
     plugins_are_by_tenant_and_name,
     the_service_state_is_kept,
+    breakers_are_kept_while_they_are_not_closed,
 );
 
 fn runs_are_listed_oldest_first(store: &dyn Store) {
@@ -128,4 +129,20 @@ fn the_service_state_is_kept(store: &dyn Store) {
     assert_eq!(store.service(), Ok(ServiceState::Running));
     must(store, vec![Change::PutService(ServiceState::Paused)]);
     assert_eq!(store.service(), Ok(ServiceState::Paused));
+}
+
+fn breakers_are_kept_while_they_are_not_closed(store: &dyn Store) {
+    let put = |breaker| must(store, vec![Change::PutBreaker(breaker)]);
+    assert_eq!(store.breakers(), Ok(Vec::new()));
+    put(breaker(1, "mailer", Some(3)));
+    put(breaker(0, "poster", Some(4)));
+    put(breaker(0, "mailer", Some(5)));
+    put(breaker(0, "caller", None));
+    let of_mailer = |second| breaker(0, "mailer", Some(second));
+    let (poster, foreign) = (breaker(0, "poster", Some(4)), breaker(1, "mailer", Some(3)));
+    assert_eq!(store.breakers(), Ok(vec![of_mailer(5), poster.clone(), foreign.clone()]));
+    put(of_mailer(6));
+    assert_eq!(store.breakers(), Ok(vec![of_mailer(6), poster, foreign.clone()]));
+    must(store, vec![Change::PutBreaker(breaker(0, "mailer", None)), Change::PutBreaker(breaker(0, "poster", None))]);
+    assert_eq!(store.breakers(), Ok(vec![foreign]));
 }

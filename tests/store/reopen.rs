@@ -47,7 +47,7 @@ fn everything(store: &dyn Store) {
         }
     }
     must(store, vec![Change::Delete { job: key(50), expected: 1 }]);
-    must(store, vec![Change::PutService(ServiceState::Paused)]);
+    must(store, vec![Change::PutService(ServiceState::Paused), Change::PutBreaker(breaker(0, "mailer", Some(7)))]);
     let remembered = RememberedSubmit {
         tenant: TenantId::DEFAULT,
         key: "k".to_owned(),
@@ -72,7 +72,7 @@ pub(crate) fn picture(store: &dyn Store) -> Vec<String> {
         format!("due {:?}", sequences(&due)),
         format!("{:?}", store.counts(TenantId::DEFAULT)),
         format!("{:?}", store.remembered(TenantId::DEFAULT, "k")),
-        format!("{:?} {:?}", store.service(), store.plugins()),
+        format!("{:?} {:?} {:?}", store.service(), store.plugins(), store.breakers()),
     ];
     for status in Status::ALL {
         let filter = JobFilter { statuses: vec![status], ..JobFilter::default() };

@@ -190,8 +190,7 @@ pub(crate) const fn service_word(state: ServiceState) -> &'static str {
 impl ServiceView {
     /// The view of `host`.
     pub(crate) fn of(host: &crate::app::Host) -> Self {
-        let plugins = host.registry.list(TenantId::DEFAULT);
-        let paused = plugins.iter().filter(|plugin| plugin.paused);
+        let paused = host.registry.paused().into_iter().filter(|plugin| plugin.tenant == TenantId::DEFAULT);
         Self {
             state: service_word(host.service()).to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

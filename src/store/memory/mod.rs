@@ -19,6 +19,7 @@ use self::tables::Tables;
 use super::guard::{self, Verdict, is_claim};
 use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats};
 use crate::domain::audit::AuditRow;
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, Predecessors, Run};
@@ -296,6 +297,10 @@ impl Store for MemoryStore {
 
     fn queues(&self) -> Result<Vec<QueueState>, ReadError> {
         Ok(self.tables.read().queues())
+    }
+
+    fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError> {
+        Ok(self.tables.read().breakers())
     }
 
     fn locked(&self) -> Result<Vec<Job>, ReadError> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::domain::audit::AuditRow;
 use crate::domain::batch::Summary;
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{
     DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
@@ -18,6 +19,7 @@ use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::RUNS_READ_MAX;
+use crate::store::breakers::Breakers;
 use crate::store::guard::Facts;
 use crate::store::schedules::Schedules;
 
@@ -43,6 +45,7 @@ pub(super) struct Tables {
     audit: BTreeMap<JobKey, BTreeMap<u32, AuditRow>>,
     schedules: Schedules,
     queues: BTreeMap<QueueName, QueueState>,
+    breakers: Breakers,
     due: BTreeSet<(Timestamp, JobKey)>,
     locked: BTreeSet<JobKey>,
     counts: BTreeMap<(TenantId, PluginName), Counts>,
@@ -104,6 +107,7 @@ impl Tables {
             }
             Change::PutService(service) => self.service = *service,
             Change::StartHost(host) => self.host = self.host.max(*host),
+            Change::PutBreaker(breaker) => self.breakers.put(breaker),
         }
     }
 
@@ -362,6 +366,10 @@ impl Tables {
 
     pub(super) fn queues(&self) -> Vec<QueueState> {
         self.queues.values().cloned().collect()
+    }
+
+    pub(super) fn breakers(&self) -> Vec<PluginBreaker> {
+        self.breakers.all()
     }
 
     pub(super) fn locked(&self) -> Vec<Job> {

@@ -151,7 +151,8 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
         | Change::PutPlugin(_)
         | Change::RemovePlugin { .. }
         | Change::PutService(_)
-        | Change::StartHost(_) => {
+        | Change::StartHost(_)
+        | Change::PutBreaker(_) => {
             buffer.push(OTHER);
             append_sized(buffer, |buffer| append(buffer, change));
             Parts::default()

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::codec::{self, Record, block, bucket};
 use super::journal::frame;
 use crate::domain::audit::{Action, AuditRow};
+use crate::domain::breaker::{Breaker, BreakerPolicy, PluginBreaker};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::{
@@ -193,6 +194,13 @@ fn queue_state() -> QueueState {
     QueueState { name: QueueName::new("slow").expect("it is a name"), revision: 2, paused: true }
 }
 
+fn breaker() -> PluginBreaker {
+    let (policy, mut breaker) =
+        (BreakerPolicy { window: 1, least_failures: 1, ..Default::default() }, Breaker::default());
+    breaker.ended(&policy, false, NOW, NOW);
+    PluginBreaker { tenant: TenantId(3), plugin: plugin_name(), breaker }
+}
+
 fn state() -> JobState {
     JobState {
         status: Status::Waiting,
@@ -281,6 +289,7 @@ fn single_values_are_written_and_read_as_ever() {
     assert_value("service-state", &ServiceState::Paused);
     assert_value("audit-row", &audit_row());
     assert_value("queue-state", &queue_state());
+    assert_value("breaker", &breaker());
     assert_value("schedule", &schedule());
 }
 
@@ -325,6 +334,7 @@ fn a_journal_frame_is_written_and_read_as_ever() {
         Change::PutQueue(queue_state()),
         Change::PutService(ServiceState::Draining),
         Change::StartHost(HostId(8)),
+        Change::PutBreaker(breaker()),
     ];
     let mut bytes = Vec::new();
     frame::start(&mut bytes);

@@ -8,6 +8,7 @@ use super::keys::{self, ReadyKind};
 use super::live::{FreshBlock, Live, Place, View, is_single_ready};
 use super::standing::Standing;
 use super::values::{Values, parts_of_entry};
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{JobKey, PluginName, ScheduleName, TenantId};
@@ -151,6 +152,19 @@ impl<'a> Indexer<'a> {
                 Ok(())
             }
             (Change::StartHost(host), _) => self.raise(keys::META_HOST, host.0),
+            (Change::PutBreaker(breaker), _) => {
+                self.put_breaker(breaker);
+                Ok(())
+            }
+        }
+    }
+
+    fn put_breaker(&mut self, breaker: &PluginBreaker) {
+        let key = keys::breaker(breaker.tenant, &breaker.plugin);
+        self.live.breakers.put(breaker);
+        match breaker.breaker.is_degraded() {
+            true => self.live.ahead.put(key, codec::encode(breaker)),
+            false => self.live.ahead.delete(key),
         }
     }
 

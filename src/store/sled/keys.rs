@@ -53,6 +53,8 @@ pub(super) const AUDIT: u8 = b'V';
 pub(super) const SCHEDULE: u8 = b'Y';
 /// What people have asked of queues: name.
 pub(super) const QUEUE: u8 = b'E';
+/// Breakers that are not closed: tenant, plug-in.
+pub(super) const BREAKER: u8 = b'H';
 /// The further parts of values that are too long for one entry: the whole key, part number.
 pub(super) const PART: u8 = b'Z';
 
@@ -479,6 +481,10 @@ pub(super) fn audit_entry(key: &[u8]) -> Option<(JobKey, u32)> {
 
 pub(super) fn schedule(tenant: TenantId, name: &ScheduleName) -> Vec<u8> {
     texted(SCHEDULE, tenant, name.as_str())
+}
+
+pub(super) fn breaker(tenant: TenantId, plugin: &PluginName) -> Vec<u8> {
+    texted(BREAKER, tenant, plugin.as_str())
 }
 
 pub(super) fn queue(name: &QueueName) -> Vec<u8> {

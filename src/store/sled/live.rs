@@ -15,6 +15,7 @@ use crate::domain::queue::{Lane, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::ReadError;
+use crate::store::breakers::Breakers;
 use crate::store::schedules::Schedules;
 
 /// What is in memory. Readers take it together with the index, so that they see whole groups of commits.
@@ -35,6 +36,7 @@ pub(super) struct Live {
     pub(super) plugins: BTreeMap<(TenantId, PluginName), Plugin>,
     pub(super) schedules: Schedules,
     pub(super) queues: BTreeMap<QueueName, QueueState>,
+    pub(super) breakers: Breakers,
     pub(super) service: ServiceState,
 }
 

@@ -43,6 +43,7 @@ use self::shared::{Shared, Watch, Work};
 use self::writer::Writer;
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
 use crate::domain::audit::AuditRow;
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::code::{self, Code};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
@@ -298,6 +299,10 @@ impl Store for SledStore {
 
     fn queues(&self) -> Result<Vec<QueueState>, ReadError> {
         Ok(self.shared.live.read().queues.values().cloned().collect())
+    }
+
+    fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError> {
+        Ok(self.shared.live.read().breakers.all())
     }
 
     fn locked(&self) -> Result<Vec<Job>, ReadError> {

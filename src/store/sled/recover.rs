@@ -440,6 +440,9 @@ fn load(tree: &sled::Db) -> Result<Live, ReadError> {
     })?
     .into_iter()
     .collect();
+    for breaker in read_all(tree, keys::BREAKER, |_, value| Ok(codec::decode("a breaker", &value)?))? {
+        live.breakers.put(&breaker);
+    }
     let service = tree.get(keys::META_SERVICE).map_err(|error| read_error(&error))?;
     if let Some(service) = service {
         live.service = codec::decode("the state of the service", &service)?;

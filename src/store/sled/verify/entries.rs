@@ -3,6 +3,7 @@
 use super::Walk;
 use super::jobs::name;
 use crate::domain::audit::AuditRow;
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::RememberedSubmit;
 use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::{Payload, Run};
@@ -162,6 +163,13 @@ impl Walk<'_> {
         let Some(queue) = self.take(place, codec::decode::<QueueState>("the state of a queue", value)) else { return };
         if keys::queue(&queue.name) != key {
             self.report.find(place, format!("it says that it is {}", queue.name));
+        }
+    }
+
+    pub(super) fn breaker(&mut self, place: &str, key: &[u8], value: &[u8]) {
+        let Some(kept) = self.take(place, codec::decode::<PluginBreaker>("a breaker", value)) else { return };
+        if keys::breaker(kept.tenant, &kept.plugin) != key {
+            self.report.find(place, format!("it says that it is that of {} of {}", kept.plugin, kept.tenant));
         }
     }
 

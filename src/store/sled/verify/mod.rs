@@ -222,6 +222,7 @@ impl<'a> Walk<'a> {
                 Some(&keys::AUDIT) => self.audit(&place, &key, &value),
                 Some(&keys::SCHEDULE) => self.schedule(&place, &key, &value),
                 Some(&keys::QUEUE) => self.queue(&place, &key, &value),
+                Some(&keys::BREAKER) => self.breaker(&place, &key, &value),
                 Some(b'M') => self.number(&place, &key, &value),
                 _ => self.report.find(place, "this version does not know such entries"),
             }
@@ -307,6 +308,7 @@ fn place(key: &[u8]) -> String {
         Some(&keys::AUDIT) => "audit row",
         Some(&keys::SCHEDULE) => "schedule",
         Some(&keys::QUEUE) => "queue",
+        Some(&keys::BREAKER) => "breaker",
         Some(b'M') => "number",
         _ => "entry",
     };
