@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Uri};
 use super::error::ApiError;
 use super::json::{JsonFault, unknown_name};
 use super::params::{Params, number_within};
-use super::steer::{checked_reason, until_time};
+use super::steer::checked_reason;
 use super::view::{ActionsBody, ActionsView, FailuresView, Problem};
 use super::{ApiState, body, filter, intake, jobs, json};
 use crate::domain::audit::Action;
@@ -101,7 +101,7 @@ fn step(word: &str, until: Option<&str>, now: Timestamp) -> Result<Step, JsonFau
         Action::Retry => Step::Retry,
         Action::Postpone => {
             let until = until.ok_or_else(|| JsonFault::field("until", "to postpone, field `until` is needed"))?;
-            Step::Order(Order::Postpone(until_time(until, now)?))
+            Step::Order(Order::Postpone(intake::moment("until", until, now)?))
         }
     })
 }

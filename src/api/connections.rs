@@ -113,7 +113,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
         let address = listener.local_addr().expect("it has one");
         let router = Router::new().route("/", get(|| async { "here" }));
-        let limits = Limits { connections: 1, headers: Duration::from_millis(300) };
+        let limits = Limits { connections: 1, headers: Duration::from_secs(3) };
         let (stop, stopped) = oneshot::channel::<()>();
         let closing = async move {
             let _dropped = stopped.await;

@@ -32,6 +32,9 @@ const TAG_CHARS_MAX: usize = 64;
 const ENTRIES_MAX: usize = 64;
 const ENTRY_BYTES_MAX: usize = 32 << 10;
 
+/// The farthest that a time may lie ahead when it is given as a duration.
+const AHEAD_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
+
 /// A deadline is shorter than this: a run that may take a day and more has no use for one.
 const DEADLINE_END: Duration = Duration::from_secs(86_400);
 
@@ -40,13 +43,14 @@ pub(super) struct Intake<'a> {
     tenant: TenantId,
     queues: Vec<QueueName>,
     registry: &'a Registry,
+    now: Timestamp,
 }
 
 impl<'a> Intake<'a> {
     /// The host as it is now.
     pub(super) fn of(state: &'a ApiState) -> Self {
         let host = state.host();
-        Self { tenant: state.tenant(), queues: host.queue_names(), registry: &host.registry }
+        Self { tenant: state.tenant(), queues: host.queue_names(), registry: &host.registry, now: host.now() }
     }
 
     /// The queue of a name; the default one without a name.
@@ -118,8 +122,8 @@ pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, J
     let env: Vec<_> = env.into_iter().collect();
     check_entries(&args, &env)?;
     check_tags(&tags)?;
-    let at = at.map(|text| time("at", &text)).transpose()?;
-    let expires_on = expires_on.map(|text| time("expires_on", &text)).transpose()?;
+    let at = at.map(|text| moment("at", &text, intake.now)).transpose()?;
+    let expires_on = expires_on.map(|text| moment("expires_on", &text, intake.now)).transpose()?;
     if let (Some(at), Some(end)) = (at, expires_on)
         && end <= at
     {
@@ -231,6 +235,22 @@ pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
         let shown: String = text.chars().take(40).collect();
         JsonFault::field(field, format!("field `{field}`: `{shown}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
     })
+}
+
+/// A point in time, given as such or by how far it lies ahead.
+pub(super) fn moment(field: &str, text: &str, now: Timestamp) -> Result<Timestamp, JsonFault> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let shown: String = text.chars().take(40).collect();
+    let fault = |why: &str| JsonFault::field(field, format!("field `{field}`: `{shown}` is {why}"));
+    match units::parse_duration(text) {
+        Ok(span) if span > AHEAD_MAX => Err(fault("more than a hundred years")),
+        Ok(span) => Ok(now.after(span)),
+        Err(_) => {
+            Err(fault("neither a time with its zone like 2030-01-31T08:00:00Z (RFC 3339) nor a duration like 15m"))
+        }
+    }
 }
 
 pub(super) fn display_name(name: String) -> Result<String, JsonFault> {

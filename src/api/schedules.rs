@@ -224,7 +224,7 @@ pub(super) async fn postpone(
     Params::of(&uri, &[])?;
     let name = found_name(&name)?;
     let PostponeScheduleBody { until } = read(&headers, body, &["until"]).await?;
-    let until = intake::time("until", &until)?;
+    let until = intake::moment("until", &until, state.host().now())?;
     let postponed = state.host().schedules.postpone(state.tenant(), &name, until, intake::CALLER).await;
     steered(&name, postponed)
 }

@@ -1,7 +1,5 @@
 //! Steering one job: cancel, pause, resume, postpone, run again, remove; and who did so before.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -16,18 +14,13 @@ use super::json::JsonFault;
 use super::params::Params;
 use super::view::{AuditView, ExplainView, JobView, PostponeBody, Problem, RetryBody, SteerBody};
 use super::{ApiState, body, intake, json};
-use crate::config::units;
 use crate::domain::code;
 use crate::domain::id::{JobId, VersionName};
-use crate::domain::time::Timestamp;
 use crate::jobs::{Command, Order, Rerun, RerunError};
 use crate::store::ReadError;
 
 /// The longest reason, in characters.
 const REASON_CHARS_MAX: usize = 1_000;
-
-/// The longest postponement by a duration.
-const POSTPONE_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// Calls a job off. A handler that runs is asked first, and stopped when it does not listen within five seconds.
 #[utoipa::path(
@@ -128,7 +121,7 @@ pub(super) async fn postpone(
 ) -> Result<Json<JobView>, ApiError> {
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let PostponeBody { until, reason } = json::parse(&bytes, PostponeBody::FIELDS)?;
-    let order = Order::Postpone(until_time(&until, state.host().now())?);
+    let order = Order::Postpone(intake::moment("until", &until, state.host().now())?);
     steer(&state, &id, &uri, order, checked_reason(reason)?).await
 }
 
@@ -164,7 +157,7 @@ pub(super) async fn retry(
     let rerun = Rerun {
         input: has_input.then_some(bytes),
         version: version.map(|text| intake::named("version", VersionName::new(&text))).transpose()?,
-        at: at.map(|text| intake::time("at", &text)).transpose()?,
+        at: at.map(|text| intake::moment("at", &text, state.host().now())).transpose()?,
         reason: checked_reason(reason)?,
         ..Rerun::new(intake::CALLER)
     };
@@ -319,26 +312,6 @@ pub(super) fn checked_reason(reason: Option<String>) -> Result<Option<String>, J
         return Err(JsonFault::field("reason", "field `reason` holds a control character"));
     }
     Ok(Some(reason))
-}
-
-/// A point in time, given as such or by how far it lies ahead.
-pub(super) fn until_time(text: &str, now: Timestamp) -> Result<Timestamp, JsonFault> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let shown: String = text.chars().take(40).collect();
-    let span = units::parse_duration(text).map_err(|why| {
-        let detail = format!(
-            "field `until`: `{shown}` is neither a time like 2030-01-31T08:00:00Z (RFC 3339) nor a duration like 15m: {why}"
-        );
-        JsonFault::field("until", detail)
-    })?;
-    match span {
-        span if span > POSTPONE_MAX => {
-            Err(JsonFault::field("until", format!("field `until`: `{shown}` is more than a hundred years")))
-        }
-        span => Ok(now.after(span)),
-    }
 }
 
 /// Says which job was not steered.

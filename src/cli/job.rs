@@ -155,11 +155,11 @@ pub(crate) struct SubmitArgs {
     /// Greater runs first; -100 to 100
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     priority: Option<i64>,
-    /// Do not start before this time, such as 2030-01-31T08:00:00Z
-    #[arg(long, value_name = "TIME")]
+    /// Do not start before this time, such as 2030-01-31T08:00:00Z, or for so long, such as 15m
+    #[arg(long, value_name = "TIME|DURATION")]
     at: Option<String>,
-    /// Call it off unless it was started by this time
-    #[arg(long, value_name = "TIME")]
+    /// Call it off unless it was started by this time, or within so long
+    #[arg(long, value_name = "TIME|DURATION")]
     expires: Option<String>,
     /// A word to find it by; may be given several times
     #[arg(long = "tag", value_name = "WORD")]

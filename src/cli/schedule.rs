@@ -47,7 +47,7 @@ pub(crate) enum ScheduleCommand {
     Postpone {
         /// The schedule
         name: String,
-        /// When, such as 2030-01-31T08:00:00Z
+        /// When, such as 2030-01-31T08:00:00Z, or how long from now, such as 15m
         time: String,
     },
     /// Make the jobs of past occurrences that have none yet

@@ -80,8 +80,8 @@ pub(crate) struct RetryArgs {
     /// Another version of the plug-in
     #[arg(long, value_name = "VERSION", conflicts_with_all = ["filter", "all"])]
     version: Option<String>,
-    /// Do not start before this time
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["filter", "all"])]
+    /// Do not start before this time, or for so long
+    #[arg(long, value_name = "TIME|DURATION", conflicts_with_all = ["filter", "all"])]
     at: Option<String>,
 }
 

@@ -121,6 +121,24 @@ impl InvalidName {
     }
 }
 
+/// Reads a name where it stands: every job that is read has several, so none is copied first.
+struct NameVisitor<T> {
+    what: &'static str,
+    new: fn(&str) -> Result<T, InvalidName>,
+}
+
+impl<T> serde::de::Visitor<'_> for NameVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        (self.new)(text).map_err(E::custom)
+    }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $check:expr) => {
         $(#[$doc])*
@@ -164,7 +182,7 @@ macro_rules! name {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                Self::new(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+                from.deserialize_str(NameVisitor { what: $what, new: Self::new })
             }
         }
     };
@@ -269,12 +287,14 @@ fn check_key(text: &str) -> Result<(), &'static str> {
 
 fn check_version(text: &str) -> Result<(), &'static str> {
     check_length(text)?;
-    let core = text.split(['-', '+']).next().unwrap_or_default();
-    let number = |part: &str| !part.is_empty() && part.len() <= 9 && part.bytes().all(|b| b.is_ascii_digit());
-    if core.split('.').count() != 3 || !core.split('.').all(number) {
+    let core = text.bytes().position(|byte| matches!(byte, b'-' | b'+')).map_or(text, |end| &text[..end]);
+    let is_number = |part: &[u8]| (1..=9).contains(&part.len()) && part.iter().all(u8::is_ascii_digit);
+    let parts = core.as_bytes().split(|byte| *byte == b'.');
+    let (count, are_numbers) = parts.fold((0, true), |(count, so_far), part| (count + 1, so_far && is_number(part)));
+    if count != 3 || !are_numbers {
         return Err("it must look like 1.2.3");
     }
-    if !text.chars().all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c)) {
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+')) {
         return Err("use digits, letters, and . - +");
     }
     Ok(())

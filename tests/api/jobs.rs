@@ -1,5 +1,6 @@
 //! One job and lists of them.
 
+use backroom::domain::time::Timestamp;
 use insta::assert_snapshot;
 use serde_json::Value;
 
@@ -17,6 +18,18 @@ fn a_job_is_taken_and_shown() {
     assert_eq!(server.get(&location).json(), taken.json());
     let input = server.get(&format!("{location}/input"));
     assert_eq!(input.text(), r#"{"b": 1, "a": [1.50, null]}"#, "the bytes are those of the request");
+}
+
+#[test]
+fn times_ahead_may_be_given_as_durations() {
+    let server = Server::start();
+    let job = server.job(&server.submit(r#"{"plugin": "echo", "at": "1h", "expires_on": "2h30m"}"#));
+    let time = |field: &str| job[field].as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect(field);
+    let hours = |since: Timestamp, until: Timestamp| until.since(since).as_secs_f64() / 3_600.0;
+    assert!((hours(time("created_on"), time("postpone_until")) - 1.0).abs() < 0.02, "{job}");
+    assert!((hours(time("created_on"), time("expires_on")) - 2.5).abs() < 0.02, "{job}");
+    let refused = server.post("/v1/jobs", r#"{"plugin": "echo", "at": "2h", "expires_on": "1h"}"#).refusal();
+    assert!(refused.contains("must be later than `at`"), "{refused}");
 }
 
 #[test]

@@ -139,7 +139,8 @@ fn f017_a_postponed_ready_job_starts_at_its_time_and_not_before() {
     let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok()).expect("a time");
     let (until, started) = (time(&postponed["postpone_until"]), time(&ended["started_on"]));
     assert!(started >= until, "it started {:?} early", until.since(started));
-    assert!(started.since(until) < Duration::from_secs(2), "it started {:?} late", started.since(until));
+    // The same is told to the second by the simulated clock of the scheduling tests.
+    assert!(started.since(until) < Duration::from_secs(20), "it started {:?} late", started.since(until));
 }
 
 #[test]
@@ -148,11 +149,12 @@ fn f018_a_postponed_running_job_stops_at_a_safe_point_and_goes_on_at_the_time() 
     let id = server.submit(HOLD);
     server.until(&id, "running");
     let mut changes = Events::open(&server, &format!("/v1/jobs/{id}/changes"));
-    assert_eq!(steered(&server, &id, "postpone", r#"{"until": "1s"}"#)["state"], "pausing");
+    assert_eq!(steered(&server, &id, "postpone", r#"{"until": "15m"}"#)["state"], "pausing");
     changes.until("waiting");
     let waiting = server.job(&id);
     assert_eq!(waiting["wait_reason"], "postponed");
     assert!(waiting["postpone_until"].is_string(), "{waiting}");
+    assert_eq!(steered(&server, &id, "postpone", r#"{"until": "1s"}"#)["state"], "waiting");
     server.gate.open();
     let ended = server.until(&id, "succeeded");
     assert_eq!((&ended["runs"], &ended["attempt"]), (&json!(2), &json!(1)));
@@ -335,13 +337,17 @@ fn faulty_commands_say_what_is_needed() {
     let cases = [
         ("postpone", "", "there is nothing where a JSON object should be"),
         ("postpone", "{}", "missing field `until`"),
-        ("postpone", r#"{"until": "soon"}"#, "neither a time like 2030-01-31T08:00:00Z (RFC 3339) nor a duration"),
+        (
+            "postpone",
+            r#"{"until": "soon"}"#,
+            "neither a time with its zone like 2030-01-31T08:00:00Z (RFC 3339) nor a duration like 15m",
+        ),
         ("postpone", r#"{"until": "99999999d"}"#, "more than a hundred years"),
         ("cancel", r#"{"why": "x"}"#, "there is no field `why`; there are reason"),
         ("pause", &long, "field `reason` has 1001 characters"),
         ("resume", r#"{"reason": "\u0007"}"#, "control character"),
         ("retry", r#"{"input": 1, "input_text": "1"}"#, "give one of `input`, `input_text` and `input_base64`"),
-        ("retry", r#"{"at": "soon"}"#, "is no time like"),
+        ("retry", r#"{"at": "soon"}"#, "field `at`: `soon` is neither a time"),
     ];
     let before = server.get(&format!("/v1/jobs/{id}")).body;
     for (verb, body, expected) in cases {

@@ -13,7 +13,7 @@ pub(crate) fn steadied(test: impl FnOnce()) {
         (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "[time]"),
         (r"\b[0-9a-f]{12}\b", "[sha]"),
         (r"\b\d+ KiB\b", "[size]"),
-        (r"\b\d+(\.\d+)?ms\b", "[took]"),
+        (r"\b\d+(\.\d+)?ms\b|\b\d+\.\d+s\b", "[took]"),
         (r"\b\d+ fuel\b", "[fuel] fuel"),
         (r"(?m)^(queued|running, attempt 1 of 4)\n", ""),
         (r"\| +\d+\.\d{3} ", "| [seconds] "),

@@ -15,6 +15,9 @@ pub(crate) struct Host {
 impl Host {
     /// Starts a host on a free port of loopback and waits until it says where it listens.
     pub(crate) fn start(folder: &Path) -> Self {
+        // A job may be under way at any number of kills: that must not use up what it is allowed, nor make it wait long.
+        let settings = "[retry]\nmax_crashes = 1000\nbase = \"10ms\"\ncap = \"100ms\"\n";
+        std::fs::write(folder.join("backroom.toml"), settings).expect("the folder can be written");
         let mut process = Command::new(env!("CARGO_BIN_EXE_backroom"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.join("data"))

@@ -8,6 +8,7 @@ mod effects;
 mod explain;
 mod fingerprint;
 mod fixtures;
+mod names;
 mod properties;
 mod rate;
 mod recurrence;

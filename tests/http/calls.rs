@@ -125,11 +125,12 @@ async fn every_attempt_has_the_same_key() {
 async fn whoever_asks_to_slow_down_is_waited_for_and_no_attempt_is_counted() {
     let world = World::start().await;
     for path in ["/busy", "/maintenance"] {
-        let began = std::time::Instant::now();
         let job = world.run(world.call(path, json!({}))).await;
         assert!(world.output(&job).contains("at last"));
         assert_eq!((job.state.attempt, job.state.runs), (1, 2), "{path}");
-        assert!(began.elapsed() >= Duration::from_millis(950), "{path}: {:?}", began.elapsed());
+        let runs = world.host.jobs.runs(&job).expect("memory can be read");
+        let waited = runs[1].started_on.since(runs[0].ended_on);
+        assert!(waited >= Duration::from_millis(950), "{path}: {waited:?}");
     }
 }
 
@@ -163,12 +164,13 @@ async fn an_answer_too_large_for_an_output_fails_the_job_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_hangs_is_left_when_time_is_up() {
-    let world = World::with(Limits { wall: Duration::from_millis(200), ..Limits::default() }, &[]).await;
-    for (path, more, code) in [
-        ("/hang", json!({ "timeout": "50ms" }), "BR0604"),
-        ("/endless", json!({ "timeout": "50ms" }), "BR0604"),
-        ("/hang", json!({}), "BR0303"),
+    let short = Duration::from_millis(200);
+    for (path, more, wall, code) in [
+        ("/hang", json!({ "timeout": "50ms" }), Limits::default().wall, "BR0604"),
+        ("/endless", json!({ "timeout": "50ms" }), Limits::default().wall, "BR0604"),
+        ("/hang", json!({}), short, "BR0303"),
     ] {
+        let world = World::with(Limits { wall, ..Limits::default() }, &[]).await;
         let mut call = world.call(path, more);
         call.max_attempts = Some(1);
         let job = world.run(call).await;
@@ -178,9 +180,10 @@ async fn a_server_that_hangs_is_left_when_time_is_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_at_the_address_is_tried_again() {
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let origin = format!("http://{}", gone.local_addr().expect("an address"));
-    drop(gone);
+    // Ours, so that nobody else gets it, but deaf.
+    let nobody = tokio::net::TcpSocket::new_v4().expect("a socket");
+    nobody.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let origin = format!("http://{}", nobody.local_addr().expect("an address"));
     let world = World::with(Limits::default(), &[&origin]).await;
     let job = world.run(world.call("", json!({ "url": origin }))).await;
     let why = failure(&job);
@@ -198,6 +201,6 @@ async fn a_cancel_ends_a_call_that_waits() {
     world.host.jobs.steer(World::TENANT, job.submission.id, &cancel).await.expect("it can be canceled");
     let ended = world.ended(job).await;
     assert_eq!(ended.state.status, Status::Canceled, "{:?}", ended.state);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "it has 30 seconds: {:?}", began.elapsed());
     assert!(world.log(&ended).contains("may have taken the request"), "{}", world.log(&ended));
 }

@@ -15,8 +15,11 @@ use crate::common::*;
 /// What a kill at this moment leaves: a copy of the directory while the store runs.
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder can be made");
-    for entry in std::fs::read_dir(from).expect("the folder can be read") {
-        let entry = entry.expect("the folder can be read");
+    let read = std::fs::read_dir(from).expect("the folder can be read");
+    let mut entries: Vec<_> = read.map(|entry| entry.expect("the folder can be read")).collect();
+    // The journal first: a checkpoint that comes in between may drop what only an older index needs.
+    entries.sort_by_key(|entry| entry.file_name() == "index");
+    for entry in entries {
         let to = to.join(entry.file_name());
         match entry.file_type().expect("the file is there").is_dir() {
             true => copy(&entry.path(), &to),

@@ -58,7 +58,7 @@ pub struct RetryBody {
     /// Another version of the plug-in than the finished job asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Not to start before this time, RFC 3339; at once when absent.
+    /// Not to start before this time, RFC 3339, or how long from now, such as `15m`; at once when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
     /// Why, for those who look later; at most 1,000 characters.

@@ -149,7 +149,7 @@ pub struct HttpBody {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostponeScheduleBody {
-    /// RFC 3339; a time that has passed is now.
+    /// A time, RFC 3339, or how long from now, such as `15m`. A time that has passed is now.
     pub until: String,
 }
 

@@ -35,10 +35,10 @@ pub struct SubmitBody {
     /// Environment variables, for a plug-in that is a command; at most 64, and 32 KiB together with `args`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Not to start before this time, RFC 3339.
+    /// Not to start before this time, RFC 3339, or how long from now, such as `15m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// To be called off unless started by this time, RFC 3339.
+    /// To be called off unless started by this time, RFC 3339, or how long from now, such as `15m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_on: Option<String>,
     /// Greater runs first; -100 to 100, 0 when absent.

@@ -88,7 +88,7 @@ impl Indexer<'_> {
     fn collect(&self, doomed: &[Doomed<'_>], block: &Block, belongings: &mut Belongings) -> Result<(), ReadError> {
         let (_, entries) = block.entries()?;
         let mut outcomes = self.view().outcomes();
-        for (job, _) in doomed {
+        for (job, _) in doomed.iter().filter(|(_, before)| before.has_belongings) {
             let fields = entries.get(block.index_of(*job)).filter(|fields| !fields.is_empty());
             let Some(submission) = fields.map(|fields| codec::read_submission(fields)).transpose()? else { continue };
             let state = outcomes.state(*job)?;

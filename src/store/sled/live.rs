@@ -1,7 +1,9 @@
 //! What the store keeps in memory beside the index, and finding a job in both.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::buckets::{BucketNumber, OpenBucket};
 use super::codec::{self, block, bucket};
@@ -26,7 +28,7 @@ pub(super) struct Live {
     /// Counts that have changed since the tree has had them.
     pub(super) counted: BTreeSet<(TenantId, PluginName)>,
     /// Locked jobs. The index has them only as of a checkpoint.
-    pub(super) running: HashMap<JobKey, JobState>,
+    pub(super) running: FxHashMap<JobKey, JobState>,
     /// Outcome buckets to which more is to come; the index has them as of a checkpoint or later.
     pub(super) buckets: BTreeMap<BucketNumber, OpenBucket>,
     /// Which jobs of a block are still as new as can be, by the block's first job. Where a block is missing, the index

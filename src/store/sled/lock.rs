@@ -7,8 +7,7 @@ use std::path::Path;
 /// The right to a directory, until it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    /// The lock goes with the last handle.
-    _file: File,
+    file: File,
 }
 
 /// Why a directory cannot be had.
@@ -32,7 +31,16 @@ impl DirectoryLock {
             Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
         }
         write_holder(&mut file).map_err(LockError::Io)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirectoryLock {
+    /// Closing the file is not enough: a child that was just made may hold a copy of it until it has become another program.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::debug!(%error, "the lock of a directory goes with its last handle");
+        }
     }
 }
 

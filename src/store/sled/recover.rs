@@ -368,7 +368,7 @@ impl<'a> Replay<'a> {
             let Record::Change(change) = record else { continue };
             let view = View::new(&self.live, self.tree);
             let before = match change {
-                Change::Advance { job, .. } | Change::Delete { job, .. } => self.standings.get(view, *job)?,
+                Change::Advance { job, .. } | Change::Delete { job, .. } => self.standings.get(view, *job)?.cloned(),
                 _ => None,
             };
             if let Change::Submit(submission, _) = change {

@@ -1,12 +1,15 @@
 //! What the writer knows of jobs without asking the index: where they stand, for the guards and for the index keys.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::codec;
 use super::live::{Block, Outcomes, Place, View};
 use crate::domain::id::JobKey;
-use crate::domain::job::{JobState, Rank, Status, Submission, Ties, due_on};
+use crate::domain::job::{JobState, Payload, Rank, Status, Submission, Ties, due_on};
+use crate::domain::query::Label;
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
 use crate::store::ReadError;
@@ -21,6 +24,8 @@ pub(super) struct Standing {
     pub(super) rank: Rank,
     pub(super) ties: Option<Arc<Ties>>,
     pub(super) expires_on: Option<Timestamp>,
+    /// Whether it may have labels or name blobs: most jobs never do, and a deletion need not look for any.
+    pub(super) has_belongings: bool,
 }
 
 impl Standing {
@@ -34,6 +39,22 @@ impl Standing {
             rank: submission.rank(),
             ties: submission.ties.clone(),
             expires_on: submission.expires_on,
+            has_belongings: submission.input.digest().is_some()
+                || names_blobs(state)
+                || !Label::of(submission, state).is_empty(),
+        }
+    }
+
+    /// Of the same job in its next state.
+    pub(super) fn advanced(&self, next: &JobState, place: Place) -> Self {
+        // What went wrong is a label.
+        let gains_belongings = next.status == Status::Failed || names_blobs(next);
+        Self {
+            revision: next.revision,
+            status: next.status,
+            place,
+            has_belongings: self.has_belongings || gains_belongings,
+            ..self.clone()
         }
     }
 
@@ -65,14 +86,18 @@ impl Standing {
     }
 }
 
+fn names_blobs(state: &JobState) -> bool {
+    state.payloads().any(|payload| matches!(payload, Payload::Blob { .. }))
+}
+
 /// How many jobs one generation remembers.
 const GENERATION: usize = 100_000;
 
 /// The standings of the jobs that were touched last. `None` stands for a job that is gone.
 #[derive(Debug, Default)]
 pub(super) struct Standings {
-    young: HashMap<JobKey, Option<Standing>>,
-    old: HashMap<JobKey, Option<Standing>>,
+    young: FxHashMap<JobKey, Option<Standing>>,
+    old: FxHashMap<JobKey, Option<Standing>>,
     submitted: Submitted,
 }
 
@@ -83,21 +108,23 @@ impl Standings {
     }
 
     /// What is known of a job, from memory or from the index.
-    pub(super) fn get(&mut self, view: View<'_>, job: JobKey) -> Result<Option<Standing>, ReadError> {
-        if let Some(known) = self.young.get(&job) {
-            return Ok(known.clone());
+    pub(super) fn get(&mut self, view: View<'_>, job: JobKey) -> Result<Option<&Standing>, ReadError> {
+        if !self.young.contains_key(&job) && !self.submitted.is_new(job.sequence.0) {
+            self.recall(view, job)?;
         }
+        Ok(self.young.get(&job).and_then(Option::as_ref))
+    }
+
+    fn recall(&mut self, view: View<'_>, job: JobKey) -> Result<(), ReadError> {
         if let Some(known) = self.old.remove(&job) {
-            self.young.insert(job, known.clone());
-            return Ok(known);
-        }
-        if self.submitted.is_new(job.sequence.0) {
-            return Ok(None);
+            self.young.insert(job, known);
+            return Ok(());
         }
         if let Some(block) = view.block(job)? {
             self.load(view, &block, job)?;
         }
-        Ok(self.young.entry(job).or_default().clone())
+        self.young.entry(job).or_default();
+        Ok(())
     }
 
     /// Loads the jobs of a block: who touches one of them will touch its neighbours soon. What cannot be read of those is

@@ -236,7 +236,7 @@ impl Writer {
         for change in changes {
             let before = match change {
                 Change::Advance { job, .. } | Change::Delete { job, .. } => {
-                    self.standings.get(view, *job).map_err(unreadable)?
+                    self.standings.get(view, *job).map_err(unreadable)?.cloned()
                 }
                 _ => None,
             };
@@ -339,9 +339,7 @@ pub(super) fn note(standings: &mut Standings, change: &Change, before: Option<&S
             standings.set(submission.key(), Some(Standing::new(submission, state, place)));
         }
         (Change::Advance { job, next, .. }, Some(before)) => {
-            let place = Place::of(next, parts.state.len());
-            let after = Standing { revision: next.revision, status: next.status, place, ..before.clone() };
-            standings.set(*job, Some(after));
+            standings.set(*job, Some(before.advanced(next, Place::of(next, parts.state.len()))));
         }
         (Change::Delete { job, .. }, _) => standings.set(*job, None),
         _ => {}

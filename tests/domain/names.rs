@@ -1,0 +1,48 @@
+//! What may be a name, and how names are read.
+
+use backroom::domain::id::{InvalidName, OrderingKey, PluginName, RecordName, VersionName};
+
+fn why<T>(result: Result<T, InvalidName>) -> Option<&'static str> {
+    result.err().map(|error| error.why)
+}
+
+#[test]
+fn a_version_is_three_numbers_and_what_may_follow() {
+    for good in ["1.2.3", "0.0.0", "123456789.0.1", "1.2.3-beta.1", "1.2.3+build.5", "1.2.3-rc.1+7"] {
+        assert_eq!(why(VersionName::new(good)), None, "{good}");
+    }
+    let form = Some("it must look like 1.2.3");
+    for bad in
+        ["1", "1.2", "1.2.", "1.2.3.4", "1..3", ".2.3", "a.2.3", "-1.2.3", "1.2.x-beta", "1234567890.0.0", "1.2.３"]
+    {
+        assert_eq!(why(VersionName::new(bad)), form, "{bad}");
+    }
+    for bad in ["1.2.3-β", "1.2.3 ", "1.2.3_4", "1.2.3-a/b"] {
+        let found = why(VersionName::new(bad));
+        assert!(found == form || found == Some("use digits, letters, and . - +"), "{bad}: {found:?}");
+    }
+}
+
+#[test]
+fn a_name_is_read_with_its_check_however_it_is_written() {
+    assert_eq!(serde_json::from_str::<PluginName>(r#""mail\u0065r""#).ok(), PluginName::new("mailer").ok());
+    for (text, message) in [
+        (r#""Mailer""#, "the plug-in name `Mailer` is not acceptable: it must start with a lower-case letter"),
+        ("7", "invalid type: integer `7`, expected the plug-in name"),
+        ("null", "invalid type: null, expected the plug-in name"),
+    ] {
+        let error = serde_json::from_str::<PluginName>(text).expect_err(text).to_string();
+        assert!(error.starts_with(message), "{error}");
+    }
+}
+
+#[test]
+fn keys_are_text_without_control_characters() {
+    assert_eq!(why(OrderingKey::new("customer 7 / ümläut")), None);
+    assert_eq!(why(OrderingKey::new("")), Some("it is empty"));
+    assert_eq!(why(OrderingKey::new(&"x".repeat(257))), Some("it is longer than 256 bytes"));
+    assert_eq!(why(OrderingKey::new("a\u{7}b")), Some("it holds a control character"));
+    for bad in ["contact", "/7", "contact/"] {
+        assert_eq!(why(RecordName::new(bad)), Some("it must look like entity/id"), "{bad}");
+    }
+}
