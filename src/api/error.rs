@@ -285,6 +285,7 @@ impl From<RerunError> for ApiError {
         match error {
             RerunError::Steer(error) => error.into(),
             RerunError::Submit(error) => error.into(),
+            RerunError::Already(_) => Self::new(code::WRONG_STATE, error.to_string()),
             RerunError::Member { job, error } => {
                 let mut error = Self::from(error);
                 error.0.detail = format!("job {job} cannot run again: {}; nothing was taken", error.0.detail);

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use super::ApiState;
 use super::error::ApiError;
-use super::jobs::{facts, found, shown};
+use super::jobs::{facts, found, job_id, shown};
 use super::params::Params;
 use super::view::{JobView, Problem};
 use crate::domain::id::JobKey;
@@ -65,14 +65,23 @@ pub(super) async fn of_job(
 ) -> Result<Events<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     Params::of(&uri, &[])?;
     let turn = state.stream_turn()?;
-    let job = found(&state, &id).await?;
-    let watch = state.host().jobs.watch(job.submission.key());
-    let job = found(&state, &id).await?;
+    let watch = state.host().jobs.watch(JobKey { tenant: state.tenant(), sequence: job_id(&id)?.sequence() });
+    let job = match found(&state, &id).await {
+        Err(unknown) => departed(&state, &id)?.ok_or(unknown)?,
+        found => found?,
+    };
     let follower = Follower { state, watch, job, told: None, is_over: false, _turn: turn };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
     })))
+}
+
+/// A job that was deleted with its end a moment ago.
+fn departed(state: &ApiState, id: &str) -> Result<Option<Job>, ApiError> {
+    let id = job_id(id)?;
+    let key = JobKey { tenant: state.tenant(), sequence: id.sequence() };
+    Ok(state.host().jobs.departed(key).filter(|job| job.submission.id == id))
 }
 
 /// One listener's place in the changes of a job.
@@ -139,7 +148,14 @@ impl Follower {
                 self.job = job;
                 Some(true)
             }
-            Ok(None) => Some(false),
+            // It may have gone with its end, which is told all the same.
+            Ok(None) => match self.state.host().jobs.departed(key).filter(|_| !self.is_over) {
+                Some(departed) => {
+                    self.job = departed;
+                    Some(true)
+                }
+                None => Some(false),
+            },
             Err(_) => None,
         }
     }

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::client::{Answer, Change, Client};
 use super::failure::{Exit, Failure};
 use super::terminal::{Terminal, Tone, neutralised};
-use crate::api::view::{ErrorView, JobView};
+use crate::api::view::{ErrorView, JobView, OutputEncoding};
 
 /// How long a host that went away may take to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -196,12 +198,29 @@ pub(crate) fn show_result(client: &Client, job: &Answer<JobView>, terminal: Term
     let view = &job.view;
     match view.state.as_str() {
         "succeeded" => {
-            if view.output_bytes.is_some_and(|bytes| bytes > 0) {
-                terminal.bytes(&client.output(&view.id)?)?;
+            match shown_output(view) {
+                Some(output) => terminal.bytes(&output)?,
+                None if view.output_bytes.is_some_and(|bytes| bytes > 0) => {
+                    terminal.bytes(&client.output(&view.id)?)?;
+                }
+                None => {}
             }
             Ok(Exit::Done)
         }
         _ => Err(failure_of(view).into()),
+    }
+}
+
+/// The output of a job that was deleted with its end: its view is all that is left of it.
+fn shown_output(job: &JobView) -> Option<Vec<u8>> {
+    let output = job.output.as_ref().filter(|_| job.auto_delete)?.get();
+    match job.output_encoding? {
+        OutputEncoding::Json => Some(output.as_bytes().to_vec()),
+        OutputEncoding::Text => Some(serde_json::from_str::<String>(output).ok()?.into_bytes()),
+        OutputEncoding::Base64 => {
+            let encoded: serde_json::Value = serde_json::from_str(output).ok()?;
+            BASE64.decode(encoded["base64"].as_str()?).ok()
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl Default for StoreSettings {
 pub struct WorkerSettings {
     /// Attempts that run at a time.
     pub concurrency: usize,
-    /// Jobs claimed ahead of a free slot; as many as `concurrency` unless set.
+    /// Jobs claimed ahead of a free slot at most, while slots become free fast; as many as `concurrency` unless set.
     pub ahead: usize,
     /// How long a stopping host lets jobs end before it releases them.
     pub shutdown_grace: Duration,

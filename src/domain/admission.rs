@@ -228,6 +228,12 @@ impl Admission {
         self.queues.get(queue).is_some_and(|gate| gate.paused)
     }
 
+    /// Whether a person has paused the queue or the plug-in of a lane.
+    pub fn is_paused(&self, lane: &Lane) -> bool {
+        let plugin = self.plugins.get(&(lane.tenant, lane.plugin.clone()));
+        self.is_queue_paused(&lane.queue) || plugin.is_some_and(|plugin| plugin.gate.paused)
+    }
+
     /// How many jobs of a queue run.
     pub fn running_in(&self, queue: &QueueName) -> u32 {
         self.queues.get(queue).map_or(0, |gate| gate.running)

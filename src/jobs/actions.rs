@@ -143,6 +143,11 @@ impl Jobs {
             Step::Retry => may_run_again(job).map(|()| Next::Unchanged),
         };
         let result = result(job);
+        if action.step == Step::Retry
+            && let Err(error) = self.check_not_again(job)
+        {
+            return ActionResult { error: Some(error.into()), ..result };
+        }
         match decided {
             Ok(Next::Unchanged) => ActionResult { is_changed: action.step == Step::Retry, ..result },
             Ok(Next::Changed { state, .. }) => {
@@ -150,6 +155,14 @@ impl Jobs {
             }
             Ok(Next::Gone { .. }) => ActionResult { after: None, is_changed: true, ..result },
             Err(refused) => ActionResult { error: Some(SteerError::from(refused).into()), ..result },
+        }
+    }
+
+    /// A filter finds a failed job again and again; it is run again once only.
+    fn check_not_again(&self, job: &Job) -> Result<(), RerunError> {
+        match self.run_again_as(job).map_err(SteerError::from)? {
+            Some(later) => Err(RerunError::Already(later)),
+            None => Ok(()),
         }
     }
 
@@ -171,7 +184,11 @@ impl Jobs {
             }
             Step::Retry => {
                 let rerun = Rerun { reason: action.reason.clone(), ..Rerun::new(&action.by) };
-                match self.rerun(action.tenant, id, rerun).await {
+                let run_again = async {
+                    self.check_not_again(job)?;
+                    self.rerun(action.tenant, id, rerun).await
+                };
+                match run_again.await {
                     Ok(new) => ActionResult { retried_as: Some(new.submission.id), is_changed: true, ..result },
                     Err(error) => ActionResult { error: Some(error.into()), ..result },
                 }

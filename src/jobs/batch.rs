@@ -89,7 +89,7 @@ impl Jobs {
         Ok((batch, ids))
     }
 
-    /// The members of a batch that are to run again, oldest first.
+    /// The members of a batch that are to run again, oldest first: those that have failed and were not run again yet.
     fn failed_members(&self, batch: &Job) -> Result<Vec<Job>, SteerError> {
         let refused = |why| Err(Refused { status: batch.state.status, event: RETRY_FAILED, why }.into());
         if batch.submission.job_type != JobType::BATCH {
@@ -102,8 +102,12 @@ impl Jobs {
         let (mut failed, mut bytes) = (Vec::new(), 0);
         loop {
             let page = self.store.jobs(&query)?;
-            bytes += page.jobs.iter().map(submission_bytes).sum::<usize>();
-            failed.extend(page.jobs);
+            for job in page.jobs {
+                if self.run_again_as(&job)?.is_none() {
+                    bytes += submission_bytes(&job);
+                    failed.push(job);
+                }
+            }
             if failed.len() > RETRIED_MAX || bytes > RETRIED_BYTES_MAX {
                 return refused(
                     "too many of its jobs have failed for one commit; run them again by a filter that names the batch",
@@ -115,7 +119,7 @@ impl Jobs {
             }
         }
         if failed.is_empty() {
-            return refused("none of its jobs has failed");
+            return refused("none of its jobs has failed that was not run again already");
         }
         failed.reverse();
         Ok(failed)

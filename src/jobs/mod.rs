@@ -69,6 +69,11 @@ impl Jobs {
         self.store.job(key)
     }
 
+    /// The last state of a job that was deleted with its end a moment ago (`auto_delete`).
+    pub fn departed(&self, key: JobKey) -> Option<Job> {
+        self.advance.departed(key)
+    }
+
     /// The closed runs of a job, oldest first.
     pub fn runs(&self, job: &Job) -> Result<Vec<Run>, ReadError> {
         self.store.runs(job.submission.key())
@@ -105,20 +110,20 @@ impl Jobs {
         self.running.progress(job.submission.key()).or_else(|| job.state.progress.clone())
     }
 
-    /// Waits until a job has ended, at most for `patience`, and returns its present form; that of a deleted job is the one
-    /// given.
+    /// Waits until a job has ended, at most for `patience`, and returns its present form; that of a job that was deleted with
+    /// its end is its last, and that of one that somebody deleted is the one given.
     pub async fn wait(&self, job: Job, patience: Duration) -> Result<Job, ReadError> {
         let key = job.submission.key();
         let mut watch = self.watch(key);
         // Read only after the watch stands, so that no end goes by in between.
         let present = self.store.job(key)?;
         if present.as_ref().is_none_or(|present| present.state.status.is_final()) {
-            return Ok(present.unwrap_or(job));
+            return Ok(present.or_else(|| self.departed(key)).unwrap_or(job));
         }
         let ended = async { while !watch.changed().await.status.is_none_or(Status::is_final) {} };
         // Whether it ended or the patience did, the store knows.
         let _ended = tokio::time::timeout(patience, ended).await;
-        Ok(self.store.job(key)?.unwrap_or(job))
+        Ok(self.store.job(key)?.or_else(|| self.departed(key)).unwrap_or(job))
     }
 
     /// Tells of every later change of one job.

@@ -12,8 +12,9 @@ use crate::domain::id::{JobId, TenantId, VersionName};
 use crate::domain::job::transition::Refused;
 use crate::domain::job::{Job, JobType, Status, Submission, Ties};
 use crate::domain::outbound::is_built_in;
+use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
-use crate::store::{Pending, put_payload};
+use crate::store::{Pending, ReadError, put_payload};
 
 /// The verb of a refusal.
 const RERUN: &str = "be run again";
@@ -63,6 +64,9 @@ pub enum RerunError {
     /// The new job was not taken.
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    /// Of many, those that were run again before are left out: their work is done, or fails anew in the later job.
+    #[error("it was run again already, as job {0}")]
+    Already(JobId),
     /// One of several new jobs was not taken, and so none was.
     #[error("job {job} cannot run again: {error}")]
     Member {
@@ -85,6 +89,14 @@ impl Jobs {
         let (job, pending) = self.number_and_commit_again(&finished, rerun)?;
         pending.await.map_err(SubmitError::from)?;
         Ok(job)
+    }
+
+    /// The job that runs a finished one again, the last of them.
+    pub(super) fn run_again_as(&self, finished: &Job) -> Result<Option<JobId>, ReadError> {
+        let Submission { id, tenant, .. } = *finished.submission;
+        let filter = JobFilter { retry_of: Some(id), ..JobFilter::default() };
+        let found = self.store.jobs(&JobQuery { tenant, filter, before: None, limit: 1 })?;
+        Ok(found.jobs.first().map(|job| job.submission.id))
     }
 
     fn number_and_commit_again(&self, finished: &Job, rerun: Rerun) -> Result<(Job, Pending), SubmitError> {

@@ -102,6 +102,7 @@ impl From<RerunError> for Trouble {
     fn from(error: RerunError) -> Self {
         match error {
             RerunError::Steer(error) => error.into(),
+            RerunError::Already(_) => Self::new(StatusCode::CONFLICT, code::WRONG_STATE, error.to_string()),
             RerunError::Submit(error) | RerunError::Member { error, .. } => error.into(),
         }
     }

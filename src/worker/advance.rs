@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::departed::Departed;
 use crate::domain::change::Change;
 use crate::domain::hash;
-use crate::domain::id::{JobId, Sequence};
+use crate::domain::id::{JobId, JobKey, Sequence};
 use crate::domain::job::transition::Next;
 use crate::domain::job::{Job, consequences};
 use crate::domain::time::Timestamp;
@@ -59,12 +60,18 @@ fn salt(seed: u64, sequence: Sequence) -> u16 {
 pub struct Advance {
     store: Arc<dyn Store>,
     identities: Identities,
+    departed: Arc<Departed>,
 }
 
 impl Advance {
     /// Writes to `store`; jobs that follow others get their identities from `identities`.
     pub fn new(store: Arc<dyn Store>, identities: Identities) -> Self {
-        Self { store, identities }
+        Self { store, identities, departed: Arc::default() }
+    }
+
+    /// The last state of a job that was deleted with its end a moment ago.
+    pub fn departed(&self, job: JobKey) -> Option<Job> {
+        self.departed.find(job)
     }
 
     /// What gives new jobs their identities.
@@ -83,6 +90,9 @@ impl Advance {
                     true => consequences(&present.submission, &state, now, || self.identities.next(now)),
                     false => Vec::new(),
                 };
+                if following.iter().any(|change| matches!(change, Change::Delete { .. })) {
+                    self.departed.note(Job { submission: Arc::clone(&present.submission), state: (*state).clone() });
+                }
                 let advance = Change::Advance { job, expected, next: state, earlier_run };
                 [advance].into_iter().chain(following).collect()
             }

@@ -82,13 +82,6 @@ impl Worker {
         self.finished(claimed, Event::SafePoint(RunReport::default()))
     }
 
-    /// How long a claimed job may wait for a slot: what is left of its lease must be enough for its run.
-    pub fn patience(&self, claimed: &Claimed) -> Duration {
-        let wall = limits_of(claimed).wall;
-        let until = claimed.job.state.lease.map(|lease| lease.until).unwrap_or_default();
-        until.since(self.clock.now()).saturating_sub(wall)
-    }
-
     fn finished(&self, claimed: Claimed, event: Event) -> Finished {
         let Claimed { job, entered, .. } = claimed;
         let pending = self.finish(&job, &event);

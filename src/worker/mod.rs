@@ -3,10 +3,12 @@
 mod advance;
 mod attempt;
 mod claim;
+mod departed;
 mod lanes;
 mod pool;
 mod port;
 mod running;
+mod turnover;
 mod window;
 
 use std::sync::Arc;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
-use super::{Claim, Started, Window, Worker};
+use super::turnover::Turnover;
+use super::{Claim, Claimed, Started, Window, Worker};
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
 use crate::sandbox::Signal;
@@ -16,6 +18,10 @@ const CLAIM_BATCH: usize = 64;
 
 /// How long a job waits whose claim could not be written.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// How long a claimed job waits for a slot before it goes back to its queue: those before it take longer than the last ones
+/// did, and while it waits here it counts as running.
+const SLOT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How much later than planned a held lane is looked at.
 const TIMER_SLACK: Duration = Duration::from_millis(1);
@@ -28,7 +34,8 @@ const UNSETTLED_MAX: usize = 4_096;
 pub struct PoolSettings {
     /// Slots: attempts that run at a time.
     pub concurrency: usize,
-    /// Jobs that are claimed ahead of a free slot (domain.md 8.1 allows twice the concurrency in all).
+    /// Jobs that are claimed ahead of a free slot at most (domain.md 8.1 allows twice the concurrency in all). Only as many
+    /// are as slots became free within the last moment.
     pub ahead: usize,
 }
 
@@ -46,9 +53,25 @@ pub struct Pool {
     guests: Handle,
     settings: PoolSettings,
     claims: Arc<Semaphore>,
+    /// Told when a claim has ended.
+    freed: Arc<Notify>,
     slots: Arc<Semaphore>,
     unsettled: Arc<Semaphore>,
+    turnover: Arc<Turnover>,
     accepting: watch::Receiver<bool>,
+}
+
+/// The right to claim a job and to hold it until its run has ended.
+struct ClaimPermit {
+    permit: Option<OwnedSemaphorePermit>,
+    freed: Arc<Notify>,
+}
+
+impl Drop for ClaimPermit {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.freed.notify_one();
+    }
 }
 
 impl Pool {
@@ -68,6 +91,8 @@ impl Pool {
             claims: semaphore(settings.concurrency + settings.ahead),
             slots: semaphore(settings.concurrency),
             unsettled: semaphore(UNSETTLED_MAX),
+            turnover: Arc::new(Turnover::new(settings.ahead)),
+            freed: Arc::default(),
             settings,
             accepting,
         }
@@ -79,14 +104,23 @@ impl Pool {
             if self.accepting.wait_for(|accepting| *accepting).await.is_err() {
                 return;
             }
-            let Ok(permit) = Arc::clone(&self.claims).acquire_owned().await else { return };
-            if !*self.accepting.borrow() {
-                continue;
-            }
-            if !self.claim_some(permit).await {
+            let permits = self.permits();
+            if permits.is_empty() {
+                self.freed.notified().await;
+            } else if !self.claim_some(permits).await {
                 self.wait_for_work().await;
             }
         }
+    }
+
+    /// The right to claim as many jobs as will have a slot in a moment.
+    fn permits(&self) -> Vec<ClaimPermit> {
+        let held = self.settings.concurrency + self.settings.ahead - self.claims.available_permits();
+        let allowed = self.settings.concurrency + self.turnover.ahead(Instant::now());
+        let room = allowed.saturating_sub(held).min(CLAIM_BATCH);
+        let permit = || Arc::clone(&self.claims).try_acquire_owned().ok();
+        let permit = || Some(ClaimPermit { permit: Some(permit()?), freed: Arc::clone(&self.freed) });
+        std::iter::from_fn(permit).take(room).collect()
     }
 
     /// Waits until the window was filled, or until a lane opens that is held up by time alone.
@@ -105,14 +139,8 @@ impl Pool {
         }
     }
 
-    /// Claims as many jobs as there is room for. False when none was ready.
-    async fn claim_some(&self, first: OwnedSemaphorePermit) -> bool {
-        let mut permits = vec![first];
-        while permits.len() < CLAIM_BATCH
-            && let Ok(permit) = Arc::clone(&self.claims).try_acquire_owned()
-        {
-            permits.push(permit);
-        }
+    /// Claims as many jobs as there are permits. False when none was ready.
+    async fn claim_some(&self, permits: Vec<ClaimPermit>) -> bool {
         let ready = self.window.take(permits.len());
         let some_were_ready = !ready.is_empty();
         let now = self.worker.clock.now();
@@ -137,9 +165,10 @@ impl Pool {
 
     /// Follows a claim to the end of its run. Claims are under way side by side: none waits for the one before it to be
     /// written.
-    async fn start(&self, claim: Claim, mut started: Started, claim_permit: OwnedSemaphorePermit) {
+    async fn start(&self, claim: Claim, mut started: Started, claim_permit: ClaimPermit) {
         let Ok(unsettled_permit) = Arc::clone(&self.unsettled).acquire_owned().await else { return };
         let (worker, slots, window) = (Arc::clone(&self.worker), Arc::clone(&self.slots), Arc::clone(&self.window));
+        let (turnover, accepting) = (Arc::clone(&self.turnover), self.accepting.clone());
         let job = claim.job();
         self.guests.spawn(async move {
             let claimed = match worker.claimed(claim).await {
@@ -154,18 +183,20 @@ impl Pool {
                     return;
                 }
             };
-            let slot = tokio::time::timeout(worker.patience(&claimed), slots.acquire_owned()).await;
-            let finished = match &slot {
-                Ok(Ok(_slot)) => {
-                    let finished = worker.run(claimed).await;
-                    started.judge(finished.verdict());
-                    finished
-                }
-                // The host has no slots any more.
-                Ok(Err(_)) => return,
-                Err(_elapsed) => worker.give_back(claimed),
+            let slot = tokio::time::timeout(SLOT_PATIENCE, slots.acquire_owned()).await;
+            let has_slot = slot.is_ok();
+            let finished = if has_slot && *accepting.borrow() && may_still_start(&claimed, &started, &worker) {
+                let finished = worker.run(claimed).await;
+                started.judge(finished.verdict());
+                finished
+            } else {
+                worker.give_back(claimed)
             };
-            drop((slot, claim_permit));
+            drop(slot);
+            if has_slot {
+                turnover.slot_freed(Instant::now());
+            }
+            drop(claim_permit);
             if let Err(error) = worker.settle(finished).await {
                 tracing::error!(%error, "the end of a run could not be written; the job will be rescued");
             }
@@ -173,6 +204,15 @@ impl Pool {
             drop((started, unsettled_permit));
         });
     }
+}
+
+/// Whether nothing has come up while a claimed job waited for its slot. What has ended it, only its next claim says.
+fn may_still_start(claimed: &Claimed, started: &Started, worker: &Worker) -> bool {
+    let has_expired = || {
+        let expires_on = claimed.job.submission.expires_on;
+        expires_on.is_some_and(|expires_on| expires_on <= worker.clock.now())
+    };
+    !started.is_paused() && !has_expired()
 }
 
 /// The way to end a pool's work in order.

@@ -63,6 +63,11 @@ pub struct Started {
 }
 
 impl Started {
+    /// Whether a person has paused its queue or its plug-in since it was taken out.
+    pub(super) fn is_paused(&self) -> bool {
+        self.window.inner.lock().admission.is_paused(&self.lane)
+    }
+
     /// What the end of the run says about the plug-in. A job that is never judged did not run: its start is
     /// given back where no later one may owe itself to it.
     pub fn judge(&mut self, verdict: Verdict) {

@@ -140,6 +140,14 @@ fn failures_are_grouped_and_a_group_is_run_again_and_removed() {
     let in_order = order.clone();
     order.sort_by_key(|id| id[24..].to_owned());
     assert_eq!(order, in_order, "they keep their order");
+    // They are still in the group, but their work is under way: it is not done twice.
+    for is_dry_run in [true, false] {
+        let twice = json!({"action": "retry", "filter": {"fingerprint": fingerprint}, "dry_run": is_dry_run});
+        let twice = act(&server, &twice);
+        assert_eq!(numbers(&twice), (3, 0, 3));
+        let why = twice["results"][0]["error"].as_str().unwrap_or_default();
+        assert_eq!(why, format!("it was run again already, as job {}", order[2]), "{twice}");
+    }
     let gone = act(&server, &json!({"action": "delete", "filter": {"fingerprint": fingerprint}}));
     assert_eq!(numbers(&gone), (3, 3, 0));
     assert_eq!(server.get("/v1/failures").json()["groups"], json!([]));

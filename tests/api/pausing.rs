@@ -54,6 +54,35 @@ fn f105_pausing_the_service_a_plugin_or_a_queue_cancels_nothing_and_resuming_con
 }
 
 #[test]
+fn what_waits_for_a_slot_is_queued_however_fast_the_slot_was() {
+    let server = Server::start_with(Setup { slots: Some(1), live: true, ..Setup::default() });
+    // Many short ones, so that jobs are claimed ahead, then one that keeps the slot, and some behind it.
+    let short = r#"{"plugin": "echo"}"#;
+    let lines: Vec<_> = std::iter::repeat_n(short, 50).chain([HOLD]).chain([short; 3]).collect();
+    let taken = server.post("/v1/jobs/bulk", &lines.join("\n")).json();
+    let ids: Vec<_> = taken["ids"].as_array().expect("ids").iter().filter_map(Value::as_str).collect();
+    let (held, behind) = (ids[50], &ids[51..]);
+    server.until(held, "running");
+    while server.get("/v1/service").json()["running"] != 1 {}
+    for id in behind {
+        assert_eq!(server.job(id)["state"], "queued");
+        let why = codes(&server, id);
+        assert!(["next", "behind"].contains(&&*why[0]), "{why:?}");
+    }
+    // None of them starts while the host is paused, and one that is called off is so at once.
+    server.post("/v1/service/pause", "");
+    assert_eq!(server.post(&format!("/v1/jobs/{}/cancel", behind[2]), "").json()["state"], "canceled");
+    server.gate.open();
+    server.until(held, "succeeded");
+    for id in &behind[..2] {
+        assert_eq!(server.job(id)["state"], "queued");
+        assert_eq!(codes(&server, id)[0], "service-paused");
+    }
+    server.post("/v1/service/resume", "");
+    behind[..2].iter().for_each(|id| assert_eq!(server.until(id, "succeeded")["attempt"], 1));
+}
+
+#[test]
 fn what_is_paused_is_shown() {
     let server = Server::start();
     assert_eq!(server.get("/v1/service").json()["paused_plugins"], json!([]));

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::stream::Events;
 use crate::support::{Server, manifest, wasm};
 
 /// A server whose jobs stay where they are.
@@ -130,7 +131,10 @@ fn f024_an_auto_delete_job_goes_when_it_succeeds_and_stays_when_it_fails() {
     let server = Server::start();
     let gone = server
         .post("/v1/jobs?wait=20", r#"{"plugin": "echo", "auto_delete": true, "on_complete": {"plugin": "echo"}}"#);
+    // Whoever waits hears how it went, and so does who asks a moment later.
+    assert_eq!((gone.status, &gone.json()["state"]), (201, &json!("succeeded")));
     let gone = gone.json()["id"].as_str().expect("an id").to_owned();
+    Events::open(&server, &format!("/v1/jobs/{gone}/changes")).until("succeeded");
     let followers = || server.get(&format!("/v1/jobs?chain={gone}")).json()["jobs"].clone();
     let follower = followers()[0]["id"].as_str().expect("it was submitted in the same commit").to_owned();
     server.until(&follower, "succeeded");

@@ -334,6 +334,8 @@ fn the_last_holder_that_did_not_succeed_is_named(store: &dyn Store) {
     must(store, (1..=5).map(|sequence| keyed(sequence, "k")).collect());
     ends(store, 1, Status::Failed);
     assert_eq!(predecessors(store, 2), (vec![], vec![1]));
+    // The one directly before the third is the second, and nobody knows yet how that will end.
+    assert_eq!(predecessors(store, 3), (vec![2], vec![]));
     // Nobody comes before himself.
     assert_eq!(predecessors(store, 1), (vec![], vec![]));
     ends(store, 2, Status::Canceled);

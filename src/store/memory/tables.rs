@@ -198,11 +198,15 @@ impl Tables {
         let (key, ties) = (job.submission.key(), job.submission.ties());
         let is_unfinished = |key: &JobKey| self.jobs.get(key).is_some_and(|job| !job.state.status.is_final());
         let named = ties.after.iter().map(|id| before(key, *id)).filter(is_unfinished);
-        let holder = ties.ordering_key.as_ref().and_then(|ordering| {
-            let first = *self.keyed.get(&(key.tenant, ordering.clone()))?.first()?;
-            (first < key.sequence).then_some(JobKey { sequence: first, ..key })
-        });
+        let holder = self.holder(job).filter(|holder| *holder < key);
         holder.into_iter().chain(named).collect()
+    }
+
+    /// The oldest unfinished job of a job's ordering key.
+    fn holder(&self, job: &Job) -> Option<JobKey> {
+        let (key, ordering) = (job.submission.key(), job.submission.ties().ordering_key.clone()?);
+        let first = *self.keyed.get(&(key.tenant, ordering))?.first()?;
+        Some(JobKey { sequence: first, ..key })
     }
 
     fn count(&mut self, job: &Job, change: impl Fn(&mut Counts)) {
@@ -322,7 +326,8 @@ impl Tables {
         let Some(job) = self.jobs.get(&key) else { return Predecessors::default() };
         let ties = job.submission.ties();
         let broken = ties.ordering_key.as_ref().and_then(|ordering| self.broken.get(&(key.tenant, ordering.clone())));
-        let broken = broken.filter(|broken| **broken < key);
+        // Who is directly before it on its key has not ended yet while another still holds the key.
+        let broken = broken.filter(|broken| **broken < key && self.holder(job) == Some(key));
         let is_unsuccessful = |key: &JobKey| {
             let status = self.jobs.get(key).map(|job| job.state.status);
             status.is_some_and(|status| status.is_final() && status != Status::Succeeded)

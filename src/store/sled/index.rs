@@ -7,7 +7,7 @@ use super::deletion::is_deletion;
 use super::keys::{self, ReadyKind};
 use super::live::{FreshBlock, Live, Place, View, is_single_ready};
 use super::standing::Standing;
-use super::values::{Values, parts_of_entry};
+use super::values::{Values, Writes, free_replaced_pages, parts_of_entry};
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::fingerprint::Fingerprint;
@@ -83,8 +83,16 @@ impl<'a> Indexer<'a> {
         self.live.ahead.len()
     }
 
-    /// Takes all that is ahead of the tree, which becomes what it is after the group `lsn`.
-    pub(super) fn take(&mut self, lsn: u64) -> sled::Batch {
+    /// Writes all that is ahead of the tree, which becomes what it is after the group `lsn`.
+    pub(super) fn write(&mut self, lsn: u64) -> sled::Result<()> {
+        let writes = self.take(lsn);
+        let entries = writes.len();
+        self.tree.apply_batch(writes.into_batch())?;
+        free_replaced_pages(entries);
+        Ok(())
+    }
+
+    fn take(&mut self, lsn: u64) -> Writes {
         self.close_buckets();
         for (tenant, plugin) in std::mem::take(&mut self.live.counted) {
             let key = keys::counts(tenant, &plugin);
@@ -94,7 +102,7 @@ impl<'a> Indexer<'a> {
             }
         }
         self.live.ahead.put(keys::META_LSN.to_vec(), codec::encode(&lsn));
-        std::mem::take(&mut self.live.ahead).into_batch()
+        std::mem::take(&mut self.live.ahead)
     }
 
     /// Writes what only memory has, so that a replay can start behind the group `lsn`. `recorded` are the jobs that the

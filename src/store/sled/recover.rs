@@ -396,8 +396,7 @@ impl<'a> Replay<'a> {
     }
 
     fn write(&mut self) -> Result<(), ReadError> {
-        let batch = Indexer::new(self.tree, &mut self.live).take(self.replayed);
-        self.tree.apply_batch(batch).map_err(|error| read_error(&error))
+        Indexer::new(self.tree, &mut self.live).write(self.replayed).map_err(|error| read_error(&error))
     }
 
     fn finish(&mut self, found: &Found) -> Result<(), OpenError> {

@@ -129,7 +129,9 @@ pub(super) fn predecessors(view: View<'_>, job: JobKey) -> Result<Predecessors, 
     let Some(submission) = view.find(job)? else { return Ok(Predecessors::default()) };
     let ties = submission.ties();
     let mut unsuccessful = Vec::new();
+    // Who is directly before it on its key has not ended yet while another still holds the key.
     if let Some(key) = &ties.ordering_key
+        && holder(view, job.tenant, ties)? == Some(job)
         && let Some(broken) = view.values.get(&keys::broken(job.tenant, key))?
     {
         let broken = place_of(job, codec::decode("a sequence", &broken)?);

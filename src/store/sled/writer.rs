@@ -91,8 +91,7 @@ impl Writer {
             let mut live = self.shared.live.write();
             let mut indexer = Indexer::new(&self.shared.tree, &mut live);
             indexer.checkpoint(lsn, &mut self.recorded);
-            let batch = indexer.take(lsn);
-            self.shared.tree.apply_batch(batch).map_err(|error| error.to_string())
+            indexer.write(lsn).map_err(|error| error.to_string())
         });
         self.note_syncs();
         match ended {
@@ -142,8 +141,7 @@ impl Writer {
         if wants_checkpoint {
             indexer.checkpoint(lsn, &mut self.recorded);
         }
-        let batch = indexer.take(lsn);
-        shared.tree.apply_batch(batch).map_err(|error| GroupError::Broken(error.to_string()))?;
+        indexer.write(lsn).map_err(|error| GroupError::Broken(error.to_string()))?;
         if wants_checkpoint {
             self.since_checkpoint = 0;
             self.checkpointed_at = Instant::now();

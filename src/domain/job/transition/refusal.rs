@@ -42,7 +42,7 @@ fn why_no_row(status: Status, event: &str) -> &'static str {
         (StateCode::Completed, _, _) => "it has ended, and nothing but deletion follows; retry it as a new job",
         (StateCode::Locked, _, DELETE) => "a host runs it; cancel it and wait until it has ended",
         (_, _, DELETE) => "it has not ended; cancel it first",
-        (_, Status::Queued, RESUME) => "nothing holds it; it starts as soon as a slot is free",
+        (_, Status::Queued, RESUME) => "no person and no time holds it; `backroom job explain` says what it waits for",
         (_, Status::Running, RESUME) => "it is running already",
         (_, Status::Pausing, RESUME) => "it is about to stop; resume it when it has",
         (_, Status::Paused, PAUSE) => "it is paused already",
