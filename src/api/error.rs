@@ -318,6 +318,7 @@ impl From<ScheduleRefusal> for ApiError {
         match refusal {
             ScheduleRefusal::State { .. } => Self::new(code::SCHEDULE_STATE, detail),
             ScheduleRefusal::Rule(error) => error.into(),
+            ScheduleRefusal::Forgotten { .. } => Self::new(code::OCCURRENCES_FORGOTTEN, detail).with_field("from"),
             ScheduleRefusal::TooMany { .. } => Self::new(code::TOO_MANY_OCCURRENCES, detail).with_field("to"),
         }
     }

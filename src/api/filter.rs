@@ -5,7 +5,7 @@ use super::json::unknown_name;
 use super::params::Params;
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName};
-use crate::domain::job::{Status, WaitReason};
+use crate::domain::job::{JobType, Status, WaitReason};
 use crate::domain::query::JobFilter;
 use crate::domain::time::Timestamp;
 
@@ -13,9 +13,11 @@ use crate::domain::time::Timestamp;
 pub(super) const FIELDS: &[&str] = &[
     "state",
     "wait_reason",
+    "type",
     "plugin",
     "handler",
     "queue",
+    "created_by",
     "tag",
     "ordering_key",
     "regarding",
@@ -35,9 +37,11 @@ pub(super) fn read(params: &Params) -> Result<JobFilter, ApiError> {
         after: None,
         statuses: params.read("state", statuses)?.unwrap_or_default(),
         wait_reasons: params.read("wait_reason", wait_reasons)?.unwrap_or_default(),
+        job_type: params.read("type", job_type)?,
         plugin: params.read("plugin", PluginName::new)?,
         handler: params.read("handler", HandlerName::new)?,
         queue: params.read("queue", QueueName::new)?,
+        created_by: params.text("created_by").map(str::to_owned),
         tag: params.text("tag").map(str::to_owned),
         ordering_key: params.read("ordering_key", OrderingKey::new)?,
         regarding: params.read("regarding", RecordName::new)?,
@@ -62,6 +66,14 @@ fn wait_reasons(text: &str) -> Result<Vec<WaitReason>, String> {
     let words = WaitReason::ALL.map(WaitReason::word);
     let reason = |word: &str| WaitReason::from_word(word).ok_or_else(|| unknown_name("reason", word, &words));
     text.split(',').map(|word| reason(word.trim())).collect()
+}
+
+/// A type by its word, or by the number of its code.
+fn job_type(text: &str) -> Result<JobType, String> {
+    let named = JobType::NAMED.iter().find(|(_, word)| *word == text).map(|(job_type, _)| *job_type);
+    let by_code = || text.parse().ok().map(JobType);
+    let words = JobType::NAMED.map(|(_, word)| word);
+    named.or_else(by_code).ok_or_else(|| format!("{} (or the number of a type)", unknown_name("type", text, &words)))
 }
 
 fn job_id(text: &str) -> Result<JobId, String> {

@@ -12,7 +12,7 @@ use super::ApiState;
 use super::error::ApiError;
 use super::view::{HealthView, Problem, service_word};
 use crate::app::Host;
-use crate::domain::id::PluginName;
+use crate::domain::id::{PluginName, TenantId};
 use crate::domain::job::Status;
 use crate::domain::query::Counts;
 use crate::domain::service::ServiceState;
@@ -96,6 +96,11 @@ fn exposition(host: &Host, counts: &[(PluginName, Counts)]) -> String {
         for status in Status::ALL {
             page.sample(&format!("plugin=\"{plugin}\",state=\"{}\"", status.word()), counts.of(status));
         }
+    }
+    page.metric("backroom_plugin_degraded", "gauge", "1 for a plug-in that is slowed down because it keeps failing.");
+    let degraded = host.degraded(TenantId::DEFAULT);
+    for (plugin, _) in counts {
+        page.sample(&format!("plugin=\"{plugin}\""), u64::from(degraded.contains(plugin)));
     }
     page.metric("backroom_queue_length", "gauge", "Jobs that wait for a free slot.");
     page.sample("", counts.iter().map(|(_, counts)| counts.of(Status::Queued)).sum());

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::error::ApiError;
 use super::intake::Intake;
+use super::json::unknown_name;
 use super::params::{Params, number_within};
 use super::turns::RequestTurn;
 use super::view::{AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, SubmitBody};
@@ -153,7 +154,7 @@ pub(super) async fn show(
     Ok(Json(shown(&state, job).await?))
 }
 
-/// Lists jobs, newest first.
+/// Lists jobs, newest first unless `sort` says otherwise.
 #[utoipa::path(
     get,
     path = "/v1/jobs",
@@ -161,26 +162,43 @@ pub(super) async fn show(
     operation_id = "jobs_list",
     params(
         FilterBody,
+        ("sort" = Option<String>, Query, description = "`newest` first, or `oldest`, by their submits; `newest` when absent"),
         ("limit" = Option<u64>, Query, description = "1 to 200, 50 when absent"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
     ),
     responses(
-        (status = 200, description = "A page, newest first", body = JobPageView),
+        (status = 200, description = "A page", body = JobPageView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<JobPageView>, ApiError> {
-    let query = list_query(state.tenant(), &uri)?;
-    let page = state.blocking(move |host| page_of(host, query)).await?;
+    let (query, sort) = list_query(state.tenant(), &uri)?;
+    let page = state.blocking(move |host| page_of(host, query, sort)).await?;
     Ok(Json(page))
 }
 
-fn list_query(tenant: TenantId, uri: &Uri) -> Result<JobQuery, ApiError> {
-    let known: Vec<_> = filter::FIELDS.iter().chain(&["limit", "cursor"]).copied().collect();
+/// Which jobs come first.
+#[derive(Clone, Copy)]
+enum Sort {
+    Newest,
+    Oldest,
+}
+
+fn sort(text: &str) -> Result<Sort, String> {
+    match text {
+        "newest" => Ok(Sort::Newest),
+        "oldest" => Ok(Sort::Oldest),
+        _ => Err(unknown_name("order", text, &["newest", "oldest"])),
+    }
+}
+
+fn list_query(tenant: TenantId, uri: &Uri) -> Result<(JobQuery, Sort), ApiError> {
+    let known: Vec<_> = filter::FIELDS.iter().chain(&["sort", "limit", "cursor"]).copied().collect();
     let params = Params::of(uri, &known)?;
     let limit = params.read("limit", |text| number_within(text, 1, PAGE_JOBS_MAX))?.unwrap_or(PAGE_JOBS);
     let limit = usize::try_from(limit).unwrap_or(1);
-    Ok(JobQuery { tenant, filter: filter::read(&params)?, before: params.read("cursor", cursor)?, limit })
+    let query = JobQuery { tenant, filter: filter::read(&params)?, before: params.read("cursor", cursor)?, limit };
+    Ok((query, params.read("sort", sort)?.unwrap_or(Sort::Newest)))
 }
 
 pub(super) fn cursor(text: &str) -> Result<Sequence, String> {
@@ -204,11 +222,15 @@ pub(super) fn cursor_text(sequence: Sequence) -> String {
 }
 
 /// Asks the store until the page is full, for one query looks at a bounded number of jobs only.
-fn page_of(host: &Host, mut query: JobQuery) -> Result<JobPageView, ReadError> {
+fn page_of(host: &Host, mut query: JobQuery, sort: Sort) -> Result<JobPageView, ReadError> {
     let mut jobs = Vec::new();
     let mut next = None;
     for _ in 0..QUERIES_PER_PAGE {
-        let page = host.jobs.list(&query)?;
+        let from = query.before.unwrap_or_default();
+        let page = match sort {
+            Sort::Newest => host.jobs.list(&query)?,
+            Sort::Oldest => host.jobs.list_oldest(query.tenant, &query.filter, from, query.limit)?,
+        };
         let Page { jobs: more, next: rest } = page;
         query.limit -= more.len().min(query.limit);
         jobs.extend(more.iter().map(|job| JobView::of(job, facts(host, job))));

@@ -129,7 +129,7 @@ pub(super) async fn show(
     uri: Uri,
 ) -> Result<Json<PluginView>, ApiError> {
     Params::of(&uri, &[])?;
-    let plugin = state.host().registry.get(state.tenant(), &plugin_name(&name)?)?;
+    let plugin = state.host().registry.look_at(state.tenant(), &plugin_name(&name)?)?;
     Ok(Json(viewed(&state, &plugin)))
 }
 

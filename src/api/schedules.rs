@@ -278,14 +278,14 @@ pub(super) async fn backfill(
 ) -> Result<(StatusCode, Json<BackfillView>), ApiError> {
     Params::of(&uri, &[])?;
     let (tenant, name) = (state.tenant(), found_name(&name)?);
-    let BackfillBody { from, to } = read(&headers, body, &["from", "to"]).await?;
+    let BackfillBody { from, to, again } = read(&headers, body, &["from", "to", "again"]).await?;
     let (from, to) = (intake::time("from", &from)?, intake::time("to", &to)?);
     if to <= from {
         return Err(ApiError::field("to", format!("`to` ({to}) must be later than `from` ({from})")));
     }
     // All jobs of the schedule are looked at.
     let runtime = tokio::runtime::Handle::current();
-    let made = state.blocking(move |host| runtime.block_on(host.schedules.backfill(tenant, &name, from, to)));
+    let made = state.blocking(move |host| runtime.block_on(host.schedules.backfill(tenant, &name, (from, to), again)));
     let ids: Vec<_> = made.await?.iter().map(ToString::to_string).collect();
     Ok((StatusCode::CREATED, Json(BackfillView { count: ids.len(), ids })))
 }

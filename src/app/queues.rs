@@ -37,6 +37,12 @@ impl Host {
         self.window.queues()
     }
 
+    /// The plug-ins of a tenant that are slowed down because they keep failing, by name.
+    pub fn degraded(&self, tenant: TenantId) -> Vec<PluginName> {
+        let degraded = self.window.degraded().into_iter();
+        degraded.filter(|(owner, _)| *owner == tenant).map(|(_, name)| name).collect()
+    }
+
     /// How each queue does, by name.
     pub fn queues(&self) -> Vec<QueueNow> {
         self.queue_names().iter().map(|name| self.window.queue(name)).collect()

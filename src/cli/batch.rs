@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::client::{Answer, Client, ClientArgs, NewBatch};
+use super::client::{Answer, Client, ClientArgs, JobQuery, NewBatch};
 use super::failure::{Exit, Failure};
 use super::follow::{self, Telling};
+use super::job;
 use super::steer::Why;
 use super::terminal::Terminal;
 use crate::api::view::BatchView;
@@ -14,6 +15,12 @@ use crate::api::view::BatchView;
 pub(crate) enum BatchCommand {
     /// Submit a file of jobs, one a line, as one batch: all of them or none
     Submit(SubmitArgs),
+    /// List batches, newest first
+    List {
+        /// How many, at most 200
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: u32,
+    },
     /// Show a batch and how its jobs do
     Show {
         /// The batch's id
@@ -58,6 +65,10 @@ pub(crate) fn run(args: &ClientArgs, command: &BatchCommand, terminal: Terminal)
     let client = Client::new(args)?;
     match command {
         BatchCommand::Submit(args) => submit(&client, args, terminal),
+        BatchCommand::List { limit } => {
+            let params = vec![("type", "batch".to_owned()), ("limit", limit.to_string())];
+            job::show_page(&client.jobs(&JobQuery { params })?, terminal)
+        }
         BatchCommand::Show { id } => show(&client.batch(id)?, terminal),
         BatchCommand::Cancel(SteerArgs { id, why }) => {
             client.batch(id)?;

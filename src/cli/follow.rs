@@ -120,7 +120,9 @@ impl<'a> Teller<'a> {
         }
         self.show_progress(job);
         let is_over = job.is_final() || job.state == "retrying" || job.state == "waiting";
-        if is_over && job.attempt > self.logged {
+        // A job that went with its success took its log along.
+        let is_gone = job.auto_delete && job.state == "succeeded";
+        if is_over && !is_gone && job.attempt > self.logged {
             self.logged = job.attempt;
             let log = self.client.logs(&job.id, Some(job.attempt))?;
             for line in String::from_utf8_lossy(&log).lines() {

@@ -10,7 +10,7 @@ use super::input;
 use super::steer::{self, PostponeArgs, RetryArgs, Targets};
 use super::terminal::{Field, Terminal};
 use super::{bulk, job_view};
-use crate::api::view::{FollowUpBody, JobView, SubmitBody};
+use crate::api::view::{FollowUpBody, JobPageView, JobView, SubmitBody};
 
 /// How long the host waits for the end of a job before it answers, where we wait.
 const FIRST_WAIT: Duration = Duration::from_secs(20);
@@ -211,6 +211,9 @@ pub(crate) struct ListArgs {
     /// Only these states, such as failed or queued,running
     #[arg(long, value_name = "STATES")]
     state: Option<String>,
+    /// Only jobs of this type: handler, batch, or the number of another
+    #[arg(long = "type", value_name = "TYPE")]
+    job_type: Option<String>,
     /// Only jobs of this plug-in
     #[arg(long, value_name = "NAME")]
     plugin: Option<String>,
@@ -250,12 +253,18 @@ pub(crate) struct ListArgs {
     /// Only jobs whose name or error holds this text
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    /// Only jobs that this caller submitted, such as api or schedule nightly
+    #[arg(long, value_name = "NAME")]
+    created_by: Option<String>,
     /// Only jobs submitted from this time on
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
     /// Only jobs submitted before this time
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
+    /// Which come first: newest or oldest
+    #[arg(long, value_name = "ORDER")]
+    sort: Option<String>,
     /// How many, at most 200
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     limit: u32,
@@ -389,6 +398,9 @@ fn show_taken(taken: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<Exi
 fn list(client: &Client, args: &ListArgs, terminal: Terminal) -> anyhow::Result<Exit> {
     let given = [
         ("state", &args.state),
+        ("type", &args.job_type),
+        ("created_by", &args.created_by),
+        ("sort", &args.sort),
         ("plugin", &args.plugin),
         ("handler", &args.handler),
         ("tag", &args.tag),
@@ -408,7 +420,11 @@ fn list(client: &Client, args: &ListArgs, terminal: Terminal) -> anyhow::Result<
     ];
     let given = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
     let params = given.chain([("limit", args.limit.to_string())]).collect();
-    let page = client.jobs(&JobQuery { params })?;
+    show_page(&client.jobs(&JobQuery { params })?, terminal)
+}
+
+/// Shows a page of jobs, a line each.
+pub(super) fn show_page(page: &Answer<JobPageView>, terminal: Terminal) -> anyhow::Result<Exit> {
     if terminal.is_json() {
         terminal.json(&page.text)?;
         return Ok(Exit::Done);

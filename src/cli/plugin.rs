@@ -249,7 +249,11 @@ fn changed(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Ex
         None => "has no active version".to_owned(),
     };
     let enabled = if *enabled { "" } else { " and is disabled" };
-    let paused = if *paused { " and is paused" } else { "" };
+    let paused = match (*paused, versions.is_empty()) {
+        (true, _) => " and is paused",
+        (false, true) => " and not paused",
+        (false, false) => "",
+    };
     terminal.line(&format!("{name} {active}{enabled}{paused}"))?;
     Ok(Exit::Done)
 }
@@ -290,12 +294,16 @@ fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit>
         terminal.json(&plugin.text)?;
         return Ok(Exit::Done);
     }
-    let PluginView { name, description, active, previous, enabled, versions, .. } = &plugin.view;
+    let PluginView { name, description, active, previous, enabled, paused, degraded, versions, .. } = &plugin.view;
+    if versions.is_empty() {
+        return show_built_in(&plugin.view, terminal);
+    }
     let current = versions.iter().find(|version| Some(&version.version) == active.as_ref()).or(versions.last());
     terminal.facts(&[
         ("plug-in", Some(name.clone())),
         ("about", description.clone()),
         ("enabled", Some(if *enabled { "yes" } else { "no: its jobs are canceled" }.to_owned())),
+        ("starts", held_back(*paused, *degraded)),
         ("active", active.clone().or(Some("none".to_owned()))),
         ("before", previous.clone()),
         ("handlers", current.map(|version| version.handlers.join(", "))),
@@ -317,6 +325,22 @@ fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit>
     terminal.line("")?;
     let headings = ["VERSION", "STATE", "SHAPE", "SIZE", "UPLOADED", "SHA-256", "NOTE"];
     terminal.table(&headings, versions.iter().map(row).collect())?;
+    Ok(Exit::Done)
+}
+
+/// What keeps its jobs from starting, if anything does.
+fn held_back(paused: bool, degraded: bool) -> Option<String> {
+    let paused = paused.then_some("none: a person has paused it");
+    paused.or_else(|| degraded.then_some("few: it keeps failing and is slowed down")).map(str::to_owned)
+}
+
+fn show_built_in(plugin: &PluginView, terminal: Terminal) -> anyhow::Result<Exit> {
+    let starts = held_back(plugin.paused, plugin.degraded).unwrap_or_else(|| "as they come".to_owned());
+    terminal.facts(&[
+        ("plug-in", Some(plugin.name.clone())),
+        ("about", Some("built into the host; `backroom config show` has its grants and limits".to_owned())),
+        ("starts", Some(starts)),
+    ])?;
     Ok(Exit::Done)
 }
 

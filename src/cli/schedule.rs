@@ -60,6 +60,9 @@ pub(crate) enum ScheduleCommand {
         /// To before this time
         #[arg(long, value_name = "TIME")]
         to: String,
+        /// Make occurrences again whose jobs may have been removed
+        #[arg(long)]
+        again: bool,
     },
     /// Remove a schedule; jobs that it has made stay
     Remove {
@@ -125,7 +128,7 @@ pub(crate) struct AddArgs {
     /// The body of the request: JSON, @FILE or - for standard input
     #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "plugin")]
     data: Option<String>,
-    /// The queue: default, bulk or maintenance
+    /// The queue: default, bulk, maintenance, or one of the settings
     #[arg(long, value_name = "NAME")]
     queue: Option<String>,
     /// Greater runs first; -100 to 100
@@ -177,8 +180,9 @@ pub(crate) fn run(args: &ClientArgs, command: &ScheduleCommand, terminal: Termin
         ScheduleCommand::Postpone { name, time } => {
             changed(&client()?.postpone_schedule(name, &PostponeScheduleBody { until: time.clone() })?, terminal)
         }
-        ScheduleCommand::Backfill { name, from, to } => {
-            backfill(&client()?, name, &BackfillBody { from: from.clone(), to: to.clone() }, terminal)
+        ScheduleCommand::Backfill { name, from, to, again } => {
+            let span = BackfillBody { from: from.clone(), to: to.clone(), again: *again };
+            backfill(&client()?, name, &span, terminal)
         }
         ScheduleCommand::Remove { name } => remove(&client()?, name, terminal),
         ScheduleCommand::Preview(args) => preview(args, terminal),
@@ -342,7 +346,9 @@ fn backfill(client: &Client, name: &str, span: &BackfillBody, terminal: Terminal
     }
     match made.view.count {
         0 => terminal.line("there was nothing to fill back")?,
-        count => terminal.line(&format!("{count} jobs were made; see them with: backroom job list"))?,
+        count => {
+            terminal.line(&format!("{count} jobs were made; see them with: backroom job list --schedule {name}"))?;
+        }
     }
     Ok(Exit::Done)
 }

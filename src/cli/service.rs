@@ -47,8 +47,8 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         terminal.json(&service.text)?;
         return Ok(Exit::Done);
     }
-    let ServiceView { state, version, host_id, started_on, running, rescued, store, queues, paused_plugins, .. } =
-        &service.view;
+    let ServiceView { state, version, host_id, started_on, running, rescued, store, queues, .. } = &service.view;
+    let ServiceView { paused_plugins, degraded_plugins, .. } = &service.view;
     let refusing = store.refusing.as_ref().map(|why| format!("takes no new jobs: {why}"));
     terminal.facts(&[
         ("host", Some(format!("{host_id} at {}, release {version}", client.server()))),
@@ -57,6 +57,10 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         ("running", Some(format!("{running} attempts"))),
         ("rescued", (*rescued > 0).then(|| format!("{rescued} jobs when it started"))),
         ("paused", paused(queues, paused_plugins)),
+        (
+            "degraded",
+            (!degraded_plugins.is_empty()).then(|| format!("plug-in {}", degraded_plugins.join(", plug-in "))),
+        ),
         ("durability", Some(store.durability.clone())),
         ("disk", Some(format!("{}; {} commits, {} syncs", rounded(store.disk_bytes), store.commits, store.fsyncs))),
         ("store", refusing),

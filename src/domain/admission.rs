@@ -319,6 +319,12 @@ impl Admission {
         self.plugins.get(&(tenant, plugin.clone())).map(|plugin| &plugin.breaker)
     }
 
+    /// The plug-ins whose breakers are not closed, by tenant and name.
+    pub fn degraded(&self) -> Vec<(TenantId, PluginName)> {
+        let degraded = self.plugins.iter().filter(|(_, plugin)| plugin.breaker.is_degraded());
+        degraded.map(|(name, _)| name.clone()).collect()
+    }
+
     fn free_key(&mut self, key: Lane) {
         if let Entry::Occupied(mut running) = self.keys.entry(key) {
             *running.get_mut() -= 1;

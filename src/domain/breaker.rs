@@ -161,6 +161,11 @@ impl Breaker {
         }
     }
 
+    /// The end of the pause, unless the breaker is closed.
+    pub fn pause_ends_on(&self) -> Option<Timestamp> {
+        self.pause.as_ref().map(|pause| pause.until)
+    }
+
     /// Whether the plug-in is to be shown as degraded: it has failed too often and not succeeded since.
     pub fn is_degraded(&self) -> bool {
         self.pause.is_some()
@@ -169,8 +174,7 @@ impl Breaker {
     /// Whether a store has to hear what has become of it since it was as `before`: it has opened or closed. Which attempt is
     /// the probe ends with its host.
     pub fn differs_from(&self, before: &Self) -> bool {
-        let end = |breaker: &Self| breaker.pause.as_ref().map(|pause| pause.until);
-        end(self) != end(before)
+        self.pause_ends_on() != before.pause_ends_on()
     }
 
     /// The breaker that a host left behind: its probe is dead with it.

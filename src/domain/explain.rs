@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::admission::Hold;
+use super::audit::{Action, AuditRow};
 use super::id::{JobId, VersionName};
 use super::job::{Job, JobState, JobType, OnPredecessorFailure, Status, WaitReason};
 use super::plugin::Grant;
@@ -30,6 +31,8 @@ pub struct Facts<'a> {
     pub blocked_by: Vec<JobId>,
     /// The job that has not succeeded and that it minds.
     pub stopped_by: Option<JobId>,
+    /// The last command that was given for it.
+    pub last_command: Option<AuditRow>,
 }
 
 /// What a job finds of its plug-in.
@@ -124,7 +127,7 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
         Status::Paused => vec![paused(facts)].into_iter().chain(expires(facts)).collect(),
         Status::Running => vec![running(facts)],
         Status::Pausing => vec![pausing(state)],
-        Status::Canceling => vec![canceling(state)],
+        Status::Canceling => vec![canceling(facts)],
         Status::Succeeded | Status::Failed | Status::Canceled => vec![finished(facts)],
     }
 }
@@ -259,6 +262,13 @@ fn predecessor_failed(facts: &Facts<'_>, predecessor: JobId) -> Reason {
     Reason::new("predecessor-failed", message, when).naming(vec![predecessor])
 }
 
+fn jobs(count: u32) -> String {
+    match count {
+        1 => "1 job".to_owned(),
+        count => format!("{count} jobs"),
+    }
+}
+
 fn held(facts: &Facts<'_>, hold: &Hold) -> Reason {
     let submission = &facts.job.submission;
     let (queue, plugin) = (&submission.queue, &submission.plugin);
@@ -284,17 +294,20 @@ fn held(facts: &Facts<'_>, hold: &Hold) -> Reason {
         ),
         Hold::QueueFull(limit) => Reason::new(
             "queue-full",
-            format!("{limit} jobs of queue {queue} run, and no more may at a time"),
+            format!("{} of queue {queue} run, and no more may at a time", jobs(*limit)),
             "one of them has ended",
         ),
         Hold::PluginFull(limit) => Reason::new(
             "plugin-full",
-            format!("{limit} jobs of plug-in {plugin} run, and no more may at a time"),
+            format!("{} of plug-in {plugin} run, and no more may at a time", jobs(*limit)),
             "one of them has ended",
         ),
         Hold::KeyFull(key, limit) => Reason::new(
             "key-full",
-            format!("{limit} jobs of plug-in {plugin} with the concurrency key `{key}` run, and no more may at a time"),
+            format!(
+                "{} of plug-in {plugin} with the concurrency key `{key}` run, and no more may at a time",
+                jobs(*limit)
+            ),
             "one of them has ended",
         ),
         Hold::QueueRate(limit, until) => {
@@ -354,7 +367,10 @@ fn waiting(facts: &Facts<'_>) -> Reason {
     let plugin = &facts.job.submission.plugin;
     let reason = match state.wait_reason {
         Some(WaitReason::Scheduled) => Reason::new("scheduled", "its first start was set for later", when("")),
-        Some(WaitReason::Postponed) => Reason::new("postponed", format!("it was postponed{person}"), when("")),
+        Some(WaitReason::Postponed) => {
+            let why = why(facts, Action::Postpone);
+            Reason::new("postponed", format!("it was postponed{person}{why}"), when(""))
+        }
         Some(WaitReason::Sleep) => {
             Reason::new("sleep", "its handler asked to be woken at a time", when("somebody resumes it"))
         }
@@ -397,14 +413,14 @@ fn paused(facts: &Facts<'_>) -> Reason {
     let modified = facts.job.state.modified.as_ref();
     let by = modified.map(|(on, by)| format!(" ({by}, {on})")).unwrap_or_default();
     let when = format!("somebody resumes it: {}", command("resume", facts));
-    Reason::new("paused", format!("a person has paused it{by}"), when)
+    Reason::new("paused", format!("a person has paused it{by}{}", why(facts, Action::Pause)), when)
 }
 
 fn running(facts: &Facts<'_>) -> Reason {
     let state = &facts.job.state;
     let since = state.run_started_on.map(|on| format!(" since {on}")).unwrap_or_default();
     let message = format!("attempt {} runs on {}{since}", state.attempt, host(state));
-    Reason::new("running", message, "it runs")
+    Reason::new("running", message, "it runs already")
 }
 
 fn pausing(state: &JobState) -> Reason {
@@ -418,15 +434,26 @@ fn pausing(state: &JobState) -> Reason {
     }
 }
 
-fn canceling(state: &JobState) -> Reason {
-    let message = format!("it was asked to cancel and still runs on {}", host(state));
+fn canceling(facts: &Facts<'_>) -> Reason {
+    let (runs_on, why) = (host(&facts.job.state), why(facts, Action::Cancel));
+    let message = format!("it was asked to cancel and still runs on {runs_on}{why}");
     Reason::new("canceling", message, "never: it ends, and is stopped if it does not listen")
+}
+
+/// The words of the person who gave the last command, if it was this one.
+fn why(facts: &Facts<'_>, action: Action) -> String {
+    let row = facts.last_command.as_ref().filter(|row| row.action == action);
+    row.and_then(|row| row.reason.as_ref()).map(|reason| format!(": {reason}")).unwrap_or_default()
 }
 
 fn finished(facts: &Facts<'_>) -> Reason {
     let state = &facts.job.state;
     let on = state.completed_on.map(|on| format!(" on {on}")).unwrap_or_default();
     let mut message = format!("it has ended as {}{on}", state.status);
+    let canceled = facts.last_command.as_ref().filter(|row| row.action == Action::Cancel);
+    if let Some(row) = canceled.filter(|_| state.status == Status::Canceled) {
+        let _written = write!(message, ", by {}{}", row.by, why(facts, Action::Cancel));
+    }
     if let Some(failure) = state.failure().filter(|_| state.status != Status::Succeeded) {
         let _written = write!(message, ": {}", failure.message);
     }

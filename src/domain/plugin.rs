@@ -116,6 +116,20 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    /// One that was never written, without any version.
+    pub fn new(tenant: TenantId, name: PluginName) -> Self {
+        Self {
+            tenant,
+            name,
+            revision: 0,
+            versions: Vec::new(),
+            active: None,
+            previous: None,
+            disabled: false,
+            paused: false,
+        }
+    }
+
     /// A version by its name.
     pub fn version(&self, name: &VersionName) -> Option<&PluginVersion> {
         self.versions.iter().find(|version| version.version == *name)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fingerprint::Fingerprint;
 use super::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId};
-use super::job::{Job, JobState, Status, Submission, WaitReason};
+use super::job::{Job, JobState, JobType, Status, Submission, WaitReason};
 use super::time::Timestamp;
 
 /// What a listed job must be like. An empty filter takes every job of the tenant.
@@ -12,6 +12,8 @@ use super::time::Timestamp;
 pub struct JobFilter {
     /// One of these; any when empty.
     pub statuses: Vec<Status>,
+    /// Of this type.
+    pub job_type: Option<JobType>,
     /// Of this plug-in.
     pub plugin: Option<PluginName>,
     /// Of this handler.
@@ -20,6 +22,8 @@ pub struct JobFilter {
     pub queue: Option<QueueName>,
     /// One of these, if they wait; any when empty.
     pub wait_reasons: Vec<WaitReason>,
+    /// Submitted by this caller.
+    pub created_by: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
     /// With this ordering key.
@@ -51,6 +55,8 @@ impl JobFilter {
     pub fn matches(&self, job: &Job) -> bool {
         let submission = &job.submission;
         (self.statuses.is_empty() || self.statuses.contains(&job.state.status))
+            && self.job_type.is_none_or(|job_type| submission.job_type == job_type)
+            && (self.created_by.is_none() || submission.created_by == self.created_by)
             && self.plugin.as_ref().is_none_or(|plugin| submission.plugin == *plugin)
             && self.handler.as_ref().is_none_or(|handler| submission.handler == *handler)
             && self.queue.as_ref().is_none_or(|queue| submission.queue == *queue)
@@ -189,7 +195,7 @@ pub struct JobQuery {
 /// A part of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The jobs, newest first.
+    /// The jobs, newest first unless somebody asked for the oldest.
     pub jobs: Vec<Job>,
     /// Where the next page starts; none at the end. A page may hold fewer jobs than asked for and still have a next:
     /// one query looks at a bounded number of jobs.

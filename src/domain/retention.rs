@@ -28,6 +28,13 @@ impl Retention {
     /// Keeps everything.
     pub const FOREVER: Self = Self { succeeded: None, failed: None, canceled: None };
 
+    /// What ended at this time or later is still there; none when nothing ever goes.
+    pub fn keeps_from(&self, now: Timestamp) -> Option<Timestamp> {
+        let shortest = [self.succeeded, self.failed, self.canceled].into_iter().flatten().min()?;
+        let micros = i64::try_from(shortest.as_micros()).unwrap_or(i64::MAX);
+        Some(Timestamp(now.0.saturating_sub(micros)))
+    }
+
     /// Whether the time of a job has come by `now`. Only finished jobs ever go (F110), and only those that people may delete.
     pub fn is_over(&self, job: &Job, now: Timestamp) -> bool {
         let kept_for = match job.state.status {
@@ -73,6 +80,8 @@ mod tests {
             };
             assert_eq!(first, wanted, "{status}");
         }
+        assert_eq!(retention.keeps_from(Timestamp(100)), Some(Timestamp(90)), "by the shortest");
+        assert_eq!(Retention::FOREVER.keeps_from(Timestamp(100)), None);
         let none_kept = Retention { succeeded: Some(Duration::ZERO), ..Retention::FOREVER };
         assert!(none_kept.is_over(&job(Status::Succeeded, 5), Timestamp(5)));
         assert!(!none_kept.is_over(&job(Status::Succeeded, 5), Timestamp(4)), "the clock was set back");

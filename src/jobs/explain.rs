@@ -42,6 +42,7 @@ impl Jobs {
             ahead,
             blocked_by,
             stopped_by,
+            last_command: self.store.audit(job.submission.key())?.pop(),
         }))
     }
 

@@ -16,12 +16,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::domain::id::{JobId, JobKey, PluginName, TenantId};
+use crate::domain::id::{JobId, JobKey, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, JobType, Payload, Progress, Run, Status};
-use crate::domain::query::{Counts, JobQuery, Page};
+use crate::domain::query::{Counts, JobFilter, JobQuery, Page};
 use crate::registry::Registry;
 use crate::store::{ReadError, Store, payload_bytes};
 use crate::worker::{Advance, Identities, Running};
+
+/// How many jobs one look from the oldest on reads.
+const OLDEST_LOOKED_AT: usize = 1_000;
 
 pub use actions::{ActionError, ActionReport, ActionResult, BulkAction, Step};
 pub use batch::NewBatch;
@@ -90,6 +93,31 @@ impl Jobs {
     /// A page of jobs, newest first.
     pub fn list(&self, query: &JobQuery) -> Result<Page, ReadError> {
         self.store.jobs(query)
+    }
+
+    /// A page of jobs, oldest first, from the one with the sequence `from` on; `next` is where the next page begins. It may
+    /// hold fewer than `limit`: one call looks at a bounded number of jobs.
+    pub fn list_oldest(
+        &self,
+        tenant: TenantId,
+        filter: &JobFilter,
+        from: Sequence,
+        limit: usize,
+    ) -> Result<Page, ReadError> {
+        let found = self.store.oldest(JobKey { tenant, sequence: from }, OLDEST_LOOKED_AT)?;
+        let is_last = found.len() < OLDEST_LOOKED_AT;
+        let (mut jobs, mut from_next) = (Vec::new(), from);
+        for job in found {
+            if job.submission.tenant != tenant {
+                return Ok(Page { jobs, next: None });
+            }
+            if jobs.len() == limit {
+                return Ok(Page { jobs, next: Some(job.submission.id.sequence()) });
+            }
+            from_next = Sequence(job.submission.id.sequence().0 + 1);
+            jobs.extend(filter.matches(&job).then_some(job));
+        }
+        Ok(Page { jobs, next: (!is_last).then_some(from_next) })
     }
 
     /// How many jobs stand where, by plug-in.

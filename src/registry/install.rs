@@ -171,7 +171,7 @@ impl Registry {
         });
         let kept = kept.await;
         kept.map_err(|error| CommitError::Failed(error.to_string().into()))??;
-        let mut plugin = stored.map_or_else(|| new_plugin(upload.tenant, upload.name), |plugin| (*plugin).clone());
+        let mut plugin = stored.map_or_else(|| Plugin::new(upload.tenant, upload.name), |plugin| (*plugin).clone());
         plugin.versions.push(version.clone());
         if missing.is_empty() {
             activate_in(&mut plugin, &version.version);
@@ -235,11 +235,7 @@ impl Registry {
 
     async fn set_paused(&self, tenant: TenantId, name: &PluginName, paused: bool) -> Result<Arc<Plugin>, InstallError> {
         let _turn = self.changing.lock().await;
-        let plugin = match is_built_in(name) {
-            // That it is paused is all that is kept of a built-in handler.
-            true => self.stored(tenant, name).unwrap_or_else(|| Arc::new(new_plugin(tenant, name.clone()))),
-            false => self.get(tenant, name)?,
-        };
+        let plugin = self.look_at(tenant, name)?;
         self.write(Plugin { paused, ..(*plugin).clone() }).await
     }
 
@@ -372,19 +368,6 @@ impl Registry {
             }),
             _ => None,
         }
-    }
-}
-
-fn new_plugin(tenant: TenantId, name: PluginName) -> Plugin {
-    Plugin {
-        tenant,
-        name,
-        revision: 0,
-        versions: Vec::new(),
-        active: None,
-        previous: None,
-        disabled: false,
-        paused: false,
     }
 }
 

@@ -206,6 +206,19 @@ impl Registry {
         self.stored(tenant, name).ok_or_else(|| self.unknown(tenant, name))
     }
 
+    /// One plug-in to look at, or what is to be said of a built-in handler.
+    pub fn look_at(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, Unfit> {
+        match is_built_in(name) {
+            true => Ok(self.built_in(tenant, name)),
+            false => self.get(tenant, name),
+        }
+    }
+
+    /// That it is paused is all that is kept of a built-in handler.
+    fn built_in(&self, tenant: TenantId, name: &PluginName) -> Arc<Plugin> {
+        self.stored(tenant, name).unwrap_or_else(|| Arc::new(Plugin::new(tenant, name.clone())))
+    }
+
     /// What the store has of a plug-in, or of a built-in handler that was paused once.
     fn stored(&self, tenant: TenantId, name: &PluginName) -> Option<Arc<Plugin>> {
         self.entries.read().get(&(tenant, name.clone())).map(|entry| Arc::clone(&entry.plugin))

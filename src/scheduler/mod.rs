@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::domain::batch::Summary;
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::Change;
 use crate::domain::id::{HostId, JobKey, ScheduleName, TenantId};
 use crate::domain::job::transition;
@@ -163,6 +164,7 @@ impl Scheduler {
     /// Writes which breakers have opened or closed. Not waited for: one that is not written is only forgotten by a restart.
     fn keep_breakers(&self) {
         let turned = self.window.take_turned();
+        turned.iter().for_each(log_breaker);
         if !turned.is_empty() {
             drop(self.store.commit(turned.into_iter().map(Change::PutBreaker).collect()));
         }
@@ -306,6 +308,17 @@ impl Scheduler {
     fn waits_for_nobody(&self, job: &Job) -> Result<bool, ReadError> {
         let is_ordered = job.submission.ties().is_ordered();
         Ok(!is_ordered || self.store.predecessors(job.submission.key())?.unfinished.is_empty())
+    }
+}
+
+/// Says in the log what a person will want to know.
+fn log_breaker(PluginBreaker { plugin, breaker, .. }: &PluginBreaker) {
+    match breaker.pause_ends_on() {
+        Some(until) => {
+            let next = format!("see its failures with `backroom job list --plugin {plugin} --state failed`");
+            tracing::warn!(%plugin, %until, next, "the plug-in keeps failing and is slowed down");
+        }
+        None => tracing::info!(%plugin, "the plug-in is not slowed down any more"),
     }
 }
 

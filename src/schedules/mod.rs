@@ -177,19 +177,24 @@ impl Schedules {
     }
 
     /// Makes the jobs of the occurrences from `from` to before `to` which the schedule has no job of yet, one after another.
-    /// Returns them, oldest first. Occurrences that are still to come are left to the schedule itself, or they would run twice.
+    /// Returns them, oldest first. Occurrences that are still to come are left to the schedule itself, or they would run twice;
+    /// those whose jobs may be gone are made `again` only when that is said.
     pub async fn backfill(
         &self,
         tenant: TenantId,
         name: &ScheduleName,
-        from: Timestamp,
-        to: Timestamp,
+        (from, to): (Timestamp, Timestamp),
+        again: bool,
     ) -> Result<Vec<JobId>, ScheduleError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
             let schedule = self.get(tenant, name)?;
             let there = self.occurrences(&schedule)?;
             let now = self.clock.now();
+            if !again {
+                let retention = self.registry.policy(tenant, &schedule.target.plugin).retention;
+                schedule.check_remembered(from, there.len(), retention.keeps_from(now))?;
+            }
             let times = schedule.backfill(from, to.min(schedule.undecided_from(now)), BACKFILL_MAX)?;
             let missing: Vec<_> = times.into_iter().filter(|time| !there.contains(time)).collect();
             let (ids, pending) = self.number_and_commit(schedule, missing, now);

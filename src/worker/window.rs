@@ -132,7 +132,11 @@ impl Window {
                 self.forgive(plugin.tenant, &plugin.name);
                 self.pause_plugin(plugin.tenant, &plugin.name, plugin.paused);
             }
-            Change::RemovePlugin { tenant, name, .. } => self.forgive(*tenant, name),
+            // Nothing of a plug-in outlives it, neither its breaker nor that somebody has paused it.
+            Change::RemovePlugin { tenant, name, .. } => {
+                self.forgive(*tenant, name);
+                self.pause_plugin(*tenant, name, false);
+            }
             Change::PutQueue(queue) => self.pause_queue(&queue.name, queue.paused),
             _ => {}
         }
@@ -303,6 +307,11 @@ impl Window {
     /// How many jobs of the lane are known to start before this one.
     pub fn ahead_of(&self, job: &Job) -> usize {
         self.inner.lock().lanes.ahead_of(job)
+    }
+
+    /// The plug-ins that are slowed down because they keep failing, by tenant and name.
+    pub fn degraded(&self) -> Vec<(TenantId, PluginName)> {
+        self.inner.lock().admission.degraded()
     }
 
     /// Whether a plug-in is slowed down because it keeps failing.

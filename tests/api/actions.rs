@@ -92,7 +92,7 @@ fn f108_faulty_actions_say_what_there_is() {
     let cases = [
         (json!({"action": "cancel"}), "the filter is empty, which takes every job"),
         (json!({"action": "cancel", "filter": {}}), "or say \"all\": true"),
-        (json!({"action": "cancel", "filter": {"stat": "queued"}}), "expected one of `state`, `wait_reason`, `plugin`"),
+        (json!({"action": "cancel", "filter": {"stat": "queued"}}), "expected one of `state`, `wait_reason`, `type`"),
         (json!({"action": "cancel", "filter": {"state": "quued"}}), "did you mean `queued`?"),
         (json!({"action": "cancle", "all": true}), "did you mean `cancel`?"),
         (json!({"action": "destroy", "all": true}), "did you mean"),

@@ -109,3 +109,36 @@ fn f109_views_per_record_and_per_chain_show_exactly_the_related_jobs() {
     assert_eq!(listed(&server, &all, &format!("chain={}", ids[0])), [0, 1]);
     assert_eq!(listed(&server, &all, &format!("chain={}", ids[1])), [2]);
 }
+
+#[test]
+fn f005_jobs_are_listed_by_type_and_by_who_submitted_them_and_in_either_order() {
+    let server = Server::start();
+    let ids: Vec<_> = (0..5).map(|_| server.run(r#"{"plugin": "echo"}"#)).collect();
+    let batch = server.post("/v1/batches", r#"{"plugin": "echo"}"#).json()["batch"]["id"].clone();
+    let batch = batch.as_str().expect("an id").to_owned();
+    server.until(&batch, "succeeded");
+    let page = |query: &str| server.get(&format!("/v1/jobs?{query}")).json();
+    let found = |query: &str| -> Vec<Value> {
+        page(query)["jobs"].as_array().expect("jobs").iter().map(|job| job["id"].clone()).collect()
+    };
+    assert_eq!(found("type=batch"), [json!(batch)]);
+    assert_eq!(found("type=1000"), found("type=batch"));
+    assert_eq!((found("type=handler").len(), found("type=workflow").len()), (6, 0));
+    assert_eq!((found("created_by=api").len(), found("created_by=somebody").len()), (7, 0));
+    // The oldest come first, page by page, and the filter counts there, too.
+    let first = page("type=handler&sort=oldest&limit=2");
+    assert_eq!(first["jobs"][0]["id"], json!(ids[0]));
+    let next = first["next"].as_str().expect("there are more").to_owned();
+    let rest = found(&format!("type=handler&sort=oldest&limit=200&cursor={next}"));
+    assert_eq!(rest[..3], [json!(ids[2]), json!(ids[3]), json!(ids[4])]);
+    assert_eq!(rest.len(), 4);
+    let newest: Vec<_> = found("sort=newest");
+    assert_eq!(newest, found("sort=oldest").into_iter().rev().collect::<Vec<_>>());
+    for (query, message) in [
+        ("type=handlr", "there is no type `handlr`; did you mean `handler`?"),
+        ("sort=name", "there is no order `name`; there are newest, oldest"),
+    ] {
+        let refused = server.get(&format!("/v1/jobs?{query}")).refusal();
+        assert!(refused.contains(message), "{refused}");
+    }
+}

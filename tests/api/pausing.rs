@@ -59,7 +59,7 @@ fn what_waits_for_a_slot_is_queued_however_fast_the_slot_was() {
     // Many short ones, so that jobs are claimed ahead, then one that keeps the slot, and some behind it.
     let short = r#"{"plugin": "echo"}"#;
     let lines: Vec<_> = std::iter::repeat_n(short, 50).chain([HOLD]).chain([short; 3]).collect();
-    let taken = server.post("/v1/jobs/bulk", &lines.join("\n")).json();
+    let taken = server.post("/v1/jobs/bulk", lines.join("\n")).json();
     let ids: Vec<_> = taken["ids"].as_array().expect("ids").iter().filter_map(Value::as_str).collect();
     let (held, behind) = (ids[50], &ids[51..]);
     server.until(held, "running");
@@ -80,6 +80,18 @@ fn what_waits_for_a_slot_is_queued_however_fast_the_slot_was() {
     }
     server.post("/v1/service/resume", "");
     behind[..2].iter().for_each(|id| assert_eq!(server.until(id, "succeeded")["attempt"], 1));
+}
+
+#[test]
+fn nothing_of_a_plugin_outlives_its_removal() {
+    let server = Server::start();
+    server.post("/v1/plugins/echo/pause", "");
+    let id = server.submit(r#"{"plugin": "echo"}"#);
+    assert_eq!(codes(&server, &id), ["plugin-paused"]);
+    assert_eq!(server.delete("/v1/plugins/echo?force=true").status, 204);
+    // Nobody could resume what is not there.
+    server.until(&id, "waiting");
+    assert_eq!(codes(&server, &id), ["missing-component"]);
 }
 
 #[test]
@@ -107,6 +119,8 @@ fn what_is_paused_is_shown() {
     assert_eq!((&http["paused"], &http["versions"]), (&json!(true), &json!([])));
     assert_eq!(server.get("/v1/service").json()["paused_plugins"], json!(["echo", "http"]));
     assert_eq!(server.get("/v1/plugins").json()["plugins"].as_array().map(Vec::len), Some(1));
+    assert_eq!(server.get("/v1/plugins/http").json()["paused"], true);
+    assert_eq!(server.get("/v1/service").json()["degraded_plugins"], json!([]));
     assert!(server.delete("/v1/plugins/http").refusal().starts_with("409 "), "it still cannot be removed");
     assert_eq!(server.post("/v1/plugins/http/resume", "").json()["paused"], false);
     let unknown = server.post("/v1/queues/post/pause", "").refusal();

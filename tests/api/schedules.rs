@@ -141,6 +141,22 @@ fn past_occurrences_are_filled_back_once_and_those_to_come_are_left_to_the_sched
     let expected: Vec<_> = (3..=8).map(|hour| format!("2030-01-01T0{hour}:00:00.000Z")).collect();
     assert_eq!(occurrences(&server), expected);
 
+    // Jobs of long ago may have been removed; whether an occurrence of then had its job, nobody knows any more.
+    made(&server, "daily", &json!({"plugin": "echo", "rule": "FREQ=DAILY", "start": "2029-12-01T00:00:00Z"}));
+    let fill = |from: &str, more: &str| {
+        let body = format!(r#"{{"from": "{from}T00:00:00Z", "to": "2029-12-30T00:00:00Z"{more}}}"#);
+        server.post("/v1/schedules/daily/backfill", body)
+    };
+    assert_eq!(fill("2029-12-20", "").json()["count"], 10);
+    let oldest = server.get("/v1/jobs?schedule=daily&sort=oldest&limit=1").json()["jobs"][0]["id"].clone();
+    let oldest = oldest.as_str().expect("an id");
+    server.until(oldest, "succeeded");
+    assert_eq!(server.delete(&format!("/v1/jobs/{oldest}")).status, 204);
+    let refused = fill("2029-12-20", "").refusal();
+    assert!(refused.starts_with("422 BR0707 [from] 1 of the jobs that the schedule has made are gone"), "{refused}");
+    assert_eq!(fill("2029-12-27", "").json()["count"], 0, "of these all are there");
+    assert_eq!(fill("2029-12-20", r#", "again": true"#).json()["count"], 1);
+
     let secondly = json!({"plugin": "echo", "rule": "FREQ=SECONDLY", "start": "2029-12-01T00:00:00Z"});
     made(&server, "secondly", &secondly);
     let body = r#"{"from": "2029-12-01T00:00:00Z", "to": "2030-01-01T00:00:00Z"}"#;

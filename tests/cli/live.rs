@@ -237,3 +237,16 @@ fn a_full_disk_takes_nothing_new_says_so_and_goes_on_when_there_is_room() {
     host.restart();
     assert_eq!(host.run(&["run", "echo", "back"]).done().trim(), "back");
 }
+
+#[test]
+fn a_job_that_goes_with_its_success_is_still_told_of() {
+    let host = Host::start();
+    host.upload("echo");
+    for input in ["\"done\"", "{\"a\":[1,2]}"] {
+        let submit = ["job", "submit", "echo", "--input", input, "--auto-delete"];
+        assert_eq!(host.run(&[&submit[..], &["--follow"]].concat()).done(), input);
+        let waited = host.run(&[&submit[..], &["--wait", "--json"]].concat()).done();
+        assert!(waited.contains("\"state\":\"succeeded\""), "{waited}");
+    }
+    assert_eq!(host.json(&["job", "list"])["jobs"], serde_json::json!([]));
+}

@@ -136,6 +136,8 @@ fn a_batch_is_submitted_watched_and_its_failed_jobs_run_again() {
 
     let again = host.run(&["batch", "retry-failed", batch, "--reason", "mended"]).done();
     host.run(&["job", "watch", again.trim()]);
+    let listed = host.run(&["batch", "list"]).done();
+    assert_eq!(listed.matches("letters").count(), 2, "{listed}");
     let shown = host.json(&["batch", "show", again.trim()]);
     assert_eq!((shown["jobs"]["total"].as_u64(), shown["jobs"]["failed"].as_u64()), (Some(2), Some(2)));
     let refused = host.run(&["batch", "cancel", batch]);

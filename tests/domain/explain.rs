@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backroom::domain::admission::Hold;
+use backroom::domain::audit::{Action, AuditRow};
 use backroom::domain::explain::{CODES, Facts, PluginFact, Reason, reasons};
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::id::{ConcurrencyKey, HostId, JobId, OrderingKey, Sequence};
@@ -55,6 +56,7 @@ fn facts(job: &Job) -> Facts<'_> {
         ahead: 0,
         blocked_by: Vec::new(),
         stopped_by: None,
+        last_command: None,
     }
 }
 
@@ -67,6 +69,32 @@ fn only(facts: &Facts<'_>) -> Reason {
 
 fn rate() -> RateLimit {
     "10/min".parse().expect("a rate")
+}
+
+#[test]
+fn whoever_gave_the_last_command_has_said_why() {
+    let message = |job: &Job, action| {
+        let row = AuditRow {
+            job: job.submission.key(),
+            revision: 3,
+            on: at(5),
+            by: "me".to_owned(),
+            action,
+            from: Status::Running,
+            to: job.state.status,
+            reason: Some("customer left".to_owned()),
+        };
+        only(&Facts { last_command: Some(row), ..facts(job) }).message
+    };
+    let canceling = job(Status::Canceling);
+    assert_eq!(message(&canceling, Action::Cancel), "it was asked to cancel and still runs on a host: customer left");
+    assert_eq!(message(&canceling, Action::Pause), "it was asked to cancel and still runs on a host");
+    assert_eq!(message(&job(Status::Paused), Action::Pause), "a person has paused it: customer left");
+    let postponed = waiting(WaitReason::Postponed);
+    assert_eq!(message(&postponed, Action::Postpone), "it was postponed by me: customer left");
+    let canceled = job(Status::Canceled);
+    assert_eq!(message(&canceled, Action::Cancel), "it has ended as canceled, by me: customer left");
+    assert_eq!(message(&canceled, Action::Resume), "it has ended as canceled", "another command is not why");
 }
 
 /// Each reason with a word of its message and a word of what ends it.

@@ -242,6 +242,16 @@ fn a_back_fill_lists_the_rule_and_is_bounded() {
 }
 
 #[test]
+fn a_back_fill_never_makes_an_occurrence_again_that_may_have_had_its_job() {
+    let schedule = Schedule { fired: 5, ..schedule("FREQ=HOURLY") };
+    let check = |from, there, kept_from| schedule.check_remembered(hour(from), there, kept_from);
+    assert_eq!(check(1, 5, Some(hour(7))), Ok(()), "all its jobs are there");
+    assert_eq!(check(1, 4, None), Ok(()), "a person removed one, and knows");
+    assert_eq!(check(7, 4, Some(hour(7))), Ok(()), "what is gone is older");
+    assert_eq!(check(1, 3, Some(hour(7))), Err(ScheduleRefusal::Forgotten { gone: 2, kept_from: hour(7) }));
+}
+
+#[test]
 fn jitter_puts_off_within_its_span_and_the_same_again() {
     let jittered = schedule_of(Definition { jitter: seconds(600), ..definition("FREQ=HOURLY") });
     let shares: Vec<_> = (9..1_009).map(|h| jittered.run_at(hour(h)).since(hour(h))).collect();

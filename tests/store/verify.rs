@@ -124,7 +124,7 @@ fn every_entry_too_many_is_found() {
         (b'X', "it does not follow from"),
         (b'A', "there is no job"),
         (b'J', "no remembered submit ends then"),
-        (b'H', "a breaker"),
+        (b'H', "that of mailer"),
         (b'_', "this version does not know"),
     ] {
         let found = found_after(|tree| {

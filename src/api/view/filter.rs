@@ -14,6 +14,9 @@ pub struct FilterBody {
     /// Waiting for one of these reasons: words with commas between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_reason: Option<String>,
+    /// Of this type: handler, batch, event, workflow, or the number of its code.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub job_type: Option<String>,
     /// Of this plug-in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
@@ -23,6 +26,9 @@ pub struct FilterBody {
     /// In this queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// Submitted by this caller: `api`, `console`, a schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
     /// With this tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
@@ -61,15 +67,17 @@ pub struct FilterBody {
 impl FilterBody {
     /// The names and texts that are given.
     pub fn pairs(&self) -> Vec<(String, String)> {
-        let Self { state, wait_reason, plugin, handler, queue, tag, ordering_key, regarding, batch, schedule, .. } =
-            self;
+        let Self { state, wait_reason, job_type, plugin, handler, queue, created_by, tag, .. } = self;
+        let Self { ordering_key, regarding, batch, schedule, .. } = self;
         let Self { chain, retry_of, fingerprint, q, from, before, .. } = self;
         let given = [
             ("state", state),
             ("wait_reason", wait_reason),
+            ("type", job_type),
             ("plugin", plugin),
             ("handler", handler),
             ("queue", queue),
+            ("created_by", created_by),
             ("tag", tag),
             ("ordering_key", ordering_key),
             ("regarding", regarding),

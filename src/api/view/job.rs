@@ -209,7 +209,7 @@ pub enum OutputEncoding {
     Base64,
 }
 
-/// A page of jobs, newest first.
+/// A page of jobs.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JobPageView {
     /// The jobs, without their outputs.

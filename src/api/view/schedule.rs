@@ -161,6 +161,9 @@ pub struct BackfillBody {
     pub from: String,
     /// To before this time, RFC 3339. What is still to come is left to the schedule.
     pub to: String,
+    /// Whether occurrences may be made again whose jobs may have been removed.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// The jobs that a back-fill made.

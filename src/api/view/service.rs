@@ -46,6 +46,9 @@ pub struct ServiceView {
     /// The plug-ins that a person has paused, by name.
     #[serde(default)]
     pub paused_plugins: Vec<String>,
+    /// The plug-ins that are slowed down because they keep failing, by name; `http` may be one of them.
+    #[serde(default)]
+    pub degraded_plugins: Vec<String>,
     /// How the store is doing.
     pub store: StoreView,
 }
@@ -201,6 +204,7 @@ impl ServiceView {
             rescued: host.rescued,
             queues: host.queues().into_iter().map(Into::into).collect(),
             paused_plugins: paused.map(|plugin| plugin.name.to_string()).collect(),
+            degraded_plugins: host.degraded(TenantId::DEFAULT).iter().map(ToString::to_string).collect(),
             store: host.store_stats().into(),
         }
     }

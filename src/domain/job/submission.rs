@@ -67,15 +67,13 @@ impl JobType {
     /// A group of jobs with one progress and one end; the first of our own codes.
     pub const BATCH: Self = Self(1_000);
 
+    /// The types that have a word.
+    pub const NAMED: [(Self, &'static str); 4] =
+        [(Self(1), "event"), (Self(10), "workflow"), (Self::HANDLER, "handler"), (Self::BATCH, "batch")];
+
     /// The label of the code.
     pub fn name(self) -> &'static str {
-        match self.0 {
-            1 => "event",
-            10 => "workflow",
-            54 => "handler",
-            1_000 => "batch",
-            _ => "other",
-        }
+        Self::NAMED.iter().find(|(job_type, _)| *job_type == self).map_or("other", |(_, word)| word)
     }
 
     /// What people may do with jobs of this type: everything, except that those that the host makes for its own upkeep

@@ -85,7 +85,10 @@ pub enum RedirectError {
 
 /// The input as it stands in JSON.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "an object with `url`, `method`, `headers`, `body`, `body_text`, `timeout`, `expect`"
+)]
 struct Given<'a> {
     url: String,
     method: Option<String>,

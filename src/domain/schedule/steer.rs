@@ -20,6 +20,16 @@ pub enum ScheduleRefusal {
     /// The new rule is not acceptable.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// Nobody knows any more which occurrences of the span have had their job.
+    #[error(
+        "{gone} of the jobs that the schedule has made are gone, and what ended before {kept_from} may be among them: an occurrence from before then could run twice; take a span from that time on, or say that it is to run again"
+    )]
+    Forgotten {
+        /// How many of its jobs were removed.
+        gone: u64,
+        /// What ended later is kept.
+        kept_from: Timestamp,
+    },
     /// The span has more occurrences than may be made at once.
     #[error(
         "there are more than {max} occurrences from {from} to {to}; take a shorter span (the first {max} end before {up_to})"
@@ -107,6 +117,21 @@ impl Schedule {
         match found.get(max) {
             Some(up_to) => Err(ScheduleRefusal::TooMany { max, from, to, up_to: *up_to }),
             None => Ok(found),
+        }
+    }
+
+    /// Refused when occurrences from `from` on may have had jobs that are gone: `there` of those that it has made are not,
+    /// and nothing that ended at `kept_from` or later was removed because of its age.
+    pub fn check_remembered(
+        &self,
+        from: Timestamp,
+        there: usize,
+        kept_from: Option<Timestamp>,
+    ) -> Result<(), ScheduleRefusal> {
+        let gone = self.fired.saturating_sub(there as u64);
+        match kept_from.filter(|kept_from| gone > 0 && from < *kept_from) {
+            Some(kept_from) => Err(ScheduleRefusal::Forgotten { gone, kept_from }),
+            None => Ok(()),
         }
     }
 
