@@ -59,6 +59,8 @@ pub struct BacklogReport {
     pub postponed: usize,
     /// The share of one core that the host used while they waited, in percent.
     pub postponed_cpu_percent: f64,
+    /// Memory of the host then, which had taken them itself.
+    pub postponed_rss_mb: f64,
     /// What a submit call that returned survives.
     pub durability: String,
     /// Cores of this machine.
@@ -79,8 +81,8 @@ impl fmt::Display for BacklogReport {
         line("drained", format!("{drained:.0} jobs per second, {share:.0} % of an empty host's {empty:.0}"))?;
         line("peak memory", format!("{:.0} MB", self.peak_rss_mb))?;
         line("removed", format!("{} finished jobs in {:.2} s", self.purged, self.purge_seconds))?;
-        let cpu = self.postponed_cpu_percent;
-        line("waiting", format!("{} jobs for different times used {cpu:.2} % of a core", self.postponed))
+        let Self { postponed, postponed_cpu_percent: cpu, postponed_rss_mb: memory, .. } = self;
+        line("waiting", format!("{postponed} jobs for different times used {cpu:.2} % of a core, {memory:.0} MB"))
     }
 }
 
@@ -108,7 +110,7 @@ pub async fn run_backlog(plan: &Plan, settings: &Settings, backlog: usize) -> Re
 
     settings.store.path = plan.folder.join("postponed");
     let postponed = backlog / 2;
-    let postponed_cpu_percent = wait_idly(plan, &settings, postponed).await?;
+    let (postponed_cpu_percent, postponed_rss_mb) = wait_idly(plan, &settings, postponed).await?;
     Ok(BacklogReport {
         backlog,
         input_bytes: plan.input_bytes,
@@ -123,6 +125,7 @@ pub async fn run_backlog(plan: &Plan, settings: &Settings, backlog: usize) -> Re
         purge_seconds,
         postponed,
         postponed_cpu_percent,
+        postponed_rss_mb,
         durability: settings.store.durability.word().to_owned(),
         cores: report::cores(),
     })
@@ -166,7 +169,8 @@ fn purge(host: &Host) -> Result<(u64, f64)> {
     Ok((swept.removed, started.elapsed().as_secs_f64()))
 }
 
-async fn wait_idly(plan: &Plan, settings: &Settings, jobs: usize) -> Result<f64> {
+/// The share of a core and the memory that jobs cost which wait.
+async fn wait_idly(plan: &Plan, settings: &Settings, jobs: usize) -> Result<(f64, f64)> {
     let opened = open(settings).await?;
     let plugin = install(&opened.host, &plan.component).await?;
     let first = opened.host.now().after(FAR_AHEAD);
@@ -179,6 +183,7 @@ async fn wait_idly(plan: &Plan, settings: &Settings, jobs: usize) -> Result<f64>
     let before = report::cpu_seconds();
     tokio::time::sleep(IDLE).await;
     let used = report::cpu_seconds() - before;
+    let memory = report::rss_mb();
     close(opened).await;
-    Ok(used / IDLE.as_secs_f64() * 100.0)
+    Ok((used / IDLE.as_secs_f64() * 100.0, memory))
 }
