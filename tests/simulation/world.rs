@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::draw::Draw;
 use crate::host::Host;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Record};
 use crate::tasks::{Note, Task};
 use crate::wishes::{self, PLUGINS, QUEUES, plugin_name, queue_name};
 
@@ -236,9 +236,14 @@ impl World {
             assert!(!self.ledger.lock().is_paused(&job.submission), "{name} starts although it is paused");
             let Ok(Some(claim)) = self.host.worker.claim(job, now) else { continue };
             self.note(|_| format!("claim: {name}"));
-            let worker = Arc::clone(&self.host.worker);
+            let (worker, window) = (Arc::clone(&self.host.worker), Arc::clone(&self.host.window));
             self.tasks.push(Task::new(name, async move {
-                let Ok(Some(claimed)) = worker.claimed(claim).await else { return Note::Done };
+                let job = claim.job();
+                let Ok(Some(claimed)) = worker.claimed(claim).await else {
+                    // As the pool does: whoever changed it first may have left it ready.
+                    window.reload(job);
+                    return Note::Done;
+                };
                 let (job, fence) = (claimed.job.submission.key(), claimed.job.state.fence);
                 let finished = worker.run(claimed).await;
                 started.judge(finished.verdict());
@@ -514,9 +519,13 @@ impl World {
             self.clock.advance(if is_busy { idle.min(Duration::from_secs(1)) } else { idle });
         }
         let ledger = self.ledger.lock();
-        let left: Vec<_> = ledger.records().filter(|(_, record)| !record.state().status.is_final()).collect();
-        let left: Vec<_> =
-            left.iter().map(|(key, record)| format!("{}: {:?}", key.sequence.0, record.state())).collect();
+        let left = ledger.records().filter(|(_, record)| !record.state().status.is_final());
+        let told = |(key, record): (JobKey, &Record)| {
+            let job = self.store.job(key).ok().flatten();
+            let holds = job.map(|job| self.host.window.holds(&Lane::of(&job.submission)));
+            format!("{}: {:?}, held by {holds:?}", key.sequence.0, record.state())
+        };
+        let left: Vec<_> = left.map(told).collect();
         panic!("I14: these jobs never end, although nothing goes wrong any more:\n{}", left.join("\n"));
     }
 
