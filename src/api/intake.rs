@@ -122,6 +122,7 @@ pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, J
     let env: Vec<_> = env.into_iter().collect();
     check_entries(&args, &env)?;
     check_tags(&tags)?;
+    let (at_in, expires_in) = (at.as_deref().and_then(span_of), expires_on.as_deref().and_then(span_of));
     let at = at.map(|text| moment("at", &text, intake.now)).transpose()?;
     let expires_on = expires_on.map(|text| moment("expires_on", &text, intake.now)).transpose()?;
     if let (Some(at), Some(end)) = (at, expires_on)
@@ -154,7 +155,9 @@ pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, J
         queue: intake.queue("queue", queue.as_deref())?,
         priority: checked_priority(priority.unwrap_or(0))?,
         at,
+        at_in,
         expires_on,
+        expires_in,
         tags,
         max_attempts: max_attempts.map(attempts).transpose()?,
         by: Some(CALLER.to_owned()),
@@ -235,6 +238,12 @@ pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
         let shown: String = text.chars().take(40).collect();
         JsonFault::field(field, format!("field `{field}`: `{shown}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
     })
+}
+
+/// How far a point in time lies ahead, where that is how it was given.
+fn span_of(text: &str) -> Option<Duration> {
+    let is_time = text.parse::<Timestamp>().is_ok();
+    units::parse_duration(text).ok().filter(|_| !is_time)
 }
 
 /// A point in time, given as such or by how far it lies ahead.

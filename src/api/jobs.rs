@@ -478,7 +478,12 @@ fn show_in(host: &Host, job: &Job) -> Result<JobView, ReadError> {
         facts.blocked_by = host.jobs.blocked_by(job)?;
     }
     if let Some(output) = job.state.output.as_ref().filter(|output| output.len() <= Output::BYTES_MAX) {
-        facts.output = Output::of(&host.jobs.payload(output)?);
+        facts.output = match host.jobs.payload(output) {
+            Ok(bytes) => Output::of(&bytes),
+            // It may have gone with the job.
+            Err(ReadError::Damaged(_)) if job.submission.auto_delete => None,
+            Err(error) => return Err(error),
+        };
     }
     Ok(JobView::of(job, facts))
 }

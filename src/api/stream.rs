@@ -149,7 +149,7 @@ impl Follower {
                 Some(true)
             }
             // It may have gone with its end, which is told all the same.
-            Ok(None) => match self.state.host().jobs.departed(key).filter(|_| !self.is_over) {
+            Ok(None) => match self.state.host().jobs.departed(key) {
                 Some(departed) => {
                     self.job = departed;
                     Some(true)

@@ -21,7 +21,7 @@ use crate::jobs::Jobs;
 use crate::registry::{Policies, Registry};
 use crate::retention::{self, SweepError, Sweeper, Swept};
 use crate::sandbox::Sandbox;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Scheduler, keep_breakers};
 use crate::schedules::Schedules;
 use crate::store::{CommitError, ReadError, Store, StoreStats};
 pub use crate::worker::QueueNow;
@@ -190,6 +190,8 @@ impl Host {
         }
         let loops = std::mem::take(&mut *self.loops.lock());
         loops.iter().for_each(JoinHandle::abort);
+        // What the last runs have turned.
+        keep_breakers(&*self.store, &self.window);
         let store = Arc::clone(&self.store);
         if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
             tracing::error!(%error, "the store did not close in order");

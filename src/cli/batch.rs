@@ -20,6 +20,9 @@ pub(crate) enum BatchCommand {
         /// How many, at most 200
         #[arg(long, value_name = "NUMBER", default_value_t = 50)]
         limit: u32,
+        /// Where the page before ended
+        #[arg(long)]
+        cursor: Option<String>,
     },
     /// Show a batch and how its jobs do
     Show {
@@ -65,8 +68,10 @@ pub(crate) fn run(args: &ClientArgs, command: &BatchCommand, terminal: Terminal)
     let client = Client::new(args)?;
     match command {
         BatchCommand::Submit(args) => submit(&client, args, terminal),
-        BatchCommand::List { limit } => {
-            let params = vec![("type", "batch".to_owned()), ("limit", limit.to_string())];
+        BatchCommand::List { limit, cursor } => {
+            let cursor = cursor.iter().map(|cursor| ("cursor", cursor.clone()));
+            let params =
+                [("type", "batch".to_owned()), ("limit", limit.to_string())].into_iter().chain(cursor).collect();
             job::show_page(&client.jobs(&JobQuery { params })?, terminal)
         }
         BatchCommand::Show { id } => show(&client.batch(id)?, terminal),

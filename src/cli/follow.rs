@@ -202,10 +202,11 @@ pub(crate) fn show_result(client: &Client, job: &Answer<JobView>, terminal: Term
         "succeeded" => {
             match shown_output(view) {
                 Some(output) => terminal.bytes(&output)?,
-                None if view.output_bytes.is_some_and(|bytes| bytes > 0) => {
-                    terminal.bytes(&client.output(&view.id)?)?;
-                }
-                None => {}
+                None => match view.output_bytes.filter(|bytes| *bytes > 0) {
+                    Some(bytes) if view.auto_delete => eprintln!("its output of {bytes} bytes went with it"),
+                    Some(_) => terminal.bytes(&client.output(&view.id)?)?,
+                    None => {}
+                },
             }
             Ok(Exit::Done)
         }

@@ -430,13 +430,16 @@ pub(super) fn show_page(page: &Answer<JobPageView>, terminal: Terminal) -> anyho
         return Ok(Exit::Done);
     }
     let rows: Vec<Vec<Field>> = page.view.jobs.iter().map(job_view::row).collect();
-    if rows.is_empty() {
-        terminal.line("there are no such jobs")?;
-        return Ok(Exit::Done);
-    }
-    terminal.table(job_view::HEADINGS, rows)?;
-    if let Some(cursor) = &page.view.next {
-        terminal.line(&format!("\nthere are more: add --cursor {cursor}"))?;
+    match (rows.is_empty(), &page.view.next) {
+        (true, None) => terminal.line("there are no such jobs")?,
+        // One call looks at a bounded number of jobs.
+        (true, Some(cursor)) => terminal.line(&format!("none so far; go on with --cursor {cursor}"))?,
+        (false, next) => {
+            terminal.table(job_view::HEADINGS, rows)?;
+            if let Some(cursor) = next {
+                terminal.line(&format!("\nthere are more: add --cursor {cursor}"))?;
+            }
+        }
     }
     Ok(Exit::Done)
 }

@@ -269,14 +269,22 @@ impl Admission {
         });
     }
 
-    /// A person has seen to a plug-in: what failed may have been mended, so it is given a new chance.
+    /// A person has seen to a plug-in: what failed may have been mended, so it is given a new chance. The store knows.
     pub fn forgive(&mut self, tenant: TenantId, plugin: &PluginName) {
-        self.turn_breaker(tenant, plugin, |breaker| *breaker = Breaker::default());
+        let name = (tenant, plugin.clone());
+        if let Some(plugin) = self.plugins.get_mut(&name).filter(|plugin| plugin.breaker.is_degraded()) {
+            plugin.breaker = Breaker::default();
+            self.turned.remove(&name);
+        }
     }
 
-    /// Takes over a breaker that an earlier host of the store has left behind.
+    /// Takes over a breaker that an earlier host of the store has left behind. Where plug-ins are not slowed down any more,
+    /// the store is to forget it.
     pub fn take_over(&mut self, PluginBreaker { tenant, plugin, breaker }: PluginBreaker) {
-        self.plugin(tenant, &plugin).breaker = breaker.left_behind();
+        match self.policy.breaker {
+            Some(_) => self.plugin(tenant, &plugin).breaker = breaker.left_behind(),
+            None => drop(self.turned.insert((tenant, plugin))),
+        }
     }
 
     /// The breakers that have opened or closed since the last call.

@@ -69,6 +69,13 @@ pub struct PluginBreaker {
     pub breaker: Breaker,
 }
 
+impl PluginBreaker {
+    /// The breaker of a plug-in that is given a new chance: a person has seen to it.
+    pub fn closed(tenant: TenantId, plugin: PluginName) -> Self {
+        Self { tenant, plugin, breaker: Breaker::default() }
+    }
+}
+
 /// What an open or half-open breaker waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Pause {

@@ -282,6 +282,6 @@ catalogue! {
         "At most 10,000 schedules are kept.",
         "Remove those that have ended: `backroom schedule list`, `backroom schedule remove NAME`.";
     OCCURRENCES_FORGOTTEN = "BR0707", "it is not known any more which occurrences had their jobs",
-        "The schedule knows an occurrence by its job. Jobs that `[retention]`, a purge or a person has removed are not known any more, so an occurrence of that time could run twice.",
+        "The schedule knows an occurrence by its job. Jobs that `[retention]` has removed are not known any more, so an occurrence of that time could run twice.",
         "Fill back from the time on that the message names, or say that they are to run again: `--again` (`\"again\": true`).";
 }

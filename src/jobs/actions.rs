@@ -104,6 +104,8 @@ impl Jobs {
     /// that jobs which are run again keep their order; from call to call it goes from new to old, so that no call meets
     /// the jobs that an earlier one made. A job that has changed since it was found and no longer matches is left alone.
     pub async fn act(&self, action: &BulkAction) -> Result<ActionReport, ReadError> {
+        let is_rerun = action.step == Step::Retry && !action.is_dry_run;
+        let _turn = if is_rerun { Some(self.rerunning.lock().await) } else { None };
         let (mut found, next) = self.matching(action)?;
         found.reverse();
         let now = self.clock.now();

@@ -82,6 +82,7 @@ impl Jobs {
         id: JobId,
         rerun: Rerun,
     ) -> Result<(Job, Vec<JobId>), RerunError> {
+        let _turn = self.rerunning.lock().await;
         let ended = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
         let failed = self.failed_members(&ended)?;
         let (batch, ids, pending) = self.number_and_commit_failed(&ended, &failed, &rerun)?;
@@ -99,16 +100,17 @@ impl Jobs {
             return refused("it has not ended");
         }
         let mut query = members(batch, vec![Status::Failed]);
-        let (mut failed, mut bytes) = (Vec::new(), 0);
+        let (mut failed, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
         loop {
             let page = self.store.jobs(&query)?;
+            looked_at += page.jobs.len();
             for job in page.jobs {
                 if self.run_again_as(&job)?.is_none() {
                     bytes += submission_bytes(&job);
                     failed.push(job);
                 }
             }
-            if failed.len() > RETRIED_MAX || bytes > RETRIED_BYTES_MAX {
+            if looked_at > RETRIED_MAX || bytes > RETRIED_BYTES_MAX {
                 return refused(
                     "too many of its jobs have failed for one commit; run them again by a filter that names the batch",
                 );

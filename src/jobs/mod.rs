@@ -42,6 +42,8 @@ pub struct Jobs {
     registry: Arc<Registry>,
     running: Arc<Running>,
     watchers: Arc<Watchers>,
+    /// Held while many jobs are looked at and run again: of two callers at a time, the second finds what the first has done.
+    rerunning: tokio::sync::Mutex<()>,
     advance: Advance,
     identities: Identities,
 }
@@ -57,7 +59,16 @@ impl Jobs {
         advance: Advance,
         identities: Identities,
     ) -> Self {
-        Self { store, clock, registry, running, watchers, advance, identities }
+        Self {
+            store,
+            clock,
+            registry,
+            running,
+            watchers,
+            rerunning: tokio::sync::Mutex::default(),
+            advance,
+            identities,
+        }
     }
 
     /// One job of a tenant, by its public identity.
@@ -104,8 +115,12 @@ impl Jobs {
         from: Sequence,
         limit: usize,
     ) -> Result<Page, ReadError> {
-        let found = self.store.oldest(JobKey { tenant, sequence: from }, OLDEST_LOOKED_AT)?;
-        let is_last = found.len() < OLDEST_LOOKED_AT;
+        let look_at = match *filter == JobFilter::default() {
+            true => OLDEST_LOOKED_AT.min(limit.saturating_add(1)),
+            false => OLDEST_LOOKED_AT,
+        };
+        let found = self.store.oldest(JobKey { tenant, sequence: from }, look_at)?;
+        let is_last = found.len() < look_at;
         let (mut jobs, mut from_next) = (Vec::new(), from);
         for job in found {
             if job.submission.tenant != tenant {

@@ -55,8 +55,12 @@ pub struct NewJob {
     pub priority: i8,
     /// Not to start before.
     pub at: Option<Timestamp>,
+    /// How far `at` lies ahead, where that is what the caller said: the same said again is the same submit.
+    pub at_in: Option<Duration>,
     /// To be called off unless started by then.
     pub expires_on: Option<Timestamp>,
+    /// How far `expires_on` lies ahead, likewise.
+    pub expires_in: Option<Duration>,
     /// Free words to find it by.
     pub tags: Vec<String>,
     /// Attempts in all, when other than the plug-in's.
@@ -88,7 +92,9 @@ impl NewJob {
             queue: QueueName::default_queue(),
             priority: 0,
             at: None,
+            at_in: None,
             expires_on: None,
+            expires_in: None,
             tags: Vec::new(),
             max_attempts: None,
             deadline: None,
@@ -490,9 +496,14 @@ fn fingerprint(new: &NewJob) -> u64 {
     });
     feed(new.queue.as_str().as_bytes());
     feed(&new.priority.to_le_bytes());
-    for time in [new.at, new.expires_on] {
-        feed(&[u8::from(time.is_some())]);
-        feed(&time.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes());
+    for (time, span) in [(new.at, new.at_in), (new.expires_on, new.expires_in)] {
+        match span {
+            Some(span) => feed(&span.as_micros().to_le_bytes()),
+            None => {
+                feed(&[u8::from(time.is_some())]);
+                feed(&time.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes());
+            }
+        }
     }
     feed(&(new.tags.len() as u64).to_le_bytes());
     new.tags.iter().for_each(|tag| feed(tag.as_bytes()));

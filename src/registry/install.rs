@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Registry, Resolution, Unfit};
 use crate::domain::batch;
+use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::Change;
 use crate::domain::code;
 use crate::domain::id::{PluginName, TenantId, VersionName};
@@ -225,18 +226,24 @@ impl Registry {
 
     /// Starts no job of the plug-in, or of the built-in handler `http`, until it is resumed; fails and cancels nothing (F105).
     pub async fn pause(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
-        self.set_paused(tenant, name, true).await
+        let _turn = self.changing.lock().await;
+        let plugin = self.look_at(tenant, name)?;
+        match plugin.paused {
+            true => Ok(plugin),
+            false => self.write(Plugin { paused: true, ..(*plugin).clone() }).await,
+        }
     }
 
     /// Lets the jobs of a paused plug-in start again, and those of one that is slowed down because it keeps failing.
     pub async fn resume(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
-        self.set_paused(tenant, name, false).await
-    }
-
-    async fn set_paused(&self, tenant: TenantId, name: &PluginName, paused: bool) -> Result<Arc<Plugin>, InstallError> {
         let _turn = self.changing.lock().await;
         let plugin = self.look_at(tenant, name)?;
-        self.write(Plugin { paused, ..(*plugin).clone() }).await
+        let new_chance = Change::PutBreaker(PluginBreaker::closed(tenant, name.clone()));
+        if plugin.paused {
+            return self.write_with(Plugin { paused: false, ..(*plugin).clone() }, Some(new_chance)).await;
+        }
+        self.store.commit(vec![new_chance]).await?;
+        Ok(plugin)
     }
 
     /// Removes a plug-in with all its versions.
@@ -247,8 +254,9 @@ impl Registry {
         if unfinished > 0 && removal == Removal::Unused {
             return Err(InstallError::InUse { plugin: name.clone(), unfinished });
         }
-        let change = Change::RemovePlugin { tenant, name: name.clone(), expected: plugin.revision };
-        Ok(self.store.commit(vec![change]).await?)
+        let remove = Change::RemovePlugin { tenant, name: name.clone(), expected: plugin.revision };
+        let forget = Change::PutBreaker(PluginBreaker::closed(tenant, name.clone()));
+        Ok(self.store.commit(vec![remove, forget]).await?)
     }
 
     /// The same bytes again change nothing, but that a version which waited for a grant becomes active now that it has it.
@@ -287,11 +295,19 @@ impl Registry {
 
     /// Writes a plug-in. The feed tells the registry of it before the commit is answered, so that a caller who goes away
     /// meanwhile leaves nothing behind.
-    async fn write(&self, mut plugin: Plugin) -> Result<Arc<Plugin>, InstallError> {
+    async fn write(&self, plugin: Plugin) -> Result<Arc<Plugin>, InstallError> {
+        let (tenant, name) = (plugin.tenant, plugin.name.clone());
+        // Another version may have mended what failed.
+        let is_another = self.stored(tenant, &name).is_none_or(|before| before.active != plugin.active);
+        let new_chance = Change::PutBreaker(PluginBreaker::closed(tenant, name));
+        self.write_with(plugin, is_another.then_some(new_chance)).await
+    }
+
+    async fn write_with(&self, mut plugin: Plugin, more: Option<Change>) -> Result<Arc<Plugin>, InstallError> {
         plugin.revision += 1;
         let (tenant, name) = (plugin.tenant, plugin.name.clone());
         let can_run = plugin.active.is_some() && !plugin.disabled;
-        self.store.commit(vec![Change::PutPlugin(plugin)]).await?;
+        self.store.commit([Change::PutPlugin(plugin)].into_iter().chain(more).collect()).await?;
         if can_run {
             self.release_held(tenant, &name).await?;
         }

@@ -129,7 +129,7 @@ impl Scheduler {
         advanced.add(Advanced { changed: fired.schedules, failed: fired.failed });
         advanced.add(self.rescue(now)?);
         self.refill(now)?;
-        self.keep_breakers();
+        keep_breakers(&*self.store, &self.window);
         let pressed = self.running.press(now, CANCEL_GRACE);
         let next = match self.next_wake(now, pressed)? {
             _ if advanced.failed > 0 => now.after(AFTER_ERROR),
@@ -159,15 +159,6 @@ impl Scheduler {
         let mut advanced = self.advance_all(expired, &Event::Expire, now);
         advanced.add(self.advance_all(timely, &Event::Timer, now));
         advanced
-    }
-
-    /// Writes which breakers have opened or closed. Not waited for: one that is not written is only forgotten by a restart.
-    fn keep_breakers(&self) {
-        let turned = self.window.take_turned();
-        turned.iter().for_each(log_breaker);
-        if !turned.is_empty() {
-            drop(self.store.commit(turned.into_iter().map(Change::PutBreaker).collect()));
-        }
     }
 
     /// Jobs whose lease has run out, and those of an earlier host whose rescue at the start was not written. What this host
@@ -308,6 +299,16 @@ impl Scheduler {
     fn waits_for_nobody(&self, job: &Job) -> Result<bool, ReadError> {
         let is_ordered = job.submission.ties().is_ordered();
         Ok(!is_ordered || self.store.predecessors(job.submission.key())?.unfinished.is_empty())
+    }
+}
+
+/// Writes which breakers have opened or closed. Not waited for: what a host that dies has not written is how a plug-in did in
+/// its last moment.
+pub fn keep_breakers(store: &dyn Store, window: &Window) {
+    let turned = window.take_turned();
+    turned.iter().for_each(log_breaker);
+    if !turned.is_empty() {
+        drop(store.commit(turned.into_iter().map(Change::PutBreaker).collect()));
     }
 }
 

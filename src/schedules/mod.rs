@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::clock::Clock;
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, ScheduleName, TenantId};
+use crate::domain::job::Job;
 use crate::domain::outbound::is_built_in;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::schedule::{Definition, RuleError, Schedule, ScheduleRefusal};
@@ -189,11 +190,11 @@ impl Schedules {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
             let schedule = self.get(tenant, name)?;
-            let there = self.occurrences(&schedule)?;
+            let (there, made) = self.occurrences(&schedule)?;
             let now = self.clock.now();
             if !again {
                 let retention = self.registry.policy(tenant, &schedule.target.plugin).retention;
-                schedule.check_remembered(from, there.len(), retention.keeps_from(now))?;
+                schedule.check_remembered(from, made, retention.keeps_from(now))?;
             }
             let times = schedule.backfill(from, to.min(schedule.undecided_from(now)), BACKFILL_MAX)?;
             let missing: Vec<_> = times.into_iter().filter(|time| !there.contains(time)).collect();
@@ -223,18 +224,21 @@ impl Schedules {
         (ids, self.store.commit(changes))
     }
 
-    /// The occurrences that the schedule has jobs of.
-    fn occurrences(&self, schedule: &Schedule) -> Result<BTreeSet<Timestamp>, ReadError> {
+    /// The occurrences that the schedule has jobs of, and how many of these jobs it has made itself: there may be some of an
+    /// earlier one of its name.
+    fn occurrences(&self, schedule: &Schedule) -> Result<(BTreeSet<Timestamp>, u64), ReadError> {
         let filter = JobFilter { schedule: Some(schedule.name.clone()), ..JobFilter::default() };
         let mut query = JobQuery { tenant: schedule.tenant, filter, before: None, limit: 1_000 };
-        let mut times = BTreeSet::new();
+        let (mut times, mut made) = (BTreeSet::new(), 0);
         loop {
             let page = self.store.jobs(&query)?;
+            let is_own = |job: &&Job| job.submission.created_on >= schedule.created_on;
+            made += page.jobs.iter().filter(is_own).count() as u64;
             let occurrences = page.jobs.iter().filter_map(|job| job.submission.ties().occurrence.as_ref());
             times.extend(occurrences.map(|occurrence| occurrence.scheduled_for));
             match page.next {
                 Some(next) => query.before = Some(next),
-                None => return Ok(times),
+                None => return Ok((times, made)),
             }
         }
     }

@@ -16,8 +16,8 @@ use crate::store::{CommitError, Pending, ReadError};
 /// A lease lasts at least this long (domain.md 4.6).
 const LEASE_MIN: Duration = Duration::from_secs(60);
 
-/// A lease outlives the wall-clock limit of its run by this much, so that it need not be renewed: there is time to wait
-/// for a slot and to compile the plug-in, and the sandbox stops the guest before the lease can be given away. It may be
+/// A lease outlives the wall-clock limit of its run by this much, so that it need not be renewed: there is time to
+/// compile the plug-in, and the sandbox stops the guest before the lease can be given away. It may be
 /// long, because the leases of a host that died end with the start of the next (promise 7).
 const LEASE_MARGIN: Duration = Duration::from_secs(600);
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use parking_lot::Mutex;
 
 use crate::domain::id::JobKey;
-use crate::domain::job::{Job, Payload};
+use crate::domain::job::Job;
 
 /// How many are remembered: those of the last moment.
 const REMEMBERED: usize = 1_024;
@@ -17,10 +17,11 @@ pub(super) struct Departed {
 }
 
 impl Departed {
-    /// A job goes, and this is its last state. An output that is a blob of its own goes with it.
-    pub(super) fn note(&self, mut job: Job) {
-        job.state.output = job.state.output.filter(|output| matches!(output, Payload::Inline(_)));
+    /// A job goes, and this is its last state. An output that is a blob of its own may go with it.
+    pub(super) fn note(&self, job: Job) {
         let mut jobs = self.jobs.lock();
+        // Its end may be tried again and again while the disk is full.
+        jobs.retain(|earlier| earlier.submission.key() != job.submission.key());
         jobs.truncate(REMEMBERED - 1);
         jobs.push_front(job);
     }

@@ -35,7 +35,7 @@ pub struct PoolSettings {
     /// Slots: attempts that run at a time.
     pub concurrency: usize,
     /// Jobs that are claimed ahead of a free slot at most (domain.md 8.1 allows twice the concurrency in all). Only as many
-    /// are as slots became free within the last moment.
+    /// are as short runs have ended within the last moment.
     pub ahead: usize,
 }
 
@@ -184,19 +184,17 @@ impl Pool {
                 }
             };
             let slot = tokio::time::timeout(SLOT_PATIENCE, slots.acquire_owned()).await;
-            let has_slot = slot.is_ok();
+            let has_slot = matches!(slot, Ok(Ok(_)));
             let finished = if has_slot && *accepting.borrow() && may_still_start(&claimed, &started, &worker) {
+                let since = Instant::now();
                 let finished = worker.run(claimed).await;
                 started.judge(finished.verdict());
+                turnover.ended(since, Instant::now());
                 finished
             } else {
                 worker.give_back(claimed)
             };
-            drop(slot);
-            if has_slot {
-                turnover.slot_freed(Instant::now());
-            }
-            drop(claim_permit);
+            drop((slot, claim_permit));
             if let Err(error) = worker.settle(finished).await {
                 tracing::error!(%error, "the end of a run could not be written; the job will be rescued");
             }

@@ -1,4 +1,4 @@
-//! How fast slots become free, and how many jobs may therefore be claimed ahead of one.
+//! How fast slots turn over, and how many jobs may therefore be claimed ahead of a free one.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// A job is claimed ahead if it will have a slot within this time, by how fast they became free lately. Short jobs follow each
-/// other without a gap; one that would wait for longer stays queued, where it can be paused, overtaken and called off, and
-/// where the death of the host is nothing to it.
+/// A job is claimed ahead if it will have a slot within this time, by how many short runs have ended lately. Short jobs follow
+/// each other without a gap; one that would wait for longer stays queued, where it can be paused, overtaken and called off,
+/// and where the death of the host is nothing to it.
 const HORIZON: Duration = Duration::from_millis(10);
 
-/// When slots became free lately.
+/// When short runs ended lately.
 pub(super) struct Turnover {
     freed: Mutex<VecDeque<Instant>>,
     ahead_max: usize,
@@ -23,8 +23,11 @@ impl Turnover {
         Self { freed: Mutex::default(), ahead_max }
     }
 
-    /// A slot became free at `now`.
-    pub(super) fn slot_freed(&self, now: Instant) {
+    /// A run that began at `since` has ended at `now`. The end of a long one says nothing of the next.
+    pub(super) fn ended(&self, since: Instant, now: Instant) {
+        if now.duration_since(since) >= HORIZON {
+            return;
+        }
         let mut freed = self.freed.lock();
         freed.push_back(now);
         if freed.len() > self.ahead_max {
@@ -43,17 +46,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_are_claimed_ahead_as_slots_became_free_in_a_moment() {
+    fn as_many_are_claimed_ahead_as_short_runs_have_ended_in_a_moment() {
         let turnover = Turnover::new(3);
         let start = Instant::now();
         let millis = |count| start + Duration::from_millis(count);
         assert_eq!(turnover.ahead(millis(0)), 0, "nobody knows yet how long a job takes");
-        turnover.slot_freed(millis(1));
-        turnover.slot_freed(millis(9));
+        turnover.ended(millis(0), millis(1));
+        turnover.ended(millis(8), millis(9));
         assert_eq!(turnover.ahead(millis(10)), 2);
         assert_eq!(turnover.ahead(millis(12)), 1);
         assert_eq!(turnover.ahead(millis(19)), 0, "what runs takes long");
-        (20..30).for_each(|time| turnover.slot_freed(millis(time)));
+        turnover.ended(millis(1), millis(19));
+        assert_eq!(turnover.ahead(millis(19)), 0, "many long ones may end together, and the next are as long");
+        (20..30).for_each(|time| turnover.ended(millis(time - 1), millis(time)));
         assert_eq!(turnover.ahead(millis(30)), 3, "never more than the host is set to");
     }
 }

@@ -128,15 +128,10 @@ impl Window {
             Change::Advance { job, next, .. } if next.status == Status::Queued => self.reload(*job),
             Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
             Change::PutSchedule(schedule) => self.wake_for(schedule.next_run),
-            Change::PutPlugin(plugin) => {
-                self.forgive(plugin.tenant, &plugin.name);
-                self.pause_plugin(plugin.tenant, &plugin.name, plugin.paused);
-            }
-            // Nothing of a plug-in outlives it, neither its breaker nor that somebody has paused it.
-            Change::RemovePlugin { tenant, name, .. } => {
-                self.forgive(*tenant, name);
-                self.pause_plugin(*tenant, name, false);
-            }
+            Change::PutPlugin(plugin) => self.pause_plugin(plugin.tenant, &plugin.name, plugin.paused),
+            // That somebody has paused it does not outlive a plug-in.
+            Change::RemovePlugin { tenant, name, .. } => self.pause_plugin(*tenant, name, false),
+            Change::PutBreaker(kept) if !kept.breaker.is_degraded() => self.forgive(kept.tenant, &kept.plugin),
             Change::PutQueue(queue) => self.pause_queue(&queue.name, queue.paused),
             _ => {}
         }
@@ -154,10 +149,10 @@ impl Window {
         self.filled.notify_one();
     }
 
-    /// A person has seen to a plug-in: its breaker closes.
+    /// A breaker was closed, by a person who has seen to the plug-in or by what it did itself.
     fn forgive(&self, tenant: TenantId, plugin: &PluginName) {
         self.inner.lock().admission.forgive(tenant, plugin);
-        self.short.notify_one();
+        self.filled.notify_one();
     }
 
     /// Takes over the breakers that an earlier host of the store has left behind.

@@ -7,10 +7,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 
-use crate::support::Server;
+use crate::support::{Server, Setup};
 
 fn submit(server: &Server, key: &str, body: &str) -> crate::support::Answer {
     server.send("POST", "/v1/jobs", &[("Idempotency-Key", key)], body.as_bytes())
+}
+
+#[test]
+fn a_time_given_as_a_duration_is_the_same_when_it_is_said_again() {
+    let server = Server::start_with(Setup { live: true, ..Setup::default() });
+    let submit = |body: &str| submit(&server, "k", body);
+    let first = submit(r#"{"plugin": "echo", "at": "15m", "expires_on": "1h"}"#);
+    assert_eq!(first.status, 201, "{}", first.text());
+    // The clock goes on in between.
+    let before = server.get("/v1/service").json()["now"].clone();
+    while server.get("/v1/service").json()["now"] == before {}
+    let again = submit(r#"{"plugin": "echo", "at": "15m", "expires_on": "1h"}"#);
+    assert_eq!((again.status, &again.json()["id"]), (200, &first.json()["id"]), "{}", again.text());
+    let other = submit(r#"{"plugin": "echo", "at": "16m", "expires_on": "1h"}"#);
+    assert_eq!(other.status, 422, "{}", other.text());
 }
 
 #[test]

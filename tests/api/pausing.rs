@@ -1,5 +1,7 @@
 //! Pausing the service, a plug-in and a queue, and what the host says of jobs that do not run.
 
+use std::time::{Duration, Instant};
+
 use backroom::domain::admission::{AdmissionPolicy, StartLimits};
 use backroom::domain::id::PluginName;
 use serde_json::{Value, json};
@@ -63,7 +65,10 @@ fn what_waits_for_a_slot_is_queued_however_fast_the_slot_was() {
     let ids: Vec<_> = taken["ids"].as_array().expect("ids").iter().filter_map(Value::as_str).collect();
     let (held, behind) = (ids[50], &ids[51..]);
     server.until(held, "running");
-    while server.get("/v1/service").json()["running"] != 1 {}
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while server.get("/v1/service").json()["running"] != 1 {
+        assert!(Instant::now() < give_up, "those that were claimed ahead are given back");
+    }
     for id in behind {
         assert_eq!(server.job(id)["state"], "queued");
         let why = codes(&server, id);

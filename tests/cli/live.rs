@@ -248,5 +248,9 @@ fn a_job_that_goes_with_its_success_is_still_told_of() {
         let waited = host.run(&[&submit[..], &["--wait", "--json"]].concat()).done();
         assert!(waited.contains("\"state\":\"succeeded\""), "{waited}");
     }
+    // A large one is shown as long as it is there; it is never dropped without a word.
+    let large = format!("\"{}\"", "x".repeat(100_000));
+    let gone = host.run(&["job", "submit", "echo", "--input", &large, "--auto-delete", "--follow"]);
+    assert!(gone.out == large || gone.err.contains("its output of 100002 bytes went with it"), "{}", gone.whole());
     assert_eq!(host.json(&["job", "list"])["jobs"], serde_json::json!([]));
 }

@@ -125,10 +125,10 @@ impl Schedule {
     pub fn check_remembered(
         &self,
         from: Timestamp,
-        there: usize,
+        there: u64,
         kept_from: Option<Timestamp>,
     ) -> Result<(), ScheduleRefusal> {
-        let gone = self.fired.saturating_sub(there as u64);
+        let gone = self.fired.saturating_sub(there);
         match kept_from.filter(|kept_from| gone > 0 && from < *kept_from) {
             Some(kept_from) => Err(ScheduleRefusal::Forgotten { gone, kept_from }),
             None => Ok(()),

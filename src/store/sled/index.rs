@@ -7,7 +7,7 @@ use super::deletion::is_deletion;
 use super::keys::{self, ReadyKind};
 use super::live::{FreshBlock, Live, Place, View, is_single_ready};
 use super::standing::Standing;
-use super::values::{Values, Writes, free_replaced_pages, parts_of_entry};
+use super::values::{Values, Writes, parts_of_entry};
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::fingerprint::Fingerprint;
@@ -83,13 +83,13 @@ impl<'a> Indexer<'a> {
         self.live.ahead.len()
     }
 
-    /// Writes all that is ahead of the tree, which becomes what it is after the group `lsn`.
-    pub(super) fn write(&mut self, lsn: u64) -> sled::Result<()> {
+    /// Writes all that is ahead of the tree, which becomes what it is after the group `lsn`. Returns how many entries that
+    /// were, for [`super::values::free_replaced_pages`], which nobody should have to wait for.
+    pub(super) fn write(&mut self, lsn: u64) -> sled::Result<usize> {
         let writes = self.take(lsn);
         let entries = writes.len();
         self.tree.apply_batch(writes.into_batch())?;
-        free_replaced_pages(entries);
-        Ok(())
+        Ok(entries)
     }
 
     fn take(&mut self, lsn: u64) -> Writes {
@@ -248,12 +248,7 @@ impl<'a> Indexer<'a> {
         })?;
         self.drop_checkpoint(job, next)?;
         self.leave(job, before)?;
-        let after = Standing {
-            status: next.status,
-            revision: next.revision,
-            place: Place::of(next, fields.len()),
-            ..before.clone()
-        };
+        let after = before.advanced(next, Place::of(next, fields.len()));
         self.enter(job, &after, next, fields)?;
         if next.status == Status::Failed {
             let failure = next.failure().map(|failure| Fingerprint::of(&before.lane.plugin, failure));

@@ -18,7 +18,7 @@ use super::live::{Live, View};
 use super::lock::{DirectoryLock, LockError};
 use super::shared::{Opened, Shared};
 use super::standing::Standings;
-use super::values::{Values, read_error, told};
+use super::values::{Values, free_replaced_pages, read_error, told};
 use super::writer;
 use super::{BLOBS, INDEX, JOURNAL, OpenError, SledSettings};
 use crate::domain::change::Change;
@@ -396,7 +396,9 @@ impl<'a> Replay<'a> {
     }
 
     fn write(&mut self) -> Result<(), ReadError> {
-        Indexer::new(self.tree, &mut self.live).write(self.replayed).map_err(|error| read_error(&error))
+        let written = Indexer::new(self.tree, &mut self.live).write(self.replayed);
+        free_replaced_pages(written.map_err(|error| read_error(&error))?);
+        Ok(())
     }
 
     fn finish(&mut self, found: &Found) -> Result<(), OpenError> {

@@ -14,7 +14,7 @@ use super::live::{Live, Place, View};
 use super::shared::{Answer, Request, Shared, Work};
 use super::standing::{Standing, Standings};
 use super::ties;
-use super::values::Values;
+use super::values::{Values, free_replaced_pages};
 use super::{Durability, codec::Parts};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId};
@@ -91,7 +91,7 @@ impl Writer {
             let mut live = self.shared.live.write();
             let mut indexer = Indexer::new(&self.shared.tree, &mut live);
             indexer.checkpoint(lsn, &mut self.recorded);
-            indexer.write(lsn).map_err(|error| error.to_string())
+            indexer.write(lsn).map(drop).map_err(|error| error.to_string())
         });
         self.note_syncs();
         match ended {
@@ -141,7 +141,9 @@ impl Writer {
         if wants_checkpoint {
             indexer.checkpoint(lsn, &mut self.recorded);
         }
-        indexer.write(lsn).map_err(|error| GroupError::Broken(error.to_string()))?;
+        let entries = indexer.write(lsn).map_err(|error| GroupError::Broken(error.to_string()))?;
+        drop(live);
+        free_replaced_pages(entries);
         if wants_checkpoint {
             self.since_checkpoint = 0;
             self.checkpointed_at = Instant::now();
