@@ -184,6 +184,9 @@ enum Sort {
     Oldest,
 }
 
+/// What the cursors of pages with the oldest jobs first start with.
+const OLDEST_CURSOR: &str = "o";
+
 fn sort(text: &str) -> Result<Sort, String> {
     match text {
         "newest" => Ok(Sort::Newest),
@@ -197,8 +200,18 @@ fn list_query(tenant: TenantId, uri: &Uri) -> Result<(JobQuery, Sort), ApiError>
     let params = Params::of(uri, &known)?;
     let limit = params.read("limit", |text| number_within(text, 1, PAGE_JOBS_MAX))?.unwrap_or(PAGE_JOBS);
     let limit = usize::try_from(limit).unwrap_or(1);
-    let query = JobQuery { tenant, filter: filter::read(&params)?, before: params.read("cursor", cursor)?, limit };
-    Ok((query, params.read("sort", sort)?.unwrap_or(Sort::Newest)))
+    let sort = params.read("sort", sort)?.unwrap_or(Sort::Newest);
+    let before = params.read("cursor", |text| cursor_of(sort, text))?;
+    Ok((JobQuery { tenant, filter: filter::read(&params)?, before, limit }, sort))
+}
+
+/// A cursor of the same order: that of the other would silently leave jobs out.
+fn cursor_of(sort: Sort, text: &str) -> Result<Sequence, String> {
+    match (sort, text.strip_prefix(OLDEST_CURSOR)) {
+        (Sort::Newest, None) => cursor(text),
+        (Sort::Oldest, Some(cursor_text)) => cursor(cursor_text),
+        _ => Err("it is the cursor of a page in the other order".to_owned()),
+    }
 }
 
 pub(super) fn cursor(text: &str) -> Result<Sequence, String> {
@@ -240,7 +253,8 @@ fn page_of(host: &Host, mut query: JobQuery, sort: Sort) -> Result<JobPageView, 
             break;
         }
     }
-    Ok(JobPageView { jobs, next: next.map(cursor_text) })
+    let order = if matches!(sort, Sort::Oldest) { OLDEST_CURSOR } else { "" };
+    Ok(JobPageView { jobs, next: next.map(|next| format!("{order}{}", cursor_text(next))) })
 }
 
 /// The runs of a job.

@@ -3,6 +3,7 @@
 use super::Jobs;
 use super::batch::members;
 use crate::domain::admission::Hold;
+use crate::domain::audit::AuditRow;
 use crate::domain::explain::{self, Facts, PluginFact, Reason};
 use crate::domain::id::{JobId, JobKey};
 use crate::domain::job::{Job, JobType, OnPredecessorFailure, Status, WaitReason};
@@ -42,8 +43,17 @@ impl Jobs {
             ahead,
             blocked_by,
             stopped_by,
-            last_command: self.store.audit(job.submission.key())?.pop(),
+            last_command: self.last_command(job)?,
         }))
+    }
+
+    /// The last command that was given for it, where it stands as a person has put it.
+    fn last_command(&self, job: &Job) -> Result<Option<AuditRow>, ReadError> {
+        let is_as_put = match job.state.status {
+            Status::Paused | Status::Canceling | Status::Canceled => true,
+            _ => job.state.wait_reason == Some(WaitReason::Postponed),
+        };
+        if is_as_put { Ok(self.store.audit(job.submission.key())?.pop()) } else { Ok(None) }
     }
 
     /// The unfinished jobs that it waits for, and the one whose failure matters to it.

@@ -130,6 +130,8 @@ fn f005_jobs_are_listed_by_type_and_by_who_submitted_them_and_in_either_order() 
     assert_eq!(first["jobs"][0]["id"], json!(ids[0]));
     let next = first["next"].as_str().expect("there are more").to_owned();
     let rest = found(&format!("type=handler&sort=oldest&limit=200&cursor={next}"));
+    let other = server.get(&format!("/v1/jobs?type=handler&cursor={next}")).refusal();
+    assert!(other.contains("the cursor of a page in the other order"), "{other}");
     assert_eq!(rest[..3], [json!(ids[2]), json!(ids[3]), json!(ids[4])]);
     assert_eq!(rest.len(), 4);
     let newest: Vec<_> = found("sort=newest");
