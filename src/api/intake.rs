@@ -122,9 +122,13 @@ pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, J
     let env: Vec<_> = env.into_iter().collect();
     check_entries(&args, &env)?;
     check_tags(&tags)?;
-    let (at_in, expires_in) = (at.as_deref().and_then(span_of), expires_on.as_deref().and_then(span_of));
-    let at = at.map(|text| moment("at", &text, intake.now)).transpose()?;
-    let expires_on = expires_on.map(|text| moment("expires_on", &text, intake.now)).transpose()?;
+    let (at, expires_on) = (
+        at.map(|text| When::read("at", &text)).transpose()?,
+        expires_on.map(|text| When::read("expires_on", &text)).transpose()?,
+    );
+    let (at_in, expires_in) = (at.and_then(When::span), expires_on.and_then(When::span));
+    let (at, expires_on) =
+        (at.map(|when| when.seen_from(intake.now)), expires_on.map(|when| when.seen_from(intake.now)));
     if let (Some(at), Some(end)) = (at, expires_on)
         && end <= at
     {
@@ -240,26 +244,48 @@ pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
     })
 }
 
-/// How far a point in time lies ahead, where that is how it was given.
-fn span_of(text: &str) -> Option<Duration> {
-    let is_time = text.parse::<Timestamp>().is_ok();
-    units::parse_duration(text).ok().filter(|_| !is_time)
+/// A point in time as a caller gives it.
+#[derive(Clone, Copy)]
+enum When {
+    At(Timestamp),
+    /// So far ahead.
+    In(Duration),
+}
+
+impl When {
+    fn read(field: &str, text: &str) -> Result<Self, JsonFault> {
+        if let Ok(time) = text.parse() {
+            return Ok(Self::At(time));
+        }
+        let shown: String = text.chars().take(40).collect();
+        let fault = |why: &str| JsonFault::field(field, format!("field `{field}`: `{shown}` is {why}"));
+        match units::parse_duration(text) {
+            Ok(span) if span > AHEAD_MAX => Err(fault("more than a hundred years")),
+            Ok(span) => Ok(Self::In(span)),
+            Err(_) => {
+                Err(fault("neither a time with its zone like 2030-01-31T08:00:00Z (RFC 3339) nor a duration like 15m"))
+            }
+        }
+    }
+
+    fn span(self) -> Option<Duration> {
+        match self {
+            Self::At(_) => None,
+            Self::In(span) => Some(span),
+        }
+    }
+
+    fn seen_from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::In(span) => now.after(span),
+        }
+    }
 }
 
 /// A point in time, given as such or by how far it lies ahead.
 pub(super) fn moment(field: &str, text: &str, now: Timestamp) -> Result<Timestamp, JsonFault> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let shown: String = text.chars().take(40).collect();
-    let fault = |why: &str| JsonFault::field(field, format!("field `{field}`: `{shown}` is {why}"));
-    match units::parse_duration(text) {
-        Ok(span) if span > AHEAD_MAX => Err(fault("more than a hundred years")),
-        Ok(span) => Ok(now.after(span)),
-        Err(_) => {
-            Err(fault("neither a time with its zone like 2030-01-31T08:00:00Z (RFC 3339) nor a duration like 15m"))
-        }
-    }
+    Ok(When::read(field, text)?.seen_from(now))
 }
 
 pub(super) fn display_name(name: String) -> Result<String, JsonFault> {

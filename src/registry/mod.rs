@@ -181,21 +181,21 @@ impl Registry {
 
     /// Every plug-in of a tenant that was uploaded, by name.
     pub fn list(&self, tenant: TenantId) -> Vec<Arc<Plugin>> {
-        let entries = self.entries.read();
-        let is_of_tenant = |plugin: &Plugin| plugin.tenant == tenant && !is_built_in(&plugin.name);
-        let of_tenant = entries.values().filter(|entry| is_of_tenant(&entry.plugin));
-        let mut plugins: Vec<_> = of_tenant.map(|entry| Arc::clone(&entry.plugin)).collect();
-        plugins.sort_by(|a, b| a.name.cmp(&b.name));
-        plugins
+        self.those(|plugin| plugin.tenant == tenant && !is_built_in(&plugin.name))
     }
 
     /// What a person has paused, of every tenant, by name.
     pub fn paused(&self) -> Vec<Arc<Plugin>> {
+        self.those(|plugin| plugin.paused)
+    }
+
+    /// The plug-ins of which that is true, by name.
+    fn those(&self, is_wanted: impl Fn(&Plugin) -> bool) -> Vec<Arc<Plugin>> {
         let entries = self.entries.read();
-        let mut paused: Vec<_> =
-            entries.values().filter(|entry| entry.plugin.paused).map(|entry| Arc::clone(&entry.plugin)).collect();
-        paused.sort_by(|a, b| a.name.cmp(&b.name));
-        paused
+        let wanted = entries.values().map(|entry| &entry.plugin).filter(|plugin| is_wanted(plugin));
+        let mut plugins: Vec<_> = wanted.cloned().collect();
+        plugins.sort_by(|a, b| a.name.cmp(&b.name));
+        plugins
     }
 
     /// One plug-in.
