@@ -5,12 +5,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 
+use super::caller::{check_all, check_some, noted};
 use super::error::ApiError;
 use super::json::{JsonFault, unknown_name};
 use super::params::{Params, number_within};
 use super::steer::checked_reason;
 use super::view::{ActionsBody, ActionsView, FailuresView, Problem};
 use super::{ApiState, body, filter, intake, jobs, json};
+use crate::domain::access::{Caller, Right};
 use crate::domain::audit::Action;
 use crate::domain::query::JobFilter;
 use crate::domain::time::Timestamp;
@@ -37,14 +39,20 @@ const GROUPS_MAX: u64 = 200;
 )]
 pub(super) async fn act(
     State(state): State<ApiState>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ActionsView>, ApiError> {
+    check_some(&caller, Right::Write)?;
     Params::of(&uri, &[])?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: ActionsBody = json::parse(&bytes, ActionsBody::FIELDS)?;
-    let action = bulk_action(&state, asked)?;
+    let action = bulk_action(&state, &caller, asked)?;
+    let Some(filter) = caller.narrow(Right::Write, action.filter) else {
+        return Ok(Json(ActionsView::of(Vec::new(), None)));
+    };
+    let action = BulkAction { filter, ..action };
     let _turn = state.large_body_turn().await?;
     let runtime = tokio::runtime::Handle::current();
     // Reading thousands of jobs is work for another thread.
@@ -55,7 +63,7 @@ pub(super) async fn act(
     Ok(Json(ActionsView::of(report.results, report.next.map(jobs::cursor_text))))
 }
 
-fn bulk_action(state: &ApiState, asked: ActionsBody) -> Result<BulkAction, ApiError> {
+fn bulk_action(state: &ApiState, caller: &Caller, asked: ActionsBody) -> Result<BulkAction, ApiError> {
     let ActionsBody { action, filter, all, until, dry_run, reason, limit, cursor } = asked;
     let filter = filter::read(&Params::of_filter(&filter))?;
     if filter == JobFilter::default() && !all {
@@ -77,7 +85,7 @@ fn bulk_action(state: &ApiState, asked: ActionsBody) -> Result<BulkAction, ApiEr
         tenant: state.tenant(),
         filter,
         step: step(&action, until.as_deref(), state.host().now())?,
-        by: intake::CALLER.to_owned(),
+        by: noted(caller).to_owned(),
         reason: checked_reason(reason)?,
         is_dry_run: dry_run,
         limit: usize::try_from(limit).unwrap_or(1),
@@ -121,7 +129,12 @@ fn step(word: &str, until: Option<&str>, now: Timestamp) -> Result<Step, JsonFau
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
-pub(super) async fn failures(State(state): State<ApiState>, uri: Uri) -> Result<Json<FailuresView>, ApiError> {
+pub(super) async fn failures(
+    State(state): State<ApiState>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<FailuresView>, ApiError> {
+    check_all(&caller, Right::Read)?;
     let params = Params::of(&uri, &["limit"])?;
     let limit = params.read("limit", |text| number_within(text, 1, GROUPS_MAX))?.unwrap_or(GROUPS);
     let (tenant, limit) = (state.tenant(), usize::try_from(limit).unwrap_or(1));

@@ -5,14 +5,16 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 
+use super::ApiState;
 use super::bulk::{read_jobs, refused};
+use super::caller::{check_job_of, check_submit, noted};
 use super::error::ApiError;
 use super::intake::Intake;
 use super::jobs::{found, job_id, shown};
 use super::params::{Params, number_within};
 use super::steer::{not_steered, reason_of};
 use super::view::{BatchView, FollowUpBody, Problem, SteerBody, SummaryView};
-use super::{ApiState, intake};
+use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::job::{Job, JobType};
 use crate::jobs::{NewBatch, Rerun};
@@ -38,10 +40,12 @@ const NAME_CHARS_MAX: usize = 256;
 )]
 pub(super) async fn submit(
     State(state): State<ApiState>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<BatchView>), ApiError> {
+    check_submit(&caller)?;
     let params = Params::of(&uri, &["name", "allowed_failures", "on_complete"])?;
     let new = NewBatch {
         tenant: state.tenant(),
@@ -49,14 +53,15 @@ pub(super) async fn submit(
         allowed_failures: params.read("allowed_failures", |text| number_within(text, 0, u64::MAX))?.unwrap_or(0),
         on_complete: params
             .text("on_complete")
-            .map(|to| Intake::of(&state).follow_up(FollowUpBody::to(to)))
+            .map(|to| Intake::of(&state, &caller).follow_up(FollowUpBody::to(to)))
             .transpose()?,
         retry_of: None,
         tags: Vec::new(),
-        by: Some(intake::CALLER.to_owned()),
+        by: Some(noted(&caller).to_owned()),
+        owner: caller.name.clone(),
     };
     let _turn = state.large_body_turn().await?;
-    let (jobs, numbers) = read_jobs(&state, &headers, body).await?;
+    let (jobs, numbers) = read_jobs(&state, &caller, &headers, body).await?;
     if jobs.is_empty() {
         return Err(ApiError::new(code::BAD_FIELD, "a batch has at least one job; the body holds none"));
     }
@@ -65,7 +70,7 @@ pub(super) async fn submit(
         runtime.block_on(host.jobs.submit_batch(new, jobs)).map_err(|error| refused(error, &numbers))
     });
     let (batch, ids) = taken.await?;
-    let view = view(&state, batch, ids.iter().map(ToString::to_string).collect()).await?;
+    let view = view(&state, &caller, batch, ids.iter().map(ToString::to_string).collect()).await?;
     Ok((StatusCode::CREATED, Json(view)))
 }
 
@@ -85,16 +90,17 @@ pub(super) async fn submit(
 )]
 pub(super) async fn show(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<BatchView>, ApiError> {
     Params::of(&uri, &[])?;
-    let job = found(&state, &id).await?;
+    let job = found(&state, &caller, Right::Read, &id).await?;
     if job.submission.job_type != JobType::BATCH {
         let detail = format!("job {id} is no batch");
         return Err(ApiError::new(code::UNKNOWN_JOB, detail).with_next(format!("backroom job show {id}")));
     }
-    Ok(Json(view(&state, job, Vec::new()).await?))
+    Ok(Json(view(&state, &caller, job, Vec::new()).await?))
 }
 
 /// Runs the failed jobs of a batch that has ended again, as a new batch on the same terms.
@@ -114,14 +120,16 @@ pub(super) async fn show(
 )]
 pub(super) async fn retry_failed(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<BatchView>), ApiError> {
     Params::of(&uri, &[])?;
+    check_job_of(&state, &caller, Right::Write, &id).await?;
     let id = job_id(&id)?;
-    let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(intake::CALLER) };
+    let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(noted(&caller)) };
     let _turn = state.large_body_turn().await?;
     let (tenant, runtime) = (state.tenant(), tokio::runtime::Handle::current());
     let taken = state.blocking(move |host| {
@@ -129,14 +137,14 @@ pub(super) async fn retry_failed(
         runtime.block_on(host.jobs.retry_failed(tenant, id, rerun)).map_err(|error| not_steered(id, error))
     });
     let (batch, ids) = taken.await?;
-    let view = view(&state, batch, ids.iter().map(ToString::to_string).collect()).await?;
+    let view = view(&state, &caller, batch, ids.iter().map(ToString::to_string).collect()).await?;
     Ok((StatusCode::CREATED, Json(view)))
 }
 
-async fn view(state: &ApiState, batch: Job, ids: Vec<String>) -> Result<BatchView, ApiError> {
+async fn view(state: &ApiState, caller: &Caller, batch: Job, ids: Vec<String>) -> Result<BatchView, ApiError> {
     let counted = batch.clone();
     let summary = state.blocking(move |host| host.jobs.batch_summary(&counted)).await?;
-    Ok(BatchView { jobs: SummaryView::from(summary), ids, batch: shown(state, batch).await? })
+    Ok(BatchView { jobs: SummaryView::from(summary), ids, batch: shown(state, caller, batch).await? })
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use bytes::BytesMut;
 
 use super::body::{Chunks, LARGE_BODY_BYTES_MAX};
+use super::caller::check_submit;
 use super::error::ApiError;
 use super::intake::Intake;
 use super::jobs::IDEMPOTENCY_KEY;
@@ -14,6 +15,7 @@ use super::json::{self, JsonFault};
 use super::params::Params;
 use super::view::{BulkView, LineProblem, Problem, SubmitBody};
 use super::{ApiState, intake};
+use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::jobs::{BulkError, NewJob, SubmitError};
 
@@ -40,17 +42,19 @@ const PROBLEMS_MAX: usize = 20;
 )]
 pub(super) async fn submit(
     State(state): State<ApiState>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<BulkView>), ApiError> {
+    check_submit(&caller)?;
     Params::of(&uri, &[])?;
     if headers.contains_key(IDEMPOTENCY_KEY) {
         let detail = "a bulk submit takes no Idempotency-Key yet: leave the header out, or submit the jobs one by one";
         return Err(ApiError::field("Idempotency-Key", detail).with_status(StatusCode::BAD_REQUEST));
     }
     let _turn = state.large_body_turn().await?;
-    let (jobs, numbers) = read_jobs(&state, &headers, body).await?;
+    let (jobs, numbers) = read_jobs(&state, &caller, &headers, body).await?;
     let runtime = tokio::runtime::Handle::current();
     let ids = state.blocking(move |host| {
         // Checking a hundred thousand jobs and keeping their large inputs is work for another thread.
@@ -64,10 +68,11 @@ pub(super) async fn submit(
 /// The jobs of a body, and the number of the line of each.
 pub(super) async fn read_jobs(
     state: &ApiState,
+    caller: &Caller,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Vec<NewJob>, Vec<usize>), ApiError> {
-    let mut lines = Lines::new(Intake::of(state));
+    let mut lines = Lines::new(Intake::of(state, caller));
     let mut chunks = Chunks::open(headers, body, LARGE_BODY_BYTES_MAX).await?;
     while let Some(chunk) = chunks.next().await? {
         lines.feed(&chunk);

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::view::{GrantView, LineProblem, Problem};
-use crate::app::QueueError;
+use crate::app::{NotAdmitted, QueueError, TokenError};
 use crate::domain::code::{self, Code};
 use crate::domain::job::transition::Refused;
 use crate::domain::outbound::{self, BadRequest};
@@ -129,20 +129,24 @@ fn status_of(code: Code) -> StatusCode {
     match code {
         code::BAD_JSON | code::BODY_CUT_OFF => StatusCode::BAD_REQUEST,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
-        code::FOREIGN_ORIGIN => StatusCode::FORBIDDEN,
+        code::FOREIGN_ORIGIN | code::FORBIDDEN => StatusCode::FORBIDDEN,
         code::UNKNOWN_PLUGIN
         | code::UNKNOWN_JOB
         | code::UNKNOWN_PATH
         | code::UNKNOWN_VERSION
         | code::UNKNOWN_QUEUE
-        | code::UNKNOWN_SCHEDULE => StatusCode::NOT_FOUND,
+        | code::UNKNOWN_SCHEDULE
+        | code::UNKNOWN_TOKEN => StatusCode::NOT_FOUND,
         code::SCHEDULE_STATE | code::TOO_MANY_SCHEDULES => StatusCode::CONFLICT,
         code::WRONG_STATE
         | code::DUPLICATE_JOB
         | code::VERSION_EXISTS
         | code::PLUGIN_IN_USE
         | code::MISSING_GRANT
-        | code::RESERVED_NAME => StatusCode::CONFLICT,
+        | code::RESERVED_NAME
+        | code::TOKEN_EXISTS
+        | code::LOCKED_OUT
+        | code::TOO_MANY_TOKENS => StatusCode::CONFLICT,
         code::BODY_TOO_LARGE | code::INPUT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         code::BUSY | code::STORE_FAILED => StatusCode::SERVICE_UNAVAILABLE,
         code::DISK_FULL => StatusCode::INSUFFICIENT_STORAGE,
@@ -235,6 +239,7 @@ impl From<SubmitError> for ApiError {
             }
             SubmitError::BadKey { .. } => Self::field("Idempotency-Key", detail),
             SubmitError::UnknownTie { field, .. } => Self::field(field, detail).with_next("backroom job list"),
+            SubmitError::ForeignBatch { .. } => Self::new(code::FORBIDDEN, detail).with_field("batch"),
             SubmitError::ClosedBatch { job } => {
                 Self::field("batch", detail).with_next(format!("backroom job show {job}"))
             }
@@ -332,6 +337,26 @@ impl From<QueueError> for ApiError {
             QueueError::Commit(error) => error.into(),
             QueueError::Read(error) => error.into(),
         }
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        let detail = error.to_string();
+        match error {
+            TokenError::Unknown(_) => Self::new(code::UNKNOWN_TOKEN, detail),
+            TokenError::Exists(_) => Self::new(code::TOKEN_EXISTS, detail),
+            TokenError::Expired(_) => Self::field("expires_on", detail),
+            TokenError::TooMany => Self::new(code::TOO_MANY_TOKENS, detail),
+            TokenError::LockedOut(_) => Self::new(code::LOCKED_OUT, detail),
+            TokenError::Commit(error) => error.into(),
+        }
+    }
+}
+
+impl From<NotAdmitted> for ApiError {
+    fn from(error: NotAdmitted) -> Self {
+        Self::new(code::UNAUTHORIZED, error.to_string())
     }
 }
 

@@ -4,7 +4,7 @@ use super::error::ApiError;
 use super::json::unknown_name;
 use super::params::Params;
 use crate::domain::fingerprint::Fingerprint;
-use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName};
+use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, TokenName};
 use crate::domain::job::{JobType, Status, WaitReason};
 use crate::domain::query::JobFilter;
 use crate::domain::time::Timestamp;
@@ -18,6 +18,7 @@ pub(super) const FIELDS: &[&str] = &[
     "handler",
     "queue",
     "created_by",
+    "owner",
     "tag",
     "ordering_key",
     "regarding",
@@ -42,6 +43,7 @@ pub(super) fn read(params: &Params) -> Result<JobFilter, ApiError> {
         handler: params.read("handler", HandlerName::new)?,
         queue: params.read("queue", QueueName::new)?,
         created_by: params.text("created_by").map(str::to_owned),
+        owner: params.read("owner", TokenName::new)?,
         tag: params.text("tag").map(str::to_owned),
         ordering_key: params.read("ordering_key", OrderingKey::new)?,
         regarding: params.read("regarding", RecordName::new)?,

@@ -14,10 +14,13 @@ use sha2::{Digest as _, Sha256};
 use super::ApiState;
 use super::error::ApiError;
 use super::session;
+use crate::app::Tokens;
+use crate::domain::access::{Caller, Rights};
 use crate::domain::code;
+use crate::domain::id::Digest;
 
 /// Addresses that answer without a token: they tell nothing about jobs or plug-ins.
-const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", LOGIN];
+const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/errors", LOGIN];
 
 /// Addresses that are answered however many requests are under way: a busy host lives.
 const ALWAYS_ANSWERED: &[&str] = &["/healthz", "/readyz"];
@@ -25,30 +28,48 @@ const ALWAYS_ANSWERED: &[&str] = &["/healthz", "/readyz"];
 /// Where the console asks for the token.
 const LOGIN: &str = "/login";
 
-/// The names under which this host may be addressed, and the token that opens it.
+/// The names under which this host may be addressed, and the token of its settings.
 #[derive(Clone, Debug)]
 pub struct Guard {
     listen: SocketAddr,
     allowed_hosts: Arc<[String]>,
-    token: Option<[u8; 32]>,
+    token: Option<Digest>,
 }
 
 impl Guard {
     /// A guard of a host that listens on `listen`. `allowed_hosts` are further names for it, such as that of a proxy in
-    /// front; without a `token` everybody who reaches it may speak.
+    /// front. The `token` opens everything; without it, and while the host has given out none, everybody who reaches it may do
+    /// everything.
     pub fn new(listen: SocketAddr, allowed_hosts: &[String], token: Option<&str>) -> Self {
         Self {
             listen,
             allowed_hosts: allowed_hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
-            token: token.map(|token| Sha256::digest(token).into()),
+            token: token.map(digest_of),
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(), ApiError> {
+    /// Who sends a request. At addresses that are open to everybody that is somebody without rights.
+    fn caller(&self, request: &Request, tokens: &Tokens) -> Result<Caller, ApiError> {
         self.check_site(request)?;
         let path = request.uri().path();
         let is_open = OPEN_PATHS.contains(&path) || path.starts_with("/errors/") || path.starts_with("/console/");
-        if is_open { Ok(()) } else { self.check_token(request.headers()) }
+        match is_open {
+            true => Ok(Caller { rights: Rights::default(), ..Caller::UNNAMED }),
+            false => self.holder(request.headers(), tokens),
+        }
+    }
+
+    /// Whether somebody who was let in would be let in again.
+    pub(super) fn still_admits(&self, caller: &Caller, tokens: &Tokens) -> bool {
+        match &caller.name {
+            Some(_) => tokens.knows(caller),
+            None => self.has_secret() || tokens.is_empty(),
+        }
+    }
+
+    /// Whether the settings of the host hold a token that opens everything.
+    pub(super) fn has_secret(&self) -> bool {
+        self.token.is_some()
     }
 
     /// A name that is not ours would let a page of that name read our answers (DNS rebinding); an origin that is not ours is
@@ -114,18 +135,29 @@ impl Guard {
         })
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let Some(expected) = &self.token else { return Ok(()) };
+    /// Who holds the token that a request carries. Everybody may do everything while there is no token at all.
+    fn holder(&self, headers: &HeaderMap, tokens: &Tokens) -> Result<Caller, ApiError> {
+        if !self.has_secret() && tokens.is_empty() {
+            return Ok(Caller::UNNAMED);
+        }
         let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = given.and_then(|value| strip_scheme(value, "bearer")).map(str::to_owned);
         let Some(token) = bearer.or_else(|| session::token(headers)) else {
             return Err(ApiError::new(code::UNAUTHORIZED, "the request carries no `Authorization: Bearer` header"));
         };
+        let given = digest_of(&token);
         // Hashes have one length and hide how much of the token was right; the sum hides where they differ.
-        let given: [u8; 32] = Sha256::digest(&token).into();
-        let difference = given.iter().zip(expected).fold(0, |sum, (a, b)| sum | (a ^ b));
-        if difference == 0 { Ok(()) } else { Err(ApiError::new(code::UNAUTHORIZED, "the token is not this host's")) }
+        let differs = |own: &Digest| given.0.iter().zip(own.0).fold(0, |sum, (a, b)| sum | (a ^ b)) != 0;
+        match &self.token {
+            Some(own) if !differs(own) => Ok(Caller::UNNAMED),
+            _ => Ok(tokens.holder(&given)?),
+        }
     }
+}
+
+/// What the host keeps of a secret.
+pub(super) fn digest_of(secret: &str) -> Digest {
+    Digest(Sha256::digest(secret).into())
 }
 
 fn strip_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
@@ -156,10 +188,13 @@ fn wants_page(request: &Request) -> bool {
 
 /// Lets a request through or answers it.
 pub(super) async fn admit(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    if let Err(error) = state.guard().check(&request) {
-        let is_for_login = error.code() == code::UNAUTHORIZED && wants_page(&request);
-        return if is_for_login { Redirect::to(LOGIN).into_response() } else { error.into_response() };
-    }
+    match state.guard().caller(&request, &state.host().tokens) {
+        Ok(caller) => request.extensions_mut().insert(caller),
+        Err(error) if error.code() == code::UNAUTHORIZED && wants_page(&request) => {
+            return Redirect::to(LOGIN).into_response();
+        }
+        Err(error) => return error.into_response(),
+    };
     if ALWAYS_ANSWERED.contains(&request.uri().path()) {
         return next.run(request).await;
     }

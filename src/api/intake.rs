@@ -8,9 +8,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::ApiState;
+use super::caller::noted;
 use super::json::{JsonFault, unknown_name};
 use super::view::{FollowUpBody, SubmitBody};
 use crate::config::units;
+use crate::domain::access::Caller;
 use crate::domain::id::{
     ConcurrencyKey, DedupKey, HandlerName, InvalidName, JobId, OrderingKey, PluginName, QueueName, RecordName,
     TenantId, VersionName,
@@ -20,9 +22,6 @@ use crate::domain::outbound::{http_plugin, is_built_in};
 use crate::domain::time::Timestamp;
 use crate::jobs::NewJob;
 use crate::registry::Registry;
-
-/// Who is said to have done what came through the API.
-pub(super) const CALLER: &str = "api";
 
 const PRIORITIES: std::ops::RangeInclusive<i64> = -100..=100;
 const ATTEMPTS_MAX: u64 = 1_000;
@@ -41,16 +40,17 @@ const DEADLINE_END: Duration = Duration::from_secs(86_400);
 /// What submits are checked against.
 pub(super) struct Intake<'a> {
     tenant: TenantId,
+    caller: &'a Caller,
     queues: Vec<QueueName>,
     registry: &'a Registry,
     now: Timestamp,
 }
 
 impl<'a> Intake<'a> {
-    /// The host as it is now.
-    pub(super) fn of(state: &'a ApiState) -> Self {
+    /// The host as it is now, for somebody.
+    pub(super) fn of(state: &'a ApiState, caller: &'a Caller) -> Self {
         let host = state.host();
-        Self { tenant: state.tenant(), queues: host.queue_names(), registry: &host.registry, now: host.now() }
+        Self { tenant: state.tenant(), caller, queues: host.queue_names(), registry: &host.registry, now: host.now() }
     }
 
     /// The queue of a name; the default one without a name.
@@ -164,7 +164,8 @@ pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, J
         expires_in,
         tags,
         max_attempts: max_attempts.map(attempts).transpose()?,
-        by: Some(CALLER.to_owned()),
+        by: Some(noted(intake.caller).to_owned()),
+        caller: intake.caller.clone(),
         version: version.map(|text| named("version", VersionName::new(&text))).transpose()?,
         deadline: deadline.map(|text| shorter_wall(&text)).transpose()?,
         auto_delete,

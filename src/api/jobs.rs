@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
+use super::caller::{check_job, check_some, check_submit};
 use super::error::ApiError;
 use super::intake::Intake;
 use super::json::unknown_name;
@@ -21,6 +22,7 @@ use super::turns::RequestTurn;
 use super::view::{AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, SubmitBody};
 use super::{ApiState, body, filter, intake, json};
 use crate::app::Host;
+use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{JobId, Sequence, TenantId};
 use crate::domain::job::{Job, Payload, Run, Status};
@@ -63,17 +65,19 @@ const QUERIES_PER_PAGE: usize = 16;
 )]
 pub(super) async fn submit(
     State(state): State<ApiState>,
+    caller: Caller,
     turn: Option<Extension<RequestTurn>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    check_submit(&caller)?;
     let params = Params::of(&uri, &["wait"])?;
     let wait = params.read("wait", |text| number_within(text, 0, WAIT_SECONDS_MAX))?;
     let key = idempotency_key(&headers)?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
-    let new = intake::new_job(&Intake::of(&state), asked)?;
+    let new = intake::new_job(&Intake::of(&state, &caller), asked)?;
     let Submitted { job, repeated } = take(&state, new, key).await?;
     let place = wait.and_then(|_| state.turns().wait());
     let job = match wait.filter(|_| place.is_some()) {
@@ -89,7 +93,7 @@ pub(super) async fn submit(
         (_, true) => StatusCode::OK,
         (_, false) => StatusCode::CREATED,
     };
-    let view = shown(&state, job).await?;
+    let view = shown(&state, &caller, job).await?;
     let location = HeaderValue::from_str(&format!("/v1/jobs/{}", view.id));
     let mut response = (status, Json(view)).into_response();
     if let Ok(location) = location {
@@ -146,12 +150,13 @@ async fn wait_for_end(state: &ApiState, job: Job, patience: Duration) -> Result<
 )]
 pub(super) async fn show(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<JobView>, ApiError> {
     Params::of(&uri, &[])?;
-    let job = found(&state, &id).await?;
-    Ok(Json(shown(&state, job).await?))
+    let job = found(&state, &caller, Right::Read, &id).await?;
+    Ok(Json(shown(&state, &caller, job).await?))
 }
 
 /// Lists jobs, newest first unless `sort` says otherwise.
@@ -171,9 +176,16 @@ pub(super) async fn show(
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
-pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<JobPageView>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<JobPageView>, ApiError> {
+    check_some(&caller, Right::Read)?;
     let (query, sort) = list_query(state.tenant(), &uri)?;
-    let page = state.blocking(move |host| page_of(host, query, sort)).await?;
+    let Some(filter) = caller.narrow(Right::Read, query.filter) else { return Ok(Json(JobPageView::default())) };
+    let query = JobQuery { filter, ..query };
+    let page = state.blocking(move |host| page_of(host, &caller, query, sort)).await?;
     Ok(Json(page))
 }
 
@@ -235,7 +247,7 @@ pub(super) fn cursor_text(sequence: Sequence) -> String {
 }
 
 /// Asks the store until the page is full, for one query looks at a bounded number of jobs only.
-fn page_of(host: &Host, mut query: JobQuery, sort: Sort) -> Result<JobPageView, ReadError> {
+fn page_of(host: &Host, caller: &Caller, mut query: JobQuery, sort: Sort) -> Result<JobPageView, ReadError> {
     let mut jobs = Vec::new();
     let mut next = None;
     for _ in 0..QUERIES_PER_PAGE {
@@ -246,7 +258,7 @@ fn page_of(host: &Host, mut query: JobQuery, sort: Sort) -> Result<JobPageView, 
         };
         let Page { jobs: more, next: rest } = page;
         query.limit -= more.len().min(query.limit);
-        jobs.extend(more.iter().map(|job| JobView::of(job, facts(host, job))));
+        jobs.extend(more.iter().map(|job| JobView::of(job, facts(host, caller, job))));
         next = rest;
         query.before = rest;
         if rest.is_none() || query.limit == 0 {
@@ -273,15 +285,18 @@ fn page_of(host: &Host, mut query: JobQuery, sort: Sort) -> Result<JobPageView, 
 )]
 pub(super) async fn attempts(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<AttemptsView>, ApiError> {
     Params::of(&uri, &[])?;
-    let job = found(&state, &id).await?;
+    let job = found(&state, &caller, Right::Read, &id).await?;
+    let is_opened = caller.may(Right::Payload, &job.submission);
     let attempts = state.blocking(move |host| {
         let under_way = AttemptView::under_way(&job);
         let closed = host.jobs.runs(&job)?;
-        Ok::<_, ReadError>(closed.into_iter().map(AttemptView::from).chain(under_way).collect())
+        let closed = closed.into_iter().map(|run| AttemptView::of(run, is_opened));
+        Ok::<_, ReadError>(closed.chain(under_way).collect())
     });
     Ok(Json(AttemptsView { attempts: attempts.await? }))
 }
@@ -303,12 +318,13 @@ pub(super) async fn attempts(
 )]
 pub(super) async fn logs(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     let params = Params::of(&uri, &["attempt"])?;
     let attempt = params.read("attempt", |text| number_within(text, 1, u64::from(u32::MAX)))?;
-    let job = found(&state, &id).await?;
+    let job = found(&state, &caller, Right::Payload, &id).await?;
     let attempts = job.state.attempt;
     if let Some(asked) = attempt
         && asked > u64::from(attempts)
@@ -386,11 +402,12 @@ fn log_of(host: &Host, job: &Job, wanted: impl Fn(&Run) -> bool) -> Result<Bytes
 )]
 pub(super) async fn input(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let job = found(&state, &id).await?;
+    let job = found(&state, &caller, Right::Payload, &id).await?;
     let id = job.submission.id;
     let bytes = state.blocking(move |host| host.jobs.payload(&job.submission.input)).await?;
     Ok(payload(&format!("input-{id}"), bytes))
@@ -412,11 +429,12 @@ pub(super) async fn input(
 )]
 pub(super) async fn output(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let job = found(&state, &id).await?;
+    let job = found(&state, &caller, Right::Payload, &id).await?;
     let id = job.submission.id;
     let Some(output) = job.state.output.clone() else {
         let status = job.state.status;
@@ -461,24 +479,30 @@ pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {
     })
 }
 
-/// The job of an id in an address.
-pub(super) async fn found(state: &ApiState, id: &str) -> Result<Job, ApiError> {
+/// The job of an id in an address, for a caller who may do this with it.
+pub(super) async fn found(state: &ApiState, caller: &Caller, right: Right, id: &str) -> Result<Job, ApiError> {
     let (id, tenant) = (job_id(id)?, state.tenant());
     let job = state.blocking(move |host| host.jobs.get(tenant, id)).await?;
-    job.ok_or_else(|| ApiError::new(code::UNKNOWN_JOB, format!("there is no job {id}")).with_next("backroom job list"))
+    let job = job.ok_or_else(|| unknown_job(id))?;
+    check_job(caller, right, &job)?;
+    Ok(job)
 }
 
-/// The whole view of one job, with its output where that is small.
-pub(super) async fn shown(state: &ApiState, job: Job) -> Result<JobView, ApiError> {
+pub(super) fn unknown_job(id: JobId) -> ApiError {
+    ApiError::new(code::UNKNOWN_JOB, format!("there is no job {id}")).with_next("backroom job list")
+}
+
+/// The whole view of one job, with its output where that is small and the caller may see it.
+pub(super) async fn shown(state: &ApiState, caller: &Caller, job: Job) -> Result<JobView, ApiError> {
     let is_at_hand = match &job.state.output {
         None | Some(Payload::Inline(_)) => true,
         Some(Payload::Blob { bytes, .. }) => *bytes > Output::BYTES_MAX,
     };
     if is_at_hand && !may_be_blocked(&job) {
-        return Ok(show_in(state.host(), &job)?);
+        return Ok(show_in(state.host(), caller, &job)?);
     }
-    let job = Arc::new(job);
-    state.blocking(move |host| show_in(host, &job)).await
+    let (job, caller) = (Arc::new(job), caller.clone());
+    state.blocking(move |host| show_in(host, &caller, &job)).await
 }
 
 /// Whether the store has to be asked what the job waits for.
@@ -486,12 +510,13 @@ fn may_be_blocked(job: &Job) -> bool {
     job.state.status == Status::Queued && job.submission.ties().is_ordered()
 }
 
-fn show_in(host: &Host, job: &Job) -> Result<JobView, ReadError> {
-    let mut facts = facts(host, job);
+fn show_in(host: &Host, caller: &Caller, job: &Job) -> Result<JobView, ReadError> {
+    let mut facts = facts(host, caller, job);
     if may_be_blocked(job) {
         facts.blocked_by = host.jobs.blocked_by(job)?;
     }
-    if let Some(output) = job.state.output.as_ref().filter(|output| output.len() <= Output::BYTES_MAX) {
+    let output = job.state.output.as_ref().filter(|_| facts.is_opened);
+    if let Some(output) = output.filter(|output| output.len() <= Output::BYTES_MAX) {
         facts.output = match host.jobs.payload(output) {
             Ok(bytes) => Output::of(&bytes),
             // It may have gone with the job.
@@ -503,7 +528,7 @@ fn show_in(host: &Host, job: &Job) -> Result<JobView, ReadError> {
 }
 
 /// What the host knows of a job beside its record; nothing that needs the disk.
-pub(super) fn facts(host: &Host, job: &Job) -> JobFacts {
+pub(super) fn facts(host: &Host, caller: &Caller, job: &Job) -> JobFacts {
     let (tenant, plugin) = (job.submission.tenant, &job.submission.plugin);
     let version = job.state.version.as_ref();
     let digest = version.and_then(|version| {
@@ -516,6 +541,7 @@ pub(super) fn facts(host: &Host, job: &Job) -> JobFacts {
         progress: host.jobs.progress(job),
         output: None,
         blocked_by: Vec::new(),
+        is_opened: caller.may(Right::Payload, &job.submission),
     }
 }
 

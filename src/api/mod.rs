@@ -4,6 +4,7 @@ mod actions;
 mod batches;
 pub(crate) mod body;
 mod bulk;
+pub(crate) mod caller;
 mod connections;
 mod definition;
 mod error;
@@ -24,6 +25,7 @@ mod service;
 pub mod session;
 mod steer;
 mod stream;
+mod tokens;
 pub(crate) mod turns;
 pub mod view;
 
@@ -31,13 +33,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post, put};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{delete, get, post, put};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::Host;
+use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::TenantId;
 
@@ -82,6 +85,11 @@ impl ApiState {
         &self.0.guard
     }
 
+    /// Whether somebody who was let in would be let in again: who listens for long may have lost his token meanwhile.
+    fn still_admits(&self, caller: &Caller) -> bool {
+        self.0.guard.still_admits(caller, &self.0.host.tokens)
+    }
+
     fn turns(&self) -> &Turns {
         &self.0.turns
     }
@@ -122,12 +130,25 @@ pub fn router(state: ApiState) -> Router {
 /// Every address of the API, for a server that adds its own before [`guarded`].
 pub fn routes(state: &ApiState) -> Router {
     Router::new()
+        .merge(about_jobs())
+        .merge(about_the_host())
+        .merge(for_administrators())
+        .merge(for_everybody())
+        .fallback(pages::unknown_path)
+        .method_not_allowed_fallback(pages::unknown_method)
+        // Bodies are read and bounded by `body`, which tells a large one from one that ended early.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(state.clone())
+}
+
+/// What is answered by the rights of the caller to the jobs in question: each handler takes the caller and asks `caller`.
+fn about_jobs() -> Router<ApiState> {
+    Router::new()
         .route("/v1/jobs", post(jobs::submit).get(jobs::list))
         .route("/v1/jobs/bulk", post(bulk::submit))
         .route("/v1/batches", post(batches::submit))
         .route("/v1/batches/{id}", get(batches::show))
         .route("/v1/batches/{id}/retry-failed", post(batches::retry_failed))
-        .route("/v1/jobs/purge", post(purge::purge))
         .route("/v1/jobs/actions", post(actions::act))
         .route("/v1/jobs/{id}", get(jobs::show).delete(steer::delete))
         .route("/v1/jobs/{id}/attempts", get(jobs::attempts))
@@ -143,8 +164,26 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/v1/jobs/{id}/postpone", post(steer::postpone))
         .route("/v1/jobs/{id}/retry", post(steer::retry))
         .route("/v1/failures", get(actions::failures))
+        .route("/v1/schedules", get(schedules::list))
+        .route("/v1/schedules/{name}", get(schedules::show))
+        .route("/v1/stream", get(stream::of_all))
+}
+
+/// What everybody may see who has a token: it tells of no single job.
+fn about_the_host() -> Router<ApiState> {
+    Router::new()
         .route("/v1/plugins", get(plugins::list))
-        .route("/v1/plugins/{name}", get(plugins::show).delete(plugins::remove))
+        .route("/v1/plugins/{name}", get(plugins::show))
+        .route("/v1/queues", get(queues::list))
+        .route("/v1/service", get(service::show))
+        .route("/v1/counts", get(service::counts))
+        .route("/metrics", get(health::metrics))
+}
+
+fn for_administrators() -> Router<ApiState> {
+    Router::new()
+        .route("/v1/jobs/purge", post(purge::purge))
+        .route("/v1/plugins/{name}", delete(plugins::remove))
         .route("/v1/plugins/{name}/versions/{version}", put(plugins::upload))
         .route("/v1/plugins/{name}/activate", post(plugins::activate))
         .route("/v1/plugins/{name}/rollback", post(plugins::rollback))
@@ -152,33 +191,30 @@ pub fn routes(state: &ApiState) -> Router {
         .route("/v1/plugins/{name}/disable", post(plugins::disable))
         .route("/v1/plugins/{name}/pause", post(plugins::pause))
         .route("/v1/plugins/{name}/resume", post(plugins::resume))
-        .route("/v1/queues", get(queues::list))
         .route("/v1/queues/{name}/pause", post(queues::pause))
         .route("/v1/queues/{name}/resume", post(queues::resume))
-        .route("/v1/schedules", get(schedules::list))
-        .route("/v1/schedules/{name}", put(schedules::put).get(schedules::show).delete(schedules::remove))
+        .route("/v1/schedules/{name}", put(schedules::put).delete(schedules::remove))
         .route("/v1/schedules/{name}/pause", post(schedules::pause))
         .route("/v1/schedules/{name}/resume", post(schedules::resume))
         .route("/v1/schedules/{name}/run", post(schedules::run))
         .route("/v1/schedules/{name}/postpone", post(schedules::postpone))
         .route("/v1/schedules/{name}/backfill", post(schedules::backfill))
-        .route("/v1/service", get(service::show))
         .route("/v1/service/pause", post(service::pause))
         .route("/v1/service/resume", post(service::resume))
         .route("/v1/service/drain", post(service::drain))
-        .route("/v1/counts", get(service::counts))
-        .route("/v1/stream", get(stream::of_all))
+        .route("/v1/tokens", post(tokens::create).get(tokens::list))
+        .route("/v1/tokens/{name}", delete(tokens::revoke))
+        .route_layer(from_fn(caller::administrators_only))
+}
+
+/// What the guard lets everybody see, token or none.
+fn for_everybody() -> Router<ApiState> {
+    Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(openapi::document))
         .route("/errors", get(pages::index))
         .route("/errors/{code}", get(pages::page))
-        .fallback(pages::unknown_path)
-        .method_not_allowed_fallback(pages::unknown_method)
-        // Bodies are read and bounded by `body`, which tells a large one from one that ended early.
-        .layer(DefaultBodyLimit::disable())
-        .with_state(state.clone())
 }
 
 /// Puts the guard before all `routes`, and turns a panic behind it into an answer.

@@ -4,7 +4,9 @@ use axum::Json;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::{actions, batches, bulk, health, jobs, pages, plugins, purge, queues, schedules, service, steer, stream};
+use super::{
+    actions, batches, bulk, health, jobs, pages, plugins, purge, queues, schedules, service, steer, stream, tokens,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +19,7 @@ use super::{actions, batches, bulk, health, jobs, pages, plugins, purge, queues,
         (name = "plugins", description = "Named components with versions"),
         (name = "schedules", description = "Rules that make jobs"),
         (name = "service", description = "The host as a whole"),
+        (name = "tokens", description = "Who may do what"),
         (name = "health", description = "For monitors"),
         (name = "errors", description = "What the codes mean")
     ),
@@ -67,6 +70,9 @@ use super::{actions, batches, bulk, health, jobs, pages, plugins, purge, queues,
         schedules::run,
         schedules::postpone,
         schedules::backfill,
+        tokens::create,
+        tokens::list,
+        tokens::revoke,
         service::show,
         service::pause,
         service::resume,

@@ -13,6 +13,7 @@ use super::steer::{note_reason, reason_of};
 use super::view::{ActivateBody, PluginListView, PluginView, Problem, SteerBody, UploadView};
 use super::{ApiState, body, json};
 use crate::config::{Manifest, parse_manifest};
+use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::{PluginName, VersionName};
 use crate::domain::plugin::{Plugin, Wishes};
@@ -253,6 +254,7 @@ pub(super) async fn disable(
 )]
 pub(super) async fn pause(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -261,7 +263,7 @@ pub(super) async fn pause(
     let reason = reason_of(&headers, body).await?;
     Params::of(&uri, &[])?;
     let plugin = state.host().registry.pause(state.tenant(), &plugin_name(&name)?).await?;
-    note_reason("pause of the plug-in", &name, reason);
+    note_reason(&caller, "pause of the plug-in", &name, reason);
     Ok(Json(viewed(&state, &plugin)))
 }
 
@@ -282,6 +284,7 @@ pub(super) async fn pause(
 )]
 pub(super) async fn resume(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -290,7 +293,7 @@ pub(super) async fn resume(
     let reason = reason_of(&headers, body).await?;
     Params::of(&uri, &[])?;
     let plugin = state.host().registry.resume(state.tenant(), &plugin_name(&name)?).await?;
-    note_reason("resume of the plug-in", &name, reason);
+    note_reason(&caller, "resume of the plug-in", &name, reason);
     Ok(Json(viewed(&state, &plugin)))
 }
 

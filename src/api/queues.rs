@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::params::Params;
 use super::steer::{note_reason, reason_of};
 use super::view::{Problem, QueueListView, QueueView, SteerBody};
+use crate::domain::access::Caller;
 use crate::domain::id::QueueName;
 
 /// Lists the queues by name.
@@ -45,6 +46,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
 )]
 pub(super) async fn pause(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -52,7 +54,7 @@ pub(super) async fn pause(
 ) -> Result<Json<QueueView>, ApiError> {
     let reason = reason_of(&headers, body).await?;
     let done = set(&state, &name, &uri, true).await?;
-    note_reason("pause of the queue", &name, reason);
+    note_reason(&caller, "pause of the queue", &name, reason);
     Ok(done)
 }
 
@@ -73,6 +75,7 @@ pub(super) async fn pause(
 )]
 pub(super) async fn resume(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -80,7 +83,7 @@ pub(super) async fn resume(
 ) -> Result<Json<QueueView>, ApiError> {
     let reason = reason_of(&headers, body).await?;
     let done = set(&state, &name, &uri, false).await?;
-    note_reason("resume of the queue", &name, reason);
+    note_reason(&caller, "resume of the queue", &name, reason);
     Ok(done)
 }
 

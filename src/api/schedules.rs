@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
+use super::caller::{check_all, noted};
 use super::definition::{self, Asked};
 use super::error::ApiError;
 use super::params::Params;
@@ -16,6 +17,7 @@ use super::view::{
 };
 use super::{ApiState, body, intake, jobs, json};
 use crate::app::Host;
+use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{ScheduleName, TenantId};
 use crate::domain::schedule::Schedule;
@@ -33,12 +35,17 @@ use crate::store::ReadError;
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
-pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<ScheduleListView>, ApiError> {
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    uri: Uri,
+) -> Result<Json<ScheduleListView>, ApiError> {
+    check_all(&caller, Right::Read)?;
     Params::of(&uri, &[])?;
     let tenant = state.tenant();
     let listed = state.blocking(move |host| {
         let schedules = host.schedules.list(tenant)?;
-        Ok::<_, ReadError>(schedules.iter().map(ScheduleView::of).collect())
+        Ok::<_, ReadError>(schedules.iter().map(|schedule| opened(&caller, ScheduleView::of(schedule))).collect())
     });
     Ok(Json(ScheduleListView { schedules: listed.await? }))
 }
@@ -61,6 +68,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
 )]
 pub(super) async fn put(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -72,7 +80,7 @@ pub(super) async fn put(
     let tenant = state.tenant();
     // Counting a rule and keeping an input take their time.
     let runtime = tokio::runtime::Handle::current();
-    let put = state.blocking(move |host| runtime.block_on(put_in(host, tenant, name, body)));
+    let put = state.blocking(move |host| runtime.block_on(put_in(host, &caller, tenant, name, body)));
     let (status, schedule) = put.await?;
     let view = ScheduleView::whole(&schedule);
     let location = HeaderValue::from_str(&format!("/v1/schedules/{}", view.name));
@@ -85,6 +93,7 @@ pub(super) async fn put(
 
 async fn put_in(
     host: &Host,
+    caller: &Caller,
     tenant: TenantId,
     name: ScheduleName,
     body: ScheduleBody,
@@ -92,11 +101,11 @@ async fn put_in(
     let now = host.schedules.now();
     let Asked { definition, input, rule_field } = definition::asked(body, &host.queue_names(), now)?;
     let named = |error: ScheduleError| definition::named_as(error.into(), rule_field);
-    match host.schedules.edit(tenant, &name, definition.clone(), input.clone(), intake::CALLER, now).await {
+    match host.schedules.edit(tenant, &name, definition.clone(), input.clone(), noted(caller), now).await {
         Err(ScheduleError::Unknown(_)) => {}
         edited => return Ok((StatusCode::OK, edited.map_err(named)?)),
     }
-    let made = host.schedules.create(tenant, name, definition, input, intake::CALLER, now).await;
+    let made = host.schedules.create(tenant, name, definition, input, noted(caller), now).await;
     Ok((StatusCode::CREATED, made.map_err(named)?))
 }
 
@@ -116,13 +125,15 @@ async fn put_in(
 )]
 pub(super) async fn show(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<Json<ScheduleView>, ApiError> {
+    check_all(&caller, Right::Read)?;
     Params::of(&uri, &[])?;
     let (tenant, name) = (state.tenant(), found_name(&name)?);
     let shown = state.blocking(move |host| host.schedules.get(tenant, &name).map(|found| ScheduleView::whole(&found)));
-    Ok(Json(shown.await?))
+    Ok(Json(opened(&caller, shown.await?)))
 }
 
 /// Removes a schedule. Jobs that it has made stay.
@@ -165,12 +176,13 @@ pub(super) async fn remove(
 )]
 pub(super) async fn pause(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<Json<ScheduleView>, ApiError> {
     Params::of(&uri, &[])?;
     let name = found_name(&name)?;
-    let paused = state.host().schedules.pause(state.tenant(), &name, intake::CALLER).await;
+    let paused = state.host().schedules.pause(state.tenant(), &name, noted(&caller)).await;
     steered(&name, paused)
 }
 
@@ -190,12 +202,13 @@ pub(super) async fn pause(
 )]
 pub(super) async fn resume(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<Json<ScheduleView>, ApiError> {
     Params::of(&uri, &[])?;
     let name = found_name(&name)?;
-    let resumed = state.host().schedules.resume(state.tenant(), &name, intake::CALLER).await;
+    let resumed = state.host().schedules.resume(state.tenant(), &name, noted(&caller)).await;
     steered(&name, resumed)
 }
 
@@ -216,6 +229,7 @@ pub(super) async fn resume(
 )]
 pub(super) async fn postpone(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
     headers: HeaderMap,
@@ -225,7 +239,7 @@ pub(super) async fn postpone(
     let name = found_name(&name)?;
     let PostponeScheduleBody { until } = read(&headers, body, &["until"]).await?;
     let until = intake::moment("until", &until, state.host().now())?;
-    let postponed = state.host().schedules.postpone(state.tenant(), &name, until, intake::CALLER).await;
+    let postponed = state.host().schedules.postpone(state.tenant(), &name, until, noted(&caller)).await;
     steered(&name, postponed)
 }
 
@@ -245,13 +259,14 @@ pub(super) async fn postpone(
 )]
 pub(super) async fn run(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<(StatusCode, Json<JobView>), ApiError> {
     Params::of(&uri, &[])?;
     let id = state.host().schedules.run_now(state.tenant(), &found_name(&name)?).await?;
-    let job = jobs::found(&state, &id.to_string()).await?;
-    Ok((StatusCode::CREATED, Json(jobs::shown(&state, job).await?)))
+    let job = jobs::found(&state, &caller, Right::Read, &id.to_string()).await?;
+    Ok((StatusCode::CREATED, Json(jobs::shown(&state, &caller, job).await?)))
 }
 
 /// Makes the jobs of past occurrences that have none yet.
@@ -288,6 +303,15 @@ pub(super) async fn backfill(
     let made = state.blocking(move |host| runtime.block_on(host.schedules.backfill(tenant, &name, (from, to), again)));
     let ids: Vec<_> = made.await?.iter().map(ToString::to_string).collect();
     Ok((StatusCode::CREATED, Json(BackfillView { count: ids.len(), ids })))
+}
+
+/// What a caller may see of a schedule: what its jobs are given only with the right to payloads (F007).
+fn opened(caller: &Caller, mut view: ScheduleView) -> ScheduleView {
+    if check_all(caller, Right::Payload).is_err() {
+        view.target.args.clear();
+        view.target.env.clear();
+    }
+    view
 }
 
 async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body, fields: &[&str]) -> Result<T, ApiError> {

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::params::Params;
 use super::steer::{note_reason, reason_of};
 use super::view::{CountsView, Problem, ServiceView, SteerBody};
+use crate::domain::access::Caller;
 use crate::domain::service::ServiceState;
 
 /// Shows how the host is doing.
@@ -42,13 +43,14 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
 )]
 pub(super) async fn pause(
     State(state): State<ApiState>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ServiceView>, ApiError> {
     let reason = reason_of(&headers, body).await?;
     let done = set(&state, &uri, ServiceState::Paused).await?;
-    note_reason("pause of the service", "", reason);
+    note_reason(&caller, "pause of the service", "", reason);
     Ok(done)
 }
 
@@ -66,13 +68,14 @@ pub(super) async fn pause(
 )]
 pub(super) async fn resume(
     State(state): State<ApiState>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ServiceView>, ApiError> {
     let reason = reason_of(&headers, body).await?;
     let done = set(&state, &uri, ServiceState::Running).await?;
-    note_reason("resume of the service", "", reason);
+    note_reason(&caller, "resume of the service", "", reason);
     Ok(done)
 }
 
@@ -90,13 +93,14 @@ pub(super) async fn resume(
 )]
 pub(super) async fn drain(
     State(state): State<ApiState>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ServiceView>, ApiError> {
     let reason = reason_of(&headers, body).await?;
     let done = set(&state, &uri, ServiceState::Draining).await?;
-    note_reason("drain of the service", "", reason);
+    note_reason(&caller, "drain of the service", "", reason);
     Ok(done)
 }
 

@@ -8,12 +8,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
+use super::caller::{check_job_of, noted};
 use super::error::ApiError;
 use super::jobs::{found, job_id, shown};
 use super::json::JsonFault;
 use super::params::Params;
 use super::view::{AuditView, ExplainView, JobView, PostponeBody, Problem, RetryBody, SteerBody};
 use super::{ApiState, body, intake, json};
+use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{JobId, VersionName};
 use crate::jobs::{Command, Order, Rerun, RerunError};
@@ -39,12 +41,13 @@ const REASON_CHARS_MAX: usize = 1_000;
 )]
 pub(super) async fn cancel(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<JobView>, ApiError> {
-    steer(&state, &id, &uri, Order::Cancel, reason_of(&headers, body).await?).await
+    steer(&state, &caller, &id, &uri, Order::Cancel, reason_of(&headers, body).await?).await
 }
 
 /// Stops a job for now. A handler that runs is asked to stop at its next safe point.
@@ -64,12 +67,13 @@ pub(super) async fn cancel(
 )]
 pub(super) async fn pause(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<JobView>, ApiError> {
-    steer(&state, &id, &uri, Order::Pause, reason_of(&headers, body).await?).await
+    steer(&state, &caller, &id, &uri, Order::Pause, reason_of(&headers, body).await?).await
 }
 
 /// Sets a job going that waits, retries or is paused, without waiting for its time. Its attempts are counted anew.
@@ -89,12 +93,13 @@ pub(super) async fn pause(
 )]
 pub(super) async fn resume(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<JobView>, ApiError> {
-    steer(&state, &id, &uri, Order::Resume, reason_of(&headers, body).await?).await
+    steer(&state, &caller, &id, &uri, Order::Resume, reason_of(&headers, body).await?).await
 }
 
 /// Puts a job off. A handler that runs is asked to stop at its next safe point and goes on then.
@@ -114,15 +119,17 @@ pub(super) async fn resume(
 )]
 pub(super) async fn postpone(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<JobView>, ApiError> {
+    check_job_of(&state, &caller, Right::Write, &id).await?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let PostponeBody { until, reason } = json::parse(&bytes, PostponeBody::FIELDS)?;
     let order = Order::Postpone(intake::moment("until", &until, state.host().now())?);
-    steer(&state, &id, &uri, order, checked_reason(reason)?).await
+    steer(&state, &caller, &id, &uri, order, checked_reason(reason)?).await
 }
 
 /// Runs a finished job again, as a new one. It is as the first caller asked, except for its start and expiry, its dedup key,
@@ -143,30 +150,36 @@ pub(super) async fn postpone(
 )]
 pub(super) async fn retry(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let id = job_id(&id)?;
+    check_job_of(&state, &caller, Right::Write, &id).await?;
+    let text = id;
+    let id = job_id(&text)?;
     let RetryBody { input, input_text, input_base64, version, at, reason } =
         optional(&headers, body, RetryBody::FIELDS).await?;
     let has_input = input.is_some() || input_text.is_some() || input_base64.is_some();
+    if has_input {
+        check_job_of(&state, &caller, Right::Payload, &text).await?;
+    }
     let bytes = intake::input_bytes(input, input_text, input_base64)?;
     let rerun = Rerun {
         input: has_input.then_some(bytes),
         version: version.map(|text| intake::named("version", VersionName::new(&text))).transpose()?,
         at: at.map(|text| intake::moment("at", &text, state.host().now())).transpose()?,
         reason: checked_reason(reason)?,
-        ..Rerun::new(intake::CALLER)
+        ..Rerun::new(noted(&caller))
     };
     let (runtime, tenant) = (tokio::runtime::Handle::current(), state.tenant());
     // Keeping a large input waits for the disk.
     let new = state.blocking(move |host| {
         runtime.block_on(host.jobs.rerun(tenant, id, rerun)).map_err(|error| not_steered(id, error))
     });
-    let view = shown(&state, new.await?).await?;
+    let view = shown(&state, &caller, new.await?).await?;
     let location = HeaderValue::from_str(&format!("/v1/jobs/{}", view.id));
     let mut response = (StatusCode::CREATED, Json(view)).into_response();
     if let Ok(location) = location {
@@ -192,13 +205,15 @@ pub(super) async fn retry(
 )]
 pub(super) async fn delete(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     let params = Params::of(&uri, &["reason"])?;
+    check_job_of(&state, &caller, Right::Write, &id).await?;
     let id = job_id(&id)?;
     let reason = checked_reason(params.text("reason").map(str::to_owned))?;
-    let command = Command { reason, ..Command::new(Order::Delete, intake::CALLER) };
+    let command = Command { reason, ..Command::new(Order::Delete, noted(&caller)) };
     let deleted = state.host().jobs.steer(state.tenant(), id, &command).await;
     deleted.map_err(|error| not_steered(id, error))?;
     Ok(StatusCode::NO_CONTENT)
@@ -220,11 +235,12 @@ pub(super) async fn delete(
 )]
 pub(super) async fn audit(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<AuditView>, ApiError> {
     Params::of(&uri, &[])?;
-    let job = found(&state, &id).await?;
+    let job = found(&state, &caller, Right::Read, &id).await?;
     let rows = state.blocking(move |host| host.jobs.audit(&job)).await?;
     Ok(Json(AuditView { rows: rows.into_iter().map(Into::into).collect() }))
 }
@@ -245,11 +261,12 @@ pub(super) async fn audit(
 )]
 pub(super) async fn explain(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Json<ExplainView>, ApiError> {
     Params::of(&uri, &[])?;
-    let job = found(&state, &id).await?;
+    let job = found(&state, &caller, Right::Read, &id).await?;
     let view = state.blocking(move |host| {
         let reasons = host.jobs.explain(&job, host.moment(&job))?;
         Ok::<_, ReadError>(ExplainView::of(&job, reasons))
@@ -259,17 +276,19 @@ pub(super) async fn explain(
 
 async fn steer(
     state: &ApiState,
+    caller: &Caller,
     id: &str,
     uri: &Uri,
     order: Order,
     reason: Option<String>,
 ) -> Result<Json<JobView>, ApiError> {
     Params::of(uri, &[])?;
+    check_job_of(state, caller, Right::Write, id).await?;
     let id = job_id(id)?;
-    let command = Command { reason, ..Command::new(order, intake::CALLER) };
+    let command = Command { reason, ..Command::new(order, noted(caller)) };
     let steered = state.host().jobs.steer(state.tenant(), id, &command).await;
     let job = steered.map_err(|error| not_steered(id, error))?;
-    Ok(Json(shown(state, job).await?))
+    Ok(Json(shown(state, caller, job).await?))
 }
 
 /// Why, in the words of the person; the document may be left out.
@@ -279,9 +298,9 @@ pub(super) async fn reason_of(headers: &HeaderMap, body: Body) -> Result<Option<
 }
 
 /// Notes why somebody did something that no job keeps a row of: it stands in the host's log.
-pub(super) fn note_reason(what: &str, name: &str, reason: Option<String>) {
+pub(super) fn note_reason(caller: &Caller, what: &str, name: &str, reason: Option<String>) {
     if let Some(reason) = reason {
-        tracing::info!(what, name, reason, by = intake::CALLER, "a command, and why");
+        tracing::info!(what, name, reason, by = noted(caller), "a command, and why");
     }
 }
 

@@ -11,10 +11,12 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use super::ApiState;
+use super::caller::{check_job, check_some};
 use super::error::ApiError;
 use super::jobs::{facts, found, job_id, shown};
 use super::params::Params;
 use super::view::{JobView, Problem};
+use crate::domain::access::{Caller, Right};
 use crate::domain::id::JobKey;
 use crate::domain::job::{Job, Progress};
 use crate::jobs::{JobChange, Watch};
@@ -60,17 +62,22 @@ fn event(name: &str, data: &impl serde::Serialize) -> Event {
 )]
 pub(super) async fn of_job(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Events<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     Params::of(&uri, &[])?;
     let turn = state.stream_turn()?;
     let watch = state.host().jobs.watch(JobKey { tenant: state.tenant(), sequence: job_id(&id)?.sequence() });
-    let job = match found(&state, &id).await {
-        Err(unknown) => departed(&state, &id)?.ok_or(unknown)?,
+    let job = match found(&state, &caller, Right::Read, &id).await {
+        Err(unknown) => {
+            let departed = departed(&state, &id)?.ok_or(unknown)?;
+            check_job(&caller, Right::Read, &departed)?;
+            departed
+        }
         found => found?,
     };
-    let follower = Follower { state, watch, job, told: None, is_over: false, _turn: turn };
+    let follower = Follower { state, caller, watch, job, told: None, is_over: false, _turn: turn };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
@@ -87,6 +94,7 @@ fn departed(state: &ApiState, id: &str) -> Result<Option<Job>, ApiError> {
 /// One listener's place in the changes of a job.
 struct Follower {
     state: ApiState,
+    caller: Caller,
     watch: Watch,
     job: Job,
     told: Option<Told>,
@@ -101,7 +109,7 @@ struct Told {
 
 impl Follower {
     async fn next(&mut self) -> Option<Event> {
-        if self.is_over {
+        if self.is_over || !self.state.still_admits(&self.caller) {
             return None;
         }
         if self.told.is_some() && !self.wait_for_news().await? {
@@ -111,7 +119,7 @@ impl Follower {
         }
         self.is_over = self.job.state.status.is_final();
         self.told = Some(Told { progress: self.progress() });
-        let view = shown(&self.state, self.job.clone()).await.ok()?;
+        let view = shown(&self.state, &self.caller, self.job.clone()).await.ok()?;
         Some(event("job", &view))
     }
 
@@ -175,12 +183,14 @@ impl Follower {
 )]
 pub(super) async fn of_all(
     State(state): State<ApiState>,
+    caller: Caller,
     uri: Uri,
 ) -> Result<Events<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     Params::of(&uri, &[])?;
+    check_some(&caller, Right::Read)?;
     let turn = state.stream_turn()?;
     let changes = state.host().jobs.watch_all();
-    let listener = Listener { state, changes, untold: Vec::new(), _turn: turn };
+    let listener = Listener { state, caller, changes, untold: Vec::new(), _turn: turn };
     Ok(events(stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok(event), listener))
@@ -190,6 +200,7 @@ pub(super) async fn of_all(
 /// One listener's place in the changes of all jobs.
 struct Listener {
     state: ApiState,
+    caller: Caller,
     changes: broadcast::Receiver<JobChange>,
     /// Gathered events, the next one last.
     untold: Vec<Event>,
@@ -203,19 +214,23 @@ impl Listener {
                 gathered = gather(&mut self.changes) => gathered?,
                 () = self.state.closed() => return None,
             };
+            if !self.state.still_admits(&self.caller) {
+                return None;
+            }
             self.untold = self.read(gathered).await;
         }
         self.untold.pop()
     }
 
     async fn read(&self, gathered: Gathered) -> Vec<Event> {
-        let tenant = self.state.tenant();
+        let (tenant, caller) = (self.state.tenant(), self.caller.clone());
         let Gathered { jobs, mut missed } = gathered;
         let read = self.state.blocking(move |host| {
             let mut views = Vec::with_capacity(jobs.len());
             for key in jobs.into_iter().filter(|key| key.tenant == tenant) {
                 match host.jobs.find(key)? {
-                    Some(job) => views.push(JobView::of(&job, facts(host, &job))),
+                    Some(job) if !caller.may(Right::Read, &job.submission) => {}
+                    Some(job) => views.push(JobView::of(&job, facts(host, &caller, &job))),
                     None => missed += 1,
                 }
             }

@@ -2,6 +2,7 @@
 
 mod queues;
 mod runtime;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::store::{CommitError, ReadError, Store, StoreStats};
 pub use crate::worker::QueueNow;
 pub use queues::QueueError;
 pub use runtime::{Runtime, RuntimeParts};
+pub use tokens::{NewToken, NotAdmitted, TokenError, Tokens};
 
 use crate::worker::{Pool, PoolSettings, Running, Window};
 
@@ -69,6 +71,8 @@ pub struct Host {
     pub schedules: Schedules,
     /// The plug-ins.
     pub registry: Arc<Registry>,
+    /// Who has been given a token.
+    pub tokens: Tokens,
     /// The attempts that run now.
     pub running: Arc<Running>,
     /// This start of the host.
@@ -106,6 +110,7 @@ impl Host {
         let (runtime, started) = Runtime::join(parts)?;
         started.await?;
         let Runtime { id, jobs, schedules, registry, running, scheduler, window, worker } = runtime;
+        let tokens = Tokens::open(Arc::clone(&store), Arc::clone(&clock))?;
         let started_on = clock.now();
         let rescued = scheduler.recover(started_on)?;
         registry.release_all_held().await?;
@@ -127,6 +132,7 @@ impl Host {
             jobs,
             schedules,
             registry,
+            tokens,
             running,
             id,
             started_on,

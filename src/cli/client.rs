@@ -15,9 +15,9 @@ use ureq::{Agent, Body, RequestBuilder};
 use super::failure::{Exit, Failure};
 use crate::api::view::{
     ActionsBody, ActionsView, ActivateBody, AttemptsView, AuditView, BackfillBody, BackfillView, BatchView, BulkView,
-    CountsView, ExplainView, FailuresView, JobPageView, JobView, PluginListView, PluginView, PostponeScheduleBody,
-    Problem, PurgeView, QueueListView, QueueView, ScheduleBody, ScheduleListView, ScheduleView, ServiceView, SteerBody,
-    SubmitBody, UploadView,
+    CountsView, ExplainView, FailuresView, JobPageView, JobView, NewTokenView, PluginListView, PluginView,
+    PostponeScheduleBody, Problem, PurgeView, QueueListView, QueueView, ScheduleBody, ScheduleListView, ScheduleView,
+    ServiceView, SteerBody, SubmitBody, TokenBody, TokenListView, UploadView,
 };
 use crate::domain::code;
 
@@ -35,7 +35,7 @@ pub(crate) struct ClientArgs {
     /// The host's address
     #[arg(long, global = true, value_name = "URL", env = "BACKROOM_SERVER", default_value = "http://127.0.0.1:7171")]
     pub(crate) server: String,
-    /// The host's token
+    /// The token that the host asks for
     #[arg(long, global = true, value_name = "TOKEN", env = "BACKROOM_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
 }
@@ -346,6 +346,22 @@ impl Client {
     /// How many jobs stand where.
     pub(crate) fn counts(&self) -> anyhow::Result<Answer<CountsView>> {
         self.get("/v1/counts")
+    }
+
+    /// Makes a token.
+    pub(crate) fn create_token(&self, token: &TokenBody) -> anyhow::Result<Answer<NewTokenView>> {
+        self.post_json("/v1/tokens", token)
+    }
+
+    /// Lists the tokens.
+    pub(crate) fn tokens(&self) -> anyhow::Result<Answer<TokenListView>> {
+        self.get("/v1/tokens")
+    }
+
+    /// Takes a token back.
+    pub(crate) fn revoke_token(&self, name: &str) -> anyhow::Result<()> {
+        let url = self.url(&format!("/v1/tokens/{}", segment(name)));
+        self.accepted(self.with_token(self.agent.delete(url)).call()).map(drop)
     }
 
     fn url(&self, path: &str) -> String {

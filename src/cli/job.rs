@@ -256,6 +256,9 @@ pub(crate) struct ListArgs {
     /// Only jobs that this caller submitted, such as api or schedule nightly
     #[arg(long, value_name = "NAME")]
     created_by: Option<String>,
+    /// Only jobs of the holder of this token
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
     /// Only jobs submitted from this time on
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
@@ -400,6 +403,7 @@ fn list(client: &Client, args: &ListArgs, terminal: Terminal) -> anyhow::Result<
         ("state", &args.state),
         ("type", &args.job_type),
         ("created_by", &args.created_by),
+        ("owner", &args.owner),
         ("sort", &args.sort),
         ("plugin", &args.plugin),
         ("handler", &args.handler),

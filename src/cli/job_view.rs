@@ -57,6 +57,7 @@ pub(crate) fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<
         ("queue", Some(format!("{}, priority {}", view.queue, view.priority))),
         ("attempt", Some(format!("{} of {} ({})", view.attempt, view.max_attempts, runs(view.runs)))),
         ("created", Some(view.created_on.clone())),
+        ("owner", view.owner.clone()),
         ("until", view.postpone_until.clone()),
         ("expires", view.expires_on.clone()),
         ("started", view.started_on.clone()),

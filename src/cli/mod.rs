@@ -26,6 +26,7 @@ mod settings;
 mod steer;
 mod store;
 mod terminal;
+mod token;
 
 use std::process::ExitCode;
 
@@ -89,6 +90,11 @@ enum Command {
     Schedule {
         #[command(subcommand)]
         verb: schedule::ScheduleCommand,
+    },
+    /// Give people and programs tokens with rights
+    Token {
+        #[command(subcommand)]
+        verb: token::TokenCommand,
     },
     /// See how the host is doing; pause and resume its work
     Service {
@@ -182,6 +188,7 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
         Command::Batch { verb } => batch::run(client, verb, terminal),
         Command::Queue { verb } => queue::run(client, verb, terminal),
         Command::Schedule { verb } => schedule::run(client, verb, terminal),
+        Command::Token { verb } => token::run(client, verb, terminal),
         Command::Service { verb } => service::run(client, verb, terminal),
         Command::Store { verb } => store::run(verb, terminal),
         Command::Config { verb } => config::run(verb, terminal),

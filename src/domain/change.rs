@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Token;
 use super::audit::AuditRow;
 use super::breaker::PluginBreaker;
-use super::id::{HostId, JobId, JobKey, PluginName, ScheduleName, TenantId};
+use super::id::{HostId, JobId, JobKey, PluginName, ScheduleName, TenantId, TokenName};
 use super::job::{Job, JobState, Run, Submission};
 use super::plugin::Plugin;
 use super::queue::QueueState;
@@ -71,6 +72,15 @@ pub enum Change {
     StartHost(HostId),
     /// The breaker of a plug-in has opened or closed.
     PutBreaker(PluginBreaker),
+    /// A new token. Refused while there is one of the name.
+    PutToken(Box<Token>),
+    /// The end of a token. Refused unless it is there.
+    RemoveToken {
+        /// The owner.
+        tenant: TenantId,
+        /// Which.
+        name: TokenName,
+    },
 }
 
 impl Change {

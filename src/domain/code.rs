@@ -98,6 +98,24 @@ catalogue! {
     DUPLICATE_JOB = "BR0118", "an unfinished job has the same dedup key",
         "At most one unfinished job has a dedup key; a bulk submit makes new jobs only.",
         "Leave the line out, or wait until the job has ended.";
+    FORBIDDEN = "BR0119", "the token does not carry that far",
+        "A token has the rights that it was made with: to submit, to read, to steer, to see payloads, of all jobs or its own, or \
+         to administer the host. The message names the one that is missing.",
+        "Ask whoever administers the host for a token with that right (`backroom token create NAME --rights ...`).";
+    UNKNOWN_TOKEN = "BR0120", "there is no such token",
+        "No token of that name was made, or it was revoked.",
+        "See `backroom token list`.";
+    TOKEN_EXISTS = "BR0121", "a token of that name exists",
+        "What somebody did is noted under the name of his token, so a name stands for one token at a time.",
+        "Choose another name, or revoke that token first (`backroom token revoke NAME`).";
+    LOCKED_OUT = "BR0122", "the change would lock everybody out",
+        "Once there is a token, the host asks everybody for one. Without a token that lasts and has the right `admin`, nobody \
+         could make or revoke tokens any more.",
+        "Make a token that lasts first: `backroom token create admin --rights admin`. Or set `token` under `[server]` in \
+         backroom.toml, which opens everything.";
+    TOO_MANY_TOKENS = "BR0123", "there are too many tokens",
+        "Tokens are in memory, so a host takes a bounded number of them.",
+        "Revoke those that nobody needs; `backroom token list` shows which have expired.";
     UNKNOWN_QUEUE = "BR0125", "there is no such queue",
         "`default`, `bulk` and `maintenance` exist from the start; others stand in backroom.toml.",
         "See `backroom queue list`, or add a `[[queue]]` to backroom.toml and restart the host.";

@@ -213,6 +213,11 @@ name! {
 }
 
 name! {
+    /// The name of a token and of its holder: like that of a plug-in.
+    TokenName, "the token name", check_slug
+}
+
+name! {
     /// Jobs that share one run one after another, in order of creation (domain.md 4.1): 1 to 256 bytes of text.
     OrderingKey, "the ordering key", check_key
 }

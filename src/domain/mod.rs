@@ -1,5 +1,6 @@
 //! The rules: pure functions of facts and `now`. No IO, no async, no clock, no randomness.
 
+pub mod access;
 pub mod admission;
 pub mod audit;
 pub mod batch;

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::Fingerprint;
-use super::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId};
+use super::id::{
+    HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId, TokenName,
+};
 use super::job::{Job, JobState, JobType, Status, Submission, WaitReason};
 use super::time::Timestamp;
 
@@ -24,6 +26,8 @@ pub struct JobFilter {
     pub wait_reasons: Vec<WaitReason>,
     /// Submitted by this caller.
     pub created_by: Option<String>,
+    /// Of this owner.
+    pub owner: Option<TokenName>,
     /// With this tag.
     pub tag: Option<String>,
     /// With this ordering key.
@@ -94,6 +98,7 @@ impl JobFilter {
             self.schedule.clone().map(Label::Schedule),
             self.fingerprint.map(Label::Failure),
             self.batch.map(Label::Batch),
+            self.owner.clone().map(Label::Owner),
         ];
         labels.into_iter().flatten().collect()
     }
@@ -118,6 +123,8 @@ pub enum Label {
     After(JobId),
     /// They have failed in the same way.
     Failure(Fingerprint),
+    /// They belong to this holder of a token.
+    Owner(TokenName),
 }
 
 impl Label {
@@ -125,6 +132,7 @@ impl Label {
     pub fn of(submission: &Submission, state: &JobState) -> Vec<Self> {
         let mut labels = Vec::new();
         labels.extend(submission.correlation_id.map(Self::Chain));
+        labels.extend(submission.owner.clone().map(Self::Owner));
         if let Some(ties) = &submission.ties {
             labels.extend(ties.batch.map(Self::Batch));
             labels.extend(ties.occurrence.as_ref().map(|occurrence| Self::Schedule(occurrence.schedule.clone())));

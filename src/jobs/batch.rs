@@ -7,7 +7,7 @@ use super::submit::is_keyed;
 use super::{BulkError, Jobs, NewJob, Rerun, RerunError, SteerError, SubmitError};
 use crate::domain::batch::{self, Summary, Terms};
 use crate::domain::change::Change;
-use crate::domain::id::{JobId, PluginName, QueueName, TenantId};
+use crate::domain::id::{JobId, PluginName, QueueName, TenantId, TokenName};
 use crate::domain::job::transition::Refused;
 use crate::domain::job::{FollowUp, Job, JobType, Payload, Status, Submission, Ties, transition};
 use crate::domain::query::{JobFilter, JobQuery};
@@ -41,6 +41,8 @@ pub struct NewBatch {
     pub tags: Vec<String>,
     /// Who submits it.
     pub by: Option<String>,
+    /// Whose it is.
+    pub owner: Option<TokenName>,
 }
 
 impl Jobs {
@@ -66,6 +68,7 @@ impl Jobs {
             input: Payload::Inline(input.into()),
             queue: QueueName::default_queue(),
             created_by: new.by,
+            owner: new.owner,
             tags: new.tags,
             ties: (ties != Ties::NONE).then(|| Arc::new(ties)),
             ..Submission::new(self.identities.next(now), batch_plugin(), now)
@@ -145,6 +148,7 @@ impl Jobs {
                 retry_of: Some(asked.id),
                 tags: asked.tags.clone(),
                 by: Some(rerun.by.clone()),
+                owner: asked.owner.clone(),
             },
             now,
         )?;

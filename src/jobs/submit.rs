@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Jobs;
+use crate::domain::access::{Caller, Right};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::hash;
 use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
@@ -75,6 +76,8 @@ pub struct NewJob {
     pub parent: Option<JobId>,
     /// Who submits it.
     pub by: Option<String>,
+    /// What that one may see: only such jobs may be named. The new job is his.
+    pub caller: Caller,
 }
 
 impl NewJob {
@@ -102,6 +105,7 @@ impl NewJob {
             ties: Ties::default(),
             parent: None,
             by: None,
+            caller: Caller::UNNAMED,
         }
     }
 }
@@ -149,6 +153,12 @@ pub enum SubmitError {
         /// Where it is named: `after`, `parent`, `batch`.
         field: &'static str,
         /// The job.
+        job: JobId,
+    },
+    /// The batch that it names is somebody else's.
+    #[error("batch {job} is not the caller's, who may not change it")]
+    ForeignBatch {
+        /// The batch.
         job: JobId,
     },
     /// The batch that it names takes no more jobs.
@@ -217,22 +227,26 @@ impl Jobs {
         {
             return Err(SubmitError::BadKey { bytes: key.len() });
         }
-        let key = key.map(|key| (key, fingerprint(&new)));
+        let key = key.map(|key| IdempotencyKey::new(key, &new));
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
-            if let Some((key, fingerprint)) = key
-                && let Some(first) = self.first_submit(new.tenant, key, fingerprint)?
+            if let Some(key) = &key
+                && let Some(first) = self.first_submit(new.tenant, key)?
             {
                 return Ok(Submitted { job: first, repeated: true });
             }
-            if let Some(key) = &new.ties.dedup_key
-                && let Some(unfinished) = self.duplicate(new.tenant, key)?
+            if let Some(dedup_key) = &new.ties.dedup_key
+                && let Some(unfinished) = self.duplicate(new.tenant, dedup_key)?
             {
+                if !new.caller.may(Right::Read, &unfinished.submission) {
+                    let (key, job) = (dedup_key.clone(), unfinished.submission.id);
+                    return Err(SubmitError::Duplicate { key, job });
+                }
                 return Ok(Submitted { job: unfinished, repeated: true });
             }
-            match self.submit_new(new.clone(), key).await {
+            match self.submit_new(new.clone(), key.as_ref()).await {
                 Ok(job) => return Ok(Submitted { job, repeated: false }),
-                Err(SubmitError::Commit(error @ CommitError::Conflict { .. })) if can_conflict(&new, key) => {
+                Err(SubmitError::Commit(error @ CommitError::Conflict { .. })) if can_conflict(&new, key.as_ref()) => {
                     conflict = error;
                 }
                 Err(error) => return Err(error),
@@ -292,13 +306,13 @@ impl Jobs {
         Ok((ids, self.store.commit(changes)))
     }
 
-    async fn submit_new(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<Job, SubmitError> {
+    async fn submit_new(&self, new: NewJob, key: Option<&IdempotencyKey<'_>>) -> Result<Job, SubmitError> {
         let (taken, pending) = self.number_and_commit(new, key)?;
         pending.await?;
         Ok(taken)
     }
 
-    fn number_and_commit(&self, new: NewJob, key: Option<(&str, u64)>) -> Result<(Job, Pending), SubmitError> {
+    fn number_and_commit(&self, new: NewJob, key: Option<&IdempotencyKey<'_>>) -> Result<(Job, Pending), SubmitError> {
         let submission = self.submission(new)?;
         // A number is not passed by another of its ordering key between its draw and its commit.
         let _turn = is_keyed(&submission).then(|| self.identities.turn());
@@ -307,12 +321,12 @@ impl Jobs {
         let (tenant, job) = (submission.tenant, submission.id);
         let taken = self.taken(submission, now)?;
         let mut changes = vec![Change::submit(taken.clone())];
-        if let Some((key, fingerprint)) = key {
+        if let Some(key) = key {
             let until = now.after(KEY_KEPT);
             changes.push(Change::Remember(RememberedSubmit {
                 tenant,
-                key: key.to_owned(),
-                fingerprint,
+                key: key.kept.clone(),
+                fingerprint: key.fingerprint,
                 job,
                 on: now,
                 until,
@@ -343,8 +357,8 @@ impl Jobs {
         if is_built_in(&new.plugin) {
             self.registry.check_call(&new.input)?;
         }
-        self.check_ties(new.tenant, &new.ties)?;
-        let (correlation_id, depth) = self.place_in_chain(new.tenant, new.parent)?;
+        self.check_ties(&new)?;
+        let (correlation_id, depth) = self.place_in_chain(&new)?;
         let input = match new.input.len() {
             0..=Payload::INLINE_BYTES_MAX => Payload::Inline(new.input),
             _ => {
@@ -364,6 +378,7 @@ impl Jobs {
             queue: new.queue,
             priority: new.priority,
             created_by: new.by,
+            owner: new.caller.name,
             not_before: new.at,
             expires_on: new.expires_on,
             correlation_id,
@@ -378,16 +393,20 @@ impl Jobs {
     }
 
     /// A job may name only jobs that exist, so that no circle can come about.
-    fn check_ties(&self, tenant: TenantId, ties: &Ties) -> Result<(), SubmitError> {
+    fn check_ties(&self, new: &NewJob) -> Result<(), SubmitError> {
+        let ties = &new.ties;
         for job in &ties.after {
-            self.named(tenant, "after", *job)?;
+            self.named(new, "after", *job)?;
         }
         if let Some(job) = ties.batch {
-            let batch = self.named(tenant, "batch", job)?;
+            let batch = self.named(new, "batch", job)?;
+            if !new.caller.may(Right::Write, &batch.submission) {
+                return Err(SubmitError::ForeignBatch { job });
+            }
             if batch.submission.job_type != JobType::BATCH || batch.state.status.is_final() {
                 return Err(SubmitError::ClosedBatch { job });
             }
-            if self.waits_for(tenant, ties, job)? {
+            if self.waits_for(new.tenant, ties, job)? {
                 return Err(SubmitError::Circle { batch: job });
             }
         }
@@ -402,14 +421,16 @@ impl Jobs {
         }
     }
 
-    fn named(&self, tenant: TenantId, field: &'static str, job: JobId) -> Result<Job, SubmitError> {
-        self.get(tenant, job)?.ok_or(SubmitError::UnknownTie { field, job })
+    /// A job that is named. One that the caller may not read does not exist for him.
+    fn named(&self, new: &NewJob, field: &'static str, job: JobId) -> Result<Job, SubmitError> {
+        let found = self.get(new.tenant, job)?.filter(|found| new.caller.may(Right::Read, &found.submission));
+        found.ok_or(SubmitError::UnknownTie { field, job })
     }
 
     /// The chain that a job belongs to, and how deep in it.
-    fn place_in_chain(&self, tenant: TenantId, parent: Option<JobId>) -> Result<(Option<JobId>, u32), SubmitError> {
-        let Some(parent) = parent else { return Ok((None, 0)) };
-        let parent = self.named(tenant, "parent", parent)?.submission;
+    fn place_in_chain(&self, new: &NewJob) -> Result<(Option<JobId>, u32), SubmitError> {
+        let Some(parent) = new.parent else { return Ok((None, 0)) };
+        let parent = self.named(new, "parent", parent)?.submission;
         Ok((Some(parent.correlation_id.unwrap_or(parent.id)), parent.depth.saturating_add(1)))
     }
 
@@ -448,16 +469,16 @@ impl Jobs {
         }
     }
 
-    fn first_submit(&self, tenant: TenantId, key: &str, fingerprint: u64) -> Result<Option<Job>, SubmitError> {
-        let Some(first) = self.store.remembered(tenant, key)? else { return Ok(None) };
+    fn first_submit(&self, tenant: TenantId, key: &IdempotencyKey<'_>) -> Result<Option<Job>, SubmitError> {
+        let Some(first) = self.store.remembered(tenant, &key.kept)? else { return Ok(None) };
         if first.until <= self.clock.now() {
             return Ok(None);
         }
-        if first.fingerprint != fingerprint {
-            return Err(SubmitError::KeyMismatch { key: key.to_owned(), job: first.job });
+        if first.fingerprint != key.fingerprint {
+            return Err(SubmitError::KeyMismatch { key: key.given.to_owned(), job: first.job });
         }
         let job = self.get(tenant, first.job)?;
-        job.map(Some).ok_or_else(|| SubmitError::KeyOfDeleted { key: key.to_owned(), job: first.job })
+        job.map(Some).ok_or_else(|| SubmitError::KeyOfDeleted { key: key.given.to_owned(), job: first.job })
     }
 }
 
@@ -473,8 +494,29 @@ pub(super) fn is_keyed(submission: &Submission) -> bool {
 }
 
 /// Whether somebody else may have been first: only with a key of either kind.
-fn can_conflict(new: &NewJob, key: Option<(&str, u64)>) -> bool {
+fn can_conflict(new: &NewJob, key: Option<&IdempotencyKey<'_>>) -> bool {
     key.is_some() || new.ties.dedup_key.is_some()
+}
+
+/// The `Idempotency-Key` of a submit.
+struct IdempotencyKey<'a> {
+    /// As the caller gave it.
+    given: &'a str,
+    /// As it is kept: the keys of one holder of a token are apart from those of all others.
+    kept: String,
+    /// What the submit asked for.
+    fingerprint: u64,
+}
+
+impl<'a> IdempotencyKey<'a> {
+    fn new(given: &'a str, new: &NewJob) -> Self {
+        let kept = match &new.caller.name {
+            // No key that comes over HTTP holds a line break.
+            Some(name) => format!("{name}\n{given}"),
+            None => given.to_owned(),
+        };
+        Self { given, kept, fingerprint: fingerprint(new) }
+    }
 }
 
 /// A stable hash (FNV-1a, 64 bits) of what the caller asked for; kept with the key, so it must not change between releases.

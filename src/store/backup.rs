@@ -29,7 +29,7 @@ use crate::domain::service::{Durability, ServiceState};
 use crate::domain::time::Timestamp;
 
 /// The version of the format that this release writes and reads.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const FORMAT: &str = "backroom backup";
 /// The first line is never longer.
@@ -47,6 +47,7 @@ const REMEMBERED: u8 = b'K';
 const QUEUE: u8 = b'Q';
 const SCHEDULE: u8 = b'T';
 const BREAKER: u8 = b'H';
+const TOKEN: u8 = b'G';
 const SERVICE: u8 = b'S';
 const END: u8 = b'E';
 
@@ -195,6 +196,9 @@ pub fn write(store: &SledStore, out: &mut dyn Write, created_on: Timestamp) -> R
     for breaker in store.breakers()? {
         frames.value(BREAKER, &breaker)?;
     }
+    for token in store.tokens()? {
+        frames.value(TOKEN, &token)?;
+    }
     let (sequence, host) = store.given_out()?;
     frames.value(SERVICE, &SavedService { state: store.service()?, sequence, host })?;
     frames.end(&contents)?;
@@ -285,6 +289,7 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
                 changes.push(Change::PutQueue(QueueState { revision: 1, ..queue }));
             }
             BREAKER => changes.push(Change::PutBreaker(frames.value(&bytes)?)),
+            TOKEN => changes.push(Change::PutToken(Box::new(frames.value(&bytes)?))),
             SERVICE => take_service(frames.value(&bytes)?, store, &mut changes),
             END => {
                 let (contents, hash): (Contents, [u8; 32]) = frames.value(&bytes)?;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::change::Change;
-use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId};
+use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId, TokenName};
 use crate::domain::job::Status;
 use crate::domain::time::Timestamp;
 
@@ -26,6 +26,9 @@ pub(crate) trait Facts {
 
     /// The stored revision of what was asked of a queue.
     fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Self::Error>;
+
+    /// Whether there is a token of the name.
+    fn has_token(&mut self, tenant: TenantId, name: &TokenName) -> Result<bool, Self::Error>;
 
     /// The unfinished job that has a dedup key.
     fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, Self::Error>;
@@ -66,6 +69,7 @@ struct Ahead<'a> {
     keys: HashMap<(TenantId, &'a str), Timestamp>,
     schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
     queues: HashMap<&'a QueueName, u32>,
+    tokens: HashMap<(TenantId, &'a TokenName), bool>,
     dedup: HashMap<(TenantId, &'a DedupKey), JobKey>,
     /// The jobs that end: their dedup keys are free from then on.
     ended: HashSet<JobKey>,
@@ -107,6 +111,12 @@ impl<'a> Ahead<'a> {
             Change::PutQueue(queue) => {
                 self.queues.insert(&queue.name, queue.revision);
             }
+            Change::PutToken(token) => {
+                self.tokens.insert((token.tenant, &token.name), true);
+            }
+            Change::RemoveToken { tenant, name } => {
+                self.tokens.insert((*tenant, name), false);
+            }
             Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) | Change::PutBreaker(_) => {}
         }
     }
@@ -139,6 +149,13 @@ impl<'a> Ahead<'a> {
         match self.schedules.get(&(tenant, name)) {
             Some(revision) => Ok(*revision),
             None => facts.schedule_revision(tenant, name),
+        }
+    }
+
+    fn has_token<F: Facts>(&self, tenant: TenantId, name: &TokenName, facts: &mut F) -> Result<bool, F::Error> {
+        match self.tokens.get(&(tenant, name)) {
+            Some(is_there) => Ok(*is_there),
+            None => facts.has_token(tenant, name),
         }
     }
 }
@@ -191,6 +208,8 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
             };
             stored.unwrap_or(0).checked_add(1) == Some(queue.revision)
         }
+        Change::PutToken(token) => !ahead.has_token(token.tenant, &token.name, facts)?,
+        Change::RemoveToken { tenant, name } => ahead.has_token(*tenant, name, facts)?,
         Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) | Change::PutBreaker(_) => true,
     })
 }

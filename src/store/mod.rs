@@ -8,6 +8,7 @@ pub mod memory;
 mod schedules;
 #[cfg(feature = "host")]
 pub mod sled;
+mod tokens;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
@@ -201,6 +203,9 @@ pub trait Store: Send + Sync {
 
     /// The breakers that are not closed, by tenant and plug-in.
     fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError>;
+
+    /// Every token, by tenant and name.
+    fn tokens(&self) -> Result<Vec<Token>, ReadError>;
 
     /// Locked jobs, of whatever host. Here, in [`Store::ready`] and in [`Store::due`] a job whose record cannot be read is
     /// logged and left out, so that it does not hold up the others.

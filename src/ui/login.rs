@@ -1,4 +1,4 @@
-//! Asks a person for the host's token, once for each browser. Whether it is right, the guard says with the next page.
+//! Asks a person for a token, once for each browser. Whether it is right, the guard says with the next page.
 
 use askama::Template;
 use axum::Form;

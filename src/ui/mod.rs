@@ -8,6 +8,7 @@ mod login;
 mod overview;
 mod payload;
 mod plugins;
+mod rights;
 mod sampler;
 mod service;
 mod shell;
@@ -24,7 +25,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::middleware::{map_request, map_response};
+use axum::middleware::{from_fn_with_state, map_request, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -51,18 +52,9 @@ where
 {
     let console = Console { sampler: Sampler::start(&host), host };
     Router::new()
-        .route("/", get(overview::show))
-        .route("/service/{action}", post(service::act))
-        .route("/jobs", get(jobs::show))
-        .route("/jobs/{id}", get(job::show))
-        .route("/jobs/{id}/input", get(job::input))
-        .route("/jobs/{id}/output", get(job::output))
-        .route("/jobs/{id}/cancel", post(job::cancel))
-        .route("/jobs/{id}/delete", post(job::delete))
-        .route("/jobs/{id}/retry", post(job::retry))
-        .route("/plugins", get(plugins::list).post(plugins::upload).layer(plugins::body_limit()))
-        .route("/plugins/{name}", get(plugins::show))
-        .route("/plugins/{name}/{action}", post(plugins::act))
+        .merge(pages().route_layer(from_fn_with_state(console.clone(), rights::lookers)))
+        .merge(buttons_of_jobs().route_layer(from_fn_with_state(console.clone(), rights::steerers)))
+        .merge(buttons_of_the_host().route_layer(from_fn_with_state(console.clone(), rights::administrators)))
         .route("/login", get(login::show).post(login::keep))
         .route("/logout", post(login::forget))
         .route("/console/{asset}", get(assets::show))
@@ -70,6 +62,31 @@ where
         .layer(map_request(in_time))
         .layer(map_response(harden))
         .with_state(console)
+}
+
+fn pages() -> Router<Console> {
+    Router::new()
+        .route("/", get(overview::show))
+        .route("/jobs", get(jobs::show))
+        .route("/jobs/{id}", get(job::show))
+        .route("/jobs/{id}/input", get(job::input))
+        .route("/jobs/{id}/output", get(job::output))
+        .route("/plugins", get(plugins::list))
+        .route("/plugins/{name}", get(plugins::show))
+}
+
+fn buttons_of_jobs() -> Router<Console> {
+    Router::new()
+        .route("/jobs/{id}/cancel", post(job::cancel))
+        .route("/jobs/{id}/delete", post(job::delete))
+        .route("/jobs/{id}/retry", post(job::retry))
+}
+
+fn buttons_of_the_host() -> Router<Console> {
+    Router::new()
+        .route("/service/{action}", post(service::act))
+        .route("/plugins", post(plugins::upload).layer(plugins::body_limit()))
+        .route("/plugins/{name}/{action}", post(plugins::act))
 }
 
 /// Gives up a form whose sender takes too long.

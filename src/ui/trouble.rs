@@ -60,6 +60,11 @@ impl Trouble {
         text::parts(self.next.as_deref().unwrap_or(self.code.remedy))
     }
 
+    /// Whether another token would help.
+    pub(super) fn is_of_rights(&self) -> bool {
+        self.code == code::FORBIDDEN
+    }
+
     pub(super) fn told(&self) -> Vec<text::Part> {
         text::parts(&self.message)
     }
@@ -114,6 +119,9 @@ impl From<SubmitError> for Trouble {
             SubmitError::Unfit(unfit) => unfit.into(),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
+            error @ SubmitError::ForeignBatch { .. } => {
+                Self::new(StatusCode::FORBIDDEN, code::FORBIDDEN, error.to_string())
+            }
             error @ (SubmitError::UnknownTie { .. }
             | SubmitError::ClosedBatch { .. }
             | SubmitError::Circle { .. }

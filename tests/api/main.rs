@@ -12,6 +12,7 @@ mod pages;
 mod pausing;
 mod plugins;
 mod purge;
+mod rights;
 mod schedules;
 mod service;
 mod steer;

@@ -12,8 +12,17 @@ pub(crate) struct Events(BufReader<TcpStream>);
 
 impl Events {
     pub(crate) fn open(server: &Server, path: &str) -> Self {
+        Self::open_with(server, path, "")
+    }
+
+    /// The stream that the holder of a token is given.
+    pub(crate) fn open_as(server: &Server, path: &str, secret: &str) -> Self {
+        Self::open_with(server, path, &format!("Authorization: Bearer {secret}\r\n"))
+    }
+
+    fn open_with(server: &Server, path: &str, header: &str) -> Self {
         let mut stream = server.connect();
-        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{header}\r\n", server.address);
         stream.write_all(head.as_bytes()).expect("the request is sent");
         let mut events = Self(BufReader::new(stream));
         assert_eq!(events.line().as_deref(), Some("HTTP/1.1 200 OK"));
@@ -30,6 +39,21 @@ impl Events {
     /// Reads until the job is in a state.
     pub(crate) fn until(&mut self, state: &str) {
         while self.next().expect("the job gets there").1["state"] != state {}
+    }
+
+    /// The view of the next job that is told of.
+    pub(crate) fn next_job(&mut self) -> Value {
+        loop {
+            let (name, view) = self.next().expect("another job is told of");
+            if name == "job" {
+                return view;
+            }
+        }
+    }
+
+    /// Reads until the host ends the stream.
+    pub(crate) fn read_to_the_end(&mut self) {
+        while self.next().is_some() {}
     }
 
     /// The name and data of the next event; none at the end of the stream.

@@ -40,6 +40,7 @@ pub(crate) struct Server {
     /// The store behind the host, for what no request can bring about.
     pub(crate) store: Arc<MemoryStore>,
     state: ApiState,
+    clock: Option<Arc<SimulatedClock>>,
     runtime: Option<Runtime>,
     guests: Option<Runtime>,
 }
@@ -89,9 +90,10 @@ impl Server {
         };
         let (runtime, guests) = (build(2), build(1));
         let start: Timestamp = "2030-01-01T08:00:00Z".parse().expect("a time");
-        let shared_clock: Arc<dyn Clock> = match setup.live {
-            true => Arc::new(SystemClock),
-            false => Arc::new(SimulatedClock::at(start)),
+        let clock = (!setup.live).then(|| Arc::new(SimulatedClock::at(start)));
+        let shared_clock: Arc<dyn Clock> = match &clock {
+            None => Arc::new(SystemClock),
+            Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
         };
         let admission =
             setup.admission.unwrap_or_else(|| AdmissionPolicy { queues: queues(), ..AdmissionPolicy::default() });
@@ -120,12 +122,17 @@ impl Server {
             tokio::spawn(api::serve(listener, state.clone(), router, std::future::pending()));
             state
         });
-        Self { address, gate, store, state, runtime: Some(runtime), guests: Some(guests) }
+        Self { address, gate, store, state, clock, runtime: Some(runtime), guests: Some(guests) }
     }
 
     /// Ends every stream, as a host does that goes down.
     pub(crate) fn close_streams(&self) {
         self.state.close();
+    }
+
+    /// Lets time pass for a host whose clock stands still.
+    pub(crate) fn pass(&self, span: Duration) {
+        self.clock.as_ref().expect("the clock of this host stands still").advance(span);
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

@@ -10,3 +10,4 @@ mod steer;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;

@@ -53,6 +53,10 @@ enum Step {
         name: usize,
         opened_on: Option<i64>,
     },
+    Token {
+        name: usize,
+        made: bool,
+    },
     Queue {
         name: usize,
         paused: bool,
@@ -108,7 +112,8 @@ impl Bonds {
             ..Ties::default()
         };
         let chain = self.label.filter(|label| *label > 0).map(|label| submission(label as u64).id);
-        Submission { correlation_id: chain, ..tied(sequence, ties) }
+        let owner = self.label.map(|label| token_name(NAMES[label]));
+        Submission { correlation_id: chain, owner, ..tied(sequence, ties) }
     }
 
     fn state(&self) -> JobState {
@@ -135,6 +140,7 @@ fn simple() -> impl Strategy<Value = Step> {
             .prop_map(|(name, paused, is_stale)| Step::Queue { name, paused, is_stale }),
         1 => (0..QUEUES.len(), prop::option::of(0..9_i64))
             .prop_map(|(name, opened_on)| Step::Breaker { name, opened_on }),
+        1 => (0..QUEUES.len(), any::<bool>()).prop_map(|(name, made)| Step::Token { name, made }),
     ]
 }
 
@@ -242,6 +248,9 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
             job(store, sequence).map(|_| Change::Audit(row)).into_iter().collect()
         }
         Step::Breaker { name, opened_on } => vec![Change::PutBreaker(breaker(0, QUEUES[*name], *opened_on))],
+        // Often one that is there already, or is not there.
+        Step::Token { name, made: true } => vec![put_token(token(0, QUEUES[*name]))],
+        Step::Token { name, made: false } => vec![remove_token(0, QUEUES[*name])],
         Step::Queue { name, paused, is_stale } => {
             let queues = store.queues().expect("it can be read");
             let present = queues.iter().find(|present| present.name.as_str() == QUEUES[*name]);
@@ -304,6 +313,7 @@ fn bonds_of(store: &dyn Store) -> Vec<String> {
             JobFilter { regarding: Some(record(&format!("order/{name}"))), ..default() },
             JobFilter { schedule: Some(schedule(name)), statuses: vec![Status::Queued, Status::Failed], ..default() },
             JobFilter { batch: named, ..default() },
+            JobFilter { owner: Some(token_name(name)), ..default() },
             JobFilter { chain: named, ..default() },
             JobFilter { retry_of: named, ordering_key: Some(ordering_key("a")), ..default() },
         ];

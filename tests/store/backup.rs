@@ -93,7 +93,7 @@ pub(crate) fn fill(store: &dyn Store) {
         must(store, vec![Change::Remember(submit)]);
     }
     must(store, vec![Change::PutService(ServiceState::Paused), Change::StartHost(HostId(17))]);
-    must(store, vec![Change::PutBreaker(breaker(3, "mailer", Some(7)))]);
+    must(store, vec![Change::PutBreaker(breaker(3, "mailer", Some(7))), put_token(token(3, "shop"))]);
     assert!(last >= 100);
 }
 
@@ -192,7 +192,7 @@ fn nothing_that_exists_is_overwritten() {
 fn a_backup_of_another_version_is_refused() {
     let saved = saved();
     change(&saved.file(), |bytes| {
-        let at = bytes.windows(11).position(|part| part == b"\"version\":3").expect("the first line says it");
+        let at = bytes.windows(11).position(|part| part == b"\"version\":4").expect("the first line says it");
         bytes[at + 10] = b'1';
     });
     let refused = saved.restore().expect_err("the version is not known");

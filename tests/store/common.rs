@@ -3,12 +3,13 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use backroom::domain::access::{Rights, Token};
 use backroom::domain::breaker::{Breaker, BreakerPolicy, PluginBreaker};
 use backroom::domain::change::Change;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::id::{
-    DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId,
-    VersionName,
+    DedupKey, Digest, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence,
+    TenantId, TokenName, VersionName,
 };
 use backroom::domain::job::{Job, JobState, Lease, Payload, Run, RunEnd, Status, Submission, Ties, WaitReason};
 use backroom::domain::limits::Usage;
@@ -206,6 +207,31 @@ pub(crate) fn breaker(tenant: u32, name: &str, opened_on: Option<i64>) -> Plugin
         breaker.ended(&policy, false, time(second), time(second));
     }
     PluginBreaker { tenant: TenantId(tenant), plugin: plugin(name), breaker }
+}
+
+/// A token that opens everything.
+pub(crate) fn token(tenant: u32, name: &str) -> Token {
+    Token {
+        tenant: TenantId(tenant),
+        name: token_name(name),
+        digest: Digest([7; 32]),
+        rights: Rights::ALL,
+        created_on: time(1),
+        created_by: "somebody".to_owned(),
+        expires_on: None,
+    }
+}
+
+pub(crate) fn put_token(token: Token) -> Change {
+    Change::PutToken(Box::new(token))
+}
+
+pub(crate) fn remove_token(tenant: u32, name: &str) -> Change {
+    Change::RemoveToken { tenant: TenantId(tenant), name: token_name(name) }
+}
+
+pub(crate) fn token_name(name: &str) -> TokenName {
+    TokenName::new(name).expect("a name")
 }
 
 pub(crate) fn run(number: u32) -> Run {

@@ -22,6 +22,7 @@ on_every_store!(
     a_job_submitted_and_deleted_in_one_commit_never_was,
     a_final_job_can_be_set_going_again,
     a_remembered_key_is_refused_until_it_has_ended,
+    a_token_is_made_and_removed_once,
     a_commit_of_nothing_succeeds,
     large_values_come_back,
     a_closed_store_takes_nothing,
@@ -234,4 +235,16 @@ fn a_closed_store_takes_nothing(store: &dyn Store) {
     assert!(matches!(commit(store, vec![submit(2)]), Err(CommitError::Failed(_))));
     assert!(job(store, 1).is_some());
     assert!(job(store, 2).is_none());
+}
+
+fn a_token_is_made_and_removed_once(store: &dyn Store) {
+    let (make, remove) = (|| put_token(token(0, "shop")), || remove_token(0, "shop"));
+    assert_eq!(commit(store, vec![remove()]), Err(CommitError::Conflict { index: 0 }));
+    must(store, vec![make()]);
+    assert_eq!(commit(store, vec![make()]), Err(CommitError::Conflict { index: 0 }));
+    assert_eq!(commit(store, vec![remove(), make(), make()]), Err(CommitError::Conflict { index: 2 }));
+    must(store, vec![remove(), make(), put_token(token(1, "shop"))]);
+    must(store, vec![remove()]);
+    assert_eq!(commit(store, vec![remove()]), Err(CommitError::Conflict { index: 0 }));
+    assert_eq!(store.tokens(), Ok(vec![token(1, "shop")]));
 }

@@ -31,7 +31,7 @@ fn id(sequence: u64) -> JobId {
 }
 
 /// A filter for each label, all of them of the jobs that [`labeled`] makes.
-fn filters() -> [JobFilter; 6] {
+fn filters() -> [JobFilter; 7] {
     let default = JobFilter::default;
     [
         JobFilter { batch: Some(id(90)), ..default() },
@@ -40,6 +40,7 @@ fn filters() -> [JobFilter; 6] {
         JobFilter { ordering_key: Some(ordering_key("k")), ..default() },
         JobFilter { chain: Some(id(91)), ..default() },
         JobFilter { retry_of: Some(id(92)), ..default() },
+        JobFilter { owner: Some(token_name("shop")), ..default() },
     ]
 }
 
@@ -54,7 +55,8 @@ fn labeled(sequence: u64) -> Submission {
         retry_of: Some(id(92)),
         ..Ties::default()
     };
-    Submission { correlation_id: Some(id(91)), depth: 1, ..tied(sequence, ties) }
+    let owner = Some(token_name("shop"));
+    Submission { correlation_id: Some(id(91)), owner, depth: 1, ..tied(sequence, ties) }
 }
 
 /// A job with labels of every kind, but others.
@@ -68,7 +70,8 @@ fn labeled_otherwise(sequence: u64) -> Submission {
         retry_of: Some(id(82)),
         ..Ties::default()
     };
-    Submission { correlation_id: Some(id(81)), depth: 1, ..tied(sequence, ties) }
+    let owner = Some(token_name("shopper"));
+    Submission { correlation_id: Some(id(81)), owner, depth: 1, ..tied(sequence, ties) }
 }
 
 fn every_label_selects(store: &dyn Store) {

@@ -19,6 +19,7 @@ on_every_store!(
     plugins_are_by_tenant_and_name,
     the_service_state_is_kept,
     breakers_are_kept_while_they_are_not_closed,
+    tokens_are_by_tenant_and_name,
 );
 
 fn runs_are_listed_oldest_first(store: &dyn Store) {
@@ -145,4 +146,13 @@ fn breakers_are_kept_while_they_are_not_closed(store: &dyn Store) {
     assert_eq!(store.breakers(), Ok(vec![of_mailer(6), poster, foreign.clone()]));
     must(store, vec![Change::PutBreaker(breaker(0, "mailer", None)), Change::PutBreaker(breaker(0, "poster", None))]);
     assert_eq!(store.breakers(), Ok(vec![foreign]));
+}
+
+fn tokens_are_by_tenant_and_name(store: &dyn Store) {
+    assert_eq!(store.tokens(), Ok(Vec::new()));
+    must(store, vec![put_token(token(1, "shop")), put_token(token(0, "shop"))]);
+    must(store, vec![put_token(token(0, "bank"))]);
+    assert_eq!(store.tokens(), Ok(vec![token(0, "bank"), token(0, "shop"), token(1, "shop")]));
+    must(store, vec![remove_token(0, "shop")]);
+    assert_eq!(store.tokens(), Ok(vec![token(0, "bank"), token(1, "shop")]));
 }

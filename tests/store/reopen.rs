@@ -51,6 +51,8 @@ fn everything(store: &dyn Store) {
     }
     must(store, vec![Change::Delete { job: key(50), expected: 1 }]);
     must(store, vec![Change::PutService(ServiceState::Paused), Change::PutBreaker(breaker(0, "mailer", Some(7)))]);
+    must(store, vec![put_token(token(0, "shop")), put_token(token(0, "bank"))]);
+    must(store, vec![remove_token(0, "shop")]);
     let remembered = RememberedSubmit {
         tenant: TenantId::DEFAULT,
         key: "k".to_owned(),
@@ -75,7 +77,7 @@ pub(crate) fn picture(store: &dyn Store) -> Vec<String> {
         format!("due {:?}", sequences(&due)),
         format!("{:?}", store.counts(TenantId::DEFAULT)),
         format!("{:?}", store.remembered(TenantId::DEFAULT, "k")),
-        format!("{:?} {:?} {:?}", store.service(), store.plugins(), store.breakers()),
+        format!("{:?} {:?} {:?} {:?}", store.service(), store.plugins(), store.breakers(), store.tokens()),
     ];
     for status in Status::ALL {
         let filter = JobFilter { statuses: vec![status], ..JobFilter::default() };

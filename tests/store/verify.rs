@@ -125,6 +125,7 @@ fn every_entry_too_many_is_found() {
         (b'A', "there is no job"),
         (b'J', "no remembered submit ends then"),
         (b'H', "that of mailer"),
+        (b'G', "it says that it is shop"),
         (b'_', "this version does not know"),
     ] {
         let found = found_after(|tree| {

@@ -80,7 +80,8 @@ impl Site {
         let host = Arc::new(host.await.expect("a host over an empty store starts"));
         let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let pages = backroom::ui::routes(Arc::clone(&host));
+        let state = ApiState::new(Arc::clone(&host), Guard::new(address, &[], None));
+        let pages = api::guarded(&state, backroom::ui::routes(Arc::clone(&host)));
         tokio::spawn(async move { axum::serve(listener, pages).await });
         Self { host, address, gate }
     }

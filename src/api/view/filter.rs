@@ -26,9 +26,12 @@ pub struct FilterBody {
     /// In this queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
-    /// Submitted by this caller: `api`, `console`, a schedule.
+    /// Submitted by this caller: `api`, a token, a schedule; run again by `console`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_by: Option<String>,
+    /// Of this owner: the name of a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// With this tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
@@ -67,7 +70,7 @@ pub struct FilterBody {
 impl FilterBody {
     /// The names and texts that are given.
     pub fn pairs(&self) -> Vec<(String, String)> {
-        let Self { state, wait_reason, job_type, plugin, handler, queue, created_by, tag, .. } = self;
+        let Self { state, wait_reason, job_type, plugin, handler, queue, created_by, owner, tag, .. } = self;
         let Self { ordering_key, regarding, batch, schedule, .. } = self;
         let Self { chain, retry_of, fingerprint, q, from, before, .. } = self;
         let given = [
@@ -78,6 +81,7 @@ impl FilterBody {
             ("handler", handler),
             ("queue", queue),
             ("created_by", created_by),
+            ("owner", owner),
             ("tag", tag),
             ("ordering_key", ordering_key),
             ("regarding", regarding),

@@ -56,6 +56,9 @@ pub struct JobView {
     pub created_on: String,
     /// Who submitted it.
     pub created_by: Option<String>,
+    /// Whose it is: the name of a token; none when the host knew the caller by no name.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// The first start that the caller asked for.
     pub at: Option<String>,
     /// To be called off unless started by then.
@@ -193,7 +196,7 @@ pub struct ErrorView {
     pub code: Option<String>,
     /// One sentence.
     pub message: String,
-    /// More, for administrators.
+    /// More, for those who may see the payloads of the job.
     pub detail: Option<String>,
 }
 
@@ -210,7 +213,7 @@ pub enum OutputEncoding {
 }
 
 /// A page of jobs.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct JobPageView {
     /// The jobs, without their outputs.
     pub jobs: Vec<JobView>,
@@ -264,6 +267,8 @@ pub(crate) struct JobFacts {
     pub(crate) output: Option<Output>,
     /// The unfinished jobs that it waits for, where they are shown.
     pub(crate) blocked_by: Vec<JobId>,
+    /// Whether the details of its errors are shown: only to those who may see its payloads.
+    pub(crate) is_opened: bool,
 }
 
 /// An output in the form in which it is shown.
@@ -311,6 +316,7 @@ impl JobView {
             priority,
             created_on,
             created_by,
+            owner,
             not_before,
             expires_on,
             correlation_id,
@@ -384,6 +390,7 @@ impl JobView {
             postpone_until: time_of(*postpone_until),
             created_on: time(*created_on),
             created_by: created_by.clone(),
+            owner: owner.as_ref().map(ToString::to_string),
             at: time_of(*not_before),
             expires_on: time_of(*expires_on),
             started_on: time_of(*started_on),
@@ -398,7 +405,7 @@ impl JobView {
             output_bytes: output.as_ref().map(Payload::len),
             output: shown,
             output_encoding: encoding,
-            error: state.failure().cloned().map(Into::into),
+            error: state.failure().cloned().map(|failure| ErrorView::of(failure, facts.is_opened)),
             tags: tags.clone(),
             version: asked_version.as_ref().map(ToString::to_string),
             ordering_key: ordering_key.as_ref().map(ToString::to_string),
@@ -474,10 +481,11 @@ fn millis(micros: u64) -> f64 {
     std::time::Duration::from_micros(micros).as_secs_f64() * 1_000.0
 }
 
-impl From<Failure> for ErrorView {
-    fn from(failure: Failure) -> Self {
+impl ErrorView {
+    /// The view of a failure; its details only where the payloads of its job may be seen.
+    pub(super) fn of(failure: Failure, is_opened: bool) -> Self {
         let Failure { class, code, message, detail } = failure;
-        Self { class: class_word(class).to_owned(), code, message, detail }
+        Self { class: class_word(class).to_owned(), code, message, detail: detail.filter(|_| is_opened) }
     }
 }
 
@@ -506,8 +514,9 @@ const fn end_word(end: RunEnd) -> &'static str {
     }
 }
 
-impl From<Run> for AttemptView {
-    fn from(run: Run) -> Self {
+impl AttemptView {
+    /// The view of a closed run, with the details of its error where the payloads of its job may be seen.
+    pub(crate) fn of(run: Run, is_opened: bool) -> Self {
         let Run { number, attempt, host, version, started_on, ended_on, end, failure, usage, log } = run;
         Self {
             run: number,
@@ -517,14 +526,12 @@ impl From<Run> for AttemptView {
             started_on: time(started_on),
             ended_on: Some(time(ended_on)),
             end: Some(end_word(end).to_owned()),
-            error: failure.map(Into::into),
+            error: failure.map(|failure| ErrorView::of(failure, is_opened)),
             usage: usage.into(),
             log_bytes: log.as_ref().map(Payload::len).unwrap_or_default(),
         }
     }
-}
 
-impl AttemptView {
     /// The run that is under way, if one is.
     pub(crate) fn under_way(job: &Job) -> Option<Self> {
         let state = &job.state;

@@ -12,6 +12,7 @@ mod problem;
 mod schedule;
 mod service;
 mod submit;
+mod token;
 
 pub use action::{
     ActionResultView, ActionsBody, ActionsView, AuditRowView, AuditView, ExplainView, FailureView, FailuresView,
@@ -35,6 +36,7 @@ pub use service::{
     CountsView, HealthView, PluginCountsView, PurgeView, QueueListView, QueueView, ServiceView, StateCounts, StoreView,
 };
 pub use submit::{BulkView, FollowUpBody, SubmitBody};
+pub use token::{NewTokenView, TokenBody, TokenListView, TokenView};
 
 use crate::domain::time::Timestamp;
 

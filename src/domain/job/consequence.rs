@@ -93,6 +93,7 @@ fn follower(submission: &Submission, ended: &JobState, follow_up: &FollowUp, now
         queue: follow_up.queue.clone(),
         priority: submission.priority,
         created_by: submission.created_by.clone(),
+        owner: submission.owner.clone(),
         correlation_id: Some(submission.correlation_id.unwrap_or(submission.id)),
         depth: submission.depth + 1,
         tags: submission.tags.clone(),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Ties;
-use crate::domain::id::{Digest, HandlerName, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
+use crate::domain::id::{Digest, HandlerName, JobId, JobKey, PluginName, QueueName, TenantId, TokenName, VersionName};
 use crate::domain::time::Timestamp;
 
 /// Bytes of a job: small ones travel with the record, large ones lie in the blob store.
@@ -138,6 +138,9 @@ pub struct Submission {
     pub created_on: Timestamp,
     /// Who submitted it.
     pub created_by: Option<String>,
+    /// Whose it is: the holder of a token who submitted it, or the job that it follows from. Nobody's in particular when the
+    /// host asked for no token.
+    pub owner: Option<TokenName>,
     /// Not to start before.
     pub not_before: Option<Timestamp>,
     /// To be called off unless started by then (T06, T41, T58).
@@ -191,6 +194,7 @@ impl Submission {
             priority: 0,
             created_on,
             created_by: None,
+            owner: None,
             not_before: None,
             expires_on: None,
             correlation_id: None,

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use self::tables::Tables;
 use super::guard::{self, Verdict, is_claim};
 use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats};
+use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
@@ -301,6 +302,10 @@ impl Store for MemoryStore {
 
     fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError> {
         Ok(self.tables.read().breakers())
+    }
+
+    fn tokens(&self) -> Result<Vec<Token>, ReadError> {
+        Ok(self.tables.read().tokens())
     }
 
     fn locked(&self) -> Result<Vec<Job>, ReadError> {

@@ -5,12 +5,13 @@ use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::batch::Summary;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{
-    DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
+    DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId, TokenName,
 };
 use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status, WaitReason, due_on};
 use crate::domain::plugin::Plugin;
@@ -22,6 +23,7 @@ use crate::store::RUNS_READ_MAX;
 use crate::store::breakers::Breakers;
 use crate::store::guard::Facts;
 use crate::store::schedules::Schedules;
+use crate::store::tokens::Tokens;
 
 /// How many jobs one query looks at.
 const LOOKED_AT_MAX: usize = 20_000;
@@ -46,6 +48,7 @@ pub(super) struct Tables {
     schedules: Schedules,
     queues: BTreeMap<QueueName, QueueState>,
     breakers: Breakers,
+    tokens: Tokens,
     due: BTreeSet<(Timestamp, JobKey)>,
     locked: BTreeSet<JobKey>,
     counts: BTreeMap<(TenantId, PluginName), Counts>,
@@ -108,6 +111,8 @@ impl Tables {
             Change::PutService(service) => self.service = *service,
             Change::StartHost(host) => self.host = self.host.max(*host),
             Change::PutBreaker(breaker) => self.breakers.put(breaker),
+            Change::PutToken(token) => self.tokens.put((**token).clone()),
+            Change::RemoveToken { tenant, name } => self.tokens.remove(*tenant, name),
         }
     }
 
@@ -377,6 +382,10 @@ impl Tables {
         self.breakers.all()
     }
 
+    pub(super) fn tokens(&self) -> Vec<Token> {
+        self.tokens.all()
+    }
+
     pub(super) fn locked(&self) -> Vec<Job> {
         self.locked.iter().filter_map(|key| self.job(*key)).collect()
     }
@@ -433,6 +442,10 @@ impl Facts for Tables {
 
     fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Infallible> {
         Ok(self.queues.get(name).map(|queue| queue.revision))
+    }
+
+    fn has_token(&mut self, tenant: TenantId, name: &TokenName) -> Result<bool, Infallible> {
+        Ok(self.tokens.has(tenant, name))
     }
 
     fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, Infallible> {

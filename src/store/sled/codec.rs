@@ -11,7 +11,7 @@ use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::{JobState, Run, Submission};
 
 /// The format that this version writes.
-pub(super) const FORMAT: u8 = 3;
+pub(super) const FORMAT: u8 = 4;
 
 /// Something stored is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -152,7 +152,9 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
         | Change::RemovePlugin { .. }
         | Change::PutService(_)
         | Change::StartHost(_)
-        | Change::PutBreaker(_) => {
+        | Change::PutBreaker(_)
+        | Change::PutToken(_)
+        | Change::RemoveToken { .. } => {
             buffer.push(OTHER);
             append_sized(buffer, |buffer| append(buffer, change));
             Parts::default()

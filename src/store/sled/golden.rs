@@ -11,13 +11,14 @@ use serde::de::DeserializeOwned;
 
 use super::codec::{self, Record, block, bucket};
 use super::journal::frame;
+use crate::domain::access::{Reach, Rights, Token};
 use crate::domain::audit::{Action, AuditRow};
 use crate::domain::breaker::{Breaker, BreakerPolicy, PluginBreaker};
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::{
     ConcurrencyKey, DedupKey, Digest, HandlerName, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName,
-    RecordName, ScheduleName, Sequence, TenantId, VersionName,
+    RecordName, ScheduleName, Sequence, TenantId, TokenName, VersionName,
 };
 use crate::domain::job::{
     FollowUp, JobState, JobType, Lease, Occurrence, OnPredecessorFailure, Payload, Progress, Run, RunEnd, Status,
@@ -116,6 +117,7 @@ fn submission(sequence: u64) -> Submission {
         priority: -100,
         created_on: NOW,
         created_by: Some("somebody".to_owned()),
+        owner: Some(token_name()),
         not_before: Some(Timestamp(NOW.0 + 1)),
         expires_on: Some(Timestamp(NOW.0 + 2)),
         correlation_id: Some(JobId::new(NOW, Sequence(1), 9)),
@@ -192,6 +194,23 @@ fn schedule() -> Schedule {
 
 fn queue_state() -> QueueState {
     QueueState { name: QueueName::new("slow").expect("it is a name"), revision: 2, paused: true }
+}
+
+fn token_name() -> TokenName {
+    TokenName::new("reporter").expect("it is a name")
+}
+
+fn token() -> Token {
+    let rights = Rights { submit: true, read: Reach::All, write: Reach::Own, payload: Reach::None, admin: false };
+    Token {
+        tenant: TenantId(3),
+        name: token_name(),
+        digest: Digest([0xef; 32]),
+        rights,
+        created_on: NOW,
+        created_by: "somebody".to_owned(),
+        expires_on: Some(NOW),
+    }
 }
 
 fn breaker() -> PluginBreaker {
@@ -290,6 +309,7 @@ fn single_values_are_written_and_read_as_ever() {
     assert_value("audit-row", &audit_row());
     assert_value("queue-state", &queue_state());
     assert_value("breaker", &breaker());
+    assert_value("token", &token());
     assert_value("schedule", &schedule());
 }
 
@@ -335,6 +355,8 @@ fn a_journal_frame_is_written_and_read_as_ever() {
         Change::PutService(ServiceState::Draining),
         Change::StartHost(HostId(8)),
         Change::PutBreaker(breaker()),
+        Change::PutToken(Box::new(token())),
+        Change::RemoveToken { tenant: TenantId(3), name: token_name() },
     ];
     let mut bytes = Vec::new();
     frame::start(&mut bytes);

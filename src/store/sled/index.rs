@@ -164,6 +164,16 @@ impl<'a> Indexer<'a> {
                 self.put_breaker(breaker);
                 Ok(())
             }
+            (Change::PutToken(token), _) => {
+                self.live.tokens.put((**token).clone());
+                self.live.ahead.put(keys::token(token.tenant, &token.name), codec::encode(&**token));
+                Ok(())
+            }
+            (Change::RemoveToken { tenant, name }, _) => {
+                self.live.tokens.remove(*tenant, name);
+                self.live.ahead.delete(keys::token(*tenant, name));
+                Ok(())
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::domain::hash;
 use crate::domain::id::{
     ConcurrencyKey, DedupKey, Digest, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
+    TokenName,
 };
 use crate::domain::job::{Rank, Status};
 use crate::domain::query::Label;
@@ -55,6 +56,8 @@ pub(super) const SCHEDULE: u8 = b'Y';
 pub(super) const QUEUE: u8 = b'E';
 /// Breakers that are not closed: tenant, plug-in.
 pub(super) const BREAKER: u8 = b'H';
+/// Tokens: tenant, name.
+pub(super) const TOKEN: u8 = b'G';
 /// The further parts of values that are too long for one entry: the whole key, part number.
 pub(super) const PART: u8 = b'Z';
 
@@ -423,6 +426,7 @@ fn label_bytes(label: &Label) -> (u8, u64) {
         Label::RetryOf(job) => (6, job.sequence().0),
         Label::Failure(fingerprint) => (FAILURE_KIND, fingerprint.0),
         Label::After(job) => (8, job.sequence().0),
+        Label::Owner(name) => (9, hash::even(name.as_str().bytes())),
     }
 }
 
@@ -485,6 +489,10 @@ pub(super) fn schedule(tenant: TenantId, name: &ScheduleName) -> Vec<u8> {
 
 pub(super) fn breaker(tenant: TenantId, plugin: &PluginName) -> Vec<u8> {
     texted(BREAKER, tenant, plugin.as_str())
+}
+
+pub(super) fn token(tenant: TenantId, name: &TokenName) -> Vec<u8> {
+    texted(TOKEN, tenant, name.as_str())
 }
 
 pub(super) fn queue(name: &QueueName) -> Vec<u8> {

@@ -19,6 +19,7 @@ use crate::domain::time::Timestamp;
 use crate::store::ReadError;
 use crate::store::breakers::Breakers;
 use crate::store::schedules::Schedules;
+use crate::store::tokens::Tokens;
 
 /// What is in memory. Readers take it together with the index, so that they see whole groups of commits.
 #[derive(Debug, Default)]
@@ -39,6 +40,7 @@ pub(super) struct Live {
     pub(super) schedules: Schedules,
     pub(super) queues: BTreeMap<QueueName, QueueState>,
     pub(super) breakers: Breakers,
+    pub(super) tokens: Tokens,
     pub(super) service: ServiceState,
 }
 

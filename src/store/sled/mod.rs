@@ -42,6 +42,7 @@ use self::recover::Recovered;
 use self::shared::{Shared, Watch, Work};
 use self::writer::Writer;
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
+use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
@@ -303,6 +304,10 @@ impl Store for SledStore {
 
     fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError> {
         Ok(self.shared.live.read().breakers.all())
+    }
+
+    fn tokens(&self) -> Result<Vec<Token>, ReadError> {
+        Ok(self.shared.live.read().tokens.all())
     }
 
     fn locked(&self) -> Result<Vec<Job>, ReadError> {

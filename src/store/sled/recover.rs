@@ -30,7 +30,7 @@ use crate::domain::queue::QueueState;
 use crate::store::ReadError;
 
 /// The format of the directory; another one is refused.
-const FORMAT_LINE: &str = "backroom store, format 3\n";
+const FORMAT_LINE: &str = "backroom store, format 4\n";
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
 /// the other.
 const NEW: &str = "new";
@@ -443,6 +443,9 @@ fn load(tree: &sled::Db) -> Result<Live, ReadError> {
     .collect();
     for breaker in read_all(tree, keys::BREAKER, |_, value| Ok(codec::decode("a breaker", &value)?))? {
         live.breakers.put(&breaker);
+    }
+    for token in read_all(tree, keys::TOKEN, |_, value| Ok(codec::decode("a token", &value)?))? {
+        live.tokens.put(token);
     }
     let service = tree.get(keys::META_SERVICE).map_err(|error| read_error(&error))?;
     if let Some(service) = service {

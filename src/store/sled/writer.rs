@@ -17,7 +17,7 @@ use super::ties;
 use super::values::{Values, free_replaced_pages};
 use super::{Durability, codec::Parts};
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId};
+use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId, TokenName};
 use crate::domain::time::Timestamp;
 use crate::store::guard::{self, Facts, Verdict, is_claim};
 use crate::store::{CommitError, News, ReadError};
@@ -63,6 +63,7 @@ struct Group<'a> {
     keys: HashMap<(TenantId, &'a str), Timestamp>,
     schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
     queues: HashMap<&'a QueueName, u32>,
+    tokens: HashMap<(TenantId, &'a TokenName), bool>,
     /// Who has a dedup key, where that has changed.
     dedup: HashMap<(TenantId, DedupKey), Option<JobKey>>,
 }
@@ -372,6 +373,12 @@ impl<'a> Group<'a> {
             Change::PutQueue(queue) => {
                 self.queues.insert(&queue.name, queue.revision);
             }
+            Change::PutToken(token) => {
+                self.tokens.insert((token.tenant, &token.name), true);
+            }
+            Change::RemoveToken { tenant, name } => {
+                self.tokens.insert((*tenant, name), false);
+            }
             Change::Remember(submit) => {
                 self.keys.insert((submit.tenant, &submit.key), submit.until);
             }
@@ -424,6 +431,11 @@ impl Facts for Known<'_, '_, '_> {
     fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, ReadError> {
         let in_group = self.group.queues.get(name).copied();
         Ok(in_group.or_else(|| self.view.live.queues.get(name).map(|queue| queue.revision)))
+    }
+
+    fn has_token(&mut self, tenant: TenantId, name: &TokenName) -> Result<bool, ReadError> {
+        let in_group = self.group.tokens.get(&(tenant, name)).copied();
+        Ok(in_group.unwrap_or_else(|| self.view.live.tokens.has(tenant, name)))
     }
 
     fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {

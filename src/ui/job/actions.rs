@@ -6,44 +6,45 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::find;
+use crate::domain::access::Caller;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::{Job, Payload};
 use crate::jobs::{Command, Order, Rerun};
 use crate::ui::Console;
+use crate::ui::rights;
 use crate::ui::shell::{Done, Section};
 use crate::ui::text;
 use crate::ui::trouble::Trouble;
 
-/// Who the console's actions are noted under.
-const BY: &str = "console";
-
 /// Calls the job off.
-pub(in crate::ui) async fn cancel(State(console): State<Console>, Path(id): Path<String>) -> Response {
+pub(in crate::ui) async fn cancel(State(console): State<Console>, caller: Caller, Path(id): Path<String>) -> Response {
     let id = match parsed(&id) {
         Ok(id) => id,
         Err(trouble) => return console.refuse(&trouble),
     };
-    let canceled = console.host.jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Cancel, BY)).await;
+    let canceled =
+        console.host.jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Cancel, rights::noted(&caller))).await;
     console.answer(canceled.map(|_job| (format!("/jobs/{id}"), Done::Canceled)))
 }
 
 /// Removes the job.
-pub(in crate::ui) async fn delete(State(console): State<Console>, Path(id): Path<String>) -> Response {
+pub(in crate::ui) async fn delete(State(console): State<Console>, caller: Caller, Path(id): Path<String>) -> Response {
     let id = match parsed(&id) {
         Ok(id) => id,
         Err(trouble) => return console.refuse(&trouble),
     };
-    let deleted = console.host.jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Delete, BY)).await;
+    let deleted =
+        console.host.jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Delete, rights::noted(&caller))).await;
     console.answer(deleted.map(|_job| ("/jobs".to_owned(), Done::Deleted)))
 }
 
 /// Runs the finished job again, as a new one, and leads to that.
-pub(in crate::ui) async fn retry(State(console): State<Console>, Path(id): Path<String>) -> Response {
+pub(in crate::ui) async fn retry(State(console): State<Console>, caller: Caller, Path(id): Path<String>) -> Response {
     let id = match parsed(&id) {
         Ok(id) => id,
         Err(trouble) => return console.refuse(&trouble),
     };
-    let submitted = console.host.jobs.rerun(TenantId::DEFAULT, id, Rerun::new(BY)).await;
+    let submitted = console.host.jobs.rerun(TenantId::DEFAULT, id, Rerun::new(rights::noted(&caller))).await;
     console.answer(submitted.map(|job| (format!("/jobs/{}", job.submission.id), Done::Resubmitted)))
 }
 

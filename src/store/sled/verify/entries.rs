@@ -2,6 +2,7 @@
 
 use super::Walk;
 use super::jobs::name;
+use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::RememberedSubmit;
@@ -170,6 +171,13 @@ impl Walk<'_> {
         let Some(kept) = self.take(place, codec::decode::<PluginBreaker>("a breaker", value)) else { return };
         if keys::breaker(kept.tenant, &kept.plugin) != key {
             self.report.find(place, format!("it says that it is that of {} of {}", kept.plugin, kept.tenant));
+        }
+    }
+
+    pub(super) fn token(&mut self, place: &str, key: &[u8], value: &[u8]) {
+        let Some(kept) = self.take(place, codec::decode::<Token>("a token", value)) else { return };
+        if keys::token(kept.tenant, &kept.name) != key {
+            self.report.find(place, format!("it says that it is {} of {}", kept.name, kept.tenant));
         }
     }
 

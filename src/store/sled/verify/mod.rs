@@ -223,6 +223,7 @@ impl<'a> Walk<'a> {
                 Some(&keys::SCHEDULE) => self.schedule(&place, &key, &value),
                 Some(&keys::QUEUE) => self.queue(&place, &key, &value),
                 Some(&keys::BREAKER) => self.breaker(&place, &key, &value),
+                Some(&keys::TOKEN) => self.token(&place, &key, &value),
                 Some(b'M') => self.number(&place, &key, &value),
                 _ => self.report.find(place, "this version does not know such entries"),
             }
@@ -309,6 +310,7 @@ fn place(key: &[u8]) -> String {
         Some(&keys::SCHEDULE) => "schedule",
         Some(&keys::QUEUE) => "queue",
         Some(&keys::BREAKER) => "breaker",
+        Some(&keys::TOKEN) => "token",
         Some(b'M') => "number",
         _ => "entry",
     };

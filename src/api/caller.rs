@@ -1,0 +1,84 @@
+//! Who asks, and whether he may: each handler takes the [`Caller`] whom the guard has let in, and asks here.
+
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::ApiState;
+use super::error::ApiError;
+use super::jobs::{job_id, unknown_job};
+use crate::domain::access::{Caller, Reach, Right};
+use crate::domain::code;
+use crate::domain::job::Job;
+
+/// Who is said to have done what came from somebody without a name of his own.
+const UNNAMED: &str = "api";
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| ApiError::new(code::INTERNAL, "no guard stands in front of this address"))
+    }
+}
+
+/// The name under which it is noted what he does.
+pub(super) fn noted(caller: &Caller) -> &str {
+    caller.name.as_ref().map_or(UNNAMED, |name| name.as_str())
+}
+
+/// Only those go on who may make new jobs.
+pub(super) fn check_submit(caller: &Caller) -> Result<(), ApiError> {
+    if caller.rights.submit { Ok(()) } else { Err(lacks(caller, "submit")) }
+}
+
+/// Only those go on who administer the host.
+pub(crate) fn check_admin(caller: &Caller) -> Result<(), ApiError> {
+    if caller.rights.admin { Ok(()) } else { Err(lacks(caller, "admin")) }
+}
+
+/// The same for whole groups of addresses.
+pub(crate) async fn administrators_only(caller: Caller, request: Request, next: Next) -> Result<Response, ApiError> {
+    check_admin(&caller)?;
+    Ok(next.run(request).await)
+}
+
+/// Only those go on whose right reaches to all jobs.
+pub(crate) fn check_all(caller: &Caller, right: Right) -> Result<(), ApiError> {
+    if caller.rights.reach(right) == Reach::All { Ok(()) } else { Err(lacks(caller, right.word())) }
+}
+
+/// Only those go on whose right reaches to some jobs at least.
+pub(super) fn check_some(caller: &Caller, right: Right) -> Result<(), ApiError> {
+    if caller.rights.reach(right) == Reach::None { Err(lacks(caller, right.word())) } else { Ok(()) }
+}
+
+/// Only those go on who may do this with a job. For others who may not even read it, it does not exist (F006).
+pub(super) fn check_job(caller: &Caller, right: Right, job: &Job) -> Result<(), ApiError> {
+    let id = job.submission.id;
+    if !caller.may(Right::Read, &job.submission) {
+        return Err(unknown_job(id));
+    }
+    match caller.may(right, &job.submission) {
+        true => Ok(()),
+        false => Err(lacks(caller, &format!("{right}` on job `{id}"))),
+    }
+}
+
+/// The same of a job that is not read yet. Nothing is read for those who may do it with all.
+pub(super) async fn check_job_of(state: &ApiState, caller: &Caller, right: Right, id: &str) -> Result<(), ApiError> {
+    let id = job_id(id)?;
+    if check_all(caller, right).is_ok() {
+        return Ok(());
+    }
+    let tenant = state.tenant();
+    let job = state.blocking(move |host| host.jobs.get(tenant, id)).await?;
+    check_job(caller, right, &job.ok_or_else(|| unknown_job(id))?)
+}
+
+fn lacks(caller: &Caller, right: &str) -> ApiError {
+    let detail = format!("the token `{}` has no right `{right}`; it has {}", noted(caller), caller.rights);
+    ApiError::new(code::FORBIDDEN, detail)
+}

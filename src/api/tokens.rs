@@ -1,0 +1,121 @@
+//! Tokens: who has one, making and revoking them.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::caller::noted;
+use super::error::ApiError;
+use super::guard::digest_of;
+use super::params::Params;
+use super::view::{NewTokenView, Problem, TokenBody, TokenListView, TokenView};
+use super::{ApiState, body, intake, json};
+use crate::app::NewToken;
+use crate::domain::access::{Caller, Rights};
+use crate::domain::code;
+use crate::domain::id::TokenName;
+
+/// What every secret starts with, so that people and scanners know one when they see it.
+const PREFIX: &str = "backroom_";
+
+/// Random bytes of a secret: nobody guesses it, so its plain hash may be kept.
+const RANDOM_BYTES: usize = 32;
+
+/// Makes a token. The answer tells its secret, once.
+#[utoipa::path(
+    post,
+    path = "/v1/tokens",
+    tag = "tokens",
+    operation_id = "tokens_create",
+    request_body = TokenBody,
+    responses(
+        (status = 201, description = "Made, with its secret", body = NewTokenView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let TokenBody { name, rights, expires_on } = json::parse(&bytes, TokenBody::FIELDS)?;
+    let secret = secret()?;
+    let new = NewToken {
+        tenant: state.tenant(),
+        name: intake::named("name", TokenName::new(&name))?,
+        digest: digest_of(&secret),
+        rights: Rights::read(&rights).map_err(|error| ApiError::field("rights", format!("field `rights`: {error}")))?,
+        expires_on: expires_on.map(|text| intake::moment("expires_on", &text, state.host().now())).transpose()?,
+        by: noted(&caller).to_owned(),
+    };
+    let token = state.host().tokens.create(new, state.guard().has_secret()).await?;
+    tracing::info!(token = %token.name, rights = %token.rights, by = noted(&caller), "a token was made");
+    let view = NewTokenView { secret, token: TokenView::of(&token, false) };
+    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(view)).into_response())
+}
+
+fn secret() -> Result<String, ApiError> {
+    let mut random = [0; RANDOM_BYTES];
+    let filled = SystemRandom::new().fill(&mut random);
+    filled.map_err(|_| ApiError::new(code::INTERNAL, "the machine gave no random numbers"))?;
+    Ok(random.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}")))
+}
+
+/// Lists the tokens by name. Nobody can be told a secret again.
+#[utoipa::path(
+    get,
+    path = "/v1/tokens",
+    tag = "tokens",
+    operation_id = "tokens_list",
+    responses(
+        (status = 200, description = "All tokens", body = TokenListView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<TokenListView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let host = state.host();
+    let (tokens, now) = (host.tokens.list(state.tenant()), host.now());
+    Ok(Json(TokenListView {
+        tokens: tokens.iter().map(|token| TokenView::of(token, token.has_expired(now))).collect(),
+    }))
+}
+
+/// Takes a token back: it opens nothing from now on. Jobs of its holder stay his, by name.
+#[utoipa::path(
+    delete,
+    path = "/v1/tokens/{name}",
+    tag = "tokens",
+    operation_id = "tokens_revoke",
+    params(
+        ("name" = String, Path, description = "The token"),
+    ),
+    responses(
+        (status = 204, description = "Revoked"),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn revoke(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<StatusCode, ApiError> {
+    Params::of(&uri, &[])?;
+    let unknown = |_| {
+        let shown: String = name.chars().take(80).collect();
+        ApiError::new(code::UNKNOWN_TOKEN, format!("there is no token `{shown}`"))
+    };
+    let name = TokenName::new(&name).map_err(unknown)?;
+    state.host().tokens.revoke(state.tenant(), &name, state.guard().has_secret()).await?;
+    tracing::info!(token = %name, by = noted(&caller), "a token was revoked");
+    Ok(StatusCode::NO_CONTENT)
+}

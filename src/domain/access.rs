@@ -1,0 +1,291 @@
+//! Who may do what: callers, their rights, and the tokens that stand for them (domain.md 2.1, F006, F007).
+//!
+//! A right to read, to steer or to see payloads reaches to all jobs or to the caller's own: those that he submitted, and
+//! what followed from them. A job that somebody may not read does not exist for him.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{Digest, TenantId, TokenName};
+use super::job::Submission;
+use super::query::JobFilter;
+use super::time::Timestamp;
+
+/// How far a right reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reach {
+    /// To no job.
+    #[default]
+    None,
+    /// To the caller's own jobs.
+    Own,
+    /// To all jobs of the tenant.
+    All,
+}
+
+impl Reach {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Own => ":own",
+            Self::None | Self::All => "",
+        }
+    }
+}
+
+/// What a caller may do with jobs that are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// See its record: state, times, errors, what was done with it and why it waits.
+    Read,
+    /// Change its life: cancel, pause, resume, postpone, run again, remove.
+    Write,
+    /// See and replace what goes in and comes out: input, output, logs, and the details of errors.
+    Payload,
+}
+
+impl Right {
+    const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Payload];
+
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Payload => "payload",
+        }
+    }
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// All that a caller may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rights {
+    /// Make new jobs.
+    pub submit: bool,
+    /// Which jobs he may see.
+    pub read: Reach,
+    /// Which jobs he may steer.
+    pub write: Reach,
+    /// Of which jobs he may see the payloads.
+    pub payload: Reach,
+    /// Everything about plug-ins, queues, schedules, the service and tokens.
+    pub admin: bool,
+}
+
+/// The words that rights are written in.
+pub const RIGHT_WORDS: [&str; 8] =
+    ["submit", "read", "read:own", "write", "write:own", "payload", "payload:own", "admin"];
+
+/// Why rights cannot be given like that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRights {
+    /// There is no such word.
+    #[error("`{0}` is no right; there are {list}", list = RIGHT_WORDS.join(", "))]
+    Unknown(String),
+    /// The same right with two reaches.
+    #[error("`{0}` stands there twice")]
+    Twice(Right),
+    /// Nobody steers or opens what he may not see.
+    #[error("`{right}` reaches farther than `read`: add `read{suffix}`", suffix = .reach.suffix())]
+    Blind {
+        /// The right that reaches too far.
+        right: Right,
+        /// How far it reaches.
+        reach: Reach,
+    },
+    /// Without any right there is nothing to do with a token.
+    #[error("give at least one right: {list}", list = RIGHT_WORDS.join(", "))]
+    None,
+}
+
+impl Rights {
+    /// Everything.
+    pub const ALL: Self = Self { submit: true, read: Reach::All, write: Reach::All, payload: Reach::All, admin: true };
+
+    /// Reads rights from their words, such as `submit`, `read`, `write:own`. `admin` stands for everything.
+    pub fn read<S: AsRef<str>>(words: &[S]) -> Result<Self, BadRights> {
+        let mut rights = Self::default();
+        for word in words {
+            rights.add(word.as_ref())?;
+        }
+        match rights {
+            Self { admin: true, .. } => Ok(Self::ALL),
+            rights if rights == Self::default() => Err(BadRights::None),
+            rights => rights.seeing(),
+        }
+    }
+
+    fn add(&mut self, word: &str) -> Result<(), BadRights> {
+        match word {
+            "submit" => self.submit = true,
+            "admin" => self.admin = true,
+            word => {
+                let (name, reach) = word.strip_suffix(":own").map_or((word, Reach::All), |name| (name, Reach::Own));
+                let right = Right::ALL.into_iter().find(|right| right.word() == name);
+                let right = right.ok_or_else(|| BadRights::Unknown(word.chars().take(40).collect()))?;
+                let place = self.place(right);
+                if *place != Reach::None {
+                    return Err(BadRights::Twice(right));
+                }
+                *place = reach;
+            }
+        }
+        Ok(())
+    }
+
+    fn seeing(self) -> Result<Self, BadRights> {
+        for right in [Right::Write, Right::Payload] {
+            let reach = self.reach(right);
+            if reach > self.read {
+                return Err(BadRights::Blind { right, reach });
+            }
+        }
+        Ok(self)
+    }
+
+    fn place(&mut self, right: Right) -> &mut Reach {
+        match right {
+            Right::Read => &mut self.read,
+            Right::Write => &mut self.write,
+            Right::Payload => &mut self.payload,
+        }
+    }
+
+    /// How far a right reaches.
+    pub const fn reach(&self, right: Right) -> Reach {
+        match right {
+            Right::Read => self.read,
+            Right::Write => self.write,
+            Right::Payload => self.payload,
+        }
+    }
+
+    /// The words that [`Self::read`] reads.
+    pub fn words(&self) -> Vec<String> {
+        if self.admin {
+            return vec!["admin".to_owned()];
+        }
+        let mut words = Vec::new();
+        words.extend(self.submit.then(|| "submit".to_owned()));
+        for right in Right::ALL {
+            let reach = self.reach(right);
+            words.extend((reach != Reach::None).then(|| format!("{right}{}", reach.suffix())));
+        }
+        words
+    }
+}
+
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words().join(", "))
+    }
+}
+
+impl FromStr for Rights {
+    type Err = BadRights;
+
+    /// Reads words with commas between.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words: Vec<_> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        Self::read(&words)
+    }
+}
+
+/// Somebody who asks something of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The name of his token; none when the host knows him by none of its own, and lets him do everything.
+    pub name: Option<TokenName>,
+    /// What he may do.
+    pub rights: Rights,
+}
+
+impl Caller {
+    /// Somebody who may do everything: he has the host's own secret, or the host asks for none.
+    pub const UNNAMED: Self = Self { name: None, rights: Rights::ALL };
+
+    /// Whether he may do this with a job.
+    pub fn may(&self, right: Right, job: &Submission) -> bool {
+        match self.rights.reach(right) {
+            Reach::None => false,
+            Reach::Own => job.owner.is_some() && job.owner == self.name,
+            Reach::All => true,
+        }
+    }
+
+    /// Of the jobs that match a filter, those with which he may do this; none when there cannot be any.
+    pub fn narrow(&self, right: Right, filter: JobFilter) -> Option<JobFilter> {
+        match (self.rights.reach(right), &self.name) {
+            (Reach::All, _) => Some(filter),
+            (Reach::Own, Some(name)) if filter.owner.as_ref().is_none_or(|owner| owner == name) => {
+                Some(JobFilter { owner: Some(name.clone()), ..filter })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A secret that somebody was given, as the host keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Whose jobs and plug-ins it is about.
+    pub tenant: TenantId,
+    /// What its holder is called.
+    pub name: TokenName,
+    /// The SHA-256 of the secret. The secret itself is kept nowhere.
+    pub digest: Digest,
+    /// What its holder may do.
+    pub rights: Rights,
+    /// When it was made.
+    pub created_on: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// It opens nothing from then on.
+    pub expires_on: Option<Timestamp>,
+}
+
+impl Token {
+    /// Whether it opens nothing any more at `now`.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_on.is_some_and(|end| end <= now)
+    }
+
+    /// Who its holder is.
+    pub fn caller(&self) -> Caller {
+        Caller { name: Some(self.name.clone()), rights: self.rights }
+    }
+
+    /// Whether its holder can always let others in and out.
+    fn is_lasting_admin(&self) -> bool {
+        self.rights.admin && self.expires_on.is_none()
+    }
+}
+
+/// Why tokens cannot be changed like that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LockedOut {
+    /// The first token shuts everybody else out.
+    #[error("from the first token on the host asks everybody for one, and this one could not let others in")]
+    First,
+    /// The last that could change anything would be gone.
+    #[error("nobody could change tokens any more: this is the last one with `admin` that does not expire")]
+    Last,
+}
+
+/// Whether a host may have just these tokens, so that nobody is locked out of it for good. With a secret in its settings it
+/// always may; without one and without tokens it lets everybody in. `is_first` when there was no token before.
+pub fn keeps_a_door(tokens: &[Token], has_secret: bool, is_first: bool) -> Result<(), LockedOut> {
+    let is_kept = has_secret || tokens.is_empty() || tokens.iter().any(Token::is_lasting_admin);
+    match (is_kept, is_first) {
+        (true, _) => Ok(()),
+        (false, true) => Err(LockedOut::First),
+        (false, false) => Err(LockedOut::Last),
+    }
+}

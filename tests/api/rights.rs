@@ -1,0 +1,430 @@
+//! Tokens and what their holders may do: which jobs exist for them, which they may steer, and whose payloads they see.
+
+use std::collections::BTreeSet;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::stream::Events;
+use crate::support::{Answer, Server, Setup, manifest, wasm};
+
+const JOB: &str = r#"{"plugin": "echo", "input": {"card": "4111"}}"#;
+const FAILING: &str = r#"{"plugin": "echo", "handler": "fail", "input": {"card": "4111"}}"#;
+const LATER: &str = r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z", "input": {"card": "4111"}}"#;
+
+/// Somebody with a token, in front of a host.
+struct Holder<'a> {
+    server: &'a Server,
+    secret: String,
+}
+
+impl Holder<'_> {
+    fn send(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.send_with(method, path, &[], body)
+    }
+
+    fn send_with(&self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
+        let bearer = format!("Bearer {}", self.secret);
+        let headers: Vec<_> = [("Authorization", bearer.as_str())].into_iter().chain(more.iter().copied()).collect();
+        self.server.send(method, path, &headers, body.as_bytes())
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, "")
+    }
+
+    fn post(&self, path: &str, body: &str) -> Answer {
+        self.send("POST", path, body)
+    }
+
+    /// Submits a job and returns its id.
+    fn submit(&self, body: &str) -> String {
+        let answer = self.post("/v1/jobs?wait=20", body);
+        assert!([201, 202].contains(&answer.status), "{}", answer.text());
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    fn listed(&self, path: &str) -> Vec<String> {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let jobs = answer.json()["jobs"].as_array().cloned().expect("jobs");
+        jobs.iter().map(|job| job["id"].as_str().expect("an id").to_owned()).collect()
+    }
+
+    /// Makes a token for somebody.
+    fn admit(&self, name: &str, rights: &str) -> Holder<'_> {
+        let rights: Vec<_> = rights.split(' ').collect();
+        let made = self.post("/v1/tokens", &json!({ "name": name, "rights": rights }).to_string());
+        assert_eq!(made.status, 201, "{}", made.text());
+        Holder { server: self.server, secret: made.json()["secret"].as_str().expect("a secret").to_owned() }
+    }
+}
+
+/// A host with the plug-in `echo` whose settings hold a secret, and who has it.
+fn guarded() -> Server {
+    let server = Server::with(Setup { token: Some("root"), ..Setup::default() });
+    let manifest = base64(&manifest("echo", "1.0.0", ""));
+    let headers = [("Authorization", "Bearer root"), ("Backroom-Manifest", manifest.as_str())];
+    let uploaded = server.send("PUT", "/v1/plugins/echo/versions/1.0.0", &headers, &wasm(1));
+    assert_eq!(uploaded.status, 201, "{}", uploaded.text());
+    server
+}
+
+fn root(server: &Server) -> Holder<'_> {
+    Holder { server, secret: "root".to_owned() }
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+fn refusal(answer: &Answer) -> String {
+    answer.refusal()
+}
+
+#[test]
+fn f006_a_job_that_somebody_may_not_read_does_not_exist_for_him() {
+    let server = guarded();
+    let root = root(&server);
+    let (shop, bank) =
+        (root.admit("shop", "submit read:own write:own payload:own"), root.admit("bank", "submit read:own write:own"));
+    let (of_shop, of_bank, of_root) = (shop.submit(JOB), bank.submit(LATER), root.submit(JOB));
+
+    assert_eq!(shop.listed("/v1/jobs"), std::slice::from_ref(&of_shop));
+    assert_eq!(bank.listed("/v1/jobs?sort=oldest"), std::slice::from_ref(&of_bank));
+    assert_eq!(bank.listed("/v1/jobs?owner=shop"), Vec::<String>::new());
+    assert_eq!(root.listed("/v1/jobs?owner=shop"), std::slice::from_ref(&of_shop));
+    assert_eq!(root.listed("/v1/jobs").len(), 3);
+
+    let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let gone = |answer: Answer, id: &str| {
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        refusal(&answer).replace(id, "ID")
+    };
+    for foreign in [&of_shop, &of_root] {
+        for (method, address) in [
+            ("GET", ""),
+            ("GET", "/attempts"),
+            ("GET", "/logs"),
+            ("GET", "/input"),
+            ("GET", "/output"),
+            ("GET", "/changes"),
+            ("GET", "/audit"),
+            ("GET", "/explain"),
+            ("POST", "/cancel"),
+            ("POST", "/pause"),
+            ("POST", "/resume"),
+            ("POST", "/retry"),
+            ("DELETE", ""),
+        ] {
+            let refused = gone(bank.send(method, &format!("/v1/jobs/{foreign}{address}"), ""), foreign);
+            let of_nobody = gone(bank.send(method, &format!("/v1/jobs/{unknown}{address}"), ""), unknown);
+            assert_eq!(refused, of_nobody, "{method} {address} tells that there is such a job");
+        }
+        let until = r#"{"until": "2031-01-01T00:00:00Z"}"#;
+        gone(bank.post(&format!("/v1/jobs/{foreign}/postpone"), until), foreign);
+        gone(bank.get(&format!("/v1/batches/{foreign}")), foreign);
+        gone(bank.post(&format!("/v1/batches/{foreign}/retry-failed"), ""), foreign);
+    }
+    let before = root.get(&format!("/v1/jobs/{of_shop}")).text();
+    assert_eq!(root.get(&format!("/v1/jobs/{of_shop}")).text(), before, "the job has changed");
+    assert_eq!(shop.get(&format!("/v1/jobs/{of_shop}")).json()["owner"], "shop");
+    assert_eq!(root.get(&format!("/v1/jobs/{of_root}")).json()["owner"], Value::Null);
+}
+
+#[test]
+fn f006_reading_without_writing_is_refused_with_403() {
+    let server = guarded();
+    let root = root(&server);
+    let (auditor, clerk) = (root.admit("auditor", "read"), root.admit("clerk", "submit read write:own"));
+    let id = root.submit(LATER);
+    let before = root.get(&format!("/v1/jobs/{id}")).text();
+    let mut shown = String::new();
+    for (verb, body) in [
+        ("cancel", ""),
+        ("pause", r#"{"reason": "I like to"}"#),
+        ("resume", ""),
+        ("postpone", r#"{"until": "1h"}"#),
+        ("retry", ""),
+    ] {
+        for reader in [&auditor, &clerk] {
+            let refused = reader.post(&format!("/v1/jobs/{id}/{verb}"), body);
+            assert_eq!(refused.status, 403, "{verb}");
+            shown.push_str(&format!("{verb}: {}\n", refusal(&refused).replace(&id, "ID")));
+        }
+    }
+    assert_eq!(auditor.send("DELETE", &format!("/v1/jobs/{id}"), "").status, 403);
+    assert_eq!(auditor.post("/v1/jobs/actions", r#"{"action": "cancel", "all": true}"#).status, 403);
+    assert_eq!(auditor.post("/v1/jobs", JOB).status, 403);
+    assert_eq!(root.get(&format!("/v1/jobs/{id}")).text(), before, "the row stays as it is");
+    assert_eq!(root.get(&format!("/v1/jobs/{id}/audit")).json()["rows"], json!([]));
+    assert_snapshot!("no_write", shown);
+
+    // What is his own he may steer, and of the others a filter takes none.
+    let own = clerk.submit(LATER);
+    let acted = clerk.post("/v1/jobs/actions", r#"{"action": "pause", "all": true, "reason": "holiday"}"#).json();
+    assert_eq!((&acted["matched"], &acted["results"][0]["id"]), (&json!(1), &json!(own)));
+    let foreign = clerk.post("/v1/jobs/actions", r#"{"action": "pause", "filter": {"owner": "root"}}"#).json();
+    assert_eq!(foreign["matched"], 0);
+    assert_eq!(clerk.post(&format!("/v1/jobs/{own}/cancel"), "").status, 200);
+    let rows = root.get(&format!("/v1/jobs/{own}/audit")).json()["rows"].clone();
+    assert_eq!((&rows[0]["by"], &rows[1]["by"]), (&json!("clerk"), &json!("clerk")), "the name of the token is noted");
+    assert_eq!(root.get(&format!("/v1/jobs/{id}")).text(), before);
+}
+
+#[test]
+fn f007_payloads_are_for_those_who_may_see_them() {
+    let server = guarded();
+    let root = root(&server);
+    let steward = root.admit("steward", "submit read write");
+    let (done, failed) = (root.submit(JOB), root.submit(FAILING));
+    let chatty = root.submit(r#"{"plugin": "echo", "handler": "chatty"}"#);
+
+    for (id, address) in [(&done, "input"), (&done, "output"), (&failed, "input"), (&chatty, "logs")] {
+        let refused = steward.get(&format!("/v1/jobs/{id}/{address}"));
+        assert_eq!(refused.status, 403, "{address}: {}", refused.text());
+        assert_eq!(root.get(&format!("/v1/jobs/{id}/{address}")).status, 200, "{address}");
+    }
+    let is_shown = |who: &Holder<'_>, path: &str, text: &str| who.get(path).text().contains(text);
+    for (id, secret) in [(&done, "4111"), (&failed, "looked in 3 places")] {
+        for path in [
+            format!("/v1/jobs/{id}"),
+            format!("/v1/jobs/{id}/attempts"),
+            format!("/v1/jobs/{id}/explain"),
+            "/v1/jobs".to_owned(),
+        ] {
+            assert!(!is_shown(&steward, &path, secret), "{path} shows {secret}");
+        }
+    }
+    assert!(is_shown(&root, &format!("/v1/jobs/{done}"), "4111"));
+    assert!(is_shown(&root, &format!("/v1/jobs/{failed}/attempts"), "looked in 3 places"));
+    let view = steward.get(&format!("/v1/jobs/{failed}")).json();
+    assert_eq!((&view["state"], &view["error"]["code"]), (&json!("failed"), &json!("no-such-customer")));
+    assert_eq!(view["input_bytes"], 16, "that there is a payload is no secret");
+
+    // Nor may it be changed, though the job may be run again as it is.
+    let edited = steward.post(&format!("/v1/jobs/{failed}/retry"), r#"{"input": {"card": "0"}}"#);
+    assert_eq!(edited.status, 403, "{}", edited.text());
+    let again = steward.post(&format!("/v1/jobs/{failed}/retry"), "");
+    assert_eq!(again.status, 201, "{}", again.text());
+    assert_eq!(again.json()["retry_of"], json!(failed));
+    assert_eq!(root.listed(&format!("/v1/jobs?retry_of={failed}")).len(), 1);
+
+    // An answer to a submit shows no more than the job does.
+    let waited = steward.post("/v1/jobs?wait=20", JOB);
+    assert_eq!((waited.status, waited.json()["state"].clone()), (201, json!("succeeded")));
+    assert!(!waited.text().contains("4111"), "{}", waited.text());
+}
+
+#[test]
+fn f007_streams_tell_no_more_than_pages_do() {
+    let server = guarded();
+    let root = root(&server);
+    let (shop, steward) = (root.admit("shop", "submit read:own payload:own"), root.admit("steward", "read"));
+    let done = root.submit(JOB);
+    let mut changes = Events::open_as(&server, &format!("/v1/jobs/{done}/changes"), &steward.secret);
+    let told = changes.next_job();
+    assert_eq!(told["state"], "succeeded");
+    assert_eq!(told["output"], Value::Null);
+
+    let mut own = Events::open_as(&server, "/v1/stream", &shop.secret);
+    let mut all = Events::open_as(&server, "/v1/stream", &steward.secret);
+    let (foreign, mine) = (root.submit(JOB), shop.submit(JOB));
+    assert_eq!(own.next_job()["id"], json!(mine), "it tells of a job of somebody else");
+    let mut unseen = BTreeSet::from([foreign, mine]);
+    while !unseen.is_empty() {
+        let view = all.next_job();
+        assert_eq!(view["output"], Value::Null);
+        unseen.remove(view["id"].as_str().expect("an id"));
+    }
+
+    assert_eq!(root.send("DELETE", "/v1/tokens/shop", "").status, 204);
+    root.submit(JOB);
+    own.read_to_the_end();
+}
+
+#[test]
+fn jobs_that_somebody_may_not_see_cannot_be_named_or_met() {
+    let server = guarded();
+    let root = root(&server);
+    let (shop, bank) = (root.admit("shop", "submit read:own write:own"), root.admit("bank", "submit read:own"));
+    let clerk = root.admit("clerk", "submit read write:own");
+    let of_shop = shop.submit(r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z", "dedup_key": "k"}"#);
+    let batch = shop.post("/v1/batches", LATER).json()["batch"]["id"].as_str().expect("an id").to_owned();
+
+    let mut shown = String::new();
+    for (field, value) in [("after", json!([of_shop])), ("parent", json!(of_shop)), ("batch", json!(batch))] {
+        let mut body = json!({ "plugin": "echo" });
+        body[field] = value;
+        let refused = bank.post("/v1/jobs", &body.to_string());
+        assert_eq!(refused.status, 422, "{field}");
+        let line = bank.post("/v1/jobs/bulk", &body.to_string());
+        assert_eq!(line.status, 422, "{field}");
+        shown.push_str(&format!("{}\n{}\n", refusal(&refused), refusal(&line)));
+    }
+    let joined = clerk.post("/v1/jobs", &json!({ "plugin": "echo", "batch": batch }).to_string());
+    assert_eq!(joined.status, 403, "{}", joined.text());
+    shown.push_str(&format!("{}\n", refusal(&joined)));
+    let met = bank.post("/v1/jobs", r#"{"plugin": "echo", "dedup_key": "k"}"#);
+    assert_eq!(met.status, 409, "{}", met.text());
+    shown.push_str(&refusal(&met));
+    insta::with_settings!({filters => vec![(r"[0-9a-f]{8}-[0-9a-f-]{27}", "[id]")]}, {
+        assert_snapshot!("not_to_be_named", shown);
+    });
+    assert_eq!(bank.listed("/v1/jobs"), Vec::<String>::new(), "nothing was taken");
+    assert_eq!(shop.post("/v1/jobs", r#"{"plugin": "echo", "dedup_key": "k"}"#).json()["id"], json!(of_shop));
+}
+
+#[test]
+fn idempotency_keys_of_one_holder_are_not_those_of_another() {
+    let server = guarded();
+    let root = root(&server);
+    let (shop, bank) = (root.admit("shop", "submit read:own"), root.admit("bank", "submit read:own"));
+    let key = [("Idempotency-Key", "order-17")];
+    let id = |who: &Holder<'_>, body: &str| {
+        let answer = who.send_with("POST", "/v1/jobs", &key, body);
+        (answer.status, answer.json()["id"].clone())
+    };
+    let (first, of_shop) = id(&shop, LATER);
+    assert_eq!((first, id(&shop, LATER)), (201, (200, of_shop.clone())));
+    let (of_another, of_bank) = id(&bank, LATER);
+    assert_eq!(of_another, 201);
+    assert_ne!(of_bank, of_shop);
+    assert_eq!(id(&shop, JOB).0, 422, "another request under the same key");
+    assert_eq!(id(&root, JOB).0, 201);
+}
+
+#[test]
+fn what_follows_from_a_job_belongs_to_its_owner() {
+    let server = guarded();
+    let root = root(&server);
+    let shop = root.admit("shop", "submit read:own write:own");
+    let failed = shop.submit(r#"{"plugin": "echo", "handler": "fail", "on_complete": {"plugin": "echo"}}"#);
+    let again = root.post(&format!("/v1/jobs/{failed}/retry"), "").json();
+    assert_eq!((&again["owner"], &again["created_by"]), (&json!("shop"), &json!("api")));
+    let follow_ups = shop.listed(&format!("/v1/jobs?chain={failed}"));
+    assert!(follow_ups.len() >= 2, "the retry and what followed: {follow_ups:?}");
+    let lines = format!("{}\n{FAILING}", r#"{"plugin": "echo"}"#);
+    let batch = shop.post("/v1/batches", &lines).json()["batch"]["id"].as_str().expect("an id").to_owned();
+    Events::open_as(&server, &format!("/v1/jobs/{batch}/changes"), &shop.secret).until("failed");
+    let retried = root.post(&format!("/v1/batches/{batch}/retry-failed"), "").json();
+    assert_eq!(retried["batch"]["owner"], "shop");
+    assert_eq!(shop.listed(&format!("/v1/jobs?batch={}", retried["batch"]["id"].as_str().expect("an id"))).len(), 1);
+}
+
+/// Addresses that tell of no single job, for every holder of a token.
+const TOLD_TO_ALL: &[&str] =
+    &["plugins_list", "plugins_show", "queues_list", "service_show", "service_counts", "health_metrics"];
+
+/// Addresses that need no token.
+const OPEN: &[&str] = &["health_alive", "health_ready", "pages_page", "pages_index"];
+
+#[test]
+fn nothing_is_open_that_is_not_meant_to_be() {
+    let server = guarded();
+    let root = root(&server);
+    // Somebody who may only submit: all that he is let into is in the lists above.
+    let guest = root.admit("guest", "submit");
+    let document = root.get("/openapi.json").json();
+    let mut let_in = BTreeSet::new();
+    let mut looked_at = 0;
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in operations.as_object().expect("operations") {
+            let id = operation["operationId"].as_str().expect("an id").to_owned();
+            let path = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057").replace("{name}", "echo");
+            let path = path.replace("{version}", "2.0.0").replace("{code}", "BR0101");
+            let answer = guest.send(&method.to_uppercase(), &path, "");
+            let bare = server.send(&method.to_uppercase(), &path, &[], b"");
+            looked_at += 1;
+            assert_eq!(
+                bare.status != 401,
+                OPEN.contains(&id.as_str()),
+                "{method} {path} without a token: {}",
+                bare.status
+            );
+            if ![403, 404].contains(&answer.status) {
+                let_in.insert(id);
+            }
+        }
+    }
+    assert!(looked_at > 50, "{looked_at}");
+    let submits = ["jobs_submit", "bulk_submit", "batches_submit"];
+    let meant: BTreeSet<_> = TOLD_TO_ALL.iter().chain(OPEN).chain(&submits).map(|id| (*id).to_owned()).collect();
+    assert_eq!(let_in, meant);
+    assert_eq!(root.get("/v1/plugins/echo").json()["enabled"], true);
+}
+
+#[test]
+fn schedules_show_their_payloads_to_few() {
+    let server = guarded();
+    let root = root(&server);
+    let upload = [("Authorization", "Bearer root")];
+    let uploaded = server.send("PUT", "/v1/plugins/tool/versions/1.0.0", &upload, &wasm(9));
+    assert_eq!(uploaded.status, 201, "{}", uploaded.text());
+    let schedule = r#"{"rule": "FREQ=DAILY", "plugin": "echo", "input": {"card": "4111"}}"#;
+    let (reader, clerk) = (root.admit("reader", "read"), root.admit("clerk", "read:own submit"));
+    assert_eq!(reader.send("PUT", "/v1/schedules/nightly", schedule).status, 403);
+    assert_eq!(root.send("PUT", "/v1/schedules/nightly", schedule).status, 201);
+    assert_eq!(reader.get("/v1/schedules/nightly").json()["target"]["input_bytes"], 16);
+    assert_eq!(clerk.get("/v1/schedules").status, 403);
+    let made = root.post("/v1/schedules/nightly/run", "").json();
+    assert_eq!(made["owner"], Value::Null, "the jobs of schedules are nobody's own");
+    assert_eq!(reader.post("/v1/schedules/nightly/run", "").status, 403);
+}
+
+#[test]
+fn tokens_are_made_listed_and_revoked() {
+    let server = Server::start();
+    // Without a token the host is open, and the first one must keep a door.
+    let post = |body: &str| server.post("/v1/tokens", body);
+    let mut shown = String::new();
+    for body in [
+        r#"{"name": "reader", "rights": ["read"]}"#,
+        r#"{"name": "admin", "rights": ["admin"], "expires_on": "1h"}"#,
+        r#"{"name": "Admin", "rights": ["admin"]}"#,
+        r#"{"name": "admin", "rights": ["root"]}"#,
+        r#"{"name": "admin", "rights": []}"#,
+        r#"{"name": "admin", "rights": ["write"]}"#,
+        r#"{"name": "admin", "rights": ["admin"], "expires_on": "soon"}"#,
+        r#"{"name": "admin", "rights": ["admin"], "expires_on": "2020-01-01T00:00:00Z"}"#,
+        r#"{"name": "admin", "right": ["admin"]}"#,
+    ] {
+        shown.push_str(&format!("{body}\n    {}\n", refusal(&post(body))));
+    }
+    assert_eq!(server.get("/v1/jobs").status, 200, "the host is still open");
+
+    let made = post(r#"{"name": "admin", "rights": ["admin"]}"#);
+    assert_eq!((made.status, made.header("cache-control")), (201, Some("no-store")));
+    let secret = made.json()["secret"].as_str().expect("a secret").to_owned();
+    assert!(secret.starts_with("backroom_") && secret.len() == 73, "{secret}");
+    assert_eq!(server.get("/v1/jobs").status, 401, "the first token shuts the door");
+    let admin = Holder { server: &server, secret };
+
+    let passing = admin.post("/v1/tokens", r#"{"name": "passing", "rights": ["admin"], "expires_on": "1h"}"#).json();
+    let passing = Holder { server: &server, secret: passing["secret"].as_str().expect("a secret").to_owned() };
+    let reader = passing.admit("reader", "read submit");
+    shown.push_str(&format!(
+        "again\n    {}\n",
+        refusal(&admin.post("/v1/tokens", r#"{"name": "reader", "rights": ["read"]}"#))
+    ));
+    shown.push_str(&format!("last\n    {}\n", refusal(&admin.send("DELETE", "/v1/tokens/admin", ""))));
+    shown.push_str(&format!("unknown\n    {}\n", refusal(&admin.send("DELETE", "/v1/tokens/ghost", ""))));
+    assert_snapshot!("bad_tokens", shown);
+    let listed = admin.get("/v1/tokens");
+    assert!(!listed.text().contains(&reader.secret), "secrets are not told again");
+    assert_snapshot!("tokens_listed", listed.shown());
+
+    assert_eq!(reader.get("/v1/jobs").status, 200);
+    assert_eq!(reader.get("/v1/tokens").status, 403);
+    assert_eq!(admin.send("DELETE", "/v1/tokens/reader", "").status, 204);
+    assert_eq!(refusal(&reader.get("/v1/jobs")).lines().next(), Some("401 BR0114 the token is not one of this host"));
+
+    server.pass(std::time::Duration::from_secs(3_600));
+    let expired = refusal(&passing.get("/v1/jobs"));
+    assert_eq!(expired.lines().next(), Some("401 BR0114 the token `passing` expired on 2030-01-01T09:00:00.000Z"));
+    assert_eq!(admin.get("/v1/tokens").json()["tokens"][1]["expired"], true);
+    assert_eq!(admin.send("DELETE", "/v1/tokens/passing", "").status, 204);
+    assert_eq!(admin.send("DELETE", "/v1/tokens/admin", "").status, 204);
+    assert_eq!(server.get("/v1/jobs").status, 200, "without tokens the host is open again");
+}

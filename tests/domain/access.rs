@@ -1,0 +1,124 @@
+//! What rights are, how they are written, and whose jobs they reach to.
+
+use backroom::domain::access::{BadRights, Caller, LockedOut, Reach, Right, Rights, Token, keeps_a_door};
+use backroom::domain::id::{Digest, JobId, PluginName, TenantId, TokenName};
+use backroom::domain::job::Submission;
+use backroom::domain::query::JobFilter;
+use backroom::domain::time::Timestamp;
+use proptest::prelude::*;
+
+fn name(text: &str) -> TokenName {
+    TokenName::new(text).expect("a name")
+}
+
+fn caller(called: &str, rights: &str) -> Caller {
+    Caller { name: Some(name(called)), rights: rights.parse().expect("rights") }
+}
+
+fn job_of(owner: Option<&str>) -> Submission {
+    let plugin = PluginName::new("echo").expect("a name");
+    Submission { owner: owner.map(name), ..Submission::new(JobId::default(), plugin, Timestamp::default()) }
+}
+
+fn token(called: &str, rights: &str, expires_on: Option<i64>) -> Token {
+    Token {
+        tenant: TenantId::DEFAULT,
+        name: name(called),
+        digest: Digest([7; 32]),
+        rights: rights.parse().expect("rights"),
+        created_on: Timestamp::default(),
+        created_by: "api".to_owned(),
+        expires_on: expires_on.map(Timestamp::from_millis),
+    }
+}
+
+#[test]
+fn rights_are_read_and_written_in_the_same_words() {
+    for words in
+        ["submit", "read", "submit, read:own, payload:own", "read, write:own", "read, write, payload:own", "admin"]
+    {
+        let rights: Rights = words.parse().expect(words);
+        assert_eq!(rights.to_string(), words);
+    }
+    assert_eq!("admin,read:own".parse(), Ok(Rights::ALL), "an administrator may do everything");
+}
+
+#[test]
+fn rights_that_make_no_sense_are_refused_with_what_to_write() {
+    let refused = |words: &str| words.parse::<Rights>().expect_err(words).to_string();
+    let list = "submit, read, read:own, write, write:own, payload, payload:own, admin";
+    assert_eq!(refused("reed"), format!("`reed` is no right; there are {list}"));
+    assert_eq!(refused("submit:own"), format!("`submit:own` is no right; there are {list}"));
+    assert_eq!(refused(""), format!("give at least one right: {list}"));
+    assert_eq!(refused("read,read:own"), "`read` stands there twice");
+    assert_eq!(refused("write:own"), "`write` reaches farther than `read`: add `read:own`");
+    assert_eq!(refused("read:own,payload"), "`payload` reaches farther than `read`: add `read`");
+    assert_eq!(Rights::read(&["write"]), Err(BadRights::Blind { right: Right::Write, reach: Reach::All }));
+}
+
+#[test]
+fn a_right_reaches_to_all_jobs_or_to_ones_own() {
+    let (own, foreign, nobodys) = (job_of(Some("shop")), job_of(Some("bank")), job_of(None));
+    for (rights, right, reached) in [
+        ("submit", Right::Read, [false, false, false]),
+        ("read:own", Right::Read, [true, false, false]),
+        ("read:own", Right::Write, [false, false, false]),
+        ("read,write:own", Right::Read, [true, true, true]),
+        ("read,write:own", Right::Write, [true, false, false]),
+        ("read,write", Right::Payload, [false, false, false]),
+        ("admin", Right::Payload, [true, true, true]),
+    ] {
+        let caller = caller("shop", rights);
+        assert_eq!([&own, &foreign, &nobodys].map(|job| caller.may(right, job)), reached, "{rights}: {right}");
+    }
+    assert!(Caller::UNNAMED.may(Right::Write, &foreign));
+    let nameless = Caller { name: None, rights: "read:own".parse().expect("rights") };
+    assert!(!nameless.may(Right::Read, &nobodys), "what nobody owns is not everybody's");
+}
+
+#[test]
+fn a_filter_is_narrowed_to_what_is_in_reach() {
+    let of = |owner: &str| JobFilter { owner: Some(name(owner)), ..JobFilter::default() };
+    let own = caller("shop", "read:own");
+    assert_eq!(own.narrow(Right::Read, JobFilter::default()), Some(of("shop")));
+    assert_eq!(own.narrow(Right::Read, of("shop")), Some(of("shop")));
+    assert_eq!(own.narrow(Right::Read, of("bank")), None);
+    assert_eq!(own.narrow(Right::Write, JobFilter::default()), None);
+    assert_eq!(caller("shop", "read").narrow(Right::Read, of("bank")), Some(of("bank")));
+}
+
+#[test]
+fn tokens_never_lock_everybody_out() {
+    let (admin, passing, reader) = (token("a", "admin", None), token("b", "admin", Some(1)), token("c", "read", None));
+    assert_eq!(keeps_a_door(&[], false, false), Ok(()), "without tokens the host is open");
+    assert_eq!(keeps_a_door(std::slice::from_ref(&reader), false, true), Err(LockedOut::First));
+    assert_eq!(keeps_a_door(std::slice::from_ref(&passing), false, true), Err(LockedOut::First));
+    assert_eq!(keeps_a_door(&[passing.clone(), reader.clone()], false, false), Err(LockedOut::Last));
+    assert_eq!(keeps_a_door(&[reader.clone(), admin], false, false), Ok(()));
+    assert_eq!(keeps_a_door(&[passing, reader], true, false), Ok(()), "the secret of the settings opens everything");
+}
+
+proptest! {
+    /// What somebody may do with a filtered list is what he may do with each job of it.
+    #[test]
+    fn a_narrowed_filter_holds_just_what_its_caller_may_reach(
+        rights in prop::sample::subsequence(vec!["submit", "read", "write:own", "payload:own", "admin"], 1..5),
+        own in any::<bool>(),
+        owner in prop::sample::select(vec![None, Some("shop"), Some("bank")]),
+    ) {
+        let mut words = rights;
+        if own {
+            words.iter_mut().filter(|word| **word == "read").for_each(|word| *word = "read:own");
+        }
+        let Ok(rights) = Rights::read(&words) else { return Ok(()) };
+        let caller = Caller { name: Some(name("shop")), rights };
+        let submission = job_of(owner);
+        for right in [Right::Read, Right::Write, Right::Payload] {
+            let is_listed = caller.narrow(right, JobFilter::default()).is_some_and(|filter| {
+                filter.owner.is_none() || filter.owner == submission.owner
+            });
+            prop_assert_eq!(is_listed, caller.may(right, &submission));
+            prop_assert!(!caller.may(right, &submission) || caller.may(Right::Read, &submission), "nobody acts blindly");
+        }
+    }
+}
