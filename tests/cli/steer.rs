@@ -55,6 +55,28 @@ fn f015_a_paused_handler_goes_on_from_its_checkpoint() {
 }
 
 #[test]
+fn f043_a_job_in_steps_goes_on_at_the_last_that_was_kept_when_its_host_is_killed() {
+    let mut host = Host::start();
+    host.upload("misbehave");
+    let id = submit(&host, &["misbehave", "--input", "{\"do\": \"count-slices\", \"times\": 6, \"ms\": 1000}"]);
+    // Four steps are kept, and the fifth is under way.
+    while host.json(&["job", "show", &id])["runs"].as_u64() < Some(5) {}
+    host.restart();
+    host.run(&["job", "watch", &id]).done();
+    let attempts = host.json(&["job", "attempts", &id]);
+    let ends: Vec<_> = attempts["attempts"].as_array().expect("runs").iter().map(|run| run["end"].clone()).collect();
+    let rows = |end: &str| ends.iter().filter(|found| *found == end).count();
+    // On a slow machine the kill may fall between two steps, and no run is lost.
+    assert!(rows("lease-lost") <= 1 && ends.len() == 6 + rows("lease-lost"), "{ends:?}");
+    assert_eq!((rows("yielded"), rows("succeeded")), (5, 1), "a step has a row of its own, once: {ends:?}");
+    let logs = host.run(&["job", "logs", &id]).done();
+    for step in 1..=6 {
+        assert_eq!(logs.matches(&format!("slice {step} is done")).count(), 1, "{logs}");
+    }
+    assert_eq!(host.run(&["job", "output", &id]).done(), "{\"slices\":6}");
+}
+
+#[test]
 fn jobs_are_steered_by_filter_after_a_preview() {
     let host = Host::start();
     host.upload("echo");

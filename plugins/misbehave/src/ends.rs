@@ -14,8 +14,10 @@ pub enum Class {
     Fatal,
 }
 
-pub fn count_slices(slices: u64) -> Result<Outcome> {
+pub fn count_slices(slices: u64, ms: u64) -> Result<Outcome> {
     let done = control::resume::<u64>()?.unwrap_or(0) + 1;
+    crate::time::sleep(ms);
+    println!("slice {done} is done");
     if done >= slices {
         return crate::report(json!({ "slices": done }));
     }

@@ -31,7 +31,7 @@
 //! | `sleep-politely` | `ms` 60,000, `every_ms` 10 | sleeps and polls; obeys a cancel, and a pause or shutdown with a checkpoint |
 //! | `ignore-cancel` | `ms` 60,000 | computes, polls, goes on whatever it hears, and reports what it heard |
 //! | **ends** | | |
-//! | `count-slices` | `times` 3 | keeps a checkpoint and yields until it has run that many slices |
+//! | `count-slices` | `times` 3, `ms` 0 | keeps a checkpoint and yields until it has run that many slices, each so long; prints which it was |
 //! | `suspend` | `ms` 1,000 or `event` | suspends until then; succeeds when woken |
 //! | `retry` | `class`, `code`, `message`, `after_ms`, `times` 1 | asks for another try that often, then succeeds |
 //! | `fail` | `class`, `code`, `message` | fails; without a class as an error that nobody classified |
@@ -91,7 +91,7 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
         Act::SleepPolitely => return time::sleep_politely(ms, ask.every_ms.unwrap_or(10)),
         Act::IgnoreCancel => json!({ "heard": time::ignore_cancel(ms) }),
 
-        Act::CountSlices => return ends::count_slices(ask.times.unwrap_or(3)),
+        Act::CountSlices => return ends::count_slices(ask.times.unwrap_or(3), ask.ms.unwrap_or(0)),
         Act::Suspend => return ends::suspend(ask.ms.unwrap_or(1_000), ask.event),
         Act::Retry => return ends::retry(job, ends::failure(ask.class, ask.code, message()), ask.after_ms, ask.times),
         Act::Fail => return Err(ends::failure(ask.class, ask.code, message())),
