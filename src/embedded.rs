@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use crate::app::{Host, Parts};
 use crate::clock::SystemClock;
 use crate::config::{Manifest, PluginSettings, Problems, Settings, parse_manifest};
-use crate::domain::id::TenantId;
+use crate::domain::id::{Digest, TenantId};
 use crate::registry::Upload;
 use crate::sandbox::builtin::{BuiltinSandbox, HttpCaller, SigningKey};
 use crate::sandbox::outbound::Connector;
@@ -77,6 +77,7 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
         admission: settings.admission(),
         pool: PoolSettings { ahead: settings.worker.ahead, ..PoolSettings::new(settings.worker.concurrency) },
         guests,
+        secret: settings.server.token.as_ref().map(|token| Digest::of(token.reveal())),
         salt: RandomState::new().hash_one("the identities of this host's jobs"),
     };
     let host = Arc::new(Host::start(parts).await.context("starting the host")?);

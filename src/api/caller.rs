@@ -8,12 +8,9 @@ use axum::response::Response;
 use super::ApiState;
 use super::error::ApiError;
 use super::jobs::{job_id, unknown_job};
-use crate::domain::access::{Caller, Reach, Right};
+use crate::domain::access::{Caller, Denied, Reach, Right, UNNAMED_IN_API};
 use crate::domain::code;
 use crate::domain::job::Job;
-
-/// Who is said to have done what came from somebody without a name of his own.
-const UNNAMED: &str = "api";
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
@@ -26,7 +23,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 /// The name under which it is noted what he does.
 pub(super) fn noted(caller: &Caller) -> &str {
-    caller.name.as_ref().map_or(UNNAMED, |name| name.as_str())
+    caller.noted_as(UNNAMED_IN_API)
 }
 
 /// Only those go on who may make new jobs.
@@ -40,7 +37,7 @@ pub(crate) fn check_admin(caller: &Caller) -> Result<(), ApiError> {
 }
 
 /// The same for whole groups of addresses.
-pub(crate) async fn administrators_only(caller: Caller, request: Request, next: Next) -> Result<Response, ApiError> {
+pub(super) async fn administrators_only(caller: Caller, request: Request, next: Next) -> Result<Response, ApiError> {
     check_admin(&caller)?;
     Ok(next.run(request).await)
 }
@@ -57,20 +54,16 @@ pub(super) fn check_some(caller: &Caller, right: Right) -> Result<(), ApiError> 
 
 /// Only those go on who may do this with a job. For others who may not even read it, it does not exist (F006).
 pub(super) fn check_job(caller: &Caller, right: Right, job: &Job) -> Result<(), ApiError> {
-    let id = job.submission.id;
-    if !caller.may(Right::Read, &job.submission) {
-        return Err(unknown_job(id));
-    }
-    match caller.may(right, &job.submission) {
-        true => Ok(()),
-        false => Err(lacks(caller, &format!("{right}` on job `{id}"))),
-    }
+    caller.check(right, &job.submission).map_err(|denied| match denied {
+        Denied::Unknown => unknown_job(job.submission.id),
+        Denied::Forbidden => lacks_on_job(caller, right, job),
+    })
 }
 
 /// The same of a job that is not read yet. Nothing is read for those who may do it with all.
 pub(super) async fn check_job_of(state: &ApiState, caller: &Caller, right: Right, id: &str) -> Result<(), ApiError> {
     let id = job_id(id)?;
-    if check_all(caller, right).is_ok() {
+    if caller.rights.reach(right) == Reach::All {
         return Ok(());
     }
     let tenant = state.tenant();
@@ -79,6 +72,14 @@ pub(super) async fn check_job_of(state: &ApiState, caller: &Caller, right: Right
 }
 
 fn lacks(caller: &Caller, right: &str) -> ApiError {
-    let detail = format!("the token `{}` has no right `{right}`; it has {}", noted(caller), caller.rights);
+    forbidden(caller, &format!("no right `{right}`"))
+}
+
+fn lacks_on_job(caller: &Caller, right: Right, job: &Job) -> ApiError {
+    forbidden(caller, &format!("no right `{right}` on job {}", job.submission.id))
+}
+
+fn forbidden(caller: &Caller, lack: &str) -> ApiError {
+    let detail = format!("the token `{}` has {lack}; it has {}", noted(caller), caller.rights);
     ApiError::new(code::FORBIDDEN, detail)
 }

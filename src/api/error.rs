@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::view::{GrantView, LineProblem, Problem};
 use crate::app::{NotAdmitted, QueueError, TokenError};
+use crate::domain::access::BadTokens;
 use crate::domain::code::{self, Code};
 use crate::domain::job::transition::Refused;
 use crate::domain::outbound::{self, BadRequest};
@@ -146,6 +147,7 @@ fn status_of(code: Code) -> StatusCode {
         | code::RESERVED_NAME
         | code::TOKEN_EXISTS
         | code::LOCKED_OUT
+        | code::OPENS_THE_HOST
         | code::TOO_MANY_TOKENS => StatusCode::CONFLICT,
         code::BODY_TOO_LARGE | code::INPUT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         code::BUSY | code::STORE_FAILED => StatusCode::SERVICE_UNAVAILABLE,
@@ -239,7 +241,7 @@ impl From<SubmitError> for ApiError {
             }
             SubmitError::BadKey { .. } => Self::field("Idempotency-Key", detail),
             SubmitError::UnknownTie { field, .. } => Self::field(field, detail).with_next("backroom job list"),
-            SubmitError::ForeignBatch { .. } => Self::new(code::FORBIDDEN, detail).with_field("batch"),
+            SubmitError::NoWriteOnBatch { .. } => Self::new(code::FORBIDDEN, detail).with_field("batch"),
             SubmitError::ClosedBatch { job } => {
                 Self::field("batch", detail).with_next(format!("backroom job show {job}"))
             }
@@ -254,10 +256,7 @@ impl From<SubmitError> for ApiError {
                 error.0.field = Some("on_complete.url".to_owned());
                 error
             }
-            SubmitError::Duplicate { job, .. } => {
-                Self::new(code::DUPLICATE_JOB, detail).with_next(format!("backroom job show {job}"))
-            }
-            SubmitError::Twice { .. } => Self::new(code::DUPLICATE_JOB, detail),
+            SubmitError::Duplicate { .. } | SubmitError::Twice { .. } => Self::new(code::DUPLICATE_JOB, detail),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
         }
@@ -348,7 +347,9 @@ impl From<TokenError> for ApiError {
             TokenError::Exists(_) => Self::new(code::TOKEN_EXISTS, detail),
             TokenError::Expired(_) => Self::field("expires_on", detail),
             TokenError::TooMany => Self::new(code::TOO_MANY_TOKENS, detail),
-            TokenError::LockedOut(_) => Self::new(code::LOCKED_OUT, detail),
+            TokenError::Bad(BadTokens::OpensTheHost) => Self::new(code::OPENS_THE_HOST, detail),
+            TokenError::Bad(_) => Self::new(code::LOCKED_OUT, detail),
+            TokenError::NotAdmitted(error) => error.into(),
             TokenError::Commit(error) => error.into(),
         }
     }

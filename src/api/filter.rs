@@ -71,7 +71,7 @@ fn wait_reasons(text: &str) -> Result<Vec<WaitReason>, String> {
 }
 
 /// A type by its word, or by the number of its code.
-fn job_type(text: &str) -> Result<JobType, String> {
+pub(super) fn job_type(text: &str) -> Result<JobType, String> {
     let named = JobType::NAMED.iter().find(|(_, word)| *word == text).map(|(job_type, _)| *job_type);
     let by_code = || text.parse().ok().map(JobType);
     let words = JobType::NAMED.map(|(_, word)| word);

@@ -9,13 +9,12 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use sha2::{Digest as _, Sha256};
 
 use super::ApiState;
 use super::error::ApiError;
 use super::session;
 use crate::app::Tokens;
-use crate::domain::access::{Caller, Rights};
+use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::Digest;
 
@@ -28,48 +27,29 @@ const ALWAYS_ANSWERED: &[&str] = &["/healthz", "/readyz"];
 /// Where the console asks for the token.
 const LOGIN: &str = "/login";
 
-/// The names under which this host may be addressed, and the token of its settings.
+/// The names under which this host may be addressed.
 #[derive(Clone, Debug)]
 pub struct Guard {
     listen: SocketAddr,
     allowed_hosts: Arc<[String]>,
-    token: Option<Digest>,
 }
 
 impl Guard {
     /// A guard of a host that listens on `listen`. `allowed_hosts` are further names for it, such as that of a proxy in
-    /// front. The `token` opens everything; without it, and while the host has given out none, everybody who reaches it may do
-    /// everything.
-    pub fn new(listen: SocketAddr, allowed_hosts: &[String], token: Option<&str>) -> Self {
-        Self {
-            listen,
-            allowed_hosts: allowed_hosts.iter().map(|name| name.to_ascii_lowercase()).collect(),
-            token: token.map(digest_of),
-        }
+    /// front.
+    pub fn new(listen: SocketAddr, allowed_hosts: &[String]) -> Self {
+        Self { listen, allowed_hosts: allowed_hosts.iter().map(|name| name.to_ascii_lowercase()).collect() }
     }
 
-    /// Who sends a request. At addresses that are open to everybody that is somebody without rights.
+    /// Who sends a request. At addresses that are open to everybody that is a stranger.
     fn caller(&self, request: &Request, tokens: &Tokens) -> Result<Caller, ApiError> {
         self.check_site(request)?;
         let path = request.uri().path();
         let is_open = OPEN_PATHS.contains(&path) || path.starts_with("/errors/") || path.starts_with("/console/");
         match is_open {
-            true => Ok(Caller { rights: Rights::default(), ..Caller::UNNAMED }),
-            false => self.holder(request.headers(), tokens),
+            true => Ok(Caller::STRANGER),
+            false => holder(request.headers(), tokens),
         }
-    }
-
-    /// Whether somebody who was let in would be let in again.
-    pub(super) fn still_admits(&self, caller: &Caller, tokens: &Tokens) -> bool {
-        match &caller.name {
-            Some(_) => tokens.knows(caller),
-            None => self.has_secret() || tokens.is_empty(),
-        }
-    }
-
-    /// Whether the settings of the host hold a token that opens everything.
-    pub(super) fn has_secret(&self) -> bool {
-        self.token.is_some()
     }
 
     /// A name that is not ours would let a page of that name read our answers (DNS rebinding); an origin that is not ours is
@@ -134,30 +114,20 @@ impl Guard {
             _ => entry.eq_ignore_ascii_case(authority.host()),
         })
     }
-
-    /// Who holds the token that a request carries. Everybody may do everything while there is no token at all.
-    fn holder(&self, headers: &HeaderMap, tokens: &Tokens) -> Result<Caller, ApiError> {
-        if !self.has_secret() && tokens.is_empty() {
-            return Ok(Caller::UNNAMED);
-        }
-        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let bearer = given.and_then(|value| strip_scheme(value, "bearer")).map(str::to_owned);
-        let Some(token) = bearer.or_else(|| session::token(headers)) else {
-            return Err(ApiError::new(code::UNAUTHORIZED, "the request carries no `Authorization: Bearer` header"));
-        };
-        let given = digest_of(&token);
-        // Hashes have one length and hide how much of the token was right; the sum hides where they differ.
-        let differs = |own: &Digest| given.0.iter().zip(own.0).fold(0, |sum, (a, b)| sum | (a ^ b)) != 0;
-        match &self.token {
-            Some(own) if !differs(own) => Ok(Caller::UNNAMED),
-            _ => Ok(tokens.holder(&given)?),
-        }
-    }
 }
 
-/// What the host keeps of a secret.
-pub(super) fn digest_of(secret: &str) -> Digest {
-    Digest(Sha256::digest(secret).into())
+/// Who holds the token that a request carries.
+fn holder(headers: &HeaderMap, tokens: &Tokens) -> Result<Caller, ApiError> {
+    if tokens.are_not_asked_for() {
+        return Ok(Caller::ANYBODY);
+    }
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = given.and_then(|value| strip_scheme(value, "bearer")).map(str::to_owned);
+    match bearer.or_else(|| session::token(headers)) {
+        // Digests have one length and hide how much of a secret was right.
+        Some(secret) => Ok(tokens.holder(&Digest::of(secret))?),
+        None => Err(ApiError::new(code::UNAUTHORIZED, "the request carries no `Authorization: Bearer` header")),
+    }
 }
 
 fn strip_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
@@ -219,7 +189,6 @@ mod tests {
         let guard = Guard::new(
             listen,
             &["Any.example".to_owned(), "jobs.example:8443".to_owned(), "tls.example:443".to_owned()],
-            None,
         );
         for (origin, expected) in [
             ("https://jobs.example:8443", true),

@@ -84,7 +84,9 @@ pub(super) async fn submit(
         Some(seconds) => {
             // Whoever waits does nothing: others may have the request's place meanwhile.
             turn.iter().for_each(|turn| turn.end());
-            wait_for_end(&state, job, Duration::from_secs(seconds)).await?
+            let waited = wait_for_end(&state, job, Duration::from_secs(seconds)).await?;
+            state.check_again(&caller)?;
+            waited
         }
         None => job,
     };
@@ -291,11 +293,11 @@ pub(super) async fn attempts(
 ) -> Result<Json<AttemptsView>, ApiError> {
     Params::of(&uri, &[])?;
     let job = found(&state, &caller, Right::Read, &id).await?;
-    let is_opened = caller.may(Right::Payload, &job.submission);
+    let shows_payload = caller.may(Right::Payload, &job.submission);
     let attempts = state.blocking(move |host| {
         let under_way = AttemptView::under_way(&job);
         let closed = host.jobs.runs(&job)?;
-        let closed = closed.into_iter().map(|run| AttemptView::of(run, is_opened));
+        let closed = closed.into_iter().map(|run| AttemptView::of(run, shows_payload));
         Ok::<_, ReadError>(closed.chain(under_way).collect())
     });
     Ok(Json(AttemptsView { attempts: attempts.await? }))
@@ -515,7 +517,7 @@ fn show_in(host: &Host, caller: &Caller, job: &Job) -> Result<JobView, ReadError
     if may_be_blocked(job) {
         facts.blocked_by = host.jobs.blocked_by(job)?;
     }
-    let output = job.state.output.as_ref().filter(|_| facts.is_opened);
+    let output = job.state.output.as_ref().filter(|_| facts.shows_payload);
     if let Some(output) = output.filter(|output| output.len() <= Output::BYTES_MAX) {
         facts.output = match host.jobs.payload(output) {
             Ok(bytes) => Output::of(&bytes),
@@ -541,7 +543,7 @@ pub(super) fn facts(host: &Host, caller: &Caller, job: &Job) -> JobFacts {
         progress: host.jobs.progress(job),
         output: None,
         blocked_by: Vec::new(),
-        is_opened: caller.may(Right::Payload, &job.submission),
+        shows_payload: caller.may(Right::Payload, &job.submission),
     }
 }
 

@@ -85,9 +85,9 @@ impl ApiState {
         &self.0.guard
     }
 
-    /// Whether somebody who was let in would be let in again: who listens for long may have lost his token meanwhile.
-    fn still_admits(&self, caller: &Caller) -> bool {
-        self.0.guard.still_admits(caller, &self.0.host.tokens)
+    /// Lets only those go on who would be let in again: whoever took his time may have lost his token meanwhile.
+    fn check_again(&self, caller: &Caller) -> Result<(), ApiError> {
+        Ok(self.0.host.tokens.check_again(caller)?)
     }
 
     fn turns(&self) -> &Turns {

@@ -63,3 +63,8 @@ pub(super) fn number_within(text: &str, least: u64, most: u64) -> Result<u64, St
     let number = text.parse().ok().filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| format!("`{text}` is no whole number from {least} to {most}"))
 }
+
+/// Reads `true` or `false`.
+pub(super) fn truth(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("`{text}` is neither `true` nor `false`"))
+}

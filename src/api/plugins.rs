@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::error::ApiError;
-use super::params::Params;
+use super::params::{Params, truth};
 use super::steer::{note_reason, reason_of};
 use super::view::{ActivateBody, PluginListView, PluginView, Problem, SteerBody, UploadView};
 use super::{ApiState, body, json};
@@ -46,6 +46,7 @@ const MANIFEST_BYTES_MAX: usize = 16 << 10;
 )]
 pub(super) async fn upload(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((name, version)): Path<(String, String)>,
     uri: Uri,
     headers: HeaderMap,
@@ -59,6 +60,7 @@ pub(super) async fn upload(
         code::BODY_TOO_LARGE => error.with_next(code::SMALLER),
         _ => error,
     })?;
+    state.check_again(&caller)?;
     let tenant = state.tenant();
     let uploaded = state.host().registry.upload(Upload { tenant, name: name.clone(), version, bytes, wishes }).await?;
     let view = UploadView::of(&uploaded, &state.host().registry.policy(tenant, &name));
@@ -318,12 +320,7 @@ pub(super) async fn remove(
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     let params = Params::of(&uri, &["force"])?;
-    let forced = params.read("force", |text| match text {
-        "true" => Ok(Removal::Forced),
-        "false" => Ok(Removal::Unused),
-        other => Err(format!("`{other}` is neither true nor false")),
-    })?;
-    let removal = forced.unwrap_or(Removal::Unused);
+    let removal = if params.read("force", truth)?.unwrap_or(false) { Removal::Forced } else { Removal::Unused };
     state.host().registry.remove(state.tenant(), &plugin_name(&name)?, removal).await?;
     Ok(StatusCode::NO_CONTENT)
 }

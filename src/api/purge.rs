@@ -6,11 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
 
-use super::ApiState;
 use super::error::ApiError;
 use super::json::unknown_name;
-use super::params::Params;
+use super::params::{Params, truth};
 use super::view::{Problem, PurgeView};
+use super::{ApiState, filter};
 use crate::config::units::parse_duration;
 use crate::domain::retention::Retention;
 
@@ -24,6 +24,7 @@ const STATES: &[&str] = &["succeeded", "failed", "canceled"];
     operation_id = "jobs_purge",
     params(
         ("state" = String, Query, description = "Which of `succeeded`, `failed` and `canceled`, with commas between"),
+        ("type" = Option<String>, Query, description = "Only jobs of this type: handler, batch, event, workflow, or the number of its code"),
         ("older_than" = String, Query, description = "That ended at least so long ago, such as `7d`, or `0s` for all"),
         ("dry_run" = Option<bool>, Query, description = "Only count"),
     ),
@@ -33,13 +34,14 @@ const STATES: &[&str] = &["succeeded", "failed", "canceled"];
     )
 )]
 pub(super) async fn purge(State(state): State<ApiState>, uri: Uri) -> Result<Json<PurgeView>, ApiError> {
-    let params = Params::of(&uri, &["state", "older_than", "dry_run"])?;
+    let params = Params::of(&uri, &["state", "type", "older_than", "dry_run"])?;
     let missing = |name: &str, form: &str| ApiError::field(name, format!("give `{name}`, such as `{form}`"));
     let kept_for = params.read("older_than", parse_duration)?.ok_or_else(|| missing("older_than", "7d"))?;
     let ended = |text: &str| retention(text, kept_for);
     let retention = params.read("state", ended)?.ok_or_else(|| missing("state", "succeeded,canceled"))?;
     let dry_run = params.read("dry_run", truth)?.unwrap_or(false);
-    let swept = state.blocking(move |host| host.purge(retention, dry_run)).await?;
+    let job_type = params.read("type", filter::job_type)?;
+    let swept = state.blocking(move |host| host.purge(retention, job_type, dry_run)).await?;
     Ok(Json(PurgeView { looked_at: swept.looked_at, removed: swept.removed, dry_run }))
 }
 
@@ -54,8 +56,4 @@ fn retention(states: &str, kept_for: Duration) -> Result<Retention, String> {
         }
     }
     Ok(retention)
-}
-
-fn truth(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| format!("`{text}` is neither `true` nor `false`"))
 }

@@ -17,7 +17,7 @@ use super::view::{
 };
 use super::{ApiState, body, intake, jobs, json};
 use crate::app::Host;
-use crate::domain::access::{Caller, Right};
+use crate::domain::access::{Caller, Reach, Right};
 use crate::domain::code;
 use crate::domain::id::{ScheduleName, TenantId};
 use crate::domain::schedule::Schedule;
@@ -45,7 +45,9 @@ pub(super) async fn list(
     let tenant = state.tenant();
     let listed = state.blocking(move |host| {
         let schedules = host.schedules.list(tenant)?;
-        Ok::<_, ReadError>(schedules.iter().map(|schedule| opened(&caller, ScheduleView::of(schedule))).collect())
+        Ok::<_, ReadError>(
+            schedules.iter().map(|schedule| without_payload(&caller, ScheduleView::of(schedule))).collect(),
+        )
     });
     Ok(Json(ScheduleListView { schedules: listed.await? }))
 }
@@ -133,7 +135,7 @@ pub(super) async fn show(
     Params::of(&uri, &[])?;
     let (tenant, name) = (state.tenant(), found_name(&name)?);
     let shown = state.blocking(move |host| host.schedules.get(tenant, &name).map(|found| ScheduleView::whole(&found)));
-    Ok(Json(opened(&caller, shown.await?)))
+    Ok(Json(without_payload(&caller, shown.await?)))
 }
 
 /// Removes a schedule. Jobs that it has made stay.
@@ -305,9 +307,9 @@ pub(super) async fn backfill(
     Ok((StatusCode::CREATED, Json(BackfillView { count: ids.len(), ids })))
 }
 
-/// What a caller may see of a schedule: what its jobs are given only with the right to payloads (F007).
-fn opened(caller: &Caller, mut view: ScheduleView) -> ScheduleView {
-    if check_all(caller, Right::Payload).is_err() {
+/// A schedule without what its jobs are given, for those who may not see payloads (F007).
+fn without_payload(caller: &Caller, mut view: ScheduleView) -> ScheduleView {
+    if caller.rights.reach(Right::Payload) != Reach::All {
         view.target.args.clear();
         view.target.env.clear();
     }

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
 
 use super::ApiState;
 use super::caller::{check_job, check_some};
@@ -29,6 +29,9 @@ const GATHER: Duration = Duration::from_millis(200);
 
 /// How many jobs one gathering tells of; of the others it tells how many there were.
 const GATHERED_MAX: usize = 200;
+
+/// How often it is looked whether the token of a listener has expired.
+const EXPIRY_EVERY: Duration = Duration::from_secs(15);
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 
@@ -77,11 +80,34 @@ pub(super) async fn of_job(
         }
         found => found?,
     };
-    let follower = Follower { state, caller, watch, job, told: None, is_over: false, _turn: turn };
+    let admission = Admission::of(&state, caller);
+    let follower = Follower { state, admission, watch, job, told: None, is_over: false, _turn: turn };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
     })))
+}
+
+/// Whether somebody who listens for long may still do so.
+struct Admission {
+    caller: Caller,
+    tokens: watch::Receiver<()>,
+}
+
+impl Admission {
+    fn of(state: &ApiState, caller: Caller) -> Self {
+        Self { caller, tokens: state.host().tokens.watch() }
+    }
+
+    /// Waits until it has to be asked again.
+    async fn doubtful(&mut self) {
+        // The tokens live as long as the host does, and who waits for a host that is gone is not told anything either.
+        let _changed = tokio::time::timeout(EXPIRY_EVERY, self.tokens.changed()).await;
+    }
+
+    fn check(&self, state: &ApiState) -> Option<()> {
+        state.check_again(&self.caller).ok()
+    }
 }
 
 /// A job that was deleted with its end a moment ago.
@@ -94,7 +120,7 @@ fn departed(state: &ApiState, id: &str) -> Result<Option<Job>, ApiError> {
 /// One listener's place in the changes of a job.
 struct Follower {
     state: ApiState,
-    caller: Caller,
+    admission: Admission,
     watch: Watch,
     job: Job,
     told: Option<Told>,
@@ -109,7 +135,7 @@ struct Told {
 
 impl Follower {
     async fn next(&mut self) -> Option<Event> {
-        if self.is_over || !self.state.still_admits(&self.caller) {
+        if self.is_over {
             return None;
         }
         if self.told.is_some() && !self.wait_for_news().await? {
@@ -117,9 +143,10 @@ impl Follower {
             let gone = serde_json::json!({ "id": self.job.submission.id.to_string() });
             return Some(event("deleted", &gone));
         }
+        self.admission.check(&self.state)?;
         self.is_over = self.job.state.status.is_final();
         self.told = Some(Told { progress: self.progress() });
-        let view = shown(&self.state, &self.caller, self.job.clone()).await.ok()?;
+        let view = shown(&self.state, &self.admission.caller, self.job.clone()).await.ok()?;
         Some(event("job", &view))
     }
 
@@ -140,6 +167,7 @@ impl Follower {
             tokio::select! {
                 _change = self.watch.changed() => return self.read_again().await,
                 () = look => {}
+                () = self.admission.doubtful() => self.admission.check(&self.state)?,
                 () = self.state.closed() => return None,
             }
             let told = self.told.as_ref().and_then(|told| told.progress.clone());
@@ -190,7 +218,8 @@ pub(super) async fn of_all(
     check_some(&caller, Right::Read)?;
     let turn = state.stream_turn()?;
     let changes = state.host().jobs.watch_all();
-    let listener = Listener { state, caller, changes, untold: Vec::new(), _turn: turn };
+    let admission = Admission::of(&state, caller);
+    let listener = Listener { state, admission, changes, untold: Vec::new(), _turn: turn };
     Ok(events(stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok(event), listener))
@@ -200,7 +229,7 @@ pub(super) async fn of_all(
 /// One listener's place in the changes of all jobs.
 struct Listener {
     state: ApiState,
-    caller: Caller,
+    admission: Admission,
     changes: broadcast::Receiver<JobChange>,
     /// Gathered events, the next one last.
     untold: Vec<Event>,
@@ -212,18 +241,17 @@ impl Listener {
         while self.untold.is_empty() {
             let gathered = tokio::select! {
                 gathered = gather(&mut self.changes) => gathered?,
+                () = self.admission.doubtful() => Gathered::default(),
                 () = self.state.closed() => return None,
             };
-            if !self.state.still_admits(&self.caller) {
-                return None;
-            }
+            self.admission.check(&self.state)?;
             self.untold = self.read(gathered).await;
         }
         self.untold.pop()
     }
 
     async fn read(&self, gathered: Gathered) -> Vec<Event> {
-        let (tenant, caller) = (self.state.tenant(), self.caller.clone());
+        let (tenant, caller) = (self.state.tenant(), self.admission.caller.clone());
         let Gathered { jobs, mut missed } = gathered;
         let read = self.state.blocking(move |host| {
             let mut views = Vec::with_capacity(jobs.len());

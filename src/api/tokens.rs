@@ -10,14 +10,13 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::caller::noted;
 use super::error::ApiError;
-use super::guard::digest_of;
-use super::params::Params;
+use super::params::{Params, truth};
 use super::view::{NewTokenView, Problem, TokenBody, TokenListView, TokenView};
 use super::{ApiState, body, intake, json};
-use crate::app::NewToken;
+use crate::app::{LastToken, NewToken};
 use crate::domain::access::{Caller, Rights};
 use crate::domain::code;
-use crate::domain::id::TokenName;
+use crate::domain::id::{Digest, TokenName};
 
 /// What every secret starts with, so that people and scanners know one when they see it.
 const PREFIX: &str = "backroom_";
@@ -47,22 +46,24 @@ pub(super) async fn create(
     Params::of(&uri, &[])?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let TokenBody { name, rights, expires_on } = json::parse(&bytes, TokenBody::FIELDS)?;
-    let secret = secret()?;
+    let secret = new_secret()?;
     let new = NewToken {
         tenant: state.tenant(),
         name: intake::named("name", TokenName::new(&name))?,
-        digest: digest_of(&secret),
+        digest: Digest::of(&secret),
         rights: Rights::read(&rights).map_err(|error| ApiError::field("rights", format!("field `rights`: {error}")))?,
         expires_on: expires_on.map(|text| intake::moment("expires_on", &text, state.host().now())).transpose()?,
         by: noted(&caller).to_owned(),
     };
-    let token = state.host().tokens.create(new, state.guard().has_secret()).await?;
+    let (runtime, asking) = (tokio::runtime::Handle::current(), caller.clone());
+    // On a thread of its own it comes to its end even when the caller goes away.
+    let token = state.blocking(move |host| runtime.block_on(host.tokens.create(&asking, new))).await?;
     tracing::info!(token = %token.name, rights = %token.rights, by = noted(&caller), "a token was made");
     let view = NewTokenView { secret, token: TokenView::of(&token, false) };
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(view)).into_response())
 }
 
-fn secret() -> Result<String, ApiError> {
+fn new_secret() -> Result<String, ApiError> {
     let mut random = [0; RANDOM_BYTES];
     let filled = SystemRandom::new().fill(&mut random);
     filled.map_err(|_| ApiError::new(code::INTERNAL, "the machine gave no random numbers"))?;
@@ -97,6 +98,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     operation_id = "tokens_revoke",
     params(
         ("name" = String, Path, description = "The token"),
+        ("last" = Option<bool>, Query, description = "Even if it is the last one, and the host lets everybody in from then on"),
     ),
     responses(
         (status = 204, description = "Revoked"),
@@ -109,13 +111,13 @@ pub(super) async fn revoke(
     Path(name): Path<String>,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
-    Params::of(&uri, &[])?;
-    let unknown = |_| {
-        let shown: String = name.chars().take(80).collect();
-        ApiError::new(code::UNKNOWN_TOKEN, format!("there is no token `{shown}`"))
-    };
-    let name = TokenName::new(&name).map_err(unknown)?;
-    state.host().tokens.revoke(state.tenant(), &name, state.guard().has_secret()).await?;
+    let params = Params::of(&uri, &["last"])?;
+    let last = if params.read("last", truth)?.unwrap_or(false) { LastToken::Revoked } else { LastToken::Kept };
+    let name = TokenName::new(&name).map_err(|error| ApiError::new(code::UNKNOWN_TOKEN, error.to_string()))?;
+    let (runtime, asking, revoked, tenant) =
+        (tokio::runtime::Handle::current(), caller.clone(), name.clone(), state.tenant());
+    let revoking = state.blocking(move |host| runtime.block_on(host.tokens.revoke(&asking, tenant, &revoked, last)));
+    revoking.await?;
     tracing::info!(token = %name, by = noted(&caller), "a token was revoked");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::domain::admission::AdmissionPolicy;
 use crate::domain::change::Change;
-use crate::domain::id::HostId;
+use crate::domain::id::{Digest, HostId};
+use crate::domain::job::{Job, JobType};
 use crate::domain::retention::Retention;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
@@ -24,11 +25,11 @@ use crate::retention::{self, SweepError, Sweeper, Swept};
 use crate::sandbox::Sandbox;
 use crate::scheduler::{Scheduler, keep_breakers};
 use crate::schedules::Schedules;
-use crate::store::{CommitError, ReadError, Store, StoreStats};
+use crate::store::{CommitError, Feed, News, ReadError, Store, StoreStats};
 pub use crate::worker::QueueNow;
 pub use queues::QueueError;
 pub use runtime::{Runtime, RuntimeParts};
-pub use tokens::{NewToken, NotAdmitted, TokenError, Tokens};
+pub use tokens::{LastToken, NewToken, NotAdmitted, TokenError, Tokens};
 
 use crate::worker::{Pool, PoolSettings, Running, Window};
 
@@ -50,6 +51,8 @@ pub struct Parts {
     pub guests: Handle,
     /// Any number; makes job identities hard to guess.
     pub salt: u64,
+    /// The digest of a secret that opens everything, if there is one.
+    pub secret: Option<Digest>,
 }
 
 /// Why a host could not start.
@@ -72,7 +75,7 @@ pub struct Host {
     /// The plug-ins.
     pub registry: Arc<Registry>,
     /// Who has been given a token.
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
     /// The attempts that run now.
     pub running: Arc<Running>,
     /// This start of the host.
@@ -97,7 +100,14 @@ impl Host {
     /// Starts a host: takes over the store, rescues what an earlier host left, and begins to run jobs. Must be called
     /// within a Tokio runtime, which the loops run on.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
-        let Parts { store, sandbox, clock, policies, admission, pool, guests, salt } = parts;
+        let Parts { store, sandbox, clock, policies, admission, pool, guests, salt, secret } = parts;
+        let tokens = Arc::new(Tokens::open(Arc::clone(&store), Arc::clone(&clock), secret)?);
+        let hearing = Arc::clone(&tokens);
+        let witness: Feed = Arc::new(move |news: News<'_>| {
+            if let News::Committed(changes) = news {
+                hearing.committed(changes);
+            }
+        });
         let parts = RuntimeParts {
             store: Arc::clone(&store),
             sandbox,
@@ -105,12 +115,11 @@ impl Host {
             policies,
             admission,
             salt,
-            witness: None,
+            witness: Some(witness),
         };
         let (runtime, started) = Runtime::join(parts)?;
         started.await?;
         let Runtime { id, jobs, schedules, registry, running, scheduler, window, worker } = runtime;
-        let tokens = Tokens::open(Arc::clone(&store), Arc::clone(&clock))?;
         let started_on = clock.now();
         let rescued = scheduler.recover(started_on)?;
         registry.release_all_held().await?;
@@ -166,9 +175,11 @@ impl Host {
         Ok(())
     }
 
-    /// Removes finished jobs at once, oldest first. Blocks the calling thread.
-    pub fn purge(&self, retention: Retention, dry_run: bool) -> Result<Swept, SweepError> {
-        self.sweeper.sweep(&retention::asked(retention, self.clock.now()), dry_run)
+    /// Removes finished jobs at once, those of one type or all, oldest first. Blocks the calling thread.
+    pub fn purge(&self, retention: Retention, job_type: Option<JobType>, dry_run: bool) -> Result<Swept, SweepError> {
+        let is_over = retention::asked(retention, self.clock.now());
+        let goes = |job: &Job| job_type.is_none_or(|job_type| job.submission.job_type == job_type) && is_over(job);
+        self.sweeper.sweep(&goes, dry_run)
     }
 
     /// How the store is doing.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::domain::access::{Caller, LockedOut, Rights, Token, keeps_a_door};
+use crate::domain::access::{BadTokens, Caller, Rights, Token, check_tokens};
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, TenantId, TokenName};
 use crate::domain::time::Timestamp;
@@ -18,7 +19,7 @@ const TOKENS_MAX: usize = 10_000;
 /// A token to be made.
 #[derive(Clone, Debug)]
 pub struct NewToken {
-    /// Whose jobs and plug-ins it is about.
+    /// The tenant that it is about.
     pub tenant: TenantId,
     /// What its holder is called.
     pub name: TokenName,
@@ -28,8 +29,17 @@ pub struct NewToken {
     pub rights: Rights,
     /// It opens nothing from then on.
     pub expires_on: Option<Timestamp>,
-    /// Who makes it.
+    /// Who is noted to have made it.
     pub by: String,
+}
+
+/// What may become of a host whose last token is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastToken {
+    /// It stays.
+    Kept,
+    /// It goes: from then on the host lets everybody in.
+    Revoked,
 }
 
 /// Why tokens were not changed.
@@ -47,9 +57,12 @@ pub enum TokenError {
     /// There are as many as a host takes.
     #[error("there are {TOKENS_MAX} tokens already, which is the most that a host takes")]
     TooMany,
-    /// Nobody could get in any more.
+    /// Too many would get in, or nobody.
     #[error(transparent)]
-    LockedOut(#[from] LockedOut),
+    Bad(#[from] BadTokens),
+    /// Whoever asks has lost his token since he asked.
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
     /// The store did not take it.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -75,21 +88,54 @@ pub enum NotAdmitted {
 pub struct Tokens {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// The digest of the secret of the settings.
+    secret: Option<Digest>,
     by_digest: RwLock<HashMap<Digest, Token>>,
+    changed: watch::Sender<()>,
     /// Held while tokens are changed: what one change leaves must not be what another counts on.
     changing: tokio::sync::Mutex<()>,
 }
 
 impl Tokens {
-    /// The tokens of a store.
-    pub(super) fn open(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self, ReadError> {
+    /// The tokens of a store. A `secret` opens everything, whatever tokens there are.
+    pub(super) fn open(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        secret: Option<Digest>,
+    ) -> Result<Self, ReadError> {
         let by_digest = store.tokens()?.into_iter().map(|token| (token.digest, token)).collect();
-        Ok(Self { store, clock, by_digest: RwLock::new(by_digest), changing: tokio::sync::Mutex::default() })
+        Ok(Self {
+            store,
+            clock,
+            secret,
+            by_digest: RwLock::new(by_digest),
+            changed: watch::Sender::default(),
+            changing: tokio::sync::Mutex::default(),
+        })
     }
 
-    /// Whether there are none at all.
-    pub fn is_empty(&self) -> bool {
-        self.by_digest.read().is_empty()
+    /// Hears of a commit, before that is answered: a caller who goes away meanwhile leaves nothing behind.
+    pub(super) fn committed(&self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::PutToken(token) => drop(self.by_digest.write().insert(token.digest, (**token).clone())),
+                Change::RemoveToken { tenant, name } => {
+                    self.by_digest.write().retain(|_, token| token.tenant != *tenant || token.name != *name);
+                }
+                _ => continue,
+            }
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Tells of each change of the tokens. Whoever serves a caller for long asks then whether he is still admitted.
+    pub fn watch(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Whether everybody is let in: there is neither a token nor a secret.
+    pub fn are_not_asked_for(&self) -> bool {
+        self.secret.is_none() && self.by_digest.read().is_empty()
     }
 
     /// The tokens of a tenant, by name; expired ones, too.
@@ -102,6 +148,9 @@ impl Tokens {
 
     /// Who has the secret of this digest.
     pub fn holder(&self, digest: &Digest) -> Result<Caller, NotAdmitted> {
+        if self.secret.as_ref() == Some(digest) {
+            return Ok(Caller::with_the_hosts_secret(*digest));
+        }
         let tokens = self.by_digest.read();
         let token = tokens.get(digest).ok_or(NotAdmitted::Unknown)?;
         match token.expires_on.filter(|_| token.has_expired(self.clock.now())) {
@@ -110,15 +159,19 @@ impl Tokens {
         }
     }
 
-    /// Whether a token still makes somebody the caller that he is.
-    pub fn knows(&self, caller: &Caller) -> bool {
-        let now = self.clock.now();
-        self.by_digest.read().values().any(|token| token.caller() == *caller && !token.has_expired(now))
+    /// Whether somebody who was let in would be let in again: his token may have been revoked since, or have expired.
+    pub fn check_again(&self, caller: &Caller) -> Result<(), NotAdmitted> {
+        match &caller.secret {
+            Some(secret) => self.holder(secret).map(drop),
+            None if self.are_not_asked_for() => Ok(()),
+            None => Err(NotAdmitted::Unknown),
+        }
     }
 
-    /// Makes a token. `has_secret`: whether the settings of the host hold one that opens everything.
-    pub async fn create(&self, new: NewToken, has_secret: bool) -> Result<Token, TokenError> {
+    /// Makes a token for somebody who may.
+    pub async fn create(&self, caller: &Caller, new: NewToken) -> Result<Token, TokenError> {
         let _turn = self.changing.lock().await;
+        self.check_again(caller)?;
         let NewToken { tenant, name, digest, rights, expires_on, by } = new;
         let token = Token { tenant, name, digest, rights, created_on: self.clock.now(), created_by: by, expires_on };
         if let Some(end) = token.expires_on.filter(|_| token.has_expired(token.created_on)) {
@@ -133,22 +186,38 @@ impl Tokens {
         }
         let is_first = tokens.is_empty();
         tokens.push(token.clone());
-        keeps_a_door(&tokens, has_secret, is_first)?;
+        self.check_door(&tokens, is_first)?;
         self.store.commit(vec![Change::PutToken(Box::new(token.clone()))]).await?;
-        self.by_digest.write().insert(token.digest, token.clone());
         Ok(token)
     }
 
-    /// Takes a token back: from now on it opens nothing. `has_secret` as for [`Self::create`].
-    pub async fn revoke(&self, tenant: TenantId, name: &TokenName, has_secret: bool) -> Result<(), TokenError> {
+    /// Takes a token back, for somebody who may: from now on it opens nothing.
+    pub async fn revoke(
+        &self,
+        caller: &Caller,
+        tenant: TenantId,
+        name: &TokenName,
+        last: LastToken,
+    ) -> Result<(), TokenError> {
         let _turn = self.changing.lock().await;
-        let (gone, left): (Vec<_>, Vec<_>) =
-            self.all().into_iter().partition(|token| token.tenant == tenant && token.name == *name);
-        let [gone] = gone.as_slice() else { return Err(TokenError::Unknown(name.clone())) };
-        keeps_a_door(&left, has_secret, false)?;
-        self.store.commit(vec![Change::RemoveToken { tenant, name: name.clone() }]).await?;
-        self.by_digest.write().remove(&gone.digest);
-        Ok(())
+        self.check_again(caller)?;
+        let mut left = self.all();
+        let before = left.len();
+        left.retain(|token| token.tenant != tenant || token.name != *name);
+        if left.len() == before {
+            return Err(TokenError::Unknown(name.clone()));
+        }
+        if !left.is_empty() || last == LastToken::Kept {
+            self.check_door(&left, false)?;
+        }
+        Ok(self.store.commit(vec![Change::RemoveToken { tenant, name: name.clone() }]).await?)
+    }
+
+    fn check_door(&self, tokens: &[Token], is_first: bool) -> Result<(), BadTokens> {
+        match self.secret {
+            Some(_) => Ok(()),
+            None => check_tokens(tokens, is_first),
+        }
     }
 
     fn all(&self) -> Vec<Token> {

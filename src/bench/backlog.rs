@@ -165,7 +165,7 @@ async fn empty(host: &Host, plugin: &PluginName, plan: &Plan) -> Result<f64> {
 fn purge(host: &Host) -> Result<(u64, f64)> {
     let started = Instant::now();
     let all = Retention { succeeded: Some(Duration::ZERO), ..Retention::FOREVER };
-    let swept = tokio::task::block_in_place(|| host.purge(all, false))?;
+    let swept = tokio::task::block_in_place(|| host.purge(all, None, false))?;
     Ok((swept.removed, started.elapsed().as_secs_f64()))
 }
 

@@ -28,6 +28,9 @@ pub(crate) struct BenchArgs {
     /// The no-op component; `plugins/echo` of this checkout is built when it is absent.
     #[arg(long)]
     component: Option<PathBuf>,
+    /// Submit as the holder of a token does: the host keeps by name whose jobs they are.
+    #[arg(long, conflicts_with = "http")]
+    owned: bool,
     /// Drive a host in another process through its HTTP API.
     #[arg(long)]
     http: bool,
@@ -92,8 +95,8 @@ impl BenchArgs {
             Some(component) => component.clone(),
             None => echo().context("building the no-op plug-in (or give --component)")?,
         };
-        let Self { jobs, input_bytes, batch, samples, .. } = *self;
-        Ok(Plan { jobs, input_bytes, batch, samples, component, folder })
+        let Self { jobs, input_bytes, batch, samples, owned, .. } = *self;
+        Ok(Plan { jobs, input_bytes, batch, samples, owned, component, folder })
     }
 
     fn folder(&self) -> Result<(PathBuf, Option<tempfile::TempDir>)> {

@@ -230,9 +230,12 @@ impl Client {
     }
 
     /// Removes finished jobs.
-    pub(crate) fn purge(&self, state: &str, older_than: &str, dry_run: bool) -> anyhow::Result<Answer<PurgeView>> {
-        let (state, older_than) = (segment(state), segment(older_than));
-        self.post(&format!("/v1/jobs/purge?state={state}&older_than={older_than}&dry_run={dry_run}"))
+    pub(crate) fn purge<'a>(
+        &self,
+        asked: impl Iterator<Item = (&'static str, &'a String)>,
+    ) -> anyhow::Result<Answer<PurgeView>> {
+        let request = self.with_token(self.agent.post(self.url("/v1/jobs/purge")));
+        self.read(request.query_pairs(asked).send_empty())
     }
 
     /// Removes a job that has ended.
@@ -358,10 +361,11 @@ impl Client {
         self.get("/v1/tokens")
     }
 
-    /// Takes a token back.
-    pub(crate) fn revoke_token(&self, name: &str) -> anyhow::Result<()> {
+    /// Takes a token back; the last one only when that is said.
+    pub(crate) fn revoke_token(&self, name: &str, last: bool) -> anyhow::Result<()> {
         let url = self.url(&format!("/v1/tokens/{}", segment(name)));
-        self.accepted(self.with_token(self.agent.delete(url)).call()).map(drop)
+        let request = self.with_token(self.agent.delete(url));
+        self.accepted(request.query_pairs(last.then_some(("last", "true"))).call()).map(drop)
     }
 
     fn url(&self, path: &str) -> String {

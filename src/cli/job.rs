@@ -56,17 +56,7 @@ pub(crate) enum JobCommand {
         id: String,
     },
     /// Remove finished jobs by how and how long ago they ended
-    Purge {
-        /// Which: succeeded, failed, canceled, with commas between
-        #[arg(long, value_name = "STATES")]
-        state: String,
-        /// That ended at least so long ago, such as 7d
-        #[arg(long, value_name = "TIME")]
-        older_than: String,
-        /// Only count
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Purge(PurgeArgs),
     /// List who steered a job, and why
     Audit {
         /// The job's id
@@ -276,6 +266,23 @@ pub(crate) struct ListArgs {
     cursor: Option<String>,
 }
 
+/// Which finished jobs to remove.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PurgeArgs {
+    /// Which: succeeded, failed, canceled, with commas between
+    #[arg(long, value_name = "STATES")]
+    state: String,
+    /// Only jobs of this type: handler, batch
+    #[arg(long = "type", value_name = "TYPE")]
+    job_type: Option<String>,
+    /// That ended at least so long ago, such as 7d
+    #[arg(long, value_name = "TIME")]
+    older_than: String,
+    /// Only count
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// Does something with jobs.
 pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -> anyhow::Result<Exit> {
     let client = Client::new(args)?;
@@ -296,7 +303,7 @@ pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -
             terminal.bytes(&client.output(id)?)?;
             Ok(Exit::Done)
         }
-        JobCommand::Purge { state, older_than, dry_run } => purge(&client, state, older_than, *dry_run, terminal),
+        JobCommand::Purge(args) => purge(&client, args, terminal),
         JobCommand::Explain { id } => steer::explain(&client.explain(id)?, terminal),
         JobCommand::Audit { id } => steer::audit(&client.audit(id)?, terminal),
         JobCommand::Failures { limit } => steer::failures(&client.failures(*limit)?, terminal),
@@ -453,12 +460,16 @@ fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn purge(client: &Client, state: &str, older_than: &str, dry_run: bool, terminal: Terminal) -> anyhow::Result<Exit> {
-    let purged = client.purge(state, older_than, dry_run)?;
+fn purge(client: &Client, args: &PurgeArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+    let PurgeArgs { state, job_type, older_than, dry_run } = args;
+    let dry_run_text = dry_run.to_string();
+    let asked = [("state", state), ("older_than", older_than), ("dry_run", &dry_run_text)];
+    let asked = asked.into_iter().chain(job_type.iter().map(|job_type| ("type", job_type)));
+    let purged = client.purge(asked)?;
     if terminal.is_json() {
         terminal.json(&purged.text)?;
     } else {
-        let verb = if dry_run { "would go" } else { "went" };
+        let verb = if *dry_run { "would go" } else { "went" };
         terminal.line(&format!("{} of {} jobs {verb}", purged.view.removed, purged.view.looked_at))?;
     }
     Ok(Exit::Done)

@@ -98,8 +98,7 @@ pub(crate) async fn answer(
     settings: Settings,
     stopped: oneshot::Receiver<()>,
 ) -> Result<()> {
-    let token = settings.server.token.as_ref().map(crate::config::Token::reveal);
-    let guard = Guard::new(listener.local_addr()?, &settings.server.allowed_hosts, token);
+    let guard = Guard::new(listener.local_addr()?, &settings.server.allowed_hosts);
     let state = ApiState::new(Arc::clone(&host), guard);
     let router = api::guarded(&state, api::routes(&state).merge(ui::routes(host)));
     let stopping = async {

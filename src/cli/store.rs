@@ -141,6 +141,7 @@ fn show_contents(contents: &Contents, done: &str, path: &Path, next: &str, termi
         ("jobs", Some(format!("{}, and {} runs before their last", contents.jobs, contents.runs))),
         ("plug-ins", Some(contents.plugins.to_string())),
         ("remembered", Some(format!("{} submits", contents.remembered))),
+        ("tokens", Some(contents.tokens.to_string())),
         ("blobs", Some(format!("{} with {} bytes", contents.blobs, contents.blob_bytes))),
         ("next", Some(next.to_owned())),
     ])?;

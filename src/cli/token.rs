@@ -16,6 +16,9 @@ pub(crate) enum TokenCommand {
     Revoke {
         /// The token
         name: String,
+        /// Even if it is the last one: from then on the host lets everybody in
+        #[arg(long)]
+        last: bool,
     },
 }
 
@@ -39,7 +42,7 @@ pub(crate) fn run(args: &ClientArgs, command: &TokenCommand, terminal: Terminal)
     match command {
         TokenCommand::Create(args) => create(&client, args, terminal),
         TokenCommand::List => list(&client, terminal),
-        TokenCommand::Revoke { name } => revoke(&client, name, terminal),
+        TokenCommand::Revoke { name, last } => revoke(&client, name, *last, terminal),
     }
 }
 
@@ -59,9 +62,9 @@ fn create(client: &Client, args: &CreateArgs, terminal: Terminal) -> anyhow::Res
         ("secret", Some(secret.clone())),
     ])?;
     terminal.line("")?;
-    terminal
-        .line("The secret is shown this once. Hand it on in BACKROOM_TOKEN or `--token`. From now on this host asks")?;
-    terminal.line("everybody for a token.")?;
+    terminal.line(
+        "The secret is shown this once. Give it as BACKROOM_TOKEN or `--token`: a host with a token asks for one.",
+    )?;
     Ok(Exit::Done)
 }
 
@@ -84,8 +87,8 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn revoke(client: &Client, name: &str, terminal: Terminal) -> anyhow::Result<Exit> {
-    client.revoke_token(name)?;
+fn revoke(client: &Client, name: &str, last: bool, terminal: Terminal) -> anyhow::Result<Exit> {
+    client.revoke_token(name, last)?;
     if !terminal.is_json() {
         terminal.line(&format!("token {name} opens nothing any more"))?;
     }

@@ -56,10 +56,34 @@ pub struct Settings {
     pub retry: RetryPolicy,
     /// `[retention]`: likewise.
     pub retention: Retention,
+    /// `[retention.batch]`: of batches, which are jobs of no plug-in.
+    pub batch_retention: OwnRetention,
     /// `[[queue]]`: the named queues, with the three that exist from the start.
     pub queues: Queues,
     /// `[[plugin]]`.
     pub plugins: Vec<PluginSettings>,
+}
+
+/// How long some jobs are kept where that is not as long as others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnRetention {
+    /// Those that succeeded, where something is said of them; none within keeps them for ever.
+    pub succeeded: Option<Option<Duration>>,
+    /// Those that failed, likewise.
+    pub failed: Option<Option<Duration>>,
+    /// Those that were called off, likewise.
+    pub canceled: Option<Option<Duration>>,
+}
+
+impl OwnRetention {
+    /// The whole, where `usual` holds for all of which nothing is said.
+    pub fn over(&self, usual: Retention) -> Retention {
+        Retention {
+            succeeded: self.succeeded.unwrap_or(usual.succeeded),
+            failed: self.failed.unwrap_or(usual.failed),
+            canceled: self.canceled.unwrap_or(usual.canceled),
+        }
+    }
 }
 
 /// The named queues.

@@ -2,6 +2,7 @@
 
 use super::{PluginSettings, Settings};
 use crate::domain::admission::{AdmissionPolicy, StartLimits};
+use crate::domain::batch;
 use crate::domain::breaker::BreakerPolicy;
 use crate::domain::plugin::Policy;
 use crate::registry::Policies;
@@ -15,7 +16,9 @@ impl Settings {
             retention: self.retention,
             ..Policy::default()
         };
-        let by_plugin = self.plugins.iter().map(|plugin| (plugin.name.to_string(), plugin.policy())).collect();
+        let of_batches = Policy { retention: self.batch_retention.over(self.retention), ..default.clone() };
+        let named = self.plugins.iter().map(|plugin| (plugin.name.to_string(), plugin.policy()));
+        let by_plugin = named.chain([(batch::PLUGIN.to_owned(), of_batches)]).collect();
         Policies { default, by_plugin }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     environment, pattern,
 };
 use crate::domain::admission::{QueuePolicy, StartLimits};
+use crate::domain::batch;
 use crate::domain::code;
 use crate::domain::id::{PluginName, QueueName};
 use crate::domain::limits::{Limits, STACK_BYTES_MAX};
@@ -131,7 +132,7 @@ fn read_layer(layer: &mut Layer, settings: &mut Settings, report: &mut Report) {
     read_section(layer, "http", report, |section| read_http(section, &mut settings.http));
     read_section(layer, "limits", report, |section| read_host_limits(section, &mut settings.limits));
     read_section(layer, "retry", report, |section| read_retry(section, &mut settings.retry));
-    read_section(layer, "retention", report, |section| read_retention(section, &mut settings.retention));
+    read_section(layer, "retention", report, |section| read_retentions(section, settings));
 }
 
 fn read_section(layer: &mut Layer, name: &'static str, report: &mut Report, read: impl FnOnce(&mut Section<'_>)) {
@@ -268,6 +269,18 @@ fn read_retry(section: &mut Section<'_>, retry: &mut RetryPolicy) {
     section.set("max_crashes", &mut retry.max_crashes, small_number(0..=1_000));
 }
 
+/// Reads how long jobs are kept, and what of that is otherwise for batches.
+fn read_retentions(section: &mut Section<'_>, settings: &mut Settings) {
+    read_retention(section, &mut settings.retention);
+    if let Some(mut table) = section.table("batch") {
+        let own = &mut settings.batch_retention;
+        table.set("succeeded", &mut own.succeeded, |given| kept(given).map(Some));
+        table.set("failed", &mut own.failed, |given| kept(given).map(Some));
+        table.set("canceled", &mut own.canceled, |given| kept(given).map(Some));
+        table.finish();
+    }
+}
+
 fn read_retention(section: &mut Section<'_>, retention: &mut Retention) {
     section.set("succeeded", &mut retention.succeeded, kept);
     section.set("failed", &mut retention.failed, kept);
@@ -328,6 +341,10 @@ fn read_plugin(
     let name = section.read("name", plugin_name);
     if name.as_ref().is_some_and(outbound::is_built_in) {
         refuse_for_built_in(section, place);
+    }
+    if name.as_ref().is_some_and(|name| name.as_str() == batch::PLUGIN) {
+        let message = "`batch` is what the host calls its batches, and no plug-in";
+        section.problem(place.clone(), message, "how long they are kept is set under [retention.batch]");
     }
     let path = section.read("path", value::path).map(|path| beside(file, &path, true));
     let config = section.read("config", value::pairs).unwrap_or_default();

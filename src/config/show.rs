@@ -55,6 +55,8 @@ pub fn show(loaded: &Loaded) -> String {
     sheet.table("[limits]", "limits", limits(&settings.limits));
     sheet.table("[retry]", "retry", retry(&settings.retry));
     sheet.table("[retention]", "retention", retention(&settings.retention));
+    let of_batches = settings.batch_retention.over(settings.retention);
+    sheet.table("[retention.batch]", "retention.batch", retention(&of_batches));
     settings.queues.0.iter().for_each(|(name, policy)| queue(&mut sheet, name.as_str(), policy));
     settings.plugins.iter().for_each(|settings| plugin(&mut sheet, settings));
     sheet.text

@@ -228,6 +228,24 @@ config = { b = "2" }
 }
 
 #[test]
+fn f110_batches_are_kept_as_long_as_all_else_unless_something_is_said_of_them() {
+    let days = |days: u64| Some(Duration::from_secs(days * 86_400));
+    let kept = |text: &str| {
+        let policies = from_file(text).expect("all of it is right").settings.policies();
+        let [all, batches] = [&policies.default, &policies.by_plugin["batch"]].map(|policy| policy.retention);
+        (all, batches)
+    };
+    let (all, batches) = kept("[retention]\nsucceeded = \"2d\"\n");
+    assert_eq!((all, all.succeeded), (batches, days(2)));
+    let (all, batches) =
+        kept("[retention]\nfailed = \"5d\"\n[retention.batch]\nsucceeded = \"1d\"\ncanceled = \"forever\"\n");
+    assert_eq!((all.succeeded, all.failed, all.canceled), (days(7), days(5), days(30)));
+    assert_eq!((batches.succeeded, batches.failed, batches.canceled), (days(1), days(5), None));
+    let complaints = complaints(from_file("[[plugin]]\nname = \"batch\"\nretention = { failed = \"1d\" }\n"));
+    assert!(complaints[0].contains("[retention.batch]"), "{complaints:?}");
+}
+
+#[test]
 fn what_is_shown_reads_back_but_for_the_secrets() {
     let text = "[server]\ntoken = \"hush-hush\"\n[worker]\nconcurrency = 2\n[[plugin]]\nname = \"echo\"\nlimits = { fuel = 7 }\nconfig = { key = \"hush\" }\n";
     let loaded = from_file(text).expect("all of it is right");

@@ -79,6 +79,11 @@ pub struct Rights {
     pub admin: bool,
 }
 
+/// What is noted of callers without a name of their own, by where they came in: the API, the console. No token is called so.
+pub const UNNAMED_IN_API: &str = "api";
+/// See [`UNNAMED_IN_API`].
+pub const UNNAMED_IN_CONSOLE: &str = "console";
+
 /// The words that rights are written in.
 pub const RIGHT_WORDS: [&str; 8] =
     ["submit", "read", "read:own", "write", "write:own", "payload", "payload:own", "admin"];
@@ -106,6 +111,10 @@ pub enum BadRights {
 }
 
 impl Rights {
+    /// Nothing.
+    pub const NONE: Self =
+        Self { submit: false, read: Reach::None, write: Reach::None, payload: Reach::None, admin: false };
+
     /// Everything.
     pub const ALL: Self = Self { submit: true, read: Reach::All, write: Reach::All, payload: Reach::All, admin: true };
 
@@ -201,23 +210,67 @@ impl FromStr for Rights {
 /// Somebody who asks something of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The name of his token; none when the host knows him by none of its own, and lets him do everything.
+    /// The name of his token; none when the host knows him by none.
     pub name: Option<TokenName>,
+    /// The SHA-256 of the secret that he has shown; none when he was asked for none.
+    pub secret: Option<Digest>,
     /// What he may do.
     pub rights: Rights,
 }
 
+/// Why somebody may not do something with a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// He may not even read it: for him there is no such job.
+    Unknown,
+    /// He may read it, but not do this.
+    Forbidden,
+}
+
 impl Caller {
-    /// Somebody who may do everything: he has the host's own secret, or the host asks for none.
-    pub const UNNAMED: Self = Self { name: None, rights: Rights::ALL };
+    /// Somebody who may do everything, because the host asks nobody for a token.
+    pub const ANYBODY: Self = Self { name: None, secret: None, rights: Rights::ALL };
+
+    /// Somebody whom the host does not know: he sees what is open to everybody.
+    pub const STRANGER: Self = Self { name: None, secret: None, rights: Rights::NONE };
+
+    /// Somebody with the secret of the host's settings, which opens everything.
+    pub const fn with_the_hosts_secret(secret: Digest) -> Self {
+        Self { name: None, secret: Some(secret), rights: Rights::ALL }
+    }
+
+    /// The name under which it is noted what he does: `unnamed` when he has none of his own.
+    pub fn noted_as<'a>(&'a self, unnamed: &'a str) -> &'a str {
+        self.name.as_ref().map_or(unnamed, TokenName::as_str)
+    }
+
+    /// Whether a job is his own.
+    pub fn owns(&self, job: &Submission) -> bool {
+        job.owner.is_some() && job.owner == self.name
+    }
 
     /// Whether he may do this with a job.
     pub fn may(&self, right: Right, job: &Submission) -> bool {
         match self.rights.reach(right) {
             Reach::None => false,
-            Reach::Own => job.owner.is_some() && job.owner == self.name,
+            Reach::Own => self.owns(job),
             Reach::All => true,
         }
+    }
+
+    /// Whether he may do this with a job, and why not (F006).
+    pub fn check(&self, right: Right, job: &Submission) -> Result<(), Denied> {
+        match (self.may(Right::Read, job), self.may(right, job)) {
+            (_, true) => Ok(()),
+            (true, false) => Err(Denied::Forbidden),
+            (false, false) => Err(Denied::Unknown),
+        }
+    }
+
+    /// Whether a submit of his that was made before, or whose dedup key is taken, is answered with that job: he may read it,
+    /// or it is his own.
+    pub fn is_answered_with(&self, job: &Submission) -> bool {
+        self.owns(job) || self.may(Right::Read, job)
     }
 
     /// Of the jobs that match a filter, those with which he may do this; none when there cannot be any.
@@ -235,7 +288,7 @@ impl Caller {
 /// A secret that somebody was given, as the host keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// Whose jobs and plug-ins it is about.
+    /// The tenant that it is about.
     pub tenant: TenantId,
     /// What its holder is called.
     pub name: TokenName,
@@ -259,7 +312,7 @@ impl Token {
 
     /// Who its holder is.
     pub fn caller(&self) -> Caller {
-        Caller { name: Some(self.name.clone()), rights: self.rights }
+        Caller { name: Some(self.name.clone()), secret: Some(self.digest), rights: self.rights }
     }
 
     /// Whether its holder can always let others in and out.
@@ -268,24 +321,27 @@ impl Token {
     }
 }
 
-/// Why tokens cannot be changed like that.
+/// Why a host cannot have just these tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LockedOut {
+pub enum BadTokens {
     /// The first token shuts everybody else out.
     #[error("from the first token on the host asks everybody for one, and this one could not let others in")]
-    First,
+    FirstLocksOut,
     /// The last that could change anything would be gone.
     #[error("nobody could change tokens any more: this is the last one with `admin` that does not expire")]
-    Last,
+    LastLocksOut,
+    /// Without tokens everybody is let in.
+    #[error("this is the last token, and a host without any lets everybody in who reaches it")]
+    OpensTheHost,
 }
 
-/// Whether a host may have just these tokens, so that nobody is locked out of it for good. With a secret in its settings it
-/// always may; without one and without tokens it lets everybody in. `is_first` when there was no token before.
-pub fn keeps_a_door(tokens: &[Token], has_secret: bool, is_first: bool) -> Result<(), LockedOut> {
-    let is_kept = has_secret || tokens.is_empty() || tokens.iter().any(Token::is_lasting_admin);
-    match (is_kept, is_first) {
+/// Whether a host whose settings hold no secret may have just these tokens: nobody is to be locked out of it for good, and
+/// it is not to stand open because somebody tidies up. `is_first` when there was no token before.
+pub fn check_tokens(tokens: &[Token], is_first: bool) -> Result<(), BadTokens> {
+    match (tokens.iter().any(Token::is_lasting_admin), is_first) {
         (true, _) => Ok(()),
-        (false, true) => Err(LockedOut::First),
-        (false, false) => Err(LockedOut::Last),
+        (false, _) if tokens.is_empty() => Err(BadTokens::OpensTheHost),
+        (false, true) => Err(BadTokens::FirstLocksOut),
+        (false, false) => Err(BadTokens::LastLocksOut),
     }
 }

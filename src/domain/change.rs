@@ -46,7 +46,7 @@ pub enum Change {
     PutPlugin(Plugin),
     /// The removal of a plug-in. Refused unless the stored revision is `expected`.
     RemovePlugin {
-        /// The owner.
+        /// The tenant.
         tenant: TenantId,
         /// Which.
         name: PluginName,
@@ -57,7 +57,7 @@ pub enum Change {
     PutSchedule(Box<Schedule>),
     /// The removal of a schedule. Refused unless the stored revision is `expected`.
     RemoveSchedule {
-        /// The owner.
+        /// The tenant.
         tenant: TenantId,
         /// Which.
         name: ScheduleName,
@@ -76,7 +76,7 @@ pub enum Change {
     PutToken(Box<Token>),
     /// The end of a token. Refused unless it is there.
     RemoveToken {
-        /// The owner.
+        /// The tenant.
         tenant: TenantId,
         /// Which.
         name: TokenName,
@@ -93,7 +93,7 @@ impl Change {
 /// A submit that must not be taken twice (promise 6).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedSubmit {
-    /// The owner.
+    /// The tenant.
     pub tenant: TenantId,
     /// The caller's `Idempotency-Key`.
     pub key: String,

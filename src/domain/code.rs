@@ -96,8 +96,9 @@ catalogue! {
         "The request hit a defect of the host; it was contained, and other requests go on.",
         "See the host's log for the place, and report it.";
     DUPLICATE_JOB = "BR0118", "an unfinished job has the same dedup key",
-        "At most one unfinished job has a dedup key; a bulk submit makes new jobs only.",
-        "Leave the line out, or wait until the job has ended.";
+        "At most one unfinished job has a dedup key. Another submit is answered with that job, but not in a bulk submit, which makes \
+         new jobs only, and not to somebody who may not read it.",
+        "Leave the job out, or submit it again when the other has ended.";
     FORBIDDEN = "BR0119", "the token does not carry that far",
         "A token has the rights that it was made with: to submit, to read, to steer, to see payloads, of all jobs or its own, or \
          to administer the host. The message names the one that is missing.",
@@ -116,6 +117,10 @@ catalogue! {
     TOO_MANY_TOKENS = "BR0123", "there are too many tokens",
         "Tokens are in memory, so a host takes a bounded number of them.",
         "Revoke those that nobody needs; `backroom token list` shows which have expired.";
+    OPENS_THE_HOST = "BR0124", "the host would be open to everybody",
+        "A host that has neither a token nor a secret in its settings lets everybody in who reaches it.",
+        "If that is wanted: `backroom token revoke NAME --last`. Otherwise make another token first: \
+         `backroom token create NAME --rights admin`.";
     UNKNOWN_QUEUE = "BR0125", "there is no such queue",
         "`default`, `bulk` and `maintenance` exist from the start; others stand in backroom.toml.",
         "See `backroom queue list`, or add a `[[queue]]` to backroom.toml and restart the host.";

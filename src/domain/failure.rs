@@ -27,7 +27,7 @@ pub struct Failure {
     pub code: Option<String>,
     /// One sentence for the person who looks at the job.
     pub message: String,
-    /// More, for administrators only.
+    /// More, for those who may see the payloads of the job.
     pub detail: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Failure {
         self.code.as_deref() == Some(code.name)
     }
 
-    /// The same failure with more for administrators.
+    /// The same failure with more for those who may see payloads.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());

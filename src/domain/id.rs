@@ -6,8 +6,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::access::{UNNAMED_IN_API, UNNAMED_IN_CONSOLE};
 use super::time::Timestamp;
 
 /// The owner of plug-ins, records and jobs. Every stored key carries it.
@@ -35,7 +37,7 @@ pub struct Sequence(pub u64);
 /// Where a job is kept: short, ordered, and contained in its [`JobId`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobKey {
-    /// The owner.
+    /// The tenant.
     pub tenant: TenantId,
     /// The order of submission.
     pub sequence: Sequence,
@@ -90,6 +92,13 @@ impl fmt::Display for HostId {
 /// The SHA-256 of some bytes; pins a plug-in version and names a blob.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of some bytes.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -213,8 +222,15 @@ name! {
 }
 
 name! {
-    /// The name of a token and of its holder: like that of a plug-in.
-    TokenName, "the token name", check_slug
+    /// The name of a token and of its holder: like that of a plug-in, but not one by which the host notes callers without a
+    /// name.
+    TokenName, "the token name", |text| {
+        check_slug(text)?;
+        match text {
+            UNNAMED_IN_API | UNNAMED_IN_CONSOLE => Err("that is what callers without a name are called"),
+            _ => Ok(()),
+        }
+    }
 }
 
 name! {

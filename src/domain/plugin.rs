@@ -97,7 +97,7 @@ pub struct PluginVersion {
 /// A named plug-in with its versions, newest last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plugin {
-    /// The owner.
+    /// The tenant.
     pub tenant: TenantId,
     /// Its name.
     pub name: PluginName,

@@ -104,7 +104,8 @@ impl JobFilter {
     }
 }
 
-/// Something that jobs have in common and that the store can look them up by: a function of their record. Few jobs have any.
+/// Something that jobs have in common and that the store can look them up by: a function of their record. Jobs have none
+/// that stand for themselves and were submitted without a token.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Label {
     /// They belong to this batch.

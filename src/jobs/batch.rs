@@ -27,7 +27,7 @@ const RETRY_FAILED: &str = "have its failed jobs run again";
 /// What a caller asks of a batch.
 #[derive(Clone, Debug, Default)]
 pub struct NewBatch {
-    /// The owner.
+    /// The tenant.
     pub tenant: TenantId,
     /// A display name.
     pub name: Option<String>,

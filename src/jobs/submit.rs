@@ -34,7 +34,7 @@ const ATTEMPTS: usize = 4;
 /// What a caller asks for. The edge has checked the syntax; the meaning is checked here.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    /// The owner.
+    /// The tenant.
     pub tenant: TenantId,
     /// The plug-in to run.
     pub plugin: PluginName,
@@ -105,7 +105,7 @@ impl NewJob {
             ties: Ties::default(),
             parent: None,
             by: None,
-            caller: Caller::UNNAMED,
+            caller: Caller::ANYBODY,
         }
     }
 }
@@ -155,9 +155,9 @@ pub enum SubmitError {
         /// The job.
         job: JobId,
     },
-    /// The batch that it names is somebody else's.
-    #[error("batch {job} is not the caller's, who may not change it")]
-    ForeignBatch {
+    /// The caller may read the batch that it names, but not add to it.
+    #[error("to add to batch {job} takes the right `write` on it")]
+    NoWriteOnBatch {
         /// The batch.
         job: JobId,
     },
@@ -184,7 +184,8 @@ pub enum SubmitError {
     /// The URL that is to hear of its end cannot be called.
     #[error("on_complete: {0}")]
     Callback(Unfit),
-    /// An unfinished job has its dedup key, and a bulk submit makes new jobs only.
+    /// An unfinished job has its dedup key, and that is no answer: the caller may not read it, or many jobs are submitted at
+    /// once.
     #[error("the unfinished job {job} has the dedup key `{key}`")]
     Duplicate {
         /// The key.
@@ -238,7 +239,7 @@ impl Jobs {
             if let Some(dedup_key) = &new.ties.dedup_key
                 && let Some(unfinished) = self.duplicate(new.tenant, dedup_key)?
             {
-                if !new.caller.may(Right::Read, &unfinished.submission) {
+                if !new.caller.is_answered_with(&unfinished.submission) {
                     let (key, job) = (dedup_key.clone(), unfinished.submission.id);
                     return Err(SubmitError::Duplicate { key, job });
                 }
@@ -400,8 +401,8 @@ impl Jobs {
         }
         if let Some(job) = ties.batch {
             let batch = self.named(new, "batch", job)?;
-            if !new.caller.may(Right::Write, &batch.submission) {
-                return Err(SubmitError::ForeignBatch { job });
+            if new.caller.check(Right::Write, &batch.submission).is_err() {
+                return Err(SubmitError::NoWriteOnBatch { job });
             }
             if batch.submission.job_type != JobType::BATCH || batch.state.status.is_final() {
                 return Err(SubmitError::ClosedBatch { job });

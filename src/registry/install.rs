@@ -27,7 +27,7 @@ const RELEASE_BATCH: usize = 256;
 /// A component on its way in.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// The owner.
+    /// The tenant.
     pub tenant: TenantId,
     /// The plug-in.
     pub name: PluginName,

@@ -73,6 +73,8 @@ pub struct Contents {
     pub runs: u64,
     /// Remembered submits.
     pub remembered: u64,
+    /// Tokens, those that have been revoked since among them.
+    pub tokens: u64,
     /// Components, and payloads that are not in their jobs.
     pub blobs: u64,
     /// Bytes of those.
@@ -197,6 +199,7 @@ pub fn write(store: &SledStore, out: &mut dyn Write, created_on: Timestamp) -> R
         frames.value(BREAKER, &breaker)?;
     }
     for token in store.tokens()? {
+        contents.tokens += 1;
         frames.value(TOKEN, &token)?;
     }
     let (sequence, host) = store.given_out()?;
@@ -289,7 +292,10 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
                 changes.push(Change::PutQueue(QueueState { revision: 1, ..queue }));
             }
             BREAKER => changes.push(Change::PutBreaker(frames.value(&bytes)?)),
-            TOKEN => changes.push(Change::PutToken(Box::new(frames.value(&bytes)?))),
+            TOKEN => {
+                found.tokens += 1;
+                changes.push(Change::PutToken(Box::new(frames.value(&bytes)?)));
+            }
             SERVICE => take_service(frames.value(&bytes)?, store, &mut changes),
             END => {
                 let (contents, hash): (Contents, [u8; 32]) = frames.value(&bytes)?;

@@ -52,9 +52,9 @@ where
 {
     let console = Console { sampler: Sampler::start(&host), host };
     Router::new()
-        .merge(pages().route_layer(from_fn_with_state(console.clone(), rights::lookers)))
-        .merge(buttons_of_jobs().route_layer(from_fn_with_state(console.clone(), rights::steerers)))
-        .merge(buttons_of_the_host().route_layer(from_fn_with_state(console.clone(), rights::administrators)))
+        .merge(pages().route_layer(from_fn_with_state(console.clone(), rights::readers_only)))
+        .merge(buttons_of_jobs().route_layer(from_fn_with_state(console.clone(), rights::writers_only)))
+        .merge(buttons_of_the_host().route_layer(from_fn_with_state(console.clone(), rights::administrators_only)))
         .route("/login", get(login::show).post(login::keep))
         .route("/logout", post(login::forget))
         .route("/console/{asset}", get(assets::show))

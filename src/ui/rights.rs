@@ -10,30 +10,37 @@ use super::Console;
 use super::trouble::Trouble;
 use crate::api::ApiError;
 use crate::api::caller::{check_admin, check_all};
-use crate::domain::access::{Caller, Right};
-
-/// Who is said to have done what somebody without a name of his own did here.
-const UNNAMED: &str = "console";
+use crate::domain::access::{Caller, Right, UNNAMED_IN_CONSOLE};
 
 /// The name under which it is noted what somebody does here.
 pub(super) fn noted(caller: &Caller) -> &str {
-    caller.name.as_ref().map_or(UNNAMED, |name| name.as_str())
+    caller.noted_as(UNNAMED_IN_CONSOLE)
 }
 
 /// In front of pages.
-pub(super) async fn lookers(State(console): State<Console>, caller: Caller, request: Request, next: Next) -> Response {
+pub(super) async fn readers_only(
+    State(console): State<Console>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Response {
     let may = check_all(&caller, Right::Read).and_then(|()| check_all(&caller, Right::Payload));
     go_on(console, may, request, next).await
 }
 
 /// In front of what changes jobs.
-pub(super) async fn steerers(State(console): State<Console>, caller: Caller, request: Request, next: Next) -> Response {
+pub(super) async fn writers_only(
+    State(console): State<Console>,
+    caller: Caller,
+    request: Request,
+    next: Next,
+) -> Response {
     let may = check_all(&caller, Right::Write);
     go_on(console, may, request, next).await
 }
 
 /// In front of what changes the host.
-pub(super) async fn administrators(
+pub(super) async fn administrators_only(
     State(console): State<Console>,
     caller: Caller,
     request: Request,

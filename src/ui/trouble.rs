@@ -119,7 +119,7 @@ impl From<SubmitError> for Trouble {
             SubmitError::Unfit(unfit) => unfit.into(),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
-            error @ SubmitError::ForeignBatch { .. } => {
+            error @ SubmitError::NoWriteOnBatch { .. } => {
                 Self::new(StatusCode::FORBIDDEN, code::FORBIDDEN, error.to_string())
             }
             error @ (SubmitError::UnknownTie { .. }

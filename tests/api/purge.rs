@@ -27,6 +27,24 @@ fn f110_a_purge_removes_only_what_has_ended_so_and_counts_stay_right() {
     assert_eq!(young["removed"], 0, "it has not been there for a day");
 }
 
+#[test]
+fn f110_a_purge_may_be_of_one_type() {
+    let server = Server::start();
+    let taken = server.post("/v1/batches", GOOD).json();
+    let batch = taken["batch"]["id"].as_str().expect("an id").to_owned();
+    server.until(&batch, "succeeded");
+    let single = server.run(GOOD);
+    let purge = |query: &str| server.post(&format!("/v1/jobs/purge?state=succeeded&older_than=0s{query}"), "");
+    assert_eq!(purge("&type=workflow").json()["removed"], 0);
+    assert_eq!(purge("&type=batch").json()["removed"], 1);
+    assert_eq!(
+        (server.get(&format!("/v1/jobs/{batch}")).status, server.job(&single)["state"].clone()),
+        (404, json!("succeeded"))
+    );
+    assert_eq!(purge("&type=54").json()["removed"], 2);
+    assert!(purge("&type=batsh").refusal().contains("did you mean `batch`?"));
+}
+
 /// How fast that is, `backroom bench --backlog` measures.
 #[test]
 fn f111_thousands_of_finished_jobs_go_at_once() {

@@ -51,9 +51,9 @@ impl Events {
         }
     }
 
-    /// Reads until the host ends the stream.
-    pub(crate) fn read_to_the_end(&mut self) {
-        while self.next().is_some() {}
+    /// Reads until the host ends the stream; what it told.
+    pub(crate) fn read_to_the_end(&mut self) -> String {
+        std::iter::from_fn(|| self.next()).map(|(name, data)| format!("{name} {data}\n")).collect()
     }
 
     /// The name and data of the next event; none at the end of the stream.

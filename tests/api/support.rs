@@ -12,7 +12,7 @@ use backroom::clock::{Clock, SimulatedClock, SystemClock};
 use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::host_call::HostCall;
-use backroom::domain::id::QueueName;
+use backroom::domain::id::{Digest, QueueName};
 use backroom::domain::job::Progress;
 use backroom::domain::time::Timestamp;
 use backroom::registry::Policies;
@@ -109,13 +109,14 @@ impl Server {
             pool: PoolSettings::new(setup.slots.unwrap_or(4)),
             guests: guests.handle().clone(),
             salt: 7,
+            secret: setup.token.map(Digest::of),
         };
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("a listener for Tokio");
         let address = listener.local_addr().expect("an address");
         let state = runtime.block_on(async {
             let host = Arc::new(Host::start(parts).await.expect("the host starts"));
-            let guard = Guard::new(address, &setup.allowed_hosts, setup.token);
+            let guard = Guard::new(address, &setup.allowed_hosts);
             let state = ApiState::new(host, guard);
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for Tokio");
             let router = api::router(state.clone());

@@ -1,6 +1,6 @@
 //! What rights are, how they are written, and whose jobs they reach to.
 
-use backroom::domain::access::{BadRights, Caller, LockedOut, Reach, Right, Rights, Token, keeps_a_door};
+use backroom::domain::access::{BadRights, BadTokens, Caller, Denied, Reach, Right, Rights, Token, check_tokens};
 use backroom::domain::id::{Digest, JobId, PluginName, TenantId, TokenName};
 use backroom::domain::job::Submission;
 use backroom::domain::query::JobFilter;
@@ -12,7 +12,7 @@ fn name(text: &str) -> TokenName {
 }
 
 fn caller(called: &str, rights: &str) -> Caller {
-    Caller { name: Some(name(called)), rights: rights.parse().expect("rights") }
+    Caller { name: Some(name(called)), rights: rights.parse().expect("rights"), ..Caller::STRANGER }
 }
 
 fn job_of(owner: Option<&str>) -> Submission {
@@ -71,8 +71,8 @@ fn a_right_reaches_to_all_jobs_or_to_ones_own() {
         let caller = caller("shop", rights);
         assert_eq!([&own, &foreign, &nobodys].map(|job| caller.may(right, job)), reached, "{rights}: {right}");
     }
-    assert!(Caller::UNNAMED.may(Right::Write, &foreign));
-    let nameless = Caller { name: None, rights: "read:own".parse().expect("rights") };
+    assert!(Caller::ANYBODY.may(Right::Write, &foreign));
+    let nameless = Caller { name: None, ..caller("shop", "read:own") };
     assert!(!nameless.may(Right::Read, &nobodys), "what nobody owns is not everybody's");
 }
 
@@ -88,14 +88,36 @@ fn a_filter_is_narrowed_to_what_is_in_reach() {
 }
 
 #[test]
-fn tokens_never_lock_everybody_out() {
+fn f006_what_may_not_be_read_does_not_exist_and_what_may_is_forbidden() {
+    let (own, foreign) = (job_of(Some("shop")), job_of(Some("bank")));
+    let check = |rights: &str, right, job: &Submission| caller("shop", rights).check(right, job);
+    assert_eq!(check("read:own", Right::Write, &own), Err(Denied::Forbidden));
+    assert_eq!(check("read:own,write:own", Right::Write, &own), Ok(()));
+    assert_eq!(check("read:own,write:own", Right::Write, &foreign), Err(Denied::Unknown));
+    assert_eq!(check("read,write:own", Right::Write, &foreign), Err(Denied::Forbidden));
+    assert_eq!(check("submit", Right::Payload, &own), Err(Denied::Unknown));
+    assert_eq!(Caller::STRANGER.check(Right::Read, &own), Err(Denied::Unknown));
+}
+
+#[test]
+fn a_repeated_submit_is_answered_with_what_one_may_read_or_has_submitted() {
+    let (own, foreign) = (job_of(Some("shop")), job_of(Some("bank")));
+    let answered = |rights: &str| [&own, &foreign].map(|job| caller("shop", rights).is_answered_with(job));
+    assert_eq!(
+        [answered("submit"), answered("submit,read:own"), answered("submit,read")],
+        [[true, false], [true, false], [true, true]]
+    );
+}
+
+#[test]
+fn tokens_lock_nobody_out_and_do_not_open_the_host_by_the_way() {
     let (admin, passing, reader) = (token("a", "admin", None), token("b", "admin", Some(1)), token("c", "read", None));
-    assert_eq!(keeps_a_door(&[], false, false), Ok(()), "without tokens the host is open");
-    assert_eq!(keeps_a_door(std::slice::from_ref(&reader), false, true), Err(LockedOut::First));
-    assert_eq!(keeps_a_door(std::slice::from_ref(&passing), false, true), Err(LockedOut::First));
-    assert_eq!(keeps_a_door(&[passing.clone(), reader.clone()], false, false), Err(LockedOut::Last));
-    assert_eq!(keeps_a_door(&[reader.clone(), admin], false, false), Ok(()));
-    assert_eq!(keeps_a_door(&[passing, reader], true, false), Ok(()), "the secret of the settings opens everything");
+    assert_eq!(check_tokens(std::slice::from_ref(&admin), true), Ok(()));
+    assert_eq!(check_tokens(&[reader.clone(), admin], false), Ok(()));
+    assert_eq!(check_tokens(std::slice::from_ref(&reader), true), Err(BadTokens::FirstLocksOut));
+    assert_eq!(check_tokens(std::slice::from_ref(&passing), true), Err(BadTokens::FirstLocksOut));
+    assert_eq!(check_tokens(&[passing, reader], false), Err(BadTokens::LastLocksOut));
+    assert_eq!(check_tokens(&[], false), Err(BadTokens::OpensTheHost));
 }
 
 proptest! {
@@ -111,7 +133,7 @@ proptest! {
             words.iter_mut().filter(|word| **word == "read").for_each(|word| *word = "read:own");
         }
         let Ok(rights) = Rights::read(&words) else { return Ok(()) };
-        let caller = Caller { name: Some(name("shop")), rights };
+        let caller = Caller { name: Some(name("shop")), rights, ..Caller::STRANGER };
         let submission = job_of(owner);
         for right in [Right::Read, Right::Write, Right::Payload] {
             let is_listed = caller.narrow(right, JobFilter::default()).is_some_and(|filter| {

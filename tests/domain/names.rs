@@ -1,6 +1,6 @@
 //! What may be a name, and how names are read.
 
-use backroom::domain::id::{InvalidName, OrderingKey, PluginName, RecordName, VersionName};
+use backroom::domain::id::{InvalidName, OrderingKey, PluginName, RecordName, TokenName, VersionName};
 
 fn why<T>(result: Result<T, InvalidName>) -> Option<&'static str> {
     result.err().map(|error| error.why)
@@ -33,6 +33,15 @@ fn a_name_is_read_with_its_check_however_it_is_written() {
     ] {
         let error = serde_json::from_str::<PluginName>(text).expect_err(text).to_string();
         assert!(error.starts_with(message), "{error}");
+    }
+}
+
+#[test]
+fn no_token_is_called_like_callers_without_a_name() {
+    assert_eq!(why(TokenName::new("shop")), None);
+    assert_eq!(why(TokenName::new("Shop")), Some("it must start with a lower-case letter"));
+    for taken in ["api", "console"] {
+        assert_eq!(why(TokenName::new(taken)), Some("that is what callers without a name are called"));
     }
 }
 

@@ -84,7 +84,13 @@ async fn a_status_decides_whether_it_is_tried_again() {
         let job = world.run(world.call(&path, json!({}))).await;
         let why = failure(&job);
         assert_eq!((why.class, world.seen.of(&path).len()), (class, attempts), "{status}: {why:?}");
-        assert!(why.message.contains(&status.to_string()) && why.message.ends_with(": because"), "{}", why.message);
+        // The message is for everybody who sees the job; what was sent and what came back is not (F007).
+        assert!(
+            why.message.starts_with(&format!("GET http://{} was answered with {status}", world.address)),
+            "{why:?}"
+        );
+        let detail = why.detail.as_deref().unwrap_or_default();
+        assert!(detail.contains(&path) && detail.ends_with("because"), "{detail}");
     }
 }
 

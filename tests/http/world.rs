@@ -178,6 +178,7 @@ impl World {
             pool: PoolSettings::new(4),
             guests: tokio::runtime::Handle::current(),
             salt: 7,
+            secret: None,
         };
         let host = Host::start(parts).await.expect("the host starts");
         Self { host, seen, address }

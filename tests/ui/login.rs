@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use backroom::app::NewToken;
 use backroom::clock::SimulatedClock;
-use backroom::domain::id::{Digest, TenantId, TokenName};
+use backroom::domain::id::TenantId;
 use backroom::domain::service::ServiceState;
 use backroom::domain::time::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use crate::page;
 use crate::site::{PATIENCE, Site, job};
@@ -17,7 +15,8 @@ const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
 
 async fn guarded() -> Site {
     let site = Site::with_echo(Arc::new(SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000)))).await;
-    site.guarded("open sesame; now").await
+    site.admit("admin", "admin", "open sesame; now").await;
+    site
 }
 
 #[tokio::test]
@@ -77,15 +76,7 @@ async fn a_page_of_another_site_presses_no_button() {
 /// Gives somebody a token with these rights, and returns the cookie that a browser sends then.
 async fn cookie_of(site: &Site, name: &str, rights: &str) -> String {
     let secret = format!("secret of {name}");
-    let new = NewToken {
-        tenant: TenantId::DEFAULT,
-        name: TokenName::new(name).expect("a name"),
-        digest: Digest(Sha256::digest(&secret).into()),
-        rights: rights.parse().expect("rights"),
-        expires_on: None,
-        by: "somebody".to_owned(),
-    };
-    site.host.tokens.create(new, true).await.expect("it is made");
+    site.admit(name, rights, &secret).await;
     let kept = site.ask("POST", "/login", &[FORM], &format!("token={}", secret.replace(' ', "+"))).await;
     kept.header("set-cookie").split(';').next().unwrap_or_default().to_owned()
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backroom::api::{self, ApiState, Guard};
-use backroom::app::{Host, Parts};
+use backroom::app::{Host, NewToken, Parts};
 use backroom::clock::Clock;
+use backroom::domain::access::{Caller, Token};
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::host_call::HostCall;
-use backroom::domain::id::{PluginName, TenantId, VersionName};
+use backroom::domain::id::{Digest, PluginName, TenantId, TokenName, VersionName};
 use backroom::domain::job::{Job, Progress};
 use backroom::domain::limits::Usage;
 use backroom::domain::plugin::{Grant, PluginVersion, Shape, Wishes};
@@ -76,24 +77,29 @@ impl Site {
             pool: PoolSettings::new(4),
             guests: tokio::runtime::Handle::current(),
             salt: 7,
+            secret: None,
         });
         let host = Arc::new(host.await.expect("a host over an empty store starts"));
         let listener = tokio::net::TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let state = ApiState::new(Arc::clone(&host), Guard::new(address, &[], None));
-        let pages = api::guarded(&state, backroom::ui::routes(Arc::clone(&host)));
+        let state = ApiState::new(Arc::clone(&host), Guard::new(address, &[]));
+        let pages = api::guarded(&state, api::routes(&state).merge(backroom::ui::routes(Arc::clone(&host))));
         tokio::spawn(async move { axum::serve(listener, pages).await });
         Self { host, address, gate }
     }
 
-    /// Serves the console and the API of the same host once more, behind a guard that asks for `token`.
-    pub(crate) async fn guarded(self, token: &str) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound listener has an address");
-        let state = ApiState::new(Arc::clone(&self.host), Guard::new(address, &[], Some(token)));
-        let routes = api::guarded(&state, api::routes(&state).merge(backroom::ui::routes(Arc::clone(&self.host))));
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { address, ..self }
+    /// Gives somebody a token with these rights and this secret: from then on the host asks for one.
+    pub(crate) async fn admit(&self, name: &str, rights: &str, secret: &str) {
+        let admin = self.host.tokens.list(TenantId::DEFAULT).first().map(Token::caller);
+        let new = NewToken {
+            tenant: TenantId::DEFAULT,
+            name: TokenName::new(name).expect("a name"),
+            digest: Digest::of(secret),
+            rights: rights.parse().expect("rights"),
+            expires_on: None,
+            by: "somebody".to_owned(),
+        };
+        self.host.tokens.create(&admin.unwrap_or(Caller::ANYBODY), new).await.expect("it is made");
     }
 
     /// Sends a request with headers of the caller's choice.

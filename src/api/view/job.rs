@@ -13,6 +13,7 @@ use crate::domain::job::{
     FollowUp, Job, JobState, JobType, Lease, Occurrence, Payload, Progress, Run, RunEnd, Submission, Ties, WaitReason,
 };
 use crate::domain::limits::Usage;
+use crate::domain::outbound::Url;
 
 /// A job.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -36,7 +37,7 @@ pub struct JobView {
     pub plugin: PluginRef,
     /// The entry point.
     pub handler: String,
-    /// The owner.
+    /// The tenant.
     pub tenant: String,
     /// The pool that it runs in.
     pub queue: String,
@@ -268,7 +269,7 @@ pub(crate) struct JobFacts {
     /// The unfinished jobs that it waits for, where they are shown.
     pub(crate) blocked_by: Vec<JobId>,
     /// Whether the details of its errors are shown: only to those who may see its payloads.
-    pub(crate) is_opened: bool,
+    pub(crate) shows_payload: bool,
 }
 
 /// An output in the form in which it is shown.
@@ -405,7 +406,7 @@ impl JobView {
             output_bytes: output.as_ref().map(Payload::len),
             output: shown,
             output_encoding: encoding,
-            error: state.failure().cloned().map(|failure| ErrorView::of(failure, facts.is_opened)),
+            error: state.failure().cloned().map(|failure| ErrorView::of(failure, facts.shows_payload)),
             tags: tags.clone(),
             version: asked_version.as_ref().map(ToString::to_string),
             ordering_key: ordering_key.as_ref().map(ToString::to_string),
@@ -419,7 +420,7 @@ impl JobView {
             retry_of: retry_of.as_ref().map(ToString::to_string),
             deadline_ms: deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
             auto_delete: *auto_delete,
-            on_complete: on_complete.as_ref().map(Into::into),
+            on_complete: on_complete.as_ref().map(|next| FollowUpBody::of(next, facts.shows_payload)),
             blocked_by: facts.blocked_by.iter().map(ToString::to_string).collect(),
             revision: *revision,
         }
@@ -438,14 +439,16 @@ impl From<&Occurrence> for OccurrenceView {
     }
 }
 
-impl From<&FollowUp> for FollowUpBody {
-    fn from(follow_up: &FollowUp) -> Self {
+impl FollowUpBody {
+    /// What follows a job. A URL is payload: for others it ends with its origin.
+    fn of(follow_up: &FollowUp, shows_payload: bool) -> Self {
         let FollowUp { plugin, handler, queue, url } = follow_up;
+        let origin = |url: &String| Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().as_grant());
         Self {
             plugin: plugin.to_string(),
             handler: Some(handler.to_string()),
             queue: Some(queue.to_string()),
-            url: url.clone(),
+            url: url.as_ref().map(|url| if shows_payload { url.clone() } else { origin(url) }),
         }
     }
 }
@@ -483,9 +486,9 @@ fn millis(micros: u64) -> f64 {
 
 impl ErrorView {
     /// The view of a failure; its details only where the payloads of its job may be seen.
-    pub(super) fn of(failure: Failure, is_opened: bool) -> Self {
+    pub(super) fn of(failure: Failure, shows_payload: bool) -> Self {
         let Failure { class, code, message, detail } = failure;
-        Self { class: class_word(class).to_owned(), code, message, detail: detail.filter(|_| is_opened) }
+        Self { class: class_word(class).to_owned(), code, message, detail: detail.filter(|_| shows_payload) }
     }
 }
 
@@ -516,7 +519,7 @@ const fn end_word(end: RunEnd) -> &'static str {
 
 impl AttemptView {
     /// The view of a closed run, with the details of its error where the payloads of its job may be seen.
-    pub(crate) fn of(run: Run, is_opened: bool) -> Self {
+    pub(crate) fn of(run: Run, shows_payload: bool) -> Self {
         let Run { number, attempt, host, version, started_on, ended_on, end, failure, usage, log } = run;
         Self {
             run: number,
@@ -526,7 +529,7 @@ impl AttemptView {
             started_on: time(started_on),
             ended_on: Some(time(ended_on)),
             end: Some(end_word(end).to_owned()),
-            error: failure.map(|failure| ErrorView::of(failure, is_opened)),
+            error: failure.map(|failure| ErrorView::of(failure, shows_payload)),
             usage: usage.into(),
             log_bytes: log.as_ref().map(Payload::len).unwrap_or_default(),
         }

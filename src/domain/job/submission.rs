@@ -112,7 +112,7 @@ pub struct Steering {
 pub struct Submission {
     /// The public identity; contains the sequence.
     pub id: JobId,
-    /// The owner.
+    /// The tenant.
     pub tenant: TenantId,
     /// The kind of work.
     pub job_type: JobType,
@@ -138,8 +138,8 @@ pub struct Submission {
     pub created_on: Timestamp,
     /// Who submitted it.
     pub created_by: Option<String>,
-    /// Whose it is: the holder of a token who submitted it, or the job that it follows from. Nobody's in particular when the
-    /// host asked for no token.
+    /// Whose it is: the holder of the token that it was submitted with, or the owner of the job that it follows from. None for
+    /// jobs of schedules and of callers without a name.
     pub owner: Option<TokenName>,
     /// Not to start before.
     pub not_before: Option<Timestamp>,

@@ -95,7 +95,7 @@ pub struct Definition {
 /// twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// The owner.
+    /// The tenant.
     pub tenant: TenantId,
     /// The name, unique for the owner.
     pub name: ScheduleName,

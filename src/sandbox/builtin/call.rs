@@ -182,12 +182,11 @@ impl Call<'_> {
         match Meaning::of(request, status, wait) {
             Meaning::Success => self.succeed(request, answer).await,
             Meaning::SlowDown(wait) => {
-                let message = unwelcome(request, &mut answer).await;
-                SliceEnd::Retry(wait, Failure::host(ErrorClass::Throttled, code::CALL_FAILED, message))
+                SliceEnd::Retry(wait, unwelcome(request, &mut answer, ErrorClass::Throttled, code::CALL_FAILED).await)
             }
             Meaning::Failure(class) => {
                 let code = if class == ErrorClass::Transient { code::CALL_FAILED } else { code::CALL_REFUSED };
-                failed(class, code, unwelcome(request, &mut answer).await)
+                SliceEnd::Failed(unwelcome(request, &mut answer, class, code).await)
             }
         }
     }
@@ -197,7 +196,7 @@ impl Call<'_> {
         let too_large = || {
             let message = format!(
                 "output too large: the answer of {} does not fit into {}, which `output` allows",
-                request.url.shown(),
+                request.url.origin().as_grant(),
                 text::bytes(limit)
             );
             failed(ErrorClass::Fatal, code::OUTPUT_TOO_LARGE, message)
@@ -215,15 +214,16 @@ impl Call<'_> {
     }
 
     fn no_answer(&self, request: &HttpRequest, error: &ExchangeError) -> SliceEnd {
-        let message = format!("{} {}: {error}", request.method, request.url.shown());
-        match error {
+        let message = format!("{}: {error}", named(request));
+        let (class, code) = match error {
             ExchangeError::Connect(ConnectError::Forbidden { address, .. }) => {
                 let meant = Origin { host: address.to_string(), ..request.url.origin().clone() };
-                not_granted(message, &meant, self.slice)
+                return not_granted(message, &meant, self.slice);
             }
-            ExchangeError::Unsendable(_) => failed(ErrorClass::UserFixable, code::BAD_CALL, message),
-            _ => failed(ErrorClass::Transient, code::CALL_FAILED, message),
-        }
+            ExchangeError::Unsendable(_) => (ErrorClass::UserFixable, code::BAD_CALL),
+            _ => (ErrorClass::Transient, code::CALL_FAILED),
+        };
+        SliceEnd::Failed(Failure::host(class, code, message).with_detail(whole(request)))
     }
 
     fn note(&mut self, line: &str) {
@@ -250,9 +250,20 @@ fn out_of_time(code: Code, limit: &str, span: Duration) -> Failure {
     Failure::host(ErrorClass::Transient, code, message)
 }
 
-/// An answer that is no success, with the beginning of its body.
-async fn unwelcome(request: &HttpRequest, answer: &mut Answer) -> String {
-    let (method, url, status) = (&request.method, request.url.shown(), answer.status());
+/// A request by its method and origin: path and query belong to the input, which not everybody may see who sees messages
+/// (F007).
+fn named(request: &HttpRequest) -> String {
+    format!("{} {}", request.method, request.url.origin().as_grant())
+}
+
+/// A request for those who may see the input, without the query, which may hold a secret.
+fn whole(request: &HttpRequest) -> String {
+    format!("It was {} {}", request.method, request.url.shown())
+}
+
+/// What an answer that is no success makes of the job; the beginning of its body is a detail.
+async fn unwelcome(request: &HttpRequest, answer: &mut Answer, class: ErrorClass, code: Code) -> Failure {
+    let message = format!("{} was answered with {}", named(request), answer.status());
     let body = answer.body(EXCERPT_BYTES).await;
     let excerpt = match &body {
         Ok(body) => match std::str::from_utf8(&body.bytes) {
@@ -265,6 +276,7 @@ async fn unwelcome(request: &HttpRequest, answer: &mut Answer) -> String {
         },
         Err(_) => String::new(),
     };
-    let gap = if excerpt.is_empty() { "" } else { ": " };
-    text::neutral(&format!("{method} {url} was answered with {status}{gap}{excerpt}"), 2 << 10)
+    let gap = if excerpt.is_empty() { "" } else { ". The answer was:\n" };
+    let detail = text::neutral(&format!("{}{gap}{excerpt}", whole(request)), 2 << 10);
+    Failure::host(class, code, message).with_detail(detail)
 }

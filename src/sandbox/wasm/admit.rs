@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest as _, Sha256};
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME as WASIP1, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER as COMMAND_ADAPTER,
 };
@@ -174,14 +173,9 @@ fn inspect(component: &[u8]) -> Result<Inspection, Rejection> {
         shape,
         imports: surface.imports,
         exports: surface.exports,
-        digest: digest(component),
+        digest: Digest::of(component),
         bytes: component.len() as u64,
     })
-}
-
-/// The digest that pins some bytes.
-pub(crate) fn digest(bytes: &[u8]) -> Digest {
-    Digest(Sha256::digest(bytes).into())
 }
 
 /// `namespace:package/interface@version` in its parts.

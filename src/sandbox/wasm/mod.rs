@@ -157,7 +157,7 @@ impl WasmSandbox {
             }
         };
         let component = if is_lifted { read_lifted(workshop.path()).await.map_err(io)? } else { upload };
-        if admit::digest(&component) != inspection.digest {
+        if Digest::of(&component) != inspection.digest {
             return Err(broken_compiler("the compiler's process answered about another component"));
         }
         self.cache.keep(&inspection.digest, &workshop.path().join(compile::ARTEFACT)).map_err(io)?;
@@ -176,7 +176,7 @@ impl WasmSandbox {
             Err(LoadError::Missing) => {}
             Err(error) => tracing::warn!(version = %version.version, "compiling again: {error}"),
         }
-        if admit::digest(&component) != version.inspection.digest {
+        if Digest::of(&component) != version.inspection.digest {
             let message = format!("the stored component of version {} does not match its digest", version.version);
             return Err(Rejection::new(code::STORE_DAMAGED, message));
         }
@@ -254,7 +254,7 @@ mod tests {
     async fn code_of_another_component_is_not_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let upload = Bytes::from_static(b"\0asm\x0d\0\x01\0");
-        let other = admit::digest(b"another component");
+        let other = Digest::of(b"another component");
         let settings = |program| {
             let compile = CompileSettings { program, wall: std::time::Duration::from_secs(20) };
             WasmSettings::new(folder.path(), 1, compile)
@@ -266,7 +266,7 @@ mod tests {
         let kept = || std::fs::read_dir(folder.path().join("compiled")).expect("the folder").count();
         assert_eq!(kept(), 0, "the artefact was kept");
 
-        sandbox.settings = settings(liar(folder.path(), admit::digest(&upload), sandbox.cache.settings()));
+        sandbox.settings = settings(liar(folder.path(), Digest::of(&upload), sandbox.cache.settings()));
         sandbox.admit(upload).await.expect("it is about the same component");
         assert_eq!(kept(), 1);
     }

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
 use self::tables::Tables;
@@ -345,7 +344,7 @@ impl Store for MemoryStore {
 
     fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError> {
         self.check_room()?;
-        let digest = Digest(Sha256::digest(&bytes).into());
+        let digest = Digest::of(&bytes);
         self.blobs.write().insert(digest, bytes);
         Ok(digest)
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
 use super::journal::segment::sync_directory;
 use crate::domain::id::Digest;
@@ -44,7 +43,7 @@ impl Blobs {
 
     /// Keeps bytes; they are on disk when it returns.
     pub(super) fn put(&self, bytes: &Bytes) -> io::Result<Digest> {
-        let digest = Digest(Sha256::digest(bytes).into());
+        let digest = Digest::of(bytes);
         let path = self.path(digest);
         let folder = path.parent().unwrap_or(&self.directory);
         if self.renew(&path)? {
@@ -84,7 +83,7 @@ impl Blobs {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        match Digest(Sha256::digest(&bytes).into()) == digest {
+        match Digest::of(&bytes) == digest {
             true => Ok(Some(Bytes::from(bytes))),
             false => Err(io::Error::new(io::ErrorKind::InvalidData, format!("blob {digest} is not what was written"))),
         }

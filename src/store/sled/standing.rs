@@ -24,7 +24,7 @@ pub(super) struct Standing {
     pub(super) rank: Rank,
     pub(super) ties: Option<Arc<Ties>>,
     pub(super) expires_on: Option<Timestamp>,
-    /// Whether it may have labels or name blobs: most jobs never do, and a deletion need not look for any.
+    /// Whether it may have labels or name blobs: where it has none, a deletion need not look for any.
     pub(super) has_belongings: bool,
 }
 
