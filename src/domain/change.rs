@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Token;
 use super::audit::AuditRow;
 use super::breaker::PluginBreaker;
-use super::id::{HostId, JobId, JobKey, PluginName, ScheduleName, TenantId, TokenName};
+use super::id::{HostId, JobId, JobKey, OrderingKey, PluginName, ScheduleName, TenantId, TokenName};
 use super::job::{Job, JobState, Run, Submission};
 use super::plugin::Plugin;
 use super::queue::QueueState;
@@ -80,6 +80,14 @@ pub enum Change {
         tenant: TenantId,
         /// Which.
         name: TokenName,
+    },
+    /// That a job which held an ordering key did not succeed while another waited for the key. A store notes it by itself when
+    /// the job ends; one that is filled from a backup sees no job end.
+    NoteBroken {
+        /// The job, which may be gone.
+        job: JobKey,
+        /// The key.
+        key: OrderingKey,
     },
 }
 

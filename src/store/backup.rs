@@ -20,7 +20,7 @@ use super::sled::{OpenError, SledSettings, SledStore};
 use super::{CommitError, ReadError, Store};
 use crate::domain::audit::AuditRow;
 use crate::domain::change::Change;
-use crate::domain::id::{Digest, HostId, Sequence};
+use crate::domain::id::{Digest, HostId, JobKey, OrderingKey, Sequence};
 use crate::domain::job::{JobState, Payload, Run, Submission};
 use crate::domain::plugin::Plugin;
 use crate::domain::queue::QueueState;
@@ -48,6 +48,7 @@ const QUEUE: u8 = b'Q';
 const SCHEDULE: u8 = b'T';
 const BREAKER: u8 = b'H';
 const TOKEN: u8 = b'G';
+const BROKEN: u8 = b'F';
 const SERVICE: u8 = b'S';
 const END: u8 = b'E';
 
@@ -188,6 +189,9 @@ pub fn write(store: &SledStore, out: &mut dyn Write, created_on: Timestamp) -> R
         contents.remembered += 1;
         frames.value(REMEMBERED, &submit)
     })?;
+    for broken in store.broken_keys()? {
+        frames.value(BROKEN, &broken)?;
+    }
     for schedule in store.schedules()? {
         check_blobs(&written, schedule.target.input.digest().into_iter(), || format!("schedule {}", schedule.name))?;
         frames.value(SCHEDULE, &schedule)?;
@@ -282,6 +286,10 @@ pub fn read_into(input: impl Read, store: &dyn Store) -> Result<Contents, Backup
             REMEMBERED => {
                 found.remembered += 1;
                 changes.push(Change::Remember(frames.value(&bytes)?));
+            }
+            BROKEN => {
+                let (job, key): (JobKey, OrderingKey) = frames.value(&bytes)?;
+                changes.push(Change::NoteBroken { job, key });
             }
             SCHEDULE => {
                 let schedule: Schedule = frames.value(&bytes)?;

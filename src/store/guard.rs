@@ -117,7 +117,11 @@ impl<'a> Ahead<'a> {
             Change::RemoveToken { tenant, name } => {
                 self.tokens.insert((*tenant, name), false);
             }
-            Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) | Change::PutBreaker(_) => {}
+            Change::Audit(_)
+            | Change::PutService(_)
+            | Change::StartHost(_)
+            | Change::PutBreaker(_)
+            | Change::NoteBroken { .. } => {}
         }
     }
 
@@ -210,7 +214,11 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
         }
         Change::PutToken(token) => !ahead.has_token(token.tenant, &token.name, facts)?,
         Change::RemoveToken { tenant, name } => ahead.has_token(*tenant, name, facts)?,
-        Change::Audit(_) | Change::PutService(_) | Change::StartHost(_) | Change::PutBreaker(_) => true,
+        Change::Audit(_)
+        | Change::PutService(_)
+        | Change::StartHost(_)
+        | Change::PutBreaker(_)
+        | Change::NoteBroken { .. } => true,
     })
 }
 

@@ -113,6 +113,7 @@ impl Tables {
             Change::PutBreaker(breaker) => self.breakers.put(breaker),
             Change::PutToken(token) => self.tokens.put((**token).clone()),
             Change::RemoveToken { tenant, name } => self.tokens.remove(*tenant, name),
+            Change::NoteBroken { job, key } => drop(self.broken.insert((job.tenant, key.clone()), *job)),
         }
     }
 

@@ -154,7 +154,8 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
         | Change::StartHost(_)
         | Change::PutBreaker(_)
         | Change::PutToken(_)
-        | Change::RemoveToken { .. } => {
+        | Change::RemoveToken { .. }
+        | Change::NoteBroken { .. } => {
             buffer.push(OTHER);
             append_sized(buffer, |buffer| append(buffer, change));
             Parts::default()

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use super::checkpoint::is_named;
 use super::live::{Block, View};
 use super::writer::read_remembered;
-use super::{SledStore, codec, keys};
+use super::{SledStore, codec, keys, ties};
 use crate::domain::change::RememberedSubmit;
-use crate::domain::id::{Digest, HostId, JobKey, Sequence};
+use crate::domain::id::{Digest, HostId, JobKey, OrderingKey, Sequence};
 use crate::domain::job::{Job, Run};
 use crate::store::{ReadError, Store};
 
@@ -59,6 +59,11 @@ impl SledStore {
             visit(submit)?;
             to = Bound::Excluded(key);
         }
+    }
+
+    /// The ordering keys whose last holder did not succeed while another waited, and that holder.
+    pub(in crate::store) fn broken_keys(&self) -> Result<Vec<(JobKey, OrderingKey)>, ReadError> {
+        self.view(ties::all_broken)
     }
 
     /// The last sequence and the last host number that may have been given out.

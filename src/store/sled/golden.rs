@@ -357,6 +357,7 @@ fn a_journal_frame_is_written_and_read_as_ever() {
         Change::PutBreaker(breaker()),
         Change::PutToken(Box::new(token())),
         Change::RemoveToken { tenant: TenantId(3), name: token_name() },
+        Change::NoteBroken { job, key: OrderingKey::new("customer 17").expect("it is a key") },
     ];
     let mut bytes = Vec::new();
     frame::start(&mut bytes);

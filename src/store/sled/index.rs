@@ -169,6 +169,10 @@ impl<'a> Indexer<'a> {
                 self.live.ahead.put(keys::token(token.tenant, &token.name), codec::encode(&**token));
                 Ok(())
             }
+            (Change::NoteBroken { job, key }, _) => {
+                self.note_broken(*job, key);
+                Ok(())
+            }
             (Change::RemoveToken { tenant, name }, _) => {
                 self.live.tokens.remove(*tenant, name);
                 self.live.ahead.delete(keys::token(*tenant, name));

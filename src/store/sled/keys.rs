@@ -380,6 +380,12 @@ pub(super) fn broken(tenant: TenantId, key: &OrderingKey) -> Vec<u8> {
     texted(BROKEN, tenant, key.as_str())
 }
 
+/// The tenant and the ordering key of a key under [`BROKEN`].
+pub(super) fn broken_key(key: &[u8]) -> Option<(TenantId, OrderingKey)> {
+    let text = std::str::from_utf8(key.get(5..)?).ok()?;
+    Some((tenant_of(key)?, OrderingKey::new(text).ok()?))
+}
+
 /// What the entries of the jobs that wait for `job` start with.
 pub(super) fn dependents(job: JobKey) -> Vec<u8> {
     of_job(DEPENDENT, job)

@@ -8,7 +8,7 @@ use super::live::{Place, View, is_single_ready};
 use super::read;
 use super::standing::Standing;
 use crate::domain::batch::Summary;
-use crate::domain::id::{DedupKey, JobKey, Sequence, TenantId};
+use crate::domain::id::{DedupKey, JobKey, OrderingKey, Sequence, TenantId};
 use crate::domain::job::{JobState, Predecessors, Status, Ties, WaitReason};
 use crate::store::ReadError;
 
@@ -60,12 +60,15 @@ impl Indexer<'_> {
             return Ok(None);
         }
         let next = holder(self.view(), job.tenant, ties)?;
-        let broken = keys::broken(job.tenant, key);
         match next.is_some() && status != Status::Succeeded {
-            true => self.live.ahead.put(broken, codec::encode(&job.sequence)),
-            false => self.live.ahead.delete(broken),
+            true => self.note_broken(job, key),
+            false => self.live.ahead.delete(keys::broken(job.tenant, key)),
         }
         Ok(next)
+    }
+
+    pub(super) fn note_broken(&mut self, job: JobKey, key: &OrderingKey) {
+        self.live.ahead.put(keys::broken(job.tenant, key), codec::encode(&job.sequence));
     }
 
     fn dependents(&self, job: JobKey) -> Result<Vec<JobKey>, ReadError> {
@@ -144,6 +147,18 @@ pub(super) fn predecessors(view: View<'_>, job: JobKey) -> Result<Predecessors, 
         }
     }
     Ok(Predecessors { unfinished: unfinished(view, job, ties)?, unsuccessful })
+}
+
+/// The ordering keys whose last holder did not succeed, and that holder.
+pub(super) fn all_broken(view: View<'_>) -> Result<Vec<(JobKey, OrderingKey)>, ReadError> {
+    let entries = view.values.starting(&[keys::BROKEN]);
+    let read = |entry| {
+        let (entry, holder): (Vec<u8>, Vec<u8>) = entry?;
+        let damaged = || ReadError::Damaged("the end of a job of an ordering key".to_owned());
+        let (tenant, key) = keys::broken_key(&entry).ok_or_else(damaged)?;
+        Ok((JobKey { tenant, sequence: codec::decode("a sequence", &holder)? }, key))
+    };
+    entries.map(read).collect()
 }
 
 /// The unfinished job that has a dedup key.
