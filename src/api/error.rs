@@ -257,6 +257,9 @@ impl From<SubmitError> for ApiError {
                 error
             }
             SubmitError::Duplicate { .. } | SubmitError::Twice { .. } => Self::new(code::DUPLICATE_JOB, detail),
+            SubmitError::LongDeadline { .. } => Self::field("deadline", detail).with_next(
+                "Give a shorter one or none, or set `limits = { wall = ... }` for the plug-in in backroom.toml.",
+            ),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
         }

@@ -201,6 +201,14 @@ pub enum SubmitError {
         /// Which of the jobs, from 1.
         index: usize,
     },
+    /// Its runs would be stopped before its deadline.
+    #[error("the deadline of {deadline:?} is beyond the plug-in's limit of {wall:?} for a run")]
+    LongDeadline {
+        /// What it asks for.
+        deadline: Duration,
+        /// What the plug-in may take.
+        wall: Duration,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Commit(#[from] CommitError),
@@ -358,6 +366,7 @@ impl Jobs {
         if is_built_in(&new.plugin) {
             self.registry.check_call(&new.input)?;
         }
+        self.check_deadline(&new)?;
         self.check_ties(&new)?;
         let (correlation_id, depth) = self.place_in_chain(&new)?;
         let input = match new.input.len() {
@@ -391,6 +400,12 @@ impl Jobs {
             ties: (new.ties != Ties::NONE).then(|| Arc::new(new.ties)),
             ..Submission::new(JobId::default(), new.plugin, Timestamp::default())
         })
+    }
+
+    fn check_deadline(&self, new: &NewJob) -> Result<(), SubmitError> {
+        let Some(deadline) = new.deadline else { return Ok(()) };
+        let wall = self.registry.policy(new.tenant, &new.plugin).limits.wall;
+        if deadline > wall { Err(SubmitError::LongDeadline { deadline, wall }) } else { Ok(()) }
     }
 
     /// A job may name only jobs that exist, so that no circle can come about.

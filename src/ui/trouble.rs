@@ -125,7 +125,8 @@ impl From<SubmitError> for Trouble {
             error @ (SubmitError::UnknownTie { .. }
             | SubmitError::ClosedBatch { .. }
             | SubmitError::Circle { .. }
-            | SubmitError::OtherBatch { .. }) => {
+            | SubmitError::OtherBatch { .. }
+            | SubmitError::LongDeadline { .. }) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::BAD_FIELD, error.to_string())
             }
             error @ (SubmitError::Duplicate { .. } | SubmitError::Twice { .. }) => {

@@ -23,14 +23,14 @@ fn every_field_of_a_submit_is_shown_again() {
     let body = json!({
         "plugin": "echo", "version": "1.0.0", "ordering_key": "invoice/17", "after": [first, first],
         "on_predecessor_failure": "block", "dedup_key": "nightly", "regarding": "invoice/17", "parent": first,
-        "deadline": "1m30s", "auto_delete": true, "queue": "mail",
+        "deadline": "20s", "auto_delete": true, "queue": "mail",
         "on_complete": {"plugin": "echo", "handler": "chatty", "queue": "bulk"},
     });
     let job = server.job(&server.submit(&body.to_string()));
     let expected = json!({
         "version": "1.0.0", "ordering_key": "invoice/17", "after": [first], "on_predecessor_failure": "block",
         "dedup_key": "nightly", "regarding": "invoice/17", "batch": null, "schedule": null, "retry_of": null,
-        "deadline_ms": 90_000, "auto_delete": true, "queue": "mail", "correlation_id": first, "depth": 1,
+        "deadline_ms": 20_000, "auto_delete": true, "queue": "mail", "correlation_id": first, "depth": 1,
         "on_complete": {"plugin": "echo", "handler": "chatty", "queue": "bulk"}, "blocked_by": [first],
     });
     for (name, value) in expected.as_object().expect("an object") {
@@ -59,6 +59,7 @@ fn faulty_fields_say_what_they_may_be() {
         (json!({"regarding": "invoice"}), "it must look like entity/id"),
         (json!({"deadline": "1d"}), "it must be shorter than a day"),
         (json!({"deadline": "0s"}), "no handler is done in no time"),
+        (json!({"deadline": "31s"}), "the deadline of 31s is beyond the plug-in's limit of 30s for a run"),
         (json!({"deadline": "soon"}), "is no duration such as 5s"),
         (
             json!({"on_complete": {"plugin": "ecko"}}),
