@@ -1,4 +1,4 @@
-//! One job or a list of them: submit, show, look inside.
+//! One job or a list of them: submit, show, list, and their attempts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,12 +6,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
-use axum::http::header::{
-    CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 
 use super::caller::{check_job, check_some, check_submit};
 use super::error::ApiError;
@@ -25,7 +22,7 @@ use crate::app::Host;
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{JobId, Sequence, TenantId};
-use crate::domain::job::{Job, Payload, Run, Status};
+use crate::domain::job::{Job, Payload, Status};
 use crate::domain::query::{JobQuery, Page};
 use crate::jobs::{NewJob, Submitted};
 use crate::store::ReadError;
@@ -303,175 +300,6 @@ pub(super) async fn attempts(
     Ok(Json(AttemptsView { attempts: attempts.await? }))
 }
 
-/// What a job logged, all of its runs or those of one attempt, as text.
-#[utoipa::path(
-    get,
-    path = "/v1/jobs/{id}/logs",
-    tag = "jobs",
-    operation_id = "jobs_logs",
-    params(
-        ("id" = String, Path, description = "The job"),
-        ("attempt" = Option<u64>, Query, description = "Of this attempt only"),
-    ),
-    responses(
-        (status = 200, description = "What it logged", body = String, content_type = "text/plain"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
-    )
-)]
-pub(super) async fn logs(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
-    let params = Params::of(&uri, &["attempt"])?;
-    let attempt = params.read("attempt", |text| number_within(text, 1, u64::from(u32::MAX)))?;
-    let job = found(&state, &caller, Right::Payload, &id).await?;
-    let attempts = job.state.attempt;
-    if let Some(asked) = attempt
-        && asked > u64::from(attempts)
-    {
-        return Err(ApiError::field("attempt", format!("there is no attempt {asked}; the job has {attempts}")));
-    }
-    let wanted = move |run: &Run| attempt.is_none_or(|attempt| u64::from(run.attempt) == attempt);
-    let text = state.blocking(move |host| log_of(host, &job, wanted)).await?;
-    Ok(raw("text/plain; charset=utf-8", "inline", text))
-}
-
-/// The most bytes of several logs in one answer. What is left out lies in the middle.
-const LOGS_BYTES_MAX: u64 = 4 << 20;
-
-/// How many logs of these sizes are taken from the front, and how many from the back.
-fn head_and_tail(sizes: &[u64]) -> (usize, usize) {
-    let fitting = |sizes: &mut dyn Iterator<Item = &u64>, room: u64| {
-        let mut taken = 0_u64;
-        sizes
-            .take_while(|size| {
-                taken = taken.saturating_add(**size);
-                taken <= room
-            })
-            .count()
-    };
-    if fitting(&mut sizes.iter(), LOGS_BYTES_MAX) == sizes.len() {
-        return (sizes.len(), 0);
-    }
-    let head = fitting(&mut sizes.iter(), LOGS_BYTES_MAX / 2);
-    (head, fitting(&mut sizes[head..].iter().rev(), LOGS_BYTES_MAX / 2))
-}
-
-/// The logs one after another; where there are several, each begins with a line that says whose it is. Of more than fit, the
-/// first and the last ones.
-fn log_of(host: &Host, job: &Job, wanted: impl Fn(&Run) -> bool) -> Result<Bytes, ReadError> {
-    let runs = host.jobs.runs(job)?;
-    let logs: Vec<_> = runs.iter().filter(|run| wanted(run)).filter_map(|run| Some((run, run.log.as_ref()?))).collect();
-    if let [(_, log)] = logs.as_slice() {
-        return host.jobs.payload(log);
-    }
-    let sizes: Vec<u64> = logs.iter().map(|(_, log)| log.len()).collect();
-    let (head, tail) = head_and_tail(&sizes);
-    let left_out = logs.len() - head - tail;
-    let mut text = Vec::new();
-    for (index, (run, log)) in logs.into_iter().enumerate() {
-        if left_out > 0 && index == head {
-            let line = format!("--- the logs of {left_out} runs are left out here: ask for an attempt ---\n");
-            text.extend_from_slice(line.as_bytes());
-        }
-        if (head..head + left_out).contains(&index) {
-            continue;
-        }
-        text.extend_from_slice(format!("--- attempt {}, run {} ---\n", run.attempt, run.number).as_bytes());
-        text.extend_from_slice(&host.jobs.payload(log)?);
-        if !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
-    }
-    Ok(text.into())
-}
-
-/// The bytes that the handler was given.
-#[utoipa::path(
-    get,
-    path = "/v1/jobs/{id}/input",
-    tag = "jobs",
-    operation_id = "jobs_input",
-    params(
-        ("id" = String, Path, description = "The job"),
-    ),
-    responses(
-        (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
-    )
-)]
-pub(super) async fn input(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
-    Params::of(&uri, &[])?;
-    let job = found(&state, &caller, Right::Payload, &id).await?;
-    let id = job.submission.id;
-    let bytes = state.blocking(move |host| host.jobs.payload(&job.submission.input)).await?;
-    Ok(payload(&format!("input-{id}"), bytes))
-}
-
-/// The bytes that the handler returned.
-#[utoipa::path(
-    get,
-    path = "/v1/jobs/{id}/output",
-    tag = "jobs",
-    operation_id = "jobs_output",
-    params(
-        ("id" = String, Path, description = "The job"),
-    ),
-    responses(
-        (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
-    )
-)]
-pub(super) async fn output(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
-    Params::of(&uri, &[])?;
-    let job = found(&state, &caller, Right::Payload, &id).await?;
-    let id = job.submission.id;
-    let Some(output) = job.state.output.clone() else {
-        let status = job.state.status;
-        let yet = if status.is_final() { "" } else { " yet" };
-        let error = ApiError::new(code::WRONG_STATE, format!("job {id} has no output{yet}: it is {status}"));
-        return Err(error.with_next(format!("backroom job show {id}")));
-    };
-    let bytes = state.blocking(move |host| host.jobs.payload(&output)).await?;
-    Ok(payload(&format!("output-{id}"), bytes))
-}
-
-/// Bytes that a plug-in or a caller made up: for saving, never for a browser to run.
-fn payload(name: &str, bytes: Bytes) -> Response {
-    let (content_type, ending) = match std::str::from_utf8(&bytes) {
-        Ok(text) if !text.is_empty() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
-            ("application/json", "json")
-        }
-        Ok(_) => ("text/plain; charset=utf-8", "txt"),
-        Err(_) => ("application/octet-stream", "bin"),
-    };
-    raw(content_type, &format!("attachment; filename=\"{name}.{ending}\""), bytes)
-}
-
-fn raw(content_type: &'static str, disposition: &str, bytes: Bytes) -> Response {
-    let mut response = Body::from(bytes).into_response();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
-    if let Ok(disposition) = HeaderValue::from_str(disposition) {
-        headers.insert(CONTENT_DISPOSITION, disposition);
-    }
-    response
-}
-
 /// The id in an address.
 pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {
     text.parse().map_err(|_| {
@@ -544,20 +372,5 @@ pub(super) fn facts(host: &Host, caller: &Caller, job: &Job) -> JobFacts {
         output: None,
         blocked_by: Vec::new(),
         shows_payload: caller.may(Right::Payload, &job.submission),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_many_logs_the_first_and_the_last_are_told() {
-        const MIB: u64 = 1 << 20;
-        assert_eq!(head_and_tail(&[]), (0, 0));
-        assert_eq!(head_and_tail(&[MIB; 4]), (4, 0));
-        assert_eq!(head_and_tail(&[MIB; 9]), (2, 2));
-        assert_eq!(head_and_tail(&[u64::MAX, MIB, MIB]), (0, 2));
-        assert_eq!(head_and_tail(&[MIB, u64::MAX, u64::MAX]), (1, 0));
     }
 }

@@ -17,6 +17,7 @@ mod json;
 mod openapi;
 mod pages;
 mod params;
+mod payloads;
 mod plugins;
 mod purge;
 mod queues;
@@ -152,9 +153,9 @@ fn about_jobs() -> Router<ApiState> {
         .route("/v1/jobs/actions", post(actions::act))
         .route("/v1/jobs/{id}", get(jobs::show).delete(steer::delete))
         .route("/v1/jobs/{id}/attempts", get(jobs::attempts))
-        .route("/v1/jobs/{id}/logs", get(jobs::logs))
-        .route("/v1/jobs/{id}/input", get(jobs::input))
-        .route("/v1/jobs/{id}/output", get(jobs::output))
+        .route("/v1/jobs/{id}/logs", get(payloads::logs))
+        .route("/v1/jobs/{id}/input", get(payloads::input))
+        .route("/v1/jobs/{id}/output", get(payloads::output))
         .route("/v1/jobs/{id}/changes", get(stream::of_job))
         .route("/v1/jobs/{id}/audit", get(steer::audit))
         .route("/v1/jobs/{id}/explain", get(steer::explain))

@@ -5,7 +5,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
 use super::{
-    actions, batches, bulk, health, jobs, pages, plugins, purge, queues, schedules, service, steer, stream, tokens,
+    actions, batches, bulk, health, jobs, pages, payloads, plugins, purge, queues, schedules, service, steer, stream,
+    tokens,
 };
 
 #[derive(OpenApi)]
@@ -29,9 +30,9 @@ use super::{
         jobs::show,
         steer::delete,
         jobs::attempts,
-        jobs::logs,
-        jobs::input,
-        jobs::output,
+        payloads::logs,
+        payloads::input,
+        payloads::output,
         steer::audit,
         steer::explain,
         steer::cancel,

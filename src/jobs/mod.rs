@@ -5,6 +5,7 @@ mod batch;
 mod circle;
 mod explain;
 mod failures;
+mod idempotency;
 mod rerun;
 mod steer;
 mod submit;

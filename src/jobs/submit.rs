@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Jobs;
+use super::idempotency::IdempotencyKey;
 use crate::domain::access::{Caller, Right};
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::hash;
 use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
 use crate::domain::job::{FollowUp, Job, JobType, Payload, Submission, Ties, transition};
 use crate::domain::loops::{self, LoopFound};
@@ -512,67 +512,4 @@ pub(super) fn is_keyed(submission: &Submission) -> bool {
 /// Whether somebody else may have been first: only with a key of either kind.
 fn can_conflict(new: &NewJob, key: Option<&IdempotencyKey<'_>>) -> bool {
     key.is_some() || new.ties.dedup_key.is_some()
-}
-
-/// The `Idempotency-Key` of a submit.
-struct IdempotencyKey<'a> {
-    /// As the caller gave it.
-    given: &'a str,
-    /// As it is kept: the keys of one holder of a token are apart from those of all others.
-    kept: String,
-    /// What the submit asked for.
-    fingerprint: u64,
-}
-
-impl<'a> IdempotencyKey<'a> {
-    fn new(given: &'a str, new: &NewJob) -> Self {
-        let kept = match &new.caller.name {
-            // No key that comes over HTTP holds a line break.
-            Some(name) => format!("{name}\n{given}"),
-            None => given.to_owned(),
-        };
-        Self { given, kept, fingerprint: fingerprint(new) }
-    }
-}
-
-/// A stable hash (FNV-1a, 64 bits) of what the caller asked for; kept with the key, so it must not change between releases.
-fn fingerprint(new: &NewJob) -> u64 {
-    let mut hash = hash::FNV_START;
-    let mut feed = |bytes: &[u8]| {
-        hash = hash::fnv(hash, (bytes.len() as u64).to_le_bytes().into_iter().chain(bytes.iter().copied()));
-    };
-    feed(new.plugin.as_str().as_bytes());
-    feed(new.handler.as_ref().map(HandlerName::as_str).unwrap_or_default().as_bytes());
-    feed(&new.input);
-    feed(new.name.as_deref().unwrap_or_default().as_bytes());
-    feed(&(new.args.len() as u64).to_le_bytes());
-    new.args.iter().for_each(|arg| feed(arg.as_bytes()));
-    feed(&(new.env.len() as u64).to_le_bytes());
-    new.env.iter().for_each(|(name, value)| {
-        feed(name.as_bytes());
-        feed(value.as_bytes());
-    });
-    feed(new.queue.as_str().as_bytes());
-    feed(&new.priority.to_le_bytes());
-    for (time, span) in [(new.at, new.at_in), (new.expires_on, new.expires_in)] {
-        match span {
-            Some(span) => feed(&span.as_micros().to_le_bytes()),
-            None => {
-                feed(&[u8::from(time.is_some())]);
-                feed(&time.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes());
-            }
-        }
-    }
-    feed(&(new.tags.len() as u64).to_le_bytes());
-    new.tags.iter().for_each(|tag| feed(tag.as_bytes()));
-    feed(&new.max_attempts.unwrap_or_default().to_le_bytes());
-    feed(new.version.as_ref().map(VersionName::as_str).unwrap_or_default().as_bytes());
-    feed(&new.deadline.unwrap_or_default().as_micros().to_le_bytes());
-    feed(&[u8::from(new.auto_delete)]);
-    feed(new.parent.unwrap_or_default().0.as_bytes());
-    if new.ties != Ties::NONE {
-        // The fields in order, as the store writes them.
-        feed(&postcard::to_stdvec(&new.ties).unwrap_or_default());
-    }
-    hash
 }

@@ -1,5 +1,6 @@
 //! Installed plug-ins: which version serves which job, what its policy is, and how versions come and go.
 
+mod builtin;
 mod install;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -7,14 +8,14 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use self::builtin::{batch_runnable, http_runnable};
 use crate::clock::Clock;
 use crate::domain::batch;
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
-use crate::domain::outbound::{BadRequest, HttpRequest, Origin, Url, coverage, http_plugin, is_built_in};
-use crate::domain::plugin::{Absence, Grant, Inspection, Plugin, PluginVersion, Policy, Shape, Wishes};
-use crate::domain::time::Timestamp;
+use crate::domain::outbound::{BadRequest, Origin, is_built_in};
+use crate::domain::plugin::{Absence, Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::{ReadError, Store};
 
@@ -288,47 +289,6 @@ impl Registry {
         }
     }
 
-    fn check_fit_of_http(
-        &self,
-        version: Option<&VersionName>,
-        handler: Option<&HandlerName>,
-        input_bytes: u64,
-    ) -> Result<HandlerName, Unfit> {
-        let (name, there) = (http_plugin(), &self.http.version);
-        let limit = self.http.limits.input_bytes;
-        if input_bytes > limit {
-            return Err(Unfit::InputTooLarge { plugin: name, bytes: input_bytes, limit });
-        }
-        match version.filter(|version| **version != there.version) {
-            Some(version) => Err(Unfit::UnknownVersion {
-                plugin: name,
-                version: version.clone(),
-                there: vec![there.version.to_string()],
-            }),
-            None => choose_handler(&name, handler, Some(there)),
-        }
-    }
-
-    /// Checks the input of a job for the handler `http`: its form, and that the operator lets it call that origin. The same
-    /// is checked again when it runs.
-    pub fn check_call(&self, input: &[u8]) -> Result<(), Unfit> {
-        self.check_origin(HttpRequest::parse(input)?.url.origin())
-    }
-
-    /// Checks that the handler `http` may call a URL, for a job that follows another.
-    pub fn check_callback(&self, url: &str) -> Result<(), Unfit> {
-        let url = Url::parse(url)
-            .map_err(|why| BadRequest { field: "url", why: format!("`url` is not acceptable: {why}") })?;
-        self.check_origin(url.origin())
-    }
-
-    fn check_origin(&self, origin: &Origin) -> Result<(), Unfit> {
-        match coverage(self.http.grants.iter(), origin) {
-            Some(_) => Ok(()),
-            None => Err(Unfit::NotGranted { origin: origin.clone() }),
-        }
-    }
-
     /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one. Of a built-in handler
     /// there is one only, whatever release the job was submitted to.
     pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
@@ -452,34 +412,6 @@ fn runnable_under(policy: &Policy, version: &PluginVersion) -> Runnable {
         config: Arc::new(granted.cloned().collect()),
         grants: Arc::new(grants),
         policy,
-    }
-}
-
-/// The built-in handler `http`: it asks for all that the operator grants.
-fn http_runnable(policies: &Policies) -> Runnable {
-    let policy = policies.of(&http_plugin());
-    runnable_under(policy, &built_in(Wishes { wants: policy.grants.clone(), ..Wishes::default() }))
-}
-
-/// What a job of a batch runs: nothing of anybody's, so it is allowed nothing.
-fn batch_runnable() -> Runnable {
-    runnable_under(&Policy::default(), &built_in(Wishes::default()))
-}
-
-/// What the host plays itself has the host's own version.
-fn built_in(wishes: Wishes) -> PluginVersion {
-    let inspection = Inspection {
-        shape: Shape::Builtin,
-        imports: Vec::new(),
-        exports: Vec::new(),
-        digest: Digest([0; 32]),
-        bytes: 0,
-    };
-    PluginVersion {
-        version: VersionName::new(env!("CARGO_PKG_VERSION")).expect("a release has a version"),
-        inspection,
-        wishes,
-        uploaded_on: Timestamp::default(),
     }
 }
 
