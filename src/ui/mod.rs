@@ -29,6 +29,7 @@ use axum::middleware::{from_fn_with_state, map_request, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use self::rights::Check;
 use self::sampler::Sampler;
 use crate::api::body::{self, BodySize};
 use crate::app::Host;
@@ -51,10 +52,11 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let console = Console { sampler: Sampler::start(&host), host };
+    let only = |check: Check| from_fn_with_state((console.clone(), check), rights::only);
     Router::new()
-        .merge(pages().route_layer(from_fn_with_state(console.clone(), rights::readers_only)))
-        .merge(buttons_of_jobs().route_layer(from_fn_with_state(console.clone(), rights::writers_only)))
-        .merge(buttons_of_the_host().route_layer(from_fn_with_state(console.clone(), rights::administrators_only)))
+        .merge(pages().route_layer(only(rights::may_read)))
+        .merge(buttons_of_jobs().route_layer(only(rights::may_write)))
+        .merge(buttons_of_the_host().route_layer(only(rights::may_administer)))
         .route("/login", get(login::show).post(login::keep))
         .route("/logout", post(login::forget))
         .route("/console/{asset}", get(assets::show))

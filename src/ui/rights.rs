@@ -17,41 +17,32 @@ pub(super) fn noted(caller: &Caller) -> &str {
     caller.noted_as(UNNAMED_IN_CONSOLE)
 }
 
-/// In front of pages.
-pub(super) async fn readers_only(
-    State(console): State<Console>,
+/// Whether somebody may do something here.
+pub(super) type Check = fn(&Caller) -> Result<(), ApiError>;
+
+/// Pages show jobs and their payloads.
+pub(super) fn may_read(caller: &Caller) -> Result<(), ApiError> {
+    check_all(caller, Right::Read).and_then(|()| check_all(caller, Right::Payload))
+}
+
+/// Buttons of jobs change them.
+pub(super) fn may_write(caller: &Caller) -> Result<(), ApiError> {
+    check_all(caller, Right::Write)
+}
+
+/// All other buttons change the host.
+pub(super) fn may_administer(caller: &Caller) -> Result<(), ApiError> {
+    check_admin(caller)
+}
+
+/// Stands in front of addresses and lets only those go on who may.
+pub(super) async fn only(
+    State((console, check)): State<(Console, Check)>,
     caller: Caller,
     request: Request,
     next: Next,
 ) -> Response {
-    let may = check_all(&caller, Right::Read).and_then(|()| check_all(&caller, Right::Payload));
-    go_on(console, may, request, next).await
-}
-
-/// In front of what changes jobs.
-pub(super) async fn writers_only(
-    State(console): State<Console>,
-    caller: Caller,
-    request: Request,
-    next: Next,
-) -> Response {
-    let may = check_all(&caller, Right::Write);
-    go_on(console, may, request, next).await
-}
-
-/// In front of what changes the host.
-pub(super) async fn administrators_only(
-    State(console): State<Console>,
-    caller: Caller,
-    request: Request,
-    next: Next,
-) -> Response {
-    let may = check_admin(&caller);
-    go_on(console, may, request, next).await
-}
-
-async fn go_on(console: Console, may: Result<(), ApiError>, request: Request, next: Next) -> Response {
-    match may {
+    match check(&caller) {
         Ok(()) => next.run(request).await,
         Err(error) => console.refuse(&Trouble::new(StatusCode::FORBIDDEN, error.code(), error.detail())),
     }
