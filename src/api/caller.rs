@@ -2,6 +2,7 @@
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -36,10 +37,21 @@ pub(crate) fn check_admin(caller: &Caller) -> Result<(), ApiError> {
     if caller.rights.admin { Ok(()) } else { Err(lacks(caller, "admin")) }
 }
 
-/// The same for whole groups of addresses.
+/// The same for whole groups of addresses. What administrators change stands in the host's log.
 pub(super) async fn administrators_only(caller: Caller, request: Request, next: Next) -> Result<Response, ApiError> {
     check_admin(&caller)?;
-    Ok(next.run(request).await)
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let response = next.run(request).await;
+    log_command(noted(&caller), &method, &uri, response.status());
+    Ok(response)
+}
+
+/// Notes in the host's log that somebody has changed something, unless he has not.
+pub(crate) fn log_command(by: &str, method: &Method, uri: &Uri, status: StatusCode) {
+    let is_done = status.is_success() || status.is_redirection();
+    if is_done && *method != Method::GET {
+        tracing::info!(by, "{method} {uri}");
+    }
 }
 
 /// Only those go on whose right reaches to all jobs.

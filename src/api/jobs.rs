@@ -22,7 +22,7 @@ use crate::app::Host;
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{JobId, Sequence, TenantId};
-use crate::domain::job::{Job, Payload, Status};
+use crate::domain::job::{Job, Payload};
 use crate::domain::query::{JobQuery, Page};
 use crate::jobs::{NewJob, Submitted};
 use crate::store::ReadError;
@@ -337,7 +337,7 @@ pub(super) async fn shown(state: &ApiState, caller: &Caller, job: Job) -> Result
 
 /// Whether the store has to be asked what the job waits for.
 fn may_be_blocked(job: &Job) -> bool {
-    job.state.status == Status::Queued && job.submission.ties().is_ordered()
+    job.state.status.waits() && job.submission.ties().is_ordered()
 }
 
 fn show_in(host: &Host, caller: &Caller, job: &Job) -> Result<JobView, ReadError> {

@@ -40,10 +40,14 @@ impl Params {
         Self { what: "filter", pairs: filter.pairs() }
     }
 
+    /// The text of a parameter as it was given; none when it is absent.
+    pub(super) fn given(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     /// The text of a parameter; none when it is absent or empty.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        let found = self.pairs.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.given(name).filter(|value| !value.is_empty())
     }
 
     /// The value of a parameter, read by `parse`, whose error says what is needed.

@@ -40,7 +40,11 @@ pub(super) async fn purge(State(state): State<ApiState>, uri: Uri) -> Result<Jso
     let ended = |text: &str| retention(text, kept_for);
     let retention = params.read("state", ended)?.ok_or_else(|| missing("state", "succeeded,canceled"))?;
     let dry_run = params.read("dry_run", truth)?.unwrap_or(false);
-    let job_type = params.read("type", filter::job_type)?;
+    // An empty one is a slip of whoever meant one type, and would take all.
+    let job_type = match params.given("type") {
+        Some("") => return Err(ApiError::field("type", "`type` is empty: leave it out, or name one")),
+        _ => params.read("type", filter::job_type)?,
+    };
     let swept = state.blocking(move |host| host.purge(retention, job_type, dry_run)).await?;
     Ok(Json(PurgeView { looked_at: swept.looked_at, removed: swept.removed, dry_run }))
 }

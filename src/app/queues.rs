@@ -81,10 +81,11 @@ impl Host {
     /// What the host knows now of why a job is not running.
     pub fn moment(&self, job: &Job) -> Moment {
         let service = self.service();
-        if job.state.status != Status::Queued {
+        if !job.state.status.waits() {
             return Moment { service, ..Moment::default() };
         }
         let holds = self.window.holds(&Lane::of(&job.submission));
-        Moment { service, holds, ahead: self.window.ahead_of(job) }
+        let ahead = if job.state.status == Status::Queued { self.window.ahead_of(job) } else { 0 };
+        Moment { service, holds, ahead }
     }
 }

@@ -100,7 +100,7 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
         return taken(&submitted, terminal);
     }
     let id = &submitted.view.batch.id;
-    let ended = follow::to_the_end(client, id, Telling::Quiet.on(terminal))?;
+    let ended = follow::taken_to_the_end(client, id, Telling::Quiet.on(terminal))?;
     show(&client.batch(id)?, terminal)?;
     Ok(follow::exit_of(&ended.view))
 }

@@ -10,6 +10,7 @@ use super::client::{Answer, Change, Client};
 use super::failure::{Exit, Failure};
 use super::terminal::{Terminal, Tone, neutralised};
 use crate::api::view::{ErrorView, JobView, OutputEncoding};
+use crate::domain::code;
 
 /// How long a host that went away may take to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -55,6 +56,20 @@ pub(crate) fn to_the_end(client: &Client, id: &str, telling: Telling) -> anyhow:
         }
         std::thread::sleep(RECONNECT_EVERY);
     }
+}
+
+/// The same of a job that was just submitted: whoever may not look at it is told that it was taken all the same.
+pub(crate) fn taken_to_the_end(client: &Client, id: &str, telling: Telling) -> anyhow::Result<Answer<JobView>> {
+    to_the_end(client, id, telling).map_err(|error| match error.downcast::<Failure>() {
+        Ok(failure) if failure.code.as_deref() == Some(code::UNKNOWN_JOB.name) => Failure {
+            message: format!("job {id} was taken, but it is gone, or the token may not read it"),
+            next: Some("do not submit it again; to follow jobs a token needs the right `read:own`".to_owned()),
+            ..failure
+        }
+        .into(),
+        Ok(failure) => failure.into(),
+        Err(error) => error,
+    })
 }
 
 /// Whether the host is gone, rather than refusing.

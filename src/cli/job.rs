@@ -324,7 +324,7 @@ pub(crate) fn run_plugin(args: &ClientArgs, run: &RunArgs, terminal: Terminal) -
         input::put_plain(&mut job, input)?;
     }
     let taken = client.submit(&job, None, None)?;
-    let ended = follow::to_the_end(&client, &taken.view.id, Telling::Everything.on(terminal))?;
+    let ended = follow::taken_to_the_end(&client, &taken.view.id, Telling::Everything.on(terminal))?;
     follow::show_result(&client, &ended, terminal)
 }
 
@@ -335,13 +335,13 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
     let wait = args.wait.then_some(FIRST_WAIT);
     let taken = client.submit(&body(args)?, args.idempotency_key.as_deref(), wait)?;
     if args.follow {
-        let ended = follow::to_the_end(client, &taken.view.id, Telling::Everything.on(terminal))?;
+        let ended = follow::taken_to_the_end(client, &taken.view.id, Telling::Everything.on(terminal))?;
         return follow::show_result(client, &ended, terminal);
     }
     if args.wait {
         let ended = match taken.view.is_final() {
             true => taken,
-            false => follow::to_the_end(client, &taken.view.id, Telling::Quiet.on(terminal))?,
+            false => follow::taken_to_the_end(client, &taken.view.id, Telling::Quiet.on(terminal))?,
         };
         show(&ended, terminal)?;
         return Ok(follow::exit_of(&ended.view));

@@ -89,6 +89,9 @@ type Layer = BTreeMap<&'static str, (Vec<Entry>, Option<String>)>;
 
 const SECTIONS: [&str; 7] = ["server", "store", "worker", "http", "limits", "retry", "retention"];
 
+/// Bytes of the shortest token of a host that is reached over a network.
+const TOKEN_BYTES_MIN: usize = 16;
+
 /// Letters of the shortest signing key, and bytes where it is given in base64.
 const SIGNING_KEY_MIN: usize = 16;
 
@@ -456,6 +459,17 @@ fn check_together(settings: &Settings, report: &mut Report) {
         let remedy = "set `token` in [server], or listen on 127.0.0.1";
         let problem = Problem::new(place(report, "server.listen"), message, remedy);
         report.problems.push(Problem { code: code::TOKEN_NEEDED, ..problem });
+    }
+    let short = settings.server.token.as_ref().filter(|token| token.reveal().len() < TOKEN_BYTES_MIN);
+    if !settings.server.listen.ip().is_loopback() && short.is_some() {
+        let message =
+            format!("`server.token` opens everything to the network, and has fewer than {TOKEN_BYTES_MIN} bytes");
+        let problem = Problem::new(
+            place(report, "server.token"),
+            message,
+            "take 16 or more letters and digits from a random source",
+        );
+        report.problems.push(problem);
     }
     let section = Section::new("retry", Vec::new(), report);
     if let Some(problem) = check_waits(&section, &settings.retry) {

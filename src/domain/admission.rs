@@ -50,6 +50,11 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// Whether it holds until somebody or something has been mended, rather than until others have made room.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self, Self::QueuePaused | Self::PluginPaused | Self::BreakerOpen(_))
+    }
+
     /// When it ends by the passing of time alone.
     pub fn until(&self) -> Option<Timestamp> {
         match self {

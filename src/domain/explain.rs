@@ -122,9 +122,9 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
     let state = &facts.job.state;
     match state.status {
         Status::Queued => queued(facts),
-        Status::Waiting => vec![waiting(facts)].into_iter().chain(expires(facts)).collect(),
-        Status::Retrying => vec![retrying(facts)].into_iter().chain(expires(facts)).collect(),
-        Status::Paused => vec![paused(facts)].into_iter().chain(expires(facts)).collect(),
+        Status::Waiting => before_its_turn(waiting(facts), facts),
+        Status::Retrying => before_its_turn(retrying(facts), facts),
+        Status::Paused => before_its_turn(paused(facts), facts),
         Status::Running => vec![running(facts)],
         Status::Pausing => vec![pausing(state)],
         Status::Canceling => vec![canceling(facts)],
@@ -132,9 +132,23 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
     }
 }
 
-fn queued(facts: &Facts<'_>) -> Vec<Reason> {
+/// What it waits for now, and what will hold it when that has come, if nobody does anything meanwhile.
+fn before_its_turn(now: Reason, facts: &Facts<'_>) -> Vec<Reason> {
+    let mut reasons = vec![now];
+    reasons.extend(expires(facts));
+    // A batch is not started by anybody, and what waits for its component says so.
+    let wait_reason = facts.job.state.wait_reason;
+    if !matches!(wait_reason, Some(WaitReason::Children | WaitReason::MissingComponent)) {
+        reasons.extend(at_its_turn(facts));
+        let lasting = facts.holds.iter().filter(|hold| hold.is_lasting());
+        reasons.extend(lasting.map(|hold| held(facts, hold)));
+    }
+    reasons
+}
+
+/// What meets it when its turn comes, however full the host is.
+fn at_its_turn(facts: &Facts<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    reasons.extend(expired(facts));
     reasons.extend(of_service(facts.service));
     reasons.extend(of_plugin(facts));
     // One that has not succeeded decides, whatever becomes of the others.
@@ -142,6 +156,13 @@ fn queued(facts: &Facts<'_>) -> Vec<Reason> {
     if !facts.blocked_by.is_empty() {
         reasons.push(blocked(facts));
     }
+    reasons
+}
+
+fn queued(facts: &Facts<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    reasons.extend(expired(facts));
+    reasons.extend(at_its_turn(facts));
     reasons.extend(facts.holds.iter().map(|hold| held(facts, hold)));
     if facts.ahead > 0 {
         reasons.push(behind(facts));

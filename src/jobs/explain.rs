@@ -64,7 +64,7 @@ impl Jobs {
             let members = self.store.jobs(&query)?.jobs;
             return Ok((members.iter().map(|member| member.submission.id).collect(), None));
         }
-        if job.state.status != Status::Queued || !ties.is_ordered() {
+        if !job.state.status.waits() || !ties.is_ordered() {
             return Ok((Vec::new(), None));
         }
         let predecessors = self.store.predecessors(job.submission.key())?;

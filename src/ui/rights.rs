@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::Console;
 use super::trouble::Trouble;
 use crate::api::ApiError;
-use crate::api::caller::{check_admin, check_all};
+use crate::api::caller::{check_admin, check_all, log_command};
 use crate::domain::access::{Caller, Right, UNNAMED_IN_CONSOLE};
 
 /// The name under which it is noted what somebody does here.
@@ -43,7 +43,12 @@ pub(super) async fn only(
     next: Next,
 ) -> Response {
     match check(&caller) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let (method, uri) = (request.method().clone(), request.uri().clone());
+            let response = next.run(request).await;
+            log_command(noted(&caller), &method, &uri, response.status());
+            response
+        }
         Err(error) => console.refuse(&Trouble::new(StatusCode::FORBIDDEN, error.code(), error.detail())),
     }
 }

@@ -163,7 +163,7 @@ impl Worker {
             SliceEnd::Suspended(wake) => Event::Returned(Outcome::Suspended(wake), report),
             SliceEnd::Yielded => Event::Returned(Outcome::Yielded, report),
             SliceEnd::Failed(failure) => Event::Returned(Outcome::Failed(failure), report),
-            SliceEnd::TimedOut(failure) => Event::Deadline(failure, report),
+            SliceEnd::TimedOut(failure) => Event::Deadline(as_of_deadline(claimed, failure), report),
             SliceEnd::Killed => Event::GracefulStop { safe_point: false, report },
         })
     }
@@ -215,6 +215,17 @@ fn limits_of(claimed: &Claimed) -> Arc<Limits> {
     match claimed.job.submission.deadline.filter(|deadline| *deadline < limits.wall) {
         Some(deadline) => Arc::new(Limits { wall: deadline, ..(**limits).clone() }),
         None => Arc::clone(limits),
+    }
+}
+
+/// A time-out, with what to do about it where the job's own deadline has stopped the run: the plug-in's limit is not at fault.
+fn as_of_deadline(claimed: &Claimed, failure: Failure) -> Failure {
+    let wall = claimed.runnable.limits.wall;
+    match claimed.job.submission.deadline.filter(|deadline| *deadline < wall) {
+        Some(deadline) => failure.with_detail(format!(
+            "That is the job's own `deadline` of {deadline:?}. Submit it with a longer one; the plug-in's limit is {wall:?}."
+        )),
+        None => failure,
     }
 }
 

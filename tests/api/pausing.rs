@@ -144,6 +144,9 @@ fn a_job_explains_what_it_waits_for() {
     let explained = server.get(&format!("/v1/jobs/{second}/explain")).json();
     assert_eq!((&explained["state"], &explained["reasons"][0]["code"]), (&json!("queued"), &json!("blocked")));
     assert_eq!(explained["reasons"][0]["jobs"], json!([first]));
+    let both = server.submit(r#"{"plugin": "echo", "ordering_key": "k", "at": "2031-01-01T00:00:00Z"}"#);
+    assert_eq!(codes(&server, &both), ["scheduled", "blocked"], "its time alone does not start it");
+    assert_eq!(server.job(&both)["blocked_by"], json!([first]));
     let scheduled = server.submit(r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z"}"#);
     let explained = server.get(&format!("/v1/jobs/{scheduled}/explain")).json();
     assert_eq!(explained["reasons"][0]["code"], "scheduled");

@@ -72,6 +72,40 @@ fn rate() -> RateLimit {
 }
 
 #[test]
+fn what_waits_for_a_time_says_what_will_hold_it_then() {
+    let codes = |facts: &Facts<'_>| reasons(facts).iter().map(|reason| reason.code).collect::<Vec<_>>();
+    for (job, first) in [
+        (waiting(WaitReason::Scheduled), "scheduled"),
+        (waiting(WaitReason::Postponed), "postponed"),
+        (job(Status::Retrying), "retrying"),
+        (job(Status::Paused), "paused"),
+    ] {
+        let held = Facts {
+            plugin: PluginFact::Disabled,
+            service: ServiceState::Paused,
+            holds: vec![Hold::QueuePaused, Hold::QueueFull(3), Hold::PluginPaused],
+            ahead: 7,
+            blocked_by: vec![other(2)],
+            stopped_by: Some(other(1)),
+            ..facts(&job)
+        };
+        let wanted = [
+            first,
+            "service-paused",
+            "plugin-disabled",
+            "predecessor-failed",
+            "blocked",
+            "queue-paused",
+            "plugin-paused",
+        ];
+        assert_eq!(codes(&held), wanted, "how full the host is now says nothing of then");
+        assert_eq!(codes(&facts(&job)), [first]);
+    }
+    let absent = waiting(WaitReason::MissingComponent);
+    assert_eq!(codes(&Facts { plugin: PluginFact::Missing, ..facts(&absent) }), ["missing-component"]);
+}
+
+#[test]
 fn whoever_gave_the_last_command_has_said_why() {
     let message = |job: &Job, action| {
         let row = AuditRow {

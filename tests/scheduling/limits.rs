@@ -20,6 +20,20 @@ fn limited(queue: &str, limits: StartLimits) -> AdmissionPolicy {
 }
 
 #[test]
+fn a_run_that_its_own_deadline_stops_says_so_and_blames_no_plugin() {
+    let mut host = Host::new(2, |_| works(seconds(3_600)));
+    let own = host.submit(NewJob { deadline: Some(seconds(2)), max_attempts: Some(1), ..echo() });
+    let of_plugin = host.submit(NewJob { max_attempts: Some(1), ..echo() });
+    host.finish(&[own, of_plugin], seconds(60));
+    let failure = |host: &Host, job| host.job(job).state.failure().cloned().expect("it has failed");
+    assert_eq!(
+        failure(&host, own).detail.as_deref(),
+        Some("That is the job's own `deadline` of 2s. Submit it with a longer one; the plug-in's limit is 30s.")
+    );
+    assert!(!failure(&host, of_plugin).detail.unwrap_or_default().contains("deadline"));
+}
+
+#[test]
 fn a_full_queue_holds_up_no_other() {
     let limits = StartLimits { concurrency: Some(2), rate: None };
     let mut host = Host::with(8, limited("bulk", limits), |_| works(seconds(5)));

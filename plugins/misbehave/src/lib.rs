@@ -209,7 +209,8 @@ mod tests {
         let run = run(json!({ "do": "dance" }));
         let failure = run.failure();
         assert_eq!(failure.code.as_deref(), Some("invalid-input"));
-        assert!(failure.message.contains("unknown variant `dance`, expected one of `allocate`"), "{}", failure.message);
+        let detail = failure.detail.as_deref().unwrap_or_default();
+        assert!(detail.contains("unknown variant `dance`, expected one of `allocate`"), "{detail}");
     }
 
     #[test]

@@ -45,7 +45,11 @@ impl Input for Bytes {
 impl<T: DeserializeOwned> Input for T {
     fn read(bytes: Vec<u8>) -> Result<Self> {
         serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::business(format_args!("the input is not what this handler takes: {error}")).code("invalid-input")
+            // What serde says may quote the input, which not everybody may see who sees messages.
+            let place = format_args!("line {}, column {}", error.line(), error.column()).to_string();
+            Failure::business(format_args!("the input is not what this handler takes, at {place}"))
+                .code("invalid-input")
+                .detail(error.to_string())
         })
     }
 }
@@ -83,5 +87,17 @@ impl<T: Output> Output for Outcome<T> {
             Outcome::Suspended(wake) => Ok(Outcome::Suspended(wake)),
             Outcome::Yielded => Ok(Outcome::Yielded),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_input_holds_is_told_in_the_detail_only() {
+        let failure = <u32 as Input>::read(b"\"4111\"".to_vec()).expect_err("it is no number");
+        assert_eq!(failure.message, "the input is not what this handler takes, at line 1, column 6");
+        assert!(failure.detail.is_some_and(|detail| detail.contains("4111")));
     }
 }

@@ -73,7 +73,8 @@ fn an_input_that_does_not_fit_is_refused_for_good() {
     let failure = run.failure();
     assert_eq!(failure.class, Some(ErrorClass::Business));
     assert_eq!(failure.code.as_deref(), Some("invalid-input"));
-    assert!(failure.message.contains("expected i64"), "{}", failure.message);
+    assert_eq!(failure.message, "the input is not what this handler takes, at line 1, column 6");
+    assert!(failure.detail.as_deref().is_some_and(|detail| detail.contains("expected i64")), "{failure:?}");
 }
 
 #[test]

@@ -127,6 +127,11 @@ impl Status {
         matches!(self.state(), StateCode::Completed)
     }
 
+    /// Whether it neither runs nor has ended.
+    pub const fn waits(self) -> bool {
+        !self.is_final() && !self.is_locked()
+    }
+
     /// Whether a host holds the job.
     pub const fn is_locked(self) -> bool {
         matches!(self.state(), StateCode::Locked)
