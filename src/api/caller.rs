@@ -2,7 +2,6 @@
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -37,20 +36,18 @@ pub(crate) fn check_admin(caller: &Caller) -> Result<(), ApiError> {
     if caller.rights.admin { Ok(()) } else { Err(lacks(caller, "admin")) }
 }
 
-/// The same for whole groups of addresses. What administrators change stands in the host's log.
+/// The same for whole groups of addresses. What administrators ask for stands in the host's log.
 pub(super) async fn administrators_only(caller: Caller, request: Request, next: Next) -> Result<Response, ApiError> {
     check_admin(&caller)?;
-    let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = next.run(request).await;
-    log_command(noted(&caller), &method, &uri, response.status());
-    Ok(response)
+    log_command(noted(&caller), &request);
+    Ok(next.run(request).await)
 }
 
-/// Notes in the host's log that somebody has changed something, unless he has not.
-pub(crate) fn log_command(by: &str, method: &Method, uri: &Uri, status: StatusCode) {
-    let is_done = status.is_success() || status.is_redirection();
-    if is_done && *method != Method::GET {
-        tracing::info!(by, "{method} {uri}");
+/// Notes in the host's log that somebody asks for a change, before it is made: whoever goes away meanwhile leaves a trace, too.
+pub(crate) fn log_command(by: &str, request: &Request) {
+    let (method, uri) = (request.method(), request.uri());
+    if !method.is_safe() {
+        tracing::info!(by, "asked for: {method} {uri}");
     }
 }
 

@@ -81,9 +81,9 @@ pub(super) async fn submit(
         Some(seconds) => {
             // Whoever waits does nothing: others may have the request's place meanwhile.
             turn.iter().for_each(|turn| turn.end());
-            let waited = wait_for_end(&state, job, Duration::from_secs(seconds)).await?;
-            state.check_again(&caller)?;
-            waited
+            let waited = wait_for_end(&state, job.clone(), Duration::from_secs(seconds)).await?;
+            // Who has lost his token meanwhile is told that the job was taken, and nothing of what became of it.
+            if state.check_again(&caller).is_ok() { waited } else { job }
         }
         None => job,
     };

@@ -35,16 +35,16 @@ const STATES: &[&str] = &["succeeded", "failed", "canceled"];
 )]
 pub(super) async fn purge(State(state): State<ApiState>, uri: Uri) -> Result<Json<PurgeView>, ApiError> {
     let params = Params::of(&uri, &["state", "type", "older_than", "dry_run"])?;
+    // An empty one is a slip of whoever meant one type or only to look, and would take everything.
+    if let Some(name) = ["type", "dry_run"].into_iter().find(|name| params.given(name) == Some("")) {
+        return Err(ApiError::field(name, format!("`{name}` is empty: leave it out, or give a value")));
+    }
     let missing = |name: &str, form: &str| ApiError::field(name, format!("give `{name}`, such as `{form}`"));
     let kept_for = params.read("older_than", parse_duration)?.ok_or_else(|| missing("older_than", "7d"))?;
     let ended = |text: &str| retention(text, kept_for);
     let retention = params.read("state", ended)?.ok_or_else(|| missing("state", "succeeded,canceled"))?;
     let dry_run = params.read("dry_run", truth)?.unwrap_or(false);
-    // An empty one is a slip of whoever meant one type, and would take all.
-    let job_type = match params.given("type") {
-        Some("") => return Err(ApiError::field("type", "`type` is empty: leave it out, or name one")),
-        _ => params.read("type", filter::job_type)?,
-    };
+    let job_type = params.read("type", filter::job_type)?;
     let swept = state.blocking(move |host| host.purge(retention, job_type, dry_run)).await?;
     Ok(Json(PurgeView { looked_at: swept.looked_at, removed: swept.removed, dry_run }))
 }

@@ -8,7 +8,9 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::time::Instant;
 
 use super::ApiState;
 use super::caller::{check_job, check_some};
@@ -92,17 +94,20 @@ pub(super) async fn of_job(
 struct Admission {
     caller: Caller,
     tokens: watch::Receiver<()>,
+    /// When it is looked next whether the token has expired.
+    look_on: Instant,
 }
 
 impl Admission {
     fn of(state: &ApiState, caller: Caller) -> Self {
-        Self { caller, tokens: state.host().tokens.watch() }
+        Self { caller, tokens: state.host().tokens.watch(), look_on: Instant::now() + EXPIRY_EVERY }
     }
 
     /// Waits until it has to be asked again.
     async fn doubtful(&mut self) {
         // The tokens live as long as the host does, and who waits for a host that is gone is not told anything either.
-        let _changed = tokio::time::timeout(EXPIRY_EVERY, self.tokens.changed()).await;
+        let _changed = tokio::time::timeout_at(self.look_on, self.tokens.changed()).await;
+        self.look_on = Instant::now() + EXPIRY_EVERY;
     }
 
     fn check(&self, state: &ApiState) -> Option<()> {
@@ -138,12 +143,13 @@ impl Follower {
         if self.is_over {
             return None;
         }
-        if self.told.is_some() && !self.wait_for_news().await? {
+        let is_there = self.told.is_none() || self.wait_for_news().await?;
+        self.admission.check(&self.state)?;
+        if !is_there {
             self.is_over = true;
             let gone = serde_json::json!({ "id": self.job.submission.id.to_string() });
             return Some(event("deleted", &gone));
         }
-        self.admission.check(&self.state)?;
         self.is_over = self.job.state.status.is_final();
         self.told = Some(Told { progress: self.progress() });
         let view = shown(&self.state, &self.admission.caller, self.job.clone()).await.ok()?;
@@ -239,10 +245,15 @@ struct Listener {
 impl Listener {
     async fn next(&mut self) -> Option<Event> {
         while self.untold.is_empty() {
-            let gathered = tokio::select! {
-                gathered = gather(&mut self.changes) => gathered?,
-                () = self.admission.doubtful() => Gathered::default(),
+            // Only this wait may be given up: what a gathering has taken in would be lost with it.
+            let first = tokio::select! {
+                first = self.changes.recv() => Some(first),
+                () = self.admission.doubtful() => None,
                 () = self.state.closed() => return None,
+            };
+            let gathered = match first {
+                Some(first) => gather(first, &mut self.changes).await?,
+                None => Gathered::default(),
             };
             self.admission.check(&self.state)?;
             self.untold = self.read(gathered).await;
@@ -281,21 +292,17 @@ struct Gathered {
     missed: u64,
 }
 
-/// Waits for a change and gathers those that follow it closely. None when the host is gone.
-async fn gather(changes: &mut broadcast::Receiver<JobChange>) -> Option<Gathered> {
+/// Gathers a change and those that follow it closely. None when the host is gone.
+async fn gather(first: Result<JobChange, RecvError>, changes: &mut broadcast::Receiver<JobChange>) -> Option<Gathered> {
     let mut order: HashMap<JobKey, usize> = HashMap::new();
     let mut missed = 0;
-    let mut end = None;
+    let end = Instant::now() + GATHER;
+    let mut next = Ok(first);
     loop {
-        let next = match end {
-            None => Ok(changes.recv().await),
-            Some(end) => tokio::time::timeout_at(end, changes.recv()).await,
-        };
-        end = end.or_else(|| Some(tokio::time::Instant::now() + GATHER));
         match next {
             Err(_elapsed) => break,
-            Ok(Err(broadcast::error::RecvError::Closed)) => return None,
-            Ok(Err(broadcast::error::RecvError::Lagged(count))) => missed += count,
+            Ok(Err(RecvError::Closed)) => return None,
+            Ok(Err(RecvError::Lagged(count))) => missed += count,
             Ok(Ok(JobChange { status: None, .. })) => missed += 1,
             Ok(Ok(change)) if order.len() < GATHERED_MAX || order.contains_key(&change.job) => {
                 let place = order.len();
@@ -303,6 +310,7 @@ async fn gather(changes: &mut broadcast::Receiver<JobChange>) -> Option<Gathered
             }
             Ok(Ok(_)) => missed += 1,
         }
+        next = tokio::time::timeout_at(end, changes.recv()).await;
     }
     let mut jobs: Vec<_> = order.into_iter().collect();
     jobs.sort_by_key(|(_, place)| *place);

@@ -55,9 +55,7 @@ pub(super) async fn create(
         expires_on: expires_on.map(|text| intake::moment("expires_on", &text, state.host().now())).transpose()?,
         by: noted(&caller).to_owned(),
     };
-    let (runtime, asking) = (tokio::runtime::Handle::current(), caller.clone());
-    // On a thread of its own it comes to its end even when the caller goes away.
-    let token = state.blocking(move |host| runtime.block_on(host.tokens.create(&asking, new))).await?;
+    let token = state.host().tokens.create(caller.clone(), new).await?;
     tracing::info!(token = %token.name, rights = %token.rights, by = noted(&caller), "a token was made");
     let view = NewTokenView { secret, token: TokenView::of(&token, false) };
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(view)).into_response())
@@ -114,10 +112,6 @@ pub(super) async fn revoke(
     let params = Params::of(&uri, &["last"])?;
     let last = if params.read("last", truth)?.unwrap_or(false) { LastToken::Revoked } else { LastToken::Kept };
     let name = TokenName::new(&name).map_err(|error| ApiError::new(code::UNKNOWN_TOKEN, error.to_string()))?;
-    let (runtime, asking, revoked, tenant) =
-        (tokio::runtime::Handle::current(), caller.clone(), name.clone(), state.tenant());
-    let revoking = state.blocking(move |host| runtime.block_on(host.tokens.revoke(&asking, tenant, &revoked, last)));
-    revoking.await?;
-    tracing::info!(token = %name, by = noted(&caller), "a token was revoked");
+    state.host().tokens.revoke(caller, state.tenant(), name, last).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::domain::admission::AdmissionPolicy;
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, HostId};
-use crate::domain::job::{Job, JobType};
+use crate::domain::job::JobType;
 use crate::domain::retention::Retention;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
@@ -177,9 +177,7 @@ impl Host {
 
     /// Removes finished jobs at once, those of one type or all, oldest first. Blocks the calling thread.
     pub fn purge(&self, retention: Retention, job_type: Option<JobType>, dry_run: bool) -> Result<Swept, SweepError> {
-        let is_over = retention::asked(retention, self.clock.now());
-        let goes = |job: &Job| job_type.is_none_or(|job_type| job.submission.job_type == job_type) && is_over(job);
-        self.sweeper.sweep(&goes, dry_run)
+        self.sweeper.sweep(&retention::asked(retention, job_type, self.clock.now()), dry_run)
     }
 
     /// How the store is doing.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::domain::access::{BadTokens, Caller, Rights, Token, check_tokens};
@@ -74,6 +75,9 @@ pub enum NotAdmitted {
     /// No token has it.
     #[error("the token is not one of this host")]
     Unknown,
+    /// There was no token when he was let in.
+    #[error("the host asks for a token since then")]
+    AskedForSince,
     /// Its time is over.
     #[error("the token `{name}` expired on {on}")]
     Expired {
@@ -164,12 +168,29 @@ impl Tokens {
         match &caller.secret {
             Some(secret) => self.holder(secret).map(drop),
             None if self.are_not_asked_for() => Ok(()),
-            None => Err(NotAdmitted::Unknown),
+            None => Err(NotAdmitted::AskedForSince),
         }
     }
 
-    /// Makes a token for somebody who may.
-    pub async fn create(&self, caller: &Caller, new: NewToken) -> Result<Token, TokenError> {
+    /// Makes a token for somebody who may. It comes to its end even when nobody waits for it any more.
+    pub async fn create(self: &Arc<Self>, caller: Caller, new: NewToken) -> Result<Token, TokenError> {
+        let tokens = Arc::clone(self);
+        to_the_end(tokio::spawn(async move { tokens.create_in_turn(&caller, new).await })).await
+    }
+
+    /// Takes a token back, for somebody who may: from now on it opens nothing. It comes to its end likewise.
+    pub async fn revoke(
+        self: &Arc<Self>,
+        caller: Caller,
+        tenant: TenantId,
+        name: TokenName,
+        last: LastToken,
+    ) -> Result<(), TokenError> {
+        let tokens = Arc::clone(self);
+        to_the_end(tokio::spawn(async move { tokens.revoke_in_turn(&caller, tenant, name, last).await })).await
+    }
+
+    async fn create_in_turn(&self, caller: &Caller, new: NewToken) -> Result<Token, TokenError> {
         let _turn = self.changing.lock().await;
         self.check_again(caller)?;
         let NewToken { tenant, name, digest, rights, expires_on, by } = new;
@@ -191,26 +212,25 @@ impl Tokens {
         Ok(token)
     }
 
-    /// Takes a token back, for somebody who may: from now on it opens nothing.
-    pub async fn revoke(
+    async fn revoke_in_turn(
         &self,
         caller: &Caller,
         tenant: TenantId,
-        name: &TokenName,
+        name: TokenName,
         last: LastToken,
     ) -> Result<(), TokenError> {
         let _turn = self.changing.lock().await;
         self.check_again(caller)?;
         let mut left = self.all();
         let before = left.len();
-        left.retain(|token| token.tenant != tenant || token.name != *name);
+        left.retain(|token| token.tenant != tenant || token.name != name);
         if left.len() == before {
-            return Err(TokenError::Unknown(name.clone()));
+            return Err(TokenError::Unknown(name));
         }
         if !left.is_empty() || last == LastToken::Kept {
             self.check_door(&left, false)?;
         }
-        Ok(self.store.commit(vec![Change::RemoveToken { tenant, name: name.clone() }]).await?)
+        Ok(self.store.commit(vec![Change::RemoveToken { tenant, name }]).await?)
     }
 
     fn check_door(&self, tokens: &[Token], is_first: bool) -> Result<(), BadTokens> {
@@ -222,5 +242,69 @@ impl Tokens {
 
     fn all(&self) -> Vec<Token> {
         self.by_digest.read().values().cloned().collect()
+    }
+}
+
+/// A change of tokens runs apart from whoever asked for it: were it dropped on its way to the store, the next one would count
+/// on what it leaves without seeing it.
+async fn to_the_end<T>(change: JoinHandle<Result<T, TokenError>>) -> Result<T, TokenError> {
+    let gone = |_| Err(CommitError::Failed(Arc::from("the host is going down")).into());
+    change.await.unwrap_or_else(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SimulatedClock;
+    use crate::store::News;
+    use crate::store::memory::MemoryStore;
+
+    fn tokens() -> (Arc<Tokens>, Arc<MemoryStore>) {
+        let store = Arc::new(MemoryStore::new());
+        let shared: Arc<dyn Store> = Arc::<MemoryStore>::clone(&store);
+        let clock = Arc::new(SimulatedClock::at(Timestamp::default()));
+        let tokens = Arc::new(Tokens::open(shared, clock, None).expect("the store is empty"));
+        let hearing = Arc::clone(&tokens);
+        store.feed(Arc::new(move |news: News<'_>| {
+            if let News::Committed(changes) = news {
+                hearing.committed(changes);
+            }
+        }));
+        (tokens, store)
+    }
+
+    fn admin(name: &str) -> NewToken {
+        NewToken {
+            tenant: TenantId::DEFAULT,
+            name: TokenName::new(name).expect("a name"),
+            digest: Digest::of(name),
+            rights: Rights::ALL,
+            expires_on: None,
+            by: "a test".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_away_leaves_nothing_half_done() {
+        let (tokens, store) = tokens();
+        let first = tokens.create(Caller::ANYBODY, admin("first")).await.expect("it is the first");
+        let asking = first.caller();
+        // Both are asked for, and nobody waits for either; one at least has to stay.
+        for name in ["second", "third"] {
+            drop(tokens.create(asking.clone(), admin(name)).await.expect("there is none of the name"));
+        }
+        for name in ["first", "second", "third"] {
+            let name = TokenName::new(name).expect("a name");
+            let mut revoking = Box::pin(tokens.revoke(asking.clone(), TenantId::DEFAULT, name, LastToken::Kept));
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(revoking.as_mut().poll(cx).is_ready())).await;
+            assert!(!polled, "it has just been asked for");
+        }
+        // Their turns come in order, and this one's is behind them.
+        let fourth = tokens.create(asking, admin("fourth")).await;
+        assert_eq!(fourth, Err(NotAdmitted::Unknown.into()), "who asks has revoked himself");
+        let mut kept = store.tokens().expect("it reads");
+        kept.sort_by(|a, b| a.name.cmp(&b.name));
+        assert_eq!(tokens.list(TenantId::DEFAULT), kept, "the host knows what its store has");
+        assert_eq!(kept.len(), 2, "who had lost his token revoked no other");
     }
 }

@@ -50,9 +50,17 @@ pub enum Hold {
 }
 
 impl Hold {
-    /// Whether it holds until somebody or something has been mended, rather than until others have made room.
-    pub fn is_lasting(&self) -> bool {
-        matches!(self, Self::QueuePaused | Self::PluginPaused | Self::BreakerOpen(_))
+    /// Whether it holds at a later time, too, if nobody does anything meanwhile. Others make room at any time.
+    pub fn lasts_until(&self, time: Timestamp) -> bool {
+        match self {
+            Self::QueuePaused | Self::PluginPaused => true,
+            Self::BreakerOpen(until) => *until > time,
+            Self::QueueRate(..)
+            | Self::PluginRate(..)
+            | Self::QueueFull(_)
+            | Self::PluginFull(_)
+            | Self::KeyFull(..) => false,
+        }
     }
 
     /// When it ends by the passing of time alone.

@@ -140,7 +140,8 @@ fn before_its_turn(now: Reason, facts: &Facts<'_>) -> Vec<Reason> {
     let wait_reason = facts.job.state.wait_reason;
     if !matches!(wait_reason, Some(WaitReason::Children | WaitReason::MissingComponent)) {
         reasons.extend(at_its_turn(facts));
-        let lasting = facts.holds.iter().filter(|hold| hold.is_lasting());
+        let until = facts.job.state.postpone_until.unwrap_or(facts.now);
+        let lasting = facts.holds.iter().filter(|hold| hold.lasts_until(until));
         reasons.extend(lasting.map(|hold| held(facts, hold)));
     }
     reasons

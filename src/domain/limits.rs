@@ -38,6 +38,13 @@ pub struct Limits {
     pub stack_bytes: u64,
 }
 
+impl Limits {
+    /// The deadline of a job, where it stops a run before the wall-clock limit does.
+    pub fn stopped_before(&self, deadline: Option<Duration>) -> Option<Duration> {
+        deadline.filter(|deadline| *deadline < self.wall)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         const MIB: u64 = 1 << 20;

@@ -405,7 +405,7 @@ impl Jobs {
     fn check_deadline(&self, new: &NewJob) -> Result<(), SubmitError> {
         let Some(deadline) = new.deadline else { return Ok(()) };
         let wall = self.registry.policy(new.tenant, &new.plugin).limits.wall;
-        if deadline > wall { Err(SubmitError::LongDeadline { deadline, wall }) } else { Ok(()) }
+        if deadline <= wall { Ok(()) } else { Err(SubmitError::LongDeadline { deadline, wall }) }
     }
 
     /// A job may name only jobs that exist, so that no circle can come about.

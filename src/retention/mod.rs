@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::domain::change::Change;
 use crate::domain::id::{JobKey, Sequence};
-use crate::domain::job::Job;
+use crate::domain::job::{Job, JobType};
 use crate::domain::retention::Retention;
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
@@ -171,7 +171,7 @@ pub async fn sweep_for_ever(sweeper: Arc<Sweeper>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// What somebody asks to be removed: jobs that ended at least `older_than` ago, by how they ended.
-pub fn asked(retention: Retention, now: Timestamp) -> impl Fn(&Job) -> bool {
-    move |job| retention.is_over(job, now)
+/// What somebody asks to be removed: jobs of one type or all, by how and how long ago they ended.
+pub fn asked(retention: Retention, job_type: Option<JobType>, now: Timestamp) -> impl Fn(&Job) -> bool {
+    move |job| job_type.is_none_or(|job_type| job.submission.job_type == job_type) && retention.is_over(job, now)
 }

@@ -25,7 +25,7 @@ use axum::http::HeaderValue;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::middleware::{from_fn_with_state, map_request, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_request, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 
@@ -56,7 +56,7 @@ where
     Router::new()
         .merge(pages().route_layer(only(rights::may_read)))
         .merge(buttons_of_jobs().route_layer(only(rights::may_write)))
-        .merge(buttons_of_the_host().route_layer(only(rights::may_administer)))
+        .merge(buttons_of_the_host().route_layer(from_fn(rights::logged)).route_layer(only(rights::may_administer)))
         .route("/login", get(login::show).post(login::keep))
         .route("/logout", post(login::forget))
         .route("/console/{asset}", get(assets::show))

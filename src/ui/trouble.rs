@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 
 use super::shell::Section;
 use super::text;
+use crate::app::NotAdmitted;
 use crate::domain::code::{self, Code};
 use crate::domain::plugin::Grant;
 use crate::jobs::{RerunError, SteerError, SubmitError};
@@ -67,6 +68,12 @@ impl Trouble {
 
     pub(super) fn told(&self) -> Vec<text::Part> {
         text::parts(&self.message)
+    }
+}
+
+impl From<NotAdmitted> for Trouble {
+    fn from(error: NotAdmitted) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code::UNAUTHORIZED, error.to_string())
     }
 }
 

@@ -212,7 +212,7 @@ impl Worker {
 /// The limits of the plug-in, with the job's own deadline where that is shorter.
 fn limits_of(claimed: &Claimed) -> Arc<Limits> {
     let limits = &claimed.runnable.limits;
-    match claimed.job.submission.deadline.filter(|deadline| *deadline < limits.wall) {
+    match limits.stopped_before(claimed.job.submission.deadline) {
         Some(deadline) => Arc::new(Limits { wall: deadline, ..(**limits).clone() }),
         None => Arc::clone(limits),
     }
@@ -220,8 +220,9 @@ fn limits_of(claimed: &Claimed) -> Arc<Limits> {
 
 /// A time-out, with what to do about it where the job's own deadline has stopped the run: the plug-in's limit is not at fault.
 fn as_of_deadline(claimed: &Claimed, failure: Failure) -> Failure {
-    let wall = claimed.runnable.limits.wall;
-    match claimed.job.submission.deadline.filter(|deadline| *deadline < wall) {
+    let limits = &claimed.runnable.limits;
+    let wall = limits.wall;
+    match limits.stopped_before(claimed.job.submission.deadline) {
         Some(deadline) => failure.with_detail(format!(
             "That is the job's own `deadline` of {deadline:?}. Submit it with a longer one; the plug-in's limit is {wall:?}."
         )),

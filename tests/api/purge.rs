@@ -42,6 +42,7 @@ fn f110_a_purge_may_be_of_one_type() {
         (404, json!("succeeded"))
     );
     assert_eq!(purge("&type=54").json()["removed"], 2);
+    assert!(purge("&dry_run=").refusal().contains("`dry_run` is empty"), "it would not be dry");
     assert!(purge("&type=").refusal().contains("`type` is empty"), "it would take all types");
     assert!(purge("&type=batsh").refusal().contains("did you mean `batch`?"));
 }

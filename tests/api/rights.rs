@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::sync::Arc;
 
 use backroom::domain::change::Change;
 use backroom::domain::id::{HandlerName, JobId, PluginName, QueueName, Sequence};
@@ -9,6 +10,7 @@ use backroom::domain::job::{FollowUp, JobState, Status, Submission, Ties};
 use backroom::domain::time::Timestamp;
 use backroom::store::Store as _;
 use insta::assert_snapshot;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::stream::Events;
@@ -366,30 +368,66 @@ fn f007_an_on_complete_url_and_the_message_of_a_call_name_the_origin_only() {
 }
 
 #[test]
-fn a_caller_who_goes_away_leaves_no_token_half_made() {
+fn who_has_lost_his_token_while_he_was_sending_is_refused() {
     let server = guarded();
     let root = root(&server);
-    let body = json!({ "name": "shop", "rights": ["read"] }).to_string();
-    for _ in 0..20 {
-        let mut gone = server.connect();
+    let body = json!({ "name": "heir", "rights": ["admin"] }).to_string();
+    for (request, body) in [("POST /v1/tokens", body.as_bytes()), ("PUT /v1/plugins/worm/versions/1.0.0", &wasm(3))] {
+        let admin = root.admit("admin", "admin");
         let head = format!(
-            "POST /v1/tokens HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer root\r\nContent-Length: {}\r\n\r\n{body}",
+            "{request} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             server.address,
+            admin.secret,
             body.len()
         );
-        gone.write_all(head.as_bytes()).expect("it is sent");
-        drop(gone);
-        // Either it was made, or it was not; both the host and its store know which.
-        let kept = |who: &Server| who.store.tokens().expect("it reads").len();
-        let known = root.get("/v1/tokens").json()["tokens"].as_array().map_or(0, Vec::len);
-        let revoked = root.send("DELETE", "/v1/tokens/shop", "");
-        assert!([204, 404].contains(&revoked.status), "{known}: {}", revoked.text());
-        if revoked.status == 204 {
-            assert_eq!(kept(&server), 0);
-        }
+        let mut sending = server.connect();
+        sending.write_all(head.as_bytes()).expect("the head is sent");
+        let (first, rest) = body.split_at(3);
+        sending.write_all(first).expect("a part is sent");
+        // That the host answers him on another connection shows that it knows him; the first one has its head by now.
+        assert_eq!(admin.get("/v1/tokens").status, 200);
+        assert_eq!(root.send("DELETE", "/v1/tokens/admin", "").status, 204);
+        sending.write_all(rest).expect("the rest is sent");
+        assert_eq!(Answer::read(sending).status, 401, "{request}");
     }
-    root.send("DELETE", "/v1/tokens/shop", "");
-    assert_eq!(server.store.tokens().expect("it reads"), Vec::new());
+    assert_eq!(root.get("/v1/tokens").json()["tokens"], json!([]));
+    assert_eq!(root.get("/v1/plugins/worm").status, 404);
+}
+
+#[test]
+fn who_loses_his_token_while_he_waits_is_told_that_the_job_was_taken_and_no_more() {
+    let server = guarded();
+    let root = root(&server);
+    let shop = root.admit("shop", "submit read:own payload:own");
+    let held = r#"{"plugin": "echo", "handler": "hold", "input": {"card": "4111"}}"#;
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| shop.post("/v1/jobs?wait=20", held));
+        let mut all = Events::open_as(&server, "/v1/stream", "root");
+        while all.next_job()["state"] != "running" {}
+        assert_eq!(root.send("DELETE", "/v1/tokens/shop", "").status, 204);
+        server.gate.open();
+        let answer = waiting.join().expect("he is answered");
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        assert_eq!((&answer.json()["state"], &answer.json()["output"]), (&json!("queued"), &Value::Null));
+        assert!(answer.header("location").is_some());
+    });
+}
+
+#[test]
+fn a_stream_tells_of_every_job_while_tokens_come_and_go() {
+    let server = guarded();
+    let root = root(&server);
+    let mut all = Events::open_as(&server, "/v1/stream", "root");
+    let mut ids = BTreeSet::new();
+    for number in 0..20 {
+        let name = format!("guest-{number}");
+        root.admit(&name, "read");
+        ids.insert(root.run(JOB));
+        assert_eq!(root.send("DELETE", &format!("/v1/tokens/{name}"), "").status, 204);
+    }
+    while !ids.is_empty() {
+        ids.remove(all.next_job()["id"].as_str().expect("an id"));
+    }
 }
 
 /// Addresses that tell of no single job, for every holder of a token.
@@ -531,4 +569,43 @@ fn tokens_are_made_listed_and_revoked() {
     assert_eq!(admin.send("DELETE", "/v1/tokens/admin", "").json()["code"], "BR0124", "it does not open by the way");
     assert_eq!(admin.send("DELETE", "/v1/tokens/admin?last=true", "").status, 204);
     assert_eq!(server.get("/v1/jobs").status, 200, "without tokens the host is open again");
+}
+
+/// What the hosts of this process log, shared with whoever asks.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_administrators_ask_for_stands_in_the_hosts_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+    let server = guarded();
+    let root = root(&server);
+    let keeper = root.admit("keeper-of-the-log", "admin");
+    keeper.get("/v1/queues");
+    keeper.get("/v1/tokens");
+    keeper.post("/v1/queues/default/pause", r#"{"reason": "spring cleaning"}"#);
+    keeper.post("/v1/jobs/purge?state=failed&older_than=7d", "");
+    keeper.submit(JOB);
+    let text = String::from_utf8_lossy(&log.0.lock()).into_owned();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("by=\"keeper-of-the-log\"")).collect();
+    let wanted = [
+        "asked for: POST /v1/queues/default/pause",
+        "reason=\"spring cleaning\"",
+        "asked for: POST /v1/jobs/purge?state=failed&older_than=7d",
+    ];
+    assert_eq!(lines.len(), wanted.len(), "{text}");
+    assert!(lines.iter().zip(wanted).all(|(line, wanted)| line.contains(wanted)), "{lines:?}");
 }

@@ -101,6 +101,11 @@ fn what_waits_for_a_time_says_what_will_hold_it_then() {
         assert_eq!(codes(&held), wanted, "how full the host is now says nothing of then");
         assert_eq!(codes(&facts(&job)), [first]);
     }
+    let scheduled = waiting(WaitReason::Scheduled);
+    for (until, wanted) in [(99, vec!["scheduled"]), (101, vec!["scheduled", "breaker-open"])] {
+        let held = Facts { holds: vec![Hold::BreakerOpen(at(until))], ..facts(&scheduled) };
+        assert_eq!(codes(&held), wanted, "it starts at 100");
+    }
     let absent = waiting(WaitReason::MissingComponent);
     assert_eq!(codes(&Facts { plugin: PluginFact::Missing, ..facts(&absent) }), ["missing-component"]);
 }

@@ -99,7 +99,7 @@ impl Site {
             expires_on: None,
             by: "somebody".to_owned(),
         };
-        self.host.tokens.create(&admin.unwrap_or(Caller::ANYBODY), new).await.expect("it is made");
+        self.host.tokens.create(admin.unwrap_or(Caller::ANYBODY), new).await.expect("it is made");
     }
 
     /// Sends a request with headers of the caller's choice.

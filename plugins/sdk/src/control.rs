@@ -77,7 +77,12 @@ pub fn checkpoint(state: &impl Serialize) -> Result<()> {
 /// read is a fatal failure `invalid-checkpoint`.
 pub fn resume<T: DeserializeOwned>() -> Result<Option<T>> {
     let Some(bytes) = resume_bytes() else { return Ok(None) };
-    serde_json::from_slice(&bytes).fatal().code("invalid-checkpoint").context("the checkpoint of an earlier run")
+    serde_json::from_slice(&bytes).map_err(|error| {
+        // What serde says may quote the state, which not everybody may see who sees messages.
+        Failure::fatal("the checkpoint of an earlier run is not what this handler keeps")
+            .code("invalid-checkpoint")
+            .detail(error.to_string())
+    })
 }
 
 /// Like [`checkpoint`], for bytes in a form of your own.

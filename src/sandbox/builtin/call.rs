@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::domain::code::{self, Code};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::limits::Usage;
-use crate::domain::outbound::{Coverage, HttpRequest, Meaning, Origin, coverage, retry_after};
+use crate::domain::outbound::{BadRequest, Coverage, HttpRequest, Meaning, Origin, coverage, retry_after};
 use crate::sandbox::log::{Log, Source};
 use crate::sandbox::outbound::{ConnectError, Connector};
 use crate::sandbox::{Signal, SignalLine, Slice, SliceEnd, SliceReport, text};
@@ -50,7 +50,7 @@ impl HttpCaller {
         let end = tokio::select! {
             end = call.run() => end,
             stop = stopped(&slice.signals) => stop,
-            () = tokio::time::sleep(wall) => SliceEnd::TimedOut(out_of_time(code::TIMED_OUT, "`wall`", wall)),
+            () = tokio::time::sleep(wall) => SliceEnd::TimedOut(out_of_time(code::TIMED_OUT, "a run may take", wall)),
         };
         match &end {
             SliceEnd::Canceled(_) | SliceEnd::Killed | SliceEnd::TimedOut(_) if call.requests > 0 => {
@@ -95,12 +95,16 @@ impl Call<'_> {
     async fn run(&mut self) -> SliceEnd {
         let request = match HttpRequest::parse(&self.slice.input) {
             Ok(request) => request,
-            Err(refused) => return failed(ErrorClass::UserFixable, code::BAD_CALL, refused.why),
+            Err(BadRequest { field, why }) => {
+                let message = format!("field `{field}` of the input is not acceptable");
+                let failure = Failure::host(ErrorClass::UserFixable, code::BAD_CALL, message);
+                return SliceEnd::Failed(failure.with_detail(why));
+            }
         };
         let Some(limit) = request.timeout else { return self.follow(request).await };
         match tokio::time::timeout(limit, self.follow(request)).await {
             Ok(end) => end,
-            Err(_) => SliceEnd::Failed(out_of_time(code::CALL_FAILED, "`timeout`", limit)),
+            Err(_) => SliceEnd::Failed(out_of_time(code::CALL_FAILED, "its `timeout` allows", limit)),
         }
     }
 
@@ -246,7 +250,7 @@ fn not_granted(message: String, origin: &Origin, slice: &Slice) -> SliceEnd {
 }
 
 fn out_of_time(code: Code, limit: &str, span: Duration) -> Failure {
-    let message = format!("no answer within {} ms, which {limit} allows", span.as_millis());
+    let message = format!("no answer within {} ms, which is what {limit}", span.as_millis());
     Failure::host(ErrorClass::Transient, code, message)
 }
 

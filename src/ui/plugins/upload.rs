@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::api::turns::LargeBodies;
 use crate::config::{Manifest, parse_manifest};
+use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::{InvalidName, PluginName, TenantId, VersionName};
 use crate::domain::plugin::Wishes;
@@ -39,6 +40,7 @@ pub(in crate::ui) fn body_limit() -> DefaultBodyLimit {
 /// Takes the form and leads to the plug-in.
 pub(in crate::ui) async fn upload(
     State(console): State<Console>,
+    caller: Caller,
     large_bodies: Option<Extension<LargeBodies>>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Response {
@@ -49,14 +51,16 @@ pub(in crate::ui) async fn upload(
     };
     let uploaded = match form {
         _ if matches!(turn, Some(Err(_))) => Err(busy()),
-        Ok(form) => install(&console, form).await,
+        Ok(form) => install(&console, &caller, form).await,
         Err(error) => Err(Trouble::field(error.to_string())),
     };
     console.answer(uploaded.map_err(|trouble| trouble.at(Section::Plugins)))
 }
 
-async fn install(console: &Console, form: Multipart) -> Result<(String, Done), Trouble> {
+async fn install(console: &Console, caller: &Caller, form: Multipart) -> Result<(String, Done), Trouble> {
     let form = read(form).await?;
+    // A form may take long to come, and its sender may have lost his token meanwhile.
+    console.host.tokens.check_again(caller)?;
     if form.component.is_empty() {
         return Err(Trouble::field("The form holds no component: choose a .wasm file."));
     }
