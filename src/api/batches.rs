@@ -127,8 +127,8 @@ pub(super) async fn retry_failed(
     body: Body,
 ) -> Result<(StatusCode, Json<BatchView>), ApiError> {
     Params::of(&uri, &[])?;
-    check_job_of(&state, &caller, Right::Write, &id).await?;
     let id = job_id(&id)?;
+    check_job_of(&state, &caller, Right::Write, id).await?;
     let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(noted(&caller)) };
     let _turn = state.large_body_turn().await?;
     let (tenant, runtime) = (state.tenant(), tokio::runtime::Handle::current());

@@ -7,9 +7,10 @@ use axum::response::Response;
 
 use super::ApiState;
 use super::error::ApiError;
-use super::jobs::{job_id, unknown_job};
+use super::jobs::{found_by_id, unknown_job};
 use crate::domain::access::{Caller, Denied, Reach, Right, UNNAMED_IN_API};
 use crate::domain::code;
+use crate::domain::id::JobId;
 use crate::domain::job::Job;
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -70,14 +71,11 @@ pub(super) fn check_job(caller: &Caller, right: Right, job: &Job) -> Result<(), 
 }
 
 /// The same of a job that is not read yet. Nothing is read for those who may do it with all.
-pub(super) async fn check_job_of(state: &ApiState, caller: &Caller, right: Right, id: &str) -> Result<(), ApiError> {
-    let id = job_id(id)?;
-    if caller.rights.reach(right) == Reach::All {
-        return Ok(());
+pub(super) async fn check_job_of(state: &ApiState, caller: &Caller, right: Right, id: JobId) -> Result<(), ApiError> {
+    match caller.rights.reach(right) {
+        Reach::All => Ok(()),
+        Reach::None | Reach::Own => found_by_id(state, caller, right, id).await.map(drop),
     }
-    let tenant = state.tenant();
-    let job = state.blocking(move |host| host.jobs.get(tenant, id)).await?;
-    check_job(caller, right, &job.ok_or_else(|| unknown_job(id))?)
 }
 
 fn lacks(caller: &Caller, right: &str) -> ApiError {

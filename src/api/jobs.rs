@@ -311,7 +311,12 @@ pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {
 
 /// The job of an id in an address, for a caller who may do this with it.
 pub(super) async fn found(state: &ApiState, caller: &Caller, right: Right, id: &str) -> Result<Job, ApiError> {
-    let (id, tenant) = (job_id(id)?, state.tenant());
+    found_by_id(state, caller, right, job_id(id)?).await
+}
+
+/// A job, for a caller who may do this with it.
+pub(super) async fn found_by_id(state: &ApiState, caller: &Caller, right: Right, id: JobId) -> Result<Job, ApiError> {
+    let tenant = state.tenant();
     let job = state.blocking(move |host| host.jobs.get(tenant, id)).await?;
     let job = job.ok_or_else(|| unknown_job(id))?;
     check_job(caller, right, &job)?;

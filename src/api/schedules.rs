@@ -267,7 +267,7 @@ pub(super) async fn run(
 ) -> Result<(StatusCode, Json<JobView>), ApiError> {
     Params::of(&uri, &[])?;
     let id = state.host().schedules.run_now(state.tenant(), &found_name(&name)?).await?;
-    let job = jobs::found(&state, &caller, Right::Read, &id.to_string()).await?;
+    let job = jobs::found_by_id(&state, &caller, Right::Read, id).await?;
     Ok((StatusCode::CREATED, Json(jobs::shown(&state, &caller, job).await?)))
 }
 

@@ -156,14 +156,13 @@ pub(super) async fn retry(
     body: Body,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    check_job_of(&state, &caller, Right::Write, &id).await?;
-    let text = id;
-    let id = job_id(&text)?;
+    let id = job_id(&id)?;
+    check_job_of(&state, &caller, Right::Write, id).await?;
     let RetryBody { input, input_text, input_base64, version, at, reason } =
         optional(&headers, body, RetryBody::FIELDS).await?;
     let has_input = input.is_some() || input_text.is_some() || input_base64.is_some();
     if has_input {
-        check_job_of(&state, &caller, Right::Payload, &text).await?;
+        check_job_of(&state, &caller, Right::Payload, id).await?;
     }
     let bytes = intake::input_bytes(input, input_text, input_base64)?;
     let rerun = Rerun {
@@ -209,8 +208,8 @@ pub(super) async fn delete(
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     let params = Params::of(&uri, &["reason"])?;
-    check_job_of(&state, &caller, Right::Write, &id).await?;
     let id = job_id(&id)?;
+    check_job_of(&state, &caller, Right::Write, id).await?;
     let reason = checked_reason(params.text("reason").map(str::to_owned))?;
     let command = Command { reason, ..Command::new(Order::Delete, noted(&caller)) };
     let deleted = state.host().jobs.steer(state.tenant(), id, &command).await;
@@ -282,8 +281,8 @@ async fn steer(
     reason: Option<String>,
 ) -> Result<Json<JobView>, ApiError> {
     Params::of(uri, &[])?;
-    check_job_of(state, caller, Right::Write, id).await?;
     let id = job_id(id)?;
+    check_job_of(state, caller, Right::Write, id).await?;
     let command = Command { reason, ..Command::new(order, noted(caller)) };
     let steered = state.host().jobs.steer(state.tenant(), id, &command).await;
     let job = steered.map_err(|error| not_steered(id, error))?;

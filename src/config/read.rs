@@ -13,8 +13,8 @@ use super::problem::{Place, Problem, Problems};
 use super::section::{Report, Section};
 use super::value::{self, Entry, Given, Reading, Value, choice, duration, list, number, parsed, size, small_number};
 use super::{
-    Durability, Flag, HttpSettings, PluginSettings, Queues, Server, Settings, StoreSettings, Token, WorkerSettings,
-    environment, pattern,
+    Durability, Flag, HttpSettings, OwnRetention, PluginSettings, Queues, Server, Settings, StoreSettings, Token,
+    WorkerSettings, environment, pattern,
 };
 use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::batch;
@@ -24,7 +24,6 @@ use crate::domain::limits::{Limits, STACK_BYTES_MAX};
 use crate::domain::outbound;
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
-use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -274,20 +273,20 @@ fn read_retry(section: &mut Section<'_>, retry: &mut RetryPolicy) {
 
 /// Reads how long jobs are kept, and what of that is otherwise for batches.
 fn read_retentions(section: &mut Section<'_>, settings: &mut Settings) {
-    read_retention(section, &mut settings.retention);
+    settings.retention = read_retention(section, OwnRetention::default()).over(settings.retention);
     if let Some(mut table) = section.table("batch") {
-        let own = &mut settings.batch_retention;
-        table.set("succeeded", &mut own.succeeded, |given| kept(given).map(Some));
-        table.set("failed", &mut own.failed, |given| kept(given).map(Some));
-        table.set("canceled", &mut own.canceled, |given| kept(given).map(Some));
+        settings.batch_retention = read_retention(&mut table, settings.batch_retention);
         table.finish();
     }
 }
 
-fn read_retention(section: &mut Section<'_>, retention: &mut Retention) {
-    section.set("succeeded", &mut retention.succeeded, kept);
-    section.set("failed", &mut retention.failed, kept);
-    section.set("canceled", &mut retention.canceled, kept);
+/// What is said of how long jobs are kept, over what was said `before`.
+fn read_retention(section: &mut Section<'_>, before: OwnRetention) -> OwnRetention {
+    OwnRetention {
+        succeeded: section.read("succeeded", kept).or(before.succeeded),
+        failed: section.read("failed", kept).or(before.failed),
+        canceled: section.read("canceled", kept).or(before.canceled),
+    }
 }
 
 /// How long something is kept: a duration, or `"forever"`.
@@ -373,7 +372,7 @@ fn read_plugin(
         table.finish();
     }
     if let Some(mut table) = section.table("retention") {
-        read_retention(&mut table, &mut retention);
+        retention = read_retention(&mut table, OwnRetention::default()).over(retention);
         table.finish();
     }
     if !is_named {

@@ -416,7 +416,7 @@ impl Jobs {
         }
         if let Some(job) = ties.batch {
             let batch = self.named(new, "batch", job)?;
-            if new.caller.check(Right::Write, &batch.submission).is_err() {
+            if !new.caller.may(Right::Write, &batch.submission) {
                 return Err(SubmitError::NoWriteOnBatch { job });
             }
             if batch.submission.job_type != JobType::BATCH || batch.state.status.is_final() {

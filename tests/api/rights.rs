@@ -1,8 +1,6 @@
-//! Tokens and what their holders may do: which jobs exist for them, which they may steer, and whose payloads they see.
+//! What holders of tokens may do: which jobs exist for them, which they may steer, and whose payloads they see.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::sync::Arc;
 
 use backroom::domain::change::Change;
 use backroom::domain::id::{HandlerName, JobId, PluginName, QueueName, Sequence};
@@ -10,94 +8,13 @@ use backroom::domain::job::{FollowUp, JobState, Status, Submission, Ties};
 use backroom::domain::time::Timestamp;
 use backroom::store::Store as _;
 use insta::assert_snapshot;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::holder::{Holder, JOB, LATER, guarded, root};
 use crate::stream::Events;
-use crate::support::{Answer, Server, Setup, manifest, wasm};
+use crate::support::Answer;
 
-const JOB: &str = r#"{"plugin": "echo", "input": {"card": "4111"}}"#;
 const FAILING: &str = r#"{"plugin": "echo", "handler": "fail", "input": {"card": "4111"}}"#;
-const LATER: &str = r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z", "input": {"card": "4111"}}"#;
-
-/// Somebody with a token, in front of a host.
-struct Holder<'a> {
-    server: &'a Server,
-    secret: String,
-}
-
-impl Holder<'_> {
-    fn send(&self, method: &str, path: &str, body: &str) -> Answer {
-        self.send_with(method, path, &[], body)
-    }
-
-    fn send_with(&self, method: &str, path: &str, more: &[(&str, &str)], body: &str) -> Answer {
-        let bearer = format!("Bearer {}", self.secret);
-        let headers: Vec<_> = [("Authorization", bearer.as_str())].into_iter().chain(more.iter().copied()).collect();
-        self.server.send(method, path, &headers, body.as_bytes())
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, "")
-    }
-
-    fn post(&self, path: &str, body: &str) -> Answer {
-        self.send("POST", path, body)
-    }
-
-    /// Submits a job and returns its id.
-    fn submit(&self, body: &str) -> String {
-        taken(&self.post("/v1/jobs", body))
-    }
-
-    /// Submits a job, waits for its end, and returns its id.
-    fn run(&self, body: &str) -> String {
-        taken(&self.post("/v1/jobs?wait=20", body))
-    }
-
-    fn listed(&self, path: &str) -> Vec<String> {
-        let answer = self.get(path);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        let jobs = answer.json()["jobs"].as_array().cloned().expect("jobs");
-        jobs.iter().map(|job| job["id"].as_str().expect("an id").to_owned()).collect()
-    }
-
-    /// Makes a token for somebody.
-    fn admit(&self, name: &str, rights: &str) -> Holder<'_> {
-        let rights: Vec<_> = rights.split(' ').collect();
-        let made = self.post("/v1/tokens", &json!({ "name": name, "rights": rights }).to_string());
-        assert_eq!(made.status, 201, "{}", made.text());
-        Holder { server: self.server, secret: made.json()["secret"].as_str().expect("a secret").to_owned() }
-    }
-}
-
-fn taken(answer: &Answer) -> String {
-    assert_eq!(answer.status, 201, "{}", answer.text());
-    answer.json()["id"].as_str().expect("an id").to_owned()
-}
-
-/// A host with the plug-in `echo` whose settings hold a secret, and who has it.
-fn guarded() -> Server {
-    let server = Server::with(Setup { token: Some("root"), ..Setup::default() });
-    let manifest = base64(&manifest("echo", "1.0.0", ""));
-    let headers = [("Authorization", "Bearer root"), ("Backroom-Manifest", manifest.as_str())];
-    let uploaded = server.send("PUT", "/v1/plugins/echo/versions/1.0.0", &headers, &wasm(1));
-    assert_eq!(uploaded.status, 201, "{}", uploaded.text());
-    server
-}
-
-fn root(server: &Server) -> Holder<'_> {
-    Holder { server, secret: "root".to_owned() }
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
-}
-
-fn refusal(answer: &Answer) -> String {
-    answer.refusal()
-}
 
 #[test]
 fn f006_a_job_that_somebody_may_not_read_does_not_exist_for_him() {
@@ -118,7 +35,7 @@ fn f006_a_job_that_somebody_may_not_read_does_not_exist_for_him() {
     let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
     let gone = |answer: Answer, id: &str| {
         assert_eq!(answer.status, 404, "{}", answer.text());
-        refusal(&answer).replace(id, "ID")
+        answer.refusal().replace(id, "ID")
     };
     for foreign in [&of_shop, &of_root] {
         for (method, address) in [
@@ -168,7 +85,7 @@ fn f006_reading_without_writing_is_refused_with_403() {
         for reader in [&auditor, &clerk] {
             let refused = reader.post(&format!("/v1/jobs/{id}/{verb}"), body);
             assert_eq!(refused.status, 403, "{verb}");
-            shown.push_str(&format!("{verb}: {}\n", refusal(&refused).replace(&id, "ID")));
+            shown.push_str(&format!("{verb}: {}\n", refused.refusal().replace(&id, "ID")));
         }
     }
     assert_eq!(auditor.send("DELETE", &format!("/v1/jobs/{id}"), "").status, 403);
@@ -288,14 +205,14 @@ fn jobs_that_somebody_may_not_see_cannot_be_named_or_met() {
         assert_eq!(refused.status, 422, "{field}");
         let line = bank.post("/v1/jobs/bulk", &body.to_string());
         assert_eq!(line.status, 422, "{field}");
-        shown.push_str(&format!("{}\n{}\n", refusal(&refused), refusal(&line)));
+        shown.push_str(&format!("{}\n{}\n", refused.refusal(), line.refusal()));
     }
     let joined = clerk.post("/v1/jobs", &json!({ "plugin": "echo", "batch": batch }).to_string());
     assert_eq!(joined.status, 403, "{}", joined.text());
-    shown.push_str(&format!("{}\n", refusal(&joined)));
+    shown.push_str(&format!("{}\n", joined.refusal()));
     let met = bank.post("/v1/jobs", r#"{"plugin": "echo", "dedup_key": "k"}"#);
     assert_eq!(met.status, 409, "{}", met.text());
-    shown.push_str(&refusal(&met));
+    shown.push_str(&met.refusal());
     insta::with_settings!({filters => vec![(r"[0-9a-f]{8}-[0-9a-f-]{27}", "[id]")]}, {
         assert_snapshot!("not_to_be_named", shown);
     });
@@ -365,69 +282,6 @@ fn f007_an_on_complete_url_and_the_message_of_a_call_name_the_origin_only() {
     let url = |who: &Holder<'_>| who.get(&format!("/v1/jobs/{id}")).json()["on_complete"]["url"].clone();
     assert_eq!(url(&steward), "https://hooks.example.com");
     assert_eq!(url(&root), "https://hooks.example.com/T/secret?k=1");
-}
-
-#[test]
-fn who_has_lost_his_token_while_he_was_sending_is_refused() {
-    let server = guarded();
-    let root = root(&server);
-    let body = json!({ "name": "heir", "rights": ["admin"] }).to_string();
-    for (request, body) in [("POST /v1/tokens", body.as_bytes()), ("PUT /v1/plugins/worm/versions/1.0.0", &wasm(3))] {
-        let admin = root.admit("admin", "admin");
-        let head = format!(
-            "{request} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            server.address,
-            admin.secret,
-            body.len()
-        );
-        let mut sending = server.connect();
-        sending.write_all(head.as_bytes()).expect("the head is sent");
-        let (first, rest) = body.split_at(3);
-        sending.write_all(first).expect("a part is sent");
-        // That the host answers him on another connection shows that it knows him; the first one has its head by now.
-        assert_eq!(admin.get("/v1/tokens").status, 200);
-        assert_eq!(root.send("DELETE", "/v1/tokens/admin", "").status, 204);
-        sending.write_all(rest).expect("the rest is sent");
-        assert_eq!(Answer::read(sending).status, 401, "{request}");
-    }
-    assert_eq!(root.get("/v1/tokens").json()["tokens"], json!([]));
-    assert_eq!(root.get("/v1/plugins/worm").status, 404);
-}
-
-#[test]
-fn who_loses_his_token_while_he_waits_is_told_that_the_job_was_taken_and_no_more() {
-    let server = guarded();
-    let root = root(&server);
-    let shop = root.admit("shop", "submit read:own payload:own");
-    let held = r#"{"plugin": "echo", "handler": "hold", "input": {"card": "4111"}}"#;
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| shop.post("/v1/jobs?wait=20", held));
-        let mut all = Events::open_as(&server, "/v1/stream", "root");
-        while all.next_job()["state"] != "running" {}
-        assert_eq!(root.send("DELETE", "/v1/tokens/shop", "").status, 204);
-        server.gate.open();
-        let answer = waiting.join().expect("he is answered");
-        assert_eq!(answer.status, 202, "{}", answer.text());
-        assert_eq!((&answer.json()["state"], &answer.json()["output"]), (&json!("queued"), &Value::Null));
-        assert!(answer.header("location").is_some());
-    });
-}
-
-#[test]
-fn a_stream_tells_of_every_job_while_tokens_come_and_go() {
-    let server = guarded();
-    let root = root(&server);
-    let mut all = Events::open_as(&server, "/v1/stream", "root");
-    let mut ids = BTreeSet::new();
-    for number in 0..20 {
-        let name = format!("guest-{number}");
-        root.admit(&name, "read");
-        ids.insert(root.run(JOB));
-        assert_eq!(root.send("DELETE", &format!("/v1/tokens/{name}"), "").status, 204);
-    }
-    while !ids.is_empty() {
-        ids.remove(all.next_job()["id"].as_str().expect("an id"));
-    }
 }
 
 /// Addresses that tell of no single job, for every holder of a token.
@@ -512,100 +366,4 @@ fn f007_schedules_show_to_few_what_their_jobs_are_given() {
     assert_eq!(reader.post("/v1/schedules/nightly/run", "").status, 403);
     let made = root.post("/v1/schedules/nightly/run", "").json();
     assert_eq!(made["owner"], Value::Null, "the jobs of schedules are nobody's own");
-}
-
-#[test]
-fn tokens_are_made_listed_and_revoked() {
-    let server = Server::start();
-    // Without a token the host is open, and the first one must keep a door.
-    let post = |body: &str| server.post("/v1/tokens", body);
-    let mut shown = String::new();
-    for body in [
-        r#"{"name": "reader", "rights": ["read"]}"#,
-        r#"{"name": "admin", "rights": ["admin"], "expires_on": "1h"}"#,
-        r#"{"name": "Admin", "rights": ["admin"]}"#,
-        r#"{"name": "admin", "rights": ["root"]}"#,
-        r#"{"name": "admin", "rights": []}"#,
-        r#"{"name": "admin", "rights": ["write"]}"#,
-        r#"{"name": "admin", "rights": ["admin"], "expires_on": "soon"}"#,
-        r#"{"name": "admin", "rights": ["admin"], "expires_on": "2020-01-01T00:00:00Z"}"#,
-        r#"{"name": "admin", "right": ["admin"]}"#,
-    ] {
-        shown.push_str(&format!("{body}\n    {}\n", refusal(&post(body))));
-    }
-    assert_eq!(server.get("/v1/jobs").status, 200, "the host is still open");
-
-    let made = post(r#"{"name": "admin", "rights": ["admin"]}"#);
-    assert_eq!((made.status, made.header("cache-control")), (201, Some("no-store")));
-    let secret = made.json()["secret"].as_str().expect("a secret").to_owned();
-    assert!(secret.starts_with("backroom_") && secret.len() == 73, "{secret}");
-    assert_eq!(server.get("/v1/jobs").status, 401, "the first token shuts the door");
-    let admin = Holder { server: &server, secret };
-
-    let passing = admin.post("/v1/tokens", r#"{"name": "passing", "rights": ["admin"], "expires_on": "1h"}"#).json();
-    let passing = Holder { server: &server, secret: passing["secret"].as_str().expect("a secret").to_owned() };
-    let reader = passing.admit("reader", "read submit");
-    shown.push_str(&format!(
-        "again\n    {}\n",
-        refusal(&admin.post("/v1/tokens", r#"{"name": "reader", "rights": ["read"]}"#))
-    ));
-    shown.push_str(&format!("last admin\n    {}\n", refusal(&admin.send("DELETE", "/v1/tokens/admin", ""))));
-    shown.push_str(&format!("unknown\n    {}\n", refusal(&admin.send("DELETE", "/v1/tokens/ghost", ""))));
-    assert_snapshot!("bad_tokens", shown);
-    let listed = admin.get("/v1/tokens");
-    assert!(!listed.text().contains(&reader.secret), "secrets are not told again");
-    assert_snapshot!("tokens_listed", listed.shown());
-
-    assert_eq!(reader.get("/v1/jobs").status, 200);
-    assert_eq!(reader.get("/v1/tokens").status, 403);
-    assert_eq!(admin.send("DELETE", "/v1/tokens/reader", "").status, 204);
-    assert_eq!(refusal(&reader.get("/v1/jobs")).lines().next(), Some("401 BR0114 the token is not one of this host"));
-
-    server.pass(std::time::Duration::from_secs(3_600));
-    let expired = refusal(&passing.get("/v1/jobs"));
-    assert_eq!(expired.lines().next(), Some("401 BR0114 the token `passing` expired on 2030-01-01T09:00:00.000Z"));
-    assert_eq!(admin.get("/v1/tokens").json()["tokens"][1]["expired"], true);
-    assert_eq!(admin.send("DELETE", "/v1/tokens/passing", "").status, 204);
-    assert_eq!(admin.send("DELETE", "/v1/tokens/admin", "").json()["code"], "BR0124", "it does not open by the way");
-    assert_eq!(admin.send("DELETE", "/v1/tokens/admin?last=true", "").status, 204);
-    assert_eq!(server.get("/v1/jobs").status, 200, "without tokens the host is open again");
-}
-
-/// What the hosts of this process log, shared with whoever asks.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn what_administrators_ask_for_stands_in_the_hosts_log() {
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
-    let server = guarded();
-    let root = root(&server);
-    let keeper = root.admit("keeper-of-the-log", "admin");
-    keeper.get("/v1/queues");
-    keeper.get("/v1/tokens");
-    keeper.post("/v1/queues/default/pause", r#"{"reason": "spring cleaning"}"#);
-    keeper.post("/v1/jobs/purge?state=failed&older_than=7d", "");
-    keeper.submit(JOB);
-    let text = String::from_utf8_lossy(&log.0.lock()).into_owned();
-    let lines: Vec<_> = text.lines().filter(|line| line.contains("by=\"keeper-of-the-log\"")).collect();
-    let wanted = [
-        "asked for: POST /v1/queues/default/pause",
-        "reason=\"spring cleaning\"",
-        "asked for: POST /v1/jobs/purge?state=failed&older_than=7d",
-    ];
-    assert_eq!(lines.len(), wanted.len(), "{text}");
-    assert!(lines.iter().zip(wanted).all(|(line, wanted)| line.contains(wanted)), "{lines:?}");
 }

@@ -12,9 +12,8 @@ use backroom::app::{Runtime, RuntimeParts};
 use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
-use backroom::domain::id::{Digest, PluginName, ScheduleName, TenantId, VersionName};
+use backroom::domain::id::{PluginName, ScheduleName, TenantId};
 use backroom::domain::job::{Job, Status};
-use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
 use backroom::domain::query::{JobFilter, JobQuery};
 use backroom::domain::schedule::{
     Definition, JobTemplate, Misfire, Overlap, Recurrence, Schedule, ScheduleState, Start,
@@ -27,6 +26,8 @@ use backroom::schedules::Schedules;
 use backroom::store::Store;
 use backroom::store::memory::MemoryStore;
 use backroom::worker::{Window, Worker};
+
+use crate::world::plugin;
 
 const TENANT: TenantId = TenantId::DEFAULT;
 
@@ -55,29 +56,6 @@ fn definition(rule: &str, start: Timestamp) -> Definition {
     Definition { recurrence, target, misfire: Misfire::default(), overlap: Overlap::default(), jitter: Duration::ZERO }
 }
 
-/// The plug-in `worker` with one version, which is active.
-fn plugin() -> Plugin {
-    let version = VersionName::new("1.0.0").expect("a version");
-    let inspection = Inspection {
-        shape: Shape::Handler,
-        imports: Vec::new(),
-        exports: Vec::new(),
-        digest: Digest([7; 32]),
-        bytes: 8,
-    };
-    let (wishes, uploaded_on) = (Wishes::default(), start());
-    Plugin {
-        tenant: TENANT,
-        name: PluginName::new("worker").expect("a slug"),
-        revision: 1,
-        versions: vec![PluginVersion { version: version.clone(), inspection, wishes, uploaded_on }],
-        active: Some(version),
-        previous: None,
-        paused: false,
-        disabled: false,
-    }
-}
-
 /// What is ready by the first look.
 fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
@@ -102,7 +80,7 @@ impl Host {
     /// A new host with the plug-in and one schedule.
     fn with(definition: Definition, work: Duration) -> Self {
         let memory = Arc::new(MemoryStore::new());
-        at_once(memory.commit(vec![Change::PutPlugin(plugin())])).expect("it is written");
+        at_once(memory.commit(vec![Change::PutPlugin(plugin("worker", true))])).expect("it is written");
         let host = Self::over(memory, SimulatedClock::at(start()), work);
         at_once(host.schedules.create(TENANT, name(), definition, Vec::new().into(), "test", host.now()))
             .expect("made");
