@@ -29,7 +29,7 @@ use crate::domain::service::{Durability, ServiceState};
 use crate::domain::time::Timestamp;
 
 /// The version of the format that this release writes and reads.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 const FORMAT: &str = "backroom backup";
 /// The first line is never longer.

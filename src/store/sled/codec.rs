@@ -11,7 +11,7 @@ use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::{JobState, Run, Submission};
 
 /// The format that this version writes.
-pub(super) const FORMAT: u8 = 4;
+pub(super) const FORMAT: u8 = 5;
 
 /// Something stored is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

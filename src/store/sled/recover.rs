@@ -30,7 +30,7 @@ use crate::domain::queue::QueueState;
 use crate::store::ReadError;
 
 /// The format of the directory; another one is refused.
-const FORMAT_LINE: &str = "backroom store, format 4\n";
+const FORMAT_LINE: &str = "backroom store, format 5\n";
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
 /// the other.
 const NEW: &str = "new";
