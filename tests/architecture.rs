@@ -93,6 +93,7 @@ const RULES: &[Rule] = &[
             "store::CommitError",
             "store::ReadError",
             "store::StoreStats",
+            "store::warrant",
             "sandbox::Rejection",
         ],
         instead: "ask `jobs`, `registry` or `app`; an edge holds no rules and touches no store",
@@ -111,6 +112,7 @@ const RULES: &[Rule] = &[
             "store::CommitError",
             "store::ReadError",
             "store::StoreStats",
+            "store::warrant",
             "sandbox::Rejection",
         ],
         instead: "ask `jobs`, `registry` or `app`; the console shows what the API would answer",
@@ -352,6 +354,25 @@ fn broken_edges(source: &Source) -> Vec<String> {
     broken
 }
 
+/// Where requests are served: what is spawned there goes on under the warrant of the request.
+const SERVES: &[&str] = &["api", "ui", "jobs", "schedules", "registry"];
+
+/// Loops of the host's own among them.
+const OWN_LOOPS: &[&str] = &["src/api/connections.rs", "src/ui/sampler.rs"];
+
+fn lost_warrants(source: &Source) -> Vec<String> {
+    if !SERVES.contains(&source.module()) || OWN_LOOPS.contains(&source.path.as_str()) {
+        return Vec::new();
+    }
+    let plain = |code: &str| ["tokio::spawn(", "task::spawn", "thread::spawn("].iter().any(|call| code.contains(call));
+    let lost = source.lines().filter(|(_, code)| plain(code));
+    lost.map(|(line, _)| {
+        let path = &source.path;
+        format!("{path}:{line}: a plain spawn leaves the request's warrant behind; use `store::warrant::spawn` or `spawn_blocking`")
+    })
+    .collect()
+}
+
 fn foreign_names(source: &Source) -> Vec<String> {
     let mut broken = Vec::new();
     for (line, code) in source.lines() {
@@ -482,6 +503,15 @@ fn imports_point_down() {
 #[test]
 fn parts_stay_behind_their_seams() {
     check(foreign_names, "src/");
+}
+
+#[test]
+fn requests_keep_their_warrant() {
+    check(lost_warrants, "src/");
+    let lost = |path: &str, text: &str| lost_warrants(&Source::new(path, text)).len();
+    assert_eq!(lost("src/api/jobs.rs", "tokio::spawn(work); tokio::task::spawn_blocking(work);"), 1);
+    assert_eq!(lost("src/api/jobs.rs", "warrant::spawn_blocking(work)"), 0);
+    assert_eq!(lost("src/scheduler/mod.rs", "tokio::spawn(work)"), 0);
 }
 
 #[test]

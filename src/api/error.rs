@@ -211,6 +211,7 @@ impl From<CommitError> for ApiError {
             CommitError::Conflict { .. } => {
                 return Self::new(code::BUSY, "others changed the same thing at the same time; nothing was done");
             }
+            CommitError::NotAdmitted(_) => code::UNAUTHORIZED,
             CommitError::Full(_) => code::DISK_FULL,
             CommitError::Failed(_) => code::STORE_FAILED,
         };

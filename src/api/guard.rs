@@ -12,11 +12,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 
 use super::ApiState;
 use super::error::ApiError;
+use super::sending::Sending;
 use super::session;
-use crate::app::Tokens;
+use crate::app::{CallerWarrant, NoWarrant, Tokens};
 use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::Digest;
+use crate::store::warrant::with_warrant;
 
 /// Addresses that answer without a token: they tell nothing about jobs or plug-ins.
 const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/errors", LOGIN];
@@ -44,9 +46,7 @@ impl Guard {
     /// Who sends a request. At addresses that are open to everybody that is a stranger.
     fn caller(&self, request: &Request, tokens: &Tokens) -> Result<Caller, ApiError> {
         self.check_site(request)?;
-        let path = request.uri().path();
-        let is_open = OPEN_PATHS.contains(&path) || path.starts_with("/errors/") || path.starts_with("/console/");
-        match is_open {
+        match is_open(request.uri().path()) {
             true => Ok(Caller::STRANGER),
             false => holder(request.headers(), tokens),
         }
@@ -116,6 +116,11 @@ impl Guard {
     }
 }
 
+/// Whether everybody is answered at an address.
+fn is_open(path: &str) -> bool {
+    OPEN_PATHS.contains(&path) || path.starts_with("/errors/") || path.starts_with("/console/")
+}
+
 /// Who holds the token that a request carries.
 fn holder(headers: &HeaderMap, tokens: &Tokens) -> Result<Caller, ApiError> {
     if tokens.are_not_asked_for() {
@@ -158,8 +163,8 @@ fn wants_page(request: &Request) -> bool {
 
 /// Lets a request through or answers it.
 pub(super) async fn admit(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    match state.guard().caller(&request, &state.host().tokens) {
-        Ok(caller) => request.extensions_mut().insert(caller),
+    let caller = match state.guard().caller(&request, &state.host().tokens) {
+        Ok(caller) => caller,
         Err(error) if error.code() == code::UNAUTHORIZED && wants_page(&request) => {
             return Redirect::to(LOGIN).into_response();
         }
@@ -168,15 +173,30 @@ pub(super) async fn admit(State(state): State<ApiState>, mut request: Request, n
     if ALWAYS_ANSWERED.contains(&request.uri().path()) {
         return next.run(request).await;
     }
+    request.extensions_mut().insert(caller.clone());
     let turn = match state.turns().request() {
         Ok(turn) => turn,
         Err(busy) => return busy.into_response(),
     };
     request.extensions_mut().insert(state.turns().large_bodies().clone());
     request.extensions_mut().insert(turn.clone());
-    let response = next.run(request).await;
+    if is_open(request.uri().path()) {
+        let response = with_warrant(Arc::new(NoWarrant), next.run(request)).await;
+        turn.end();
+        return response;
+    }
+    let admitted = Arc::new(CallerWarrant::new(Arc::clone(&state.host().tokens), caller));
+    let sending = Sending::watch(&mut request, &admitted);
+    let response = with_warrant(Arc::<CallerWarrant>::clone(&admitted), next.run(request)).await;
     turn.end();
-    response
+    match admitted.check() {
+        // Who has lost his token since hears of what was done for him, but is shown nothing.
+        Err(error) if !admitted.has_acted() => {
+            sending.discard().await;
+            ApiError::from(error).into_response()
+        }
+        _ => response,
+    }
 }
 
 #[cfg(test)]

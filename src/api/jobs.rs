@@ -81,7 +81,7 @@ pub(super) async fn submit(
         Some(seconds) => {
             // Whoever waits does nothing: others may have the request's place meanwhile.
             turn.iter().for_each(|turn| turn.end());
-            let waited = wait_for_end(&state, job.clone(), Duration::from_secs(seconds)).await?;
+            let waited = wait_for_end(&state, &caller, job.clone(), Duration::from_secs(seconds)).await?;
             // Who has lost his token meanwhile is told that the job was taken, and nothing of what became of it.
             if state.check_again(&caller).is_ok() { waited } else { job }
         }
@@ -125,10 +125,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     Ok(Some(key.to_owned()))
 }
 
-async fn wait_for_end(state: &ApiState, job: Job, patience: Duration) -> Result<Job, ApiError> {
+async fn wait_for_end(state: &ApiState, caller: &Caller, job: Job, patience: Duration) -> Result<Job, ApiError> {
     let present = job.clone();
     tokio::select! {
         ended = state.host().jobs.wait(job, patience) => Ok(ended?),
+        () = state.host().tokens.lost(caller) => Ok(present),
         () = state.closed() => Ok(present),
     }
 }

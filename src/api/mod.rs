@@ -22,6 +22,7 @@ mod plugins;
 mod purge;
 mod queues;
 mod schedules;
+mod sending;
 mod service;
 pub mod session;
 mod steer;
@@ -44,6 +45,7 @@ use crate::app::Host;
 use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::TenantId;
+use crate::store::warrant;
 
 pub use error::ApiError;
 pub use guard::Guard;
@@ -116,7 +118,7 @@ impl ApiState {
         E: Into<ApiError> + Send + 'static,
     {
         let host = Arc::clone(&self.0.host);
-        match tokio::task::spawn_blocking(move || work(&host)).await {
+        match warrant::spawn_blocking(move || work(&host)).await {
             Ok(result) => result.map_err(Into::into),
             Err(error) => Err(ApiError::new(code::INTERNAL, error.to_string())),
         }

@@ -9,7 +9,7 @@ use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio::time::Instant;
 
 use super::ApiState;
@@ -31,9 +31,6 @@ const GATHER: Duration = Duration::from_millis(200);
 
 /// How many jobs one gathering tells of; of the others it tells how many there were.
 const GATHERED_MAX: usize = 200;
-
-/// How often it is looked whether the token of a listener has expired.
-const EXPIRY_EVERY: Duration = Duration::from_secs(15);
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 
@@ -82,37 +79,11 @@ pub(super) async fn of_job(
         }
         found => found?,
     };
-    let admission = Admission::of(&state, caller);
-    let follower = Follower { state, admission, watch, job, told: None, is_over: false, _turn: turn };
+    let follower = Follower { state, caller, watch, job, told: None, is_over: false, _turn: turn };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
     })))
-}
-
-/// Whether somebody who listens for long may still do so.
-struct Admission {
-    caller: Caller,
-    tokens: watch::Receiver<()>,
-    /// When it is looked next whether the token has expired.
-    look_on: Instant,
-}
-
-impl Admission {
-    fn of(state: &ApiState, caller: Caller) -> Self {
-        Self { caller, tokens: state.host().tokens.watch(), look_on: Instant::now() + EXPIRY_EVERY }
-    }
-
-    /// Waits until it has to be asked again.
-    async fn doubtful(&mut self) {
-        // The tokens live as long as the host does, and who waits for a host that is gone is not told anything either.
-        let _changed = tokio::time::timeout_at(self.look_on, self.tokens.changed()).await;
-        self.look_on = Instant::now() + EXPIRY_EVERY;
-    }
-
-    fn check(&self, state: &ApiState) -> Option<()> {
-        state.check_again(&self.caller).ok()
-    }
 }
 
 /// A job that was deleted with its end a moment ago.
@@ -125,7 +96,7 @@ fn departed(state: &ApiState, id: &str) -> Result<Option<Job>, ApiError> {
 /// One listener's place in the changes of a job.
 struct Follower {
     state: ApiState,
-    admission: Admission,
+    caller: Caller,
     watch: Watch,
     job: Job,
     told: Option<Told>,
@@ -144,7 +115,7 @@ impl Follower {
             return None;
         }
         let is_there = self.told.is_none() || self.wait_for_news().await?;
-        self.admission.check(&self.state)?;
+        self.state.check_again(&self.caller).ok()?;
         if !is_there {
             self.is_over = true;
             let gone = serde_json::json!({ "id": self.job.submission.id.to_string() });
@@ -152,7 +123,7 @@ impl Follower {
         }
         self.is_over = self.job.state.status.is_final();
         self.told = Some(Told { progress: self.progress() });
-        let view = shown(&self.state, &self.admission.caller, self.job.clone()).await.ok()?;
+        let view = shown(&self.state, &self.caller, self.job.clone()).await.ok()?;
         Some(event("job", &view))
     }
 
@@ -173,7 +144,7 @@ impl Follower {
             tokio::select! {
                 _change = self.watch.changed() => return self.read_again().await,
                 () = look => {}
-                () = self.admission.doubtful() => self.admission.check(&self.state)?,
+                () = self.state.host().tokens.lost(&self.caller) => return None,
                 () = self.state.closed() => return None,
             }
             let told = self.told.as_ref().and_then(|told| told.progress.clone());
@@ -224,8 +195,7 @@ pub(super) async fn of_all(
     check_some(&caller, Right::Read)?;
     let turn = state.stream_turn()?;
     let changes = state.host().jobs.watch_all();
-    let admission = Admission::of(&state, caller);
-    let listener = Listener { state, admission, changes, untold: Vec::new(), _turn: turn };
+    let listener = Listener { state, caller, changes, untold: Vec::new(), _turn: turn };
     Ok(events(stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok(event), listener))
@@ -235,7 +205,7 @@ pub(super) async fn of_all(
 /// One listener's place in the changes of all jobs.
 struct Listener {
     state: ApiState,
-    admission: Admission,
+    caller: Caller,
     changes: broadcast::Receiver<JobChange>,
     /// Gathered events, the next one last.
     untold: Vec<Event>,
@@ -247,22 +217,19 @@ impl Listener {
         while self.untold.is_empty() {
             // Only this wait may be given up: what a gathering has taken in would be lost with it.
             let first = tokio::select! {
-                first = self.changes.recv() => Some(first),
-                () = self.admission.doubtful() => None,
+                first = self.changes.recv() => first,
+                () = self.state.host().tokens.lost(&self.caller) => return None,
                 () = self.state.closed() => return None,
             };
-            let gathered = match first {
-                Some(first) => gather(first, &mut self.changes).await?,
-                None => Gathered::default(),
-            };
-            self.admission.check(&self.state)?;
+            let gathered = gather(first, &mut self.changes).await?;
+            self.state.check_again(&self.caller).ok()?;
             self.untold = self.read(gathered).await;
         }
         self.untold.pop()
     }
 
     async fn read(&self, gathered: Gathered) -> Vec<Event> {
-        let (tenant, caller) = (self.state.tenant(), self.admission.caller.clone());
+        let (tenant, caller) = (self.state.tenant(), self.caller.clone());
         let Gathered { jobs, mut missed } = gathered;
         let read = self.state.blocking(move |host| {
             let mut views = Vec::with_capacity(jobs.len());
@@ -286,7 +253,6 @@ impl Listener {
 }
 
 /// What changed during one gathering.
-#[derive(Default)]
 struct Gathered {
     jobs: Vec<JobKey>,
     missed: u64,

@@ -29,7 +29,7 @@ use crate::store::{CommitError, Feed, News, ReadError, Store, StoreStats};
 pub use crate::worker::QueueNow;
 pub use queues::QueueError;
 pub use runtime::{Runtime, RuntimeParts};
-pub use tokens::{LastToken, NewToken, NotAdmitted, TokenError, Tokens};
+pub use tokens::{CallerWarrant, LastToken, NewToken, NoWarrant, NotAdmitted, TokenError, Tokens};
 
 use crate::worker::{Pool, PoolSettings, Running, Window};
 

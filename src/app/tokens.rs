@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -12,10 +14,14 @@ use crate::domain::access::{BadTokens, Caller, Rights, Token, check_tokens};
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, TenantId, TokenName};
 use crate::domain::time::Timestamp;
+use crate::store::warrant::{self, Warrant};
 use crate::store::{CommitError, ReadError, Store};
 
 /// The most tokens of a host: they are in memory.
 const TOKENS_MAX: usize = 10_000;
+
+/// How often it is looked whether a token has expired that somebody is served under for long.
+const EXPIRY_EVERY: Duration = Duration::from_secs(15);
 
 /// A token to be made.
 #[derive(Clone, Debug)]
@@ -132,9 +138,13 @@ impl Tokens {
         }
     }
 
-    /// Tells of each change of the tokens. Whoever serves a caller for long asks then whether he is still admitted.
-    pub fn watch(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// Waits until somebody who was let in would not be let in again. Whoever serves a caller for long ends then.
+    pub async fn lost(&self, caller: &Caller) {
+        let mut changed = self.changed.subscribe();
+        while self.check_again(caller).is_ok() {
+            // The sender lives in here, so waiting cannot fail. A change or none, it is looked again.
+            let _changed = tokio::time::timeout(EXPIRY_EVERY, changed.changed()).await;
+        }
     }
 
     /// Whether everybody is let in: there is neither a token nor a secret.
@@ -175,7 +185,7 @@ impl Tokens {
     /// Makes a token for somebody who may. It comes to its end even when nobody waits for it any more.
     pub async fn create(self: &Arc<Self>, caller: Caller, new: NewToken) -> Result<Token, TokenError> {
         let tokens = Arc::clone(self);
-        to_the_end(tokio::spawn(async move { tokens.create_in_turn(&caller, new).await })).await
+        to_the_end(warrant::spawn(async move { tokens.create_in_turn(&caller, new).await })).await
     }
 
     /// Takes a token back, for somebody who may: from now on it opens nothing. It comes to its end likewise.
@@ -187,7 +197,7 @@ impl Tokens {
         last: LastToken,
     ) -> Result<(), TokenError> {
         let tokens = Arc::clone(self);
-        to_the_end(tokio::spawn(async move { tokens.revoke_in_turn(&caller, tenant, name, last).await })).await
+        to_the_end(warrant::spawn(async move { tokens.revoke_in_turn(&caller, tenant, name, last).await })).await
     }
 
     async fn create_in_turn(&self, caller: &Caller, new: NewToken) -> Result<Token, TokenError> {
@@ -242,6 +252,52 @@ impl Tokens {
 
     fn all(&self) -> Vec<Token> {
         self.by_digest.read().values().cloned().collect()
+    }
+}
+
+/// Somebody whom the host has let in for one request: the warrant of what is done for it.
+pub struct CallerWarrant {
+    tokens: Arc<Tokens>,
+    caller: Caller,
+    has_acted: AtomicBool,
+}
+
+impl CallerWarrant {
+    /// A caller who has just been let in.
+    pub fn new(tokens: Arc<Tokens>, caller: Caller) -> Self {
+        Self { tokens, caller, has_acted: AtomicBool::new(false) }
+    }
+
+    /// Whether he would be let in again.
+    pub fn check(&self) -> Result<(), NotAdmitted> {
+        self.tokens.check_again(&self.caller)
+    }
+
+    /// Waits until he would not be let in again.
+    pub async fn lost(&self) {
+        self.tokens.lost(&self.caller).await;
+    }
+
+    /// Whether anything was written for him. What was done is told to him, even if it is the last thing that he hears.
+    pub fn has_acted(&self) -> bool {
+        self.has_acted.load(Ordering::Relaxed)
+    }
+}
+
+impl Warrant for CallerWarrant {
+    fn check(&self) -> Result<(), Arc<str>> {
+        self.check().map_err(|error| Arc::from(error.to_string()))?;
+        self.has_acted.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The warrant at addresses that are open to everybody: nothing is written there.
+pub struct NoWarrant;
+
+impl Warrant for NoWarrant {
+    fn check(&self) -> Result<(), Arc<str>> {
+        Err(Arc::from("nothing is changed at an address that needs no token"))
     }
 }
 

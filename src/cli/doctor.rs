@@ -68,8 +68,9 @@ impl Finding {
 
 /// Looks at everything and tells of it line by line.
 pub(crate) fn run(client: &ClientArgs, args: &DoctorArgs, terminal: Terminal) -> anyhow::Result<Exit> {
-    let (settings, config) = settings(&args.settings);
+    let (settings, file, config) = settings(&args.settings);
     let mut findings = vec![config];
+    findings.extend(file.as_deref().and_then(|file| secrets(&settings, file)));
     findings.extend(toolchain());
     let host = host(client);
     findings.push(port(&settings, host.verdict));
@@ -96,20 +97,20 @@ fn tell(finding: &Finding, terminal: Terminal) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(args: &SettingsArgs) -> (Settings, Finding) {
+fn settings(args: &SettingsArgs) -> (Settings, Option<PathBuf>, Finding) {
     match args.load() {
         Ok(loaded) => {
             let detail = match &loaded.file {
                 Some(file) => format!("{} is right", file.display()),
                 None => "there is no backroom.toml; every setting has its default".to_owned(),
             };
-            (loaded.settings, Finding::ok("settings", detail))
+            (loaded.settings, loaded.file, Finding::ok("settings", detail))
         }
         Err(failure) => {
             let notes: Vec<_> = failure.notes.iter().flat_map(|note| note.lines().next()).collect();
             let detail = format!("{failure}\n{}", notes.join("\n"));
             let next = failure.next.unwrap_or_else(|| "backroom config check".to_owned());
-            (Settings::default(), Finding::fail("settings", detail.trim_end(), next))
+            (Settings::default(), None, Finding::fail("settings", detail.trim_end(), next))
         }
     }
 }
@@ -211,6 +212,25 @@ fn access(path: &Path) -> Option<Finding> {
     (mode & 0o077 != 0).then(|| {
         let detail = format!("other users may enter {} (mode {mode:o})", path.display());
         Finding::warn("data directory", detail, format!("chmod 700 {}", path.display()))
+    })
+}
+
+/// Whether others may read the settings file although it holds secrets: the token opens everything, and what plug-ins are
+/// configured with is often a key.
+fn secrets(settings: &Settings, file: &Path) -> Option<Finding> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    let held: Vec<_> = [
+        ("`token` in [server]", settings.server.token.is_some()),
+        ("`signing_key` in [http]", settings.http.signing_key.is_some()),
+        ("`config` of a plug-in", settings.plugins.iter().any(|plugin| !plugin.config.is_empty())),
+    ]
+    .into_iter()
+    .filter_map(|(what, is_there)| is_there.then_some(what))
+    .collect();
+    (mode & 0o077 != 0 && !held.is_empty()).then(|| {
+        let (file, held) = (file.display(), held.join(", "));
+        let detail = format!("other users may read {file} (mode {mode:o}), which may hold secrets: {held}");
+        Finding::warn("settings", detail, format!("chmod 600 {file}"))
     })
 }
 
@@ -346,5 +366,23 @@ mod tests {
         assert!(warning.verdict == Verdict::Warn && warning.detail.contains("mode 750"), "{warning:?}");
         assert!(warning.next.is_some_and(|next| next.starts_with("chmod 700 ")));
         assert!(access(&folder.path().join("none")).is_none());
+    }
+
+    #[test]
+    fn a_settings_file_with_secrets_that_others_may_read_is_a_warning() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let finding = |settings: &Settings, mode| {
+            std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("it is ours");
+            secrets(settings, file.path())
+        };
+        let mut settings = Settings::default();
+        assert!(finding(&settings, 0o644).is_none(), "there is no secret in it");
+        settings.server.token = Some(crate::config::Token::new("0123456789abcdef"));
+        assert!(finding(&settings, 0o600).is_none());
+        for mode in [0o644, 0o640, 0o604] {
+            let warning = finding(&settings, mode).expect("others may read it");
+            assert!(warning.verdict == Verdict::Warn && warning.detail.contains("`token` in [server]"), "{warning:?}");
+            assert!(warning.next.is_some_and(|next| next.starts_with("chmod 600 ")));
+        }
     }
 }

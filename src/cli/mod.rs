@@ -137,6 +137,11 @@ impl From<LogWord> for LogFormat {
 }
 
 impl Command {
+    /// Whether it writes what a store holds.
+    fn keeps_a_store(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Bench(_) | Self::Store { .. })
+    }
+
     /// What goes to the log unless the caller says otherwise: a host tells what it does, a client only what is odd.
     fn default_log(&self) -> &'static str {
         match self {
@@ -156,6 +161,10 @@ pub fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let format = if cli.json { Format::Json } else { Format::Human };
+    if cli.command.keeps_a_store() {
+        // Whatever is written then holds payloads, digests of tokens, or code that the host trusts.
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    }
     let done = start_log(&cli).and_then(|()| run(&cli.client, &cli.command, Terminal::new(format)));
     done.unwrap_or_else(|error| terminal::report(&error, format)).into()
 }

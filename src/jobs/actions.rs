@@ -114,7 +114,12 @@ impl Jobs {
             if action.is_dry_run {
                 results.extend(group.iter().map(|job| self.preview(job, action, now)));
             } else {
-                results.extend(together(group.iter().map(|job| self.act_on(job, action)).collect()).await);
+                let done = together(group.iter().map(|job| self.act_on(job, action)).collect()).await;
+                let is_hopeless = done.iter().any(|result| result.store_failure().is_some());
+                results.extend(done);
+                if is_hopeless {
+                    break;
+                }
             }
         }
         results.reverse();
@@ -203,14 +208,11 @@ impl ActionResult {
     /// Whether the store itself failed, so that going on makes no sense.
     pub fn store_failure(&self) -> Option<&CommitError> {
         match self.error.as_ref()? {
-            ActionError::Steer(SteerError::Commit(error @ (CommitError::Full(_) | CommitError::Failed(_)))) => {
-                Some(error)
-            }
-            ActionError::Rerun(RerunError::Submit(super::SubmitError::Commit(
-                error @ (CommitError::Full(_) | CommitError::Failed(_)),
-            ))) => Some(error),
+            ActionError::Steer(SteerError::Commit(error)) => Some(error),
+            ActionError::Rerun(RerunError::Submit(super::SubmitError::Commit(error))) => Some(error),
             _ => None,
         }
+        .filter(|error| !matches!(error, CommitError::Conflict { .. }))
     }
 }
 

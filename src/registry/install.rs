@@ -16,6 +16,7 @@ use crate::domain::outbound::is_built_in;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::sandbox::Rejection;
+use crate::store::warrant::{self, without_warrant};
 use crate::store::{CommitError, ReadError};
 
 /// How many versions a plug-in may have: its record, which holds them all, is written whole.
@@ -166,7 +167,7 @@ impl Registry {
             check_version_count(plugin)?;
         }
         let store = Arc::clone(&self.store);
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = warrant::spawn_blocking(move || {
             store.check_room()?;
             store.put_blob(admitted.component)
         });
@@ -309,7 +310,7 @@ impl Registry {
         let can_run = plugin.active.is_some() && !plugin.disabled;
         self.store.commit([Change::PutPlugin(plugin)].into_iter().chain(more).collect()).await?;
         if can_run {
-            self.release_held(tenant, &name).await?;
+            without_warrant(self.release_held(tenant, &name)).await?;
         }
         Ok(self.stored(tenant, &name).ok_or_else(|| self.unknown(tenant, &name))?)
     }

@@ -17,7 +17,7 @@ use crate::domain::limits::Limits;
 use crate::domain::outbound::{BadRequest, Origin, is_built_in};
 use crate::domain::plugin::{Absence, Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::sandbox::{Rejection, Sandbox};
-use crate::store::{ReadError, Store};
+use crate::store::{ReadError, Store, warrant};
 
 pub use install::{InstallError, Removal, Upload, Uploaded, VERSIONS_MAX};
 
@@ -362,7 +362,7 @@ impl Registry {
     async fn load(&self, version: &PluginVersion) -> Result<(), PrepareError> {
         let store = Arc::clone(&self.store);
         let digest = version.inspection.digest;
-        let read = tokio::task::spawn_blocking(move || store.blob(digest)).await;
+        let read = warrant::spawn_blocking(move || store.blob(digest)).await;
         let component = read.map_err(|error| PrepareError::Host(error.to_string()))??;
         let component = component.ok_or_else(|| ReadError::Damaged(format!("component {digest} is missing")))?;
         Ok(self.sandbox.prepare(version, component).await?)

@@ -6,8 +6,9 @@
 //! in the store itself; when one of them changes, [`VERSION`] does.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -152,7 +153,11 @@ pub fn save(store: &SledStore, file: &Path, created_on: Timestamp) -> Result<Con
 }
 
 fn write_file(store: &SledStore, file: &Path, created_on: Timestamp) -> Result<Contents, BackupError> {
-    let mut out = BufWriter::new(File::create(file)?);
+    // It holds payloads and the digests of tokens: nobody else's business.
+    let new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    // One that was left from an interrupted backup keeps the mode that it had.
+    new.set_permissions(Permissions::from_mode(0o600))?;
+    let mut out = BufWriter::new(new);
     let contents = write(store, &mut out, created_on)?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     Ok(contents)

@@ -9,6 +9,7 @@ mod schedules;
 #[cfg(feature = "host")]
 pub mod sled;
 mod tokens;
+pub mod warrant;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,6 +40,9 @@ pub enum CommitError {
         /// Which of the changes.
         index: usize,
     },
+    /// Whoever asked for it is not let in any more: why.
+    #[error("{0}")]
+    NotAdmitted(Arc<str>),
     /// There is no room for new jobs: what the disk lacks.
     #[error("the disk is full: {0}")]
     Full(Arc<str>),
@@ -141,7 +145,8 @@ pub const RUNS_READ_MAX: usize = 1_000;
 
 /// A store of jobs, plug-ins and what belongs to them. Every implementation passes the conformance suite.
 pub trait Store: Send + Sync {
-    /// Writes all changes or none. The order of calls is the order of commits.
+    /// Writes all changes or none. The order of calls is the order of commits. Refused when the [`warrant`] of the present
+    /// task does not hold any more by then.
     fn commit(&self, changes: Vec<Change>) -> Pending;
 
     /// Sets what hears of every commit. Called once, before the first commit of the runtime.

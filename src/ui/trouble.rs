@@ -91,6 +91,7 @@ impl From<CommitError> for Trouble {
     fn from(error: CommitError) -> Self {
         let (status, code) = match error {
             CommitError::Conflict { .. } => (StatusCode::CONFLICT, code::WRONG_STATE),
+            CommitError::NotAdmitted(_) => (StatusCode::UNAUTHORIZED, code::UNAUTHORIZED),
             CommitError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, code::DISK_FULL),
             CommitError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, code::STORE_FAILED),
         };

@@ -13,6 +13,7 @@ mod pages;
 mod pausing;
 mod plugins;
 mod purge;
+mod revoked;
 mod rights;
 mod schedules;
 mod service;

@@ -289,7 +289,7 @@ const TOLD_TO_ALL: &[&str] =
     &["plugins_list", "plugins_show", "queues_list", "service_show", "service_counts", "health_metrics"];
 
 /// Addresses that need no token.
-const OPEN: &[&str] = &["health_alive", "health_ready", "pages_page", "pages_index"];
+pub(crate) const OPEN: &[&str] = &["health_alive", "health_ready", "pages_page", "pages_index"];
 
 #[test]
 fn nothing_is_open_that_is_not_meant_to_be() {

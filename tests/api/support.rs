@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use backroom::api::{self, ApiState, Guard};
 use backroom::app::{Host, Parts};
 use backroom::clock::{Clock, SimulatedClock, SystemClock};
@@ -56,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) slots: Option<usize>,
     /// Whether time passes.
     pub(crate) live: bool,
+    /// Something between the guard and the handlers.
+    pub(crate) between: Option<fn(&ApiState, Router) -> Router>,
 }
 
 /// The queues that exist from the start, and one that an operator has added.
@@ -119,7 +122,9 @@ impl Server {
             let guard = Guard::new(address, &setup.allowed_hosts);
             let state = ApiState::new(host, guard);
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for Tokio");
-            let router = api::router(state.clone());
+            let routes = api::routes(&state);
+            let routes = setup.between.map_or(routes.clone(), |between| between(&state, routes));
+            let router = api::guarded(&state, routes);
             tokio::spawn(api::serve(listener, state.clone(), router, std::future::pending()));
             state
         });

@@ -36,12 +36,17 @@ impl Host {
 
     /// Asks the host to end, waits until it has, and starts one on the same data.
     pub(crate) fn restart_in_order(&mut self) {
+        self.end_in_order();
+        (self.child, self.server) = serve(self.folder.path());
+    }
+
+    /// Asks the host to end and waits until it has.
+    pub(crate) fn end_in_order(&mut self) {
         let id = self.child.id().to_string();
         let asked = std::process::Command::new("kill").args(["-TERM", &id]).status().expect("it can be asked");
         assert!(asked.success(), "it is there");
         let ended = self.child.wait().expect("it ends");
         assert!(ended.success(), "it ends in order: {ended}");
-        (self.child, self.server) = serve(self.folder.path());
     }
 
     /// The folder that it was started in.

@@ -3,6 +3,7 @@
 mod host;
 mod live;
 mod offline;
+mod private;
 mod program;
 mod project;
 mod schedules;

@@ -16,7 +16,7 @@ fn opened(path: &Path) -> SledStore {
 }
 
 /// A folder with a store in `data` whose service is paused.
-fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let store = opened(&folder.path().join("data"));
     let changes = vec![Change::StartHost(HostId(4)), Change::PutService(ServiceState::Paused)];

@@ -14,6 +14,7 @@ mod order;
 mod ordering;
 mod records;
 mod steered;
+mod warrants;
 
 #[cfg(feature = "host")]
 mod agreement;

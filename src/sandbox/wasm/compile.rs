@@ -1,6 +1,7 @@
 //! Validation and compilation, in a child process of the same program that may be killed: compiling is not a safe place.
 
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
@@ -171,7 +172,7 @@ fn compile_in(folder: &Path) -> Result<Answer, String> {
 
 /// Synced before it gets its name, because code that a power cut left half-written must never be run.
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use self::tables::Tables;
 use super::guard::{self, Verdict, is_claim};
+use super::warrant::{self, Warrant};
 use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats};
 use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
@@ -67,6 +68,7 @@ struct Writer {
 
 struct Waiting {
     changes: Vec<Change>,
+    warrant: Option<Arc<dyn Warrant>>,
     answer: oneshot::Sender<Result<(), CommitError>>,
 }
 
@@ -154,7 +156,7 @@ impl MemoryStore {
 
     fn decide(&self, writer: &mut Writer, group: Vec<Waiting>) -> usize {
         let is_waited_for = group.iter().any(|waiting| !is_claim(&waiting.changes));
-        let results: Vec<_> = group.iter().map(|waiting| self.write(&waiting.changes)).collect();
+        let results: Vec<_> = group.iter().map(|waiting| self.write(waiting)).collect();
         let taken = group.len();
         let mut answers = Vec::with_capacity(taken);
         for (waiting, result) in group.into_iter().zip(results) {
@@ -171,13 +173,16 @@ impl MemoryStore {
         taken
     }
 
-    fn write(&self, changes: &[Change]) -> Result<Vec<JobKey>, CommitError> {
+    fn write(&self, waiting: &Waiting) -> Result<Vec<JobKey>, CommitError> {
         self.check_room()?;
         let mut tables = self.tables.write();
-        let Ok(verdict) = guard::check(changes, &mut *tables);
+        let Ok(verdict) = guard::check(&waiting.changes, &mut *tables);
         match verdict {
             Verdict::Conflict(index) => Err(CommitError::Conflict { index }),
-            Verdict::Accepted => Ok(tables.apply(changes)),
+            Verdict::Accepted => {
+                waiting.warrant.as_ref().map_or(Ok(()), |warrant| warrant.check()).map_err(CommitError::NotAdmitted)?;
+                Ok(tables.apply(&waiting.changes))
+            }
         }
     }
 }
@@ -211,7 +216,7 @@ impl Store for MemoryStore {
             return Pending::decided(Err(CommitError::Failed(Arc::from("it is closed"))));
         }
         let (answer, pending) = Pending::new();
-        let waiting = Waiting { changes, answer };
+        let waiting = Waiting { changes, warrant: warrant::present(), answer };
         match self.mode {
             Mode::Lazy => writer.waiting.push(waiting),
             Mode::AtOnce => {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::journal::segment::sync_directory;
+use super::private;
 use crate::domain::id::Digest;
 
 /// Files younger than this may be about to be named by a commit.
@@ -28,7 +29,7 @@ pub(super) struct Blobs {
 impl Blobs {
     /// Opens the folder; removes what an interrupted put has left.
     pub(super) fn open(directory: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(directory.join("tmp"))?;
+        private::folder(&directory.join("tmp"))?;
         for entry in std::fs::read_dir(directory.join("tmp"))? {
             std::fs::remove_file(entry?.path())?;
         }
@@ -53,10 +54,10 @@ impl Blobs {
             return Ok(digest);
         }
         let aside = self.directory.join("tmp").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let mut file = File::create(&aside)?;
+        let mut file = private::file().truncate(true).open(&aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::create_dir_all(folder)?;
+        private::folder(folder)?;
         sync_directory(&self.directory)?;
         std::fs::rename(&aside, &path)?;
         sync_directory(folder)?;

@@ -1,8 +1,10 @@
 //! The lock file: one host to a directory, and a name for whoever has it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+
+use super::private;
 
 /// The right to a directory, until it is dropped or the process ends.
 #[derive(Debug)]
@@ -23,8 +25,7 @@ impl DirectoryLock {
     /// Takes the lock of a directory and writes who we are.
     pub(super) fn take(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join("lock");
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(LockError::Io)?;
+        let mut file = private::file().truncate(false).open(path).map_err(LockError::Io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::InUse(holder(&mut file))),

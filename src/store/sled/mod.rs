@@ -17,6 +17,7 @@ mod journal;
 mod keys;
 mod live;
 mod lock;
+mod private;
 mod read;
 mod recover;
 mod shared;
@@ -41,6 +42,7 @@ use self::lock::DirectoryLock;
 use self::recover::Recovered;
 use self::shared::{Shared, Watch, Work};
 use self::writer::Writer;
+use super::warrant;
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
 use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
@@ -209,7 +211,7 @@ impl SledStore {
 
 impl Store for SledStore {
     fn commit(&self, changes: Vec<Change>) -> Pending {
-        self.shared.send(Work::Commit(changes))
+        self.shared.send(Work::Commit(changes, warrant::present()))
     }
 
     fn feed(&self, feed: Feed) {

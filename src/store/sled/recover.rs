@@ -1,8 +1,7 @@
 //! Opening: the lock, the journal, the tree, and everything that happened after the tree was last brought to disk.
 
-use std::fs::{DirBuilder, File};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use super::journal::segment::sync_directory;
 use super::keys;
 use super::live::{Live, View};
 use super::lock::{DirectoryLock, LockError};
+use super::private;
 use super::shared::{Opened, Shared};
 use super::standing::Standings;
 use super::values::{Values, free_replaced_pages, read_error, told};
@@ -52,19 +52,19 @@ pub(super) struct Recovered {
 pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
     let path = settings.path.clone();
     let is_new = !path.join(JOURNAL).exists();
-    // What jobs carry is nobody else's business.
-    DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+    private::folder(&path)?;
     let lock = DirectoryLock::take(&path).map_err(|error| match error {
         LockError::InUse(pid) => OpenError::InUse { path: path.clone(), pid },
         LockError::Io(error) => OpenError::Io(error),
     })?;
     check_format(&path, is_new)?;
-    std::fs::create_dir_all(path.join(JOURNAL))?;
+    private::folder(&path.join(JOURNAL))?;
     let blobs_path = path.join(BLOBS);
-    std::fs::create_dir_all(&blobs_path)?;
+    private::folder(&blobs_path)?;
     let blobs = Blobs::open(&blobs_path)?;
     let index_path = path.join(INDEX);
     let tree = open_or_rebuild(&path, settings.cache_bytes)?;
+    private::close(&index_path)?;
     let mut replay = Replay::start(&tree)?;
     let found = scan::scan(&path.join(JOURNAL), replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload))?;
     replay.finish(&found)?;
@@ -92,8 +92,9 @@ fn check_format(path: &Path, is_new: bool) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => {
             // Whole and on disk before anything else has a name here: a power cut leaves a store with it, or an empty folder.
             let aside = path.join("format.tmp");
-            std::fs::write(&aside, FORMAT_LINE)?;
-            File::open(&aside)?.sync_all()?;
+            let mut file = private::file().truncate(true).open(&aside)?;
+            file.write_all(FORMAT_LINE.as_bytes())?;
+            file.sync_all()?;
             std::fs::rename(&aside, &file)?;
             Ok(sync_directory(path)?)
         }
@@ -119,7 +120,7 @@ fn sync_new(path: &Path) -> io::Result<()> {
 }
 
 fn mark_new(path: &Path) -> io::Result<()> {
-    File::create(path.join(NEW))?.sync_all()?;
+    private::file().truncate(true).open(path.join(NEW))?.sync_all()?;
     sync_directory(path)
 }
 

@@ -13,6 +13,7 @@ use super::blobs::Blobs;
 use super::journal::Segments;
 use super::live::Live;
 use crate::domain::change::Change;
+use crate::store::warrant::Warrant;
 use crate::store::{CommitError, Feed, Pending};
 
 /// The end through which a request is answered.
@@ -20,8 +21,8 @@ pub(super) type Answer = oneshot::Sender<Result<(), CommitError>>;
 
 /// What the writer is asked for.
 pub(super) enum Work {
-    /// Write these changes.
-    Commit(Vec<Change>),
+    /// Write these changes, if the warrant still holds.
+    Commit(Vec<Change>, Option<Arc<dyn Warrant>>),
     /// Remember that sequences up to this one may be given out.
     Sequence(u64),
     /// Remember that this host number is given out.

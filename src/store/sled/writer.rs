@@ -20,6 +20,7 @@ use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId, TokenName};
 use crate::domain::time::Timestamp;
 use crate::store::guard::{self, Facts, Verdict, is_claim};
+use crate::store::warrant::Warrant;
 use crate::store::{CommitError, News, ReadError};
 
 /// A group takes no further commit beyond this many bytes.
@@ -200,7 +201,7 @@ impl Writer {
         group: &mut Group<'a>,
     ) -> Result<(), CommitError> {
         match work {
-            Work::Commit(changes) => self.stage_commit(view, changes, refusing, group),
+            Work::Commit(changes, warrant) => self.stage_commit(view, changes, warrant.as_deref(), refusing, group),
             Work::Sequence(up_to) => {
                 codec::append_sequence(&mut self.frame, *up_to);
                 group.mark = group.mark.max(*up_to);
@@ -220,6 +221,7 @@ impl Writer {
         &mut self,
         view: View<'_>,
         changes: &'a [Change],
+        warrant: Option<&dyn Warrant>,
         refusing: Option<&Arc<str>>,
         group: &mut Group<'a>,
     ) -> Result<(), CommitError> {
@@ -233,6 +235,7 @@ impl Writer {
             Verdict::Accepted => {}
             Verdict::Conflict(index) => return Err(CommitError::Conflict { index }),
         }
+        warrant.map_or(Ok(()), Warrant::check).map_err(CommitError::NotAdmitted)?;
         group.is_waited_for |= !is_claim(changes);
         for change in changes {
             let before = match change {
@@ -292,7 +295,7 @@ impl Writer {
         let feed = self.shared.feed.read().clone();
         let mut commits = 0;
         for index in accepted {
-            if let Work::Commit(changes) = &works[*index] {
+            if let Work::Commit(changes, _) = &works[*index] {
                 commits += 1;
                 if let Some(feed) = &feed {
                     feed(News::Committed(changes));
@@ -312,7 +315,7 @@ impl Writer {
     /// Why there is too little room for new jobs, if so.
     fn refusing(&mut self, works: &[Work]) -> Option<Arc<str>> {
         let submits = |work: &Work| match work {
-            Work::Commit(changes) => changes.iter().any(|change| matches!(change, Change::Submit(..))),
+            Work::Commit(changes, _) => changes.iter().any(|change| matches!(change, Change::Submit(..))),
             Work::Sequence(_) | Work::Host(_) => false,
         };
         let is_old = self.room_seen.is_none_or(|seen| seen.elapsed() >= ROOM_INTERVAL);

@@ -10,6 +10,7 @@ use crate::domain::access::Caller;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::{Job, Payload};
 use crate::jobs::{Command, Order, Rerun};
+use crate::store::warrant;
 use crate::ui::Console;
 use crate::ui::rights;
 use crate::ui::shell::{Done, Section};
@@ -80,7 +81,7 @@ async fn read(
     choose: fn(&Job) -> Option<Payload>,
 ) -> Result<(Job, Option<Bytes>), Trouble> {
     let console = console.clone();
-    let read = tokio::task::spawn_blocking(move || {
+    let read = warrant::spawn_blocking(move || {
         let job = find(&console, &id)?;
         let payload = choose(&job);
         let bytes = payload.map(|payload| console.host.jobs.payload(&payload)).transpose()?;

@@ -2,10 +2,12 @@
 //!
 //! A segment starts with 64 bytes: `BRJOURN1`, its number u64, the lsn of its first frame u64, crc32c u32, zeros.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use super::super::private;
 
 /// Bytes before the first frame.
 pub(in crate::store::sled) const START: usize = 64;
@@ -62,7 +64,7 @@ pub(super) fn list(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 /// Makes a file of `bytes` zeros that are on disk when it returns.
 pub(super) fn make(path: &Path, bytes: u64) -> io::Result<File> {
     const ZEROS: &[u8] = &[0; 1 << 18];
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    let mut file = private::file().truncate(true).open(path)?;
     let mut left = bytes;
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
