@@ -364,11 +364,11 @@ fn lost_warrants(source: &Source) -> Vec<String> {
     if !SERVES.contains(&source.module()) || OWN_LOOPS.contains(&source.path.as_str()) {
         return Vec::new();
     }
-    let plain = |code: &str| ["tokio::spawn(", "task::spawn", "thread::spawn("].iter().any(|call| code.contains(call));
-    let lost = source.lines().filter(|(_, code)| plain(code));
+    let spawns = |code: &str| ["tokio::spawn(", "spawn_blocking(", "thread::spawn("].iter().any(|call| code.contains(call));
+    let lost = source.lines().filter(|(_, code)| spawns(code) && !code.contains("carried(") && !code.contains("carrying("));
     lost.map(|(line, _)| {
         let path = &source.path;
-        format!("{path}:{line}: a plain spawn leaves the request's warrant behind; use `store::warrant::spawn` or `spawn_blocking`")
+        format!("{path}:{line}: what is spawned leaves the request's warrant behind; put `store::warrant::carried` or `carrying` around it")
     })
     .collect()
 }
@@ -510,7 +510,7 @@ fn requests_keep_their_warrant() {
     check(lost_warrants, "src/");
     let lost = |path: &str, text: &str| lost_warrants(&Source::new(path, text)).len();
     assert_eq!(lost("src/api/jobs.rs", "tokio::spawn(work); tokio::task::spawn_blocking(work);"), 1);
-    assert_eq!(lost("src/api/jobs.rs", "warrant::spawn_blocking(work)"), 0);
+    assert_eq!(lost("src/api/jobs.rs", "tokio::task::spawn_blocking(carried(work))"), 0);
     assert_eq!(lost("src/scheduler/mod.rs", "tokio::spawn(work)"), 0);
 }
 

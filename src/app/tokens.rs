@@ -14,7 +14,7 @@ use crate::domain::access::{BadTokens, Caller, Rights, Token, check_tokens};
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, TenantId, TokenName};
 use crate::domain::time::Timestamp;
-use crate::store::warrant::{self, Warrant};
+use crate::store::warrant::{Warrant, carrying};
 use crate::store::{CommitError, ReadError, Store};
 
 /// The most tokens of a host: they are in memory.
@@ -185,7 +185,7 @@ impl Tokens {
     /// Makes a token for somebody who may. It comes to its end even when nobody waits for it any more.
     pub async fn create(self: &Arc<Self>, caller: Caller, new: NewToken) -> Result<Token, TokenError> {
         let tokens = Arc::clone(self);
-        to_the_end(warrant::spawn(async move { tokens.create_in_turn(&caller, new).await })).await
+        to_the_end(tokio::spawn(carrying(async move { tokens.create_in_turn(&caller, new).await }))).await
     }
 
     /// Takes a token back, for somebody who may: from now on it opens nothing. It comes to its end likewise.
@@ -197,7 +197,7 @@ impl Tokens {
         last: LastToken,
     ) -> Result<(), TokenError> {
         let tokens = Arc::clone(self);
-        to_the_end(warrant::spawn(async move { tokens.revoke_in_turn(&caller, tenant, name, last).await })).await
+        to_the_end(tokio::spawn(carrying(async move { tokens.revoke_in_turn(&caller, tenant, name, last).await }))).await
     }
 
     async fn create_in_turn(&self, caller: &Caller, new: NewToken) -> Result<Token, TokenError> {

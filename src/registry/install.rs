@@ -16,7 +16,7 @@ use crate::domain::outbound::is_built_in;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::sandbox::Rejection;
-use crate::store::warrant::{self, without_warrant};
+use crate::store::warrant::{carried, without_warrant};
 use crate::store::{CommitError, ReadError};
 
 /// How many versions a plug-in may have: its record, which holds them all, is written whole.
@@ -167,10 +167,10 @@ impl Registry {
             check_version_count(plugin)?;
         }
         let store = Arc::clone(&self.store);
-        let kept = warrant::spawn_blocking(move || {
+        let kept = tokio::task::spawn_blocking(carried(move || {
             store.check_room()?;
             store.put_blob(admitted.component)
-        });
+        }));
         let kept = kept.await;
         kept.map_err(|error| CommitError::Failed(error.to_string().into()))??;
         let mut plugin = stored.map_or_else(|| Plugin::new(upload.tenant, upload.name), |plugin| (*plugin).clone());

@@ -17,7 +17,8 @@ use crate::domain::limits::Limits;
 use crate::domain::outbound::{BadRequest, Origin, is_built_in};
 use crate::domain::plugin::{Absence, Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::sandbox::{Rejection, Sandbox};
-use crate::store::{ReadError, Store, warrant};
+use crate::store::warrant::carried;
+use crate::store::{ReadError, Store};
 
 pub use install::{InstallError, Removal, Upload, Uploaded, VERSIONS_MAX};
 
@@ -362,7 +363,7 @@ impl Registry {
     async fn load(&self, version: &PluginVersion) -> Result<(), PrepareError> {
         let store = Arc::clone(&self.store);
         let digest = version.inspection.digest;
-        let read = warrant::spawn_blocking(move || store.blob(digest)).await;
+        let read = tokio::task::spawn_blocking(carried(move || store.blob(digest))).await;
         let component = read.map_err(|error| PrepareError::Host(error.to_string()))??;
         let component = component.ok_or_else(|| ReadError::Damaged(format!("component {digest} is missing")))?;
         Ok(self.sandbox.prepare(version, component).await?)

@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
-
 /// See the module.
 pub trait Warrant: Send + Sync {
     /// Whether whoever asked is still let in; why not, otherwise. Called by the writer of a store between two commits: it must
@@ -34,21 +32,13 @@ pub async fn without_warrant<F: Future>(work: F) -> F::Output {
     PRESENT.scope(None, work).await
 }
 
-/// Spawns a task that goes on under the warrant of the present one.
-pub fn spawn<F>(work: F) -> JoinHandle<F::Output>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    tokio::spawn(PRESENT.scope(present(), work))
+/// The same work, which goes on under the warrant of the present task on whatever thread it is done.
+pub fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let warrant = present();
+    move || PRESENT.sync_scope(warrant, work)
 }
 
-/// Does work that may block, on a thread for such work, under the warrant of the present task.
-pub fn spawn_blocking<T, F>(work: F) -> JoinHandle<T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    let warrant = present();
-    tokio::task::spawn_blocking(move || PRESENT.sync_scope(warrant, work))
+/// The same future, which goes on under the warrant of the present task in whatever task it is awaited.
+pub fn carrying<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    PRESENT.scope(present(), work)
 }

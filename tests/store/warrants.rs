@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use backroom::store::warrant::{self, Warrant, with_warrant, without_warrant};
+use backroom::store::warrant::{Warrant, carried, carrying, with_warrant, without_warrant};
 use backroom::store::{CommitError, Store};
 
 use crate::common::*;
@@ -59,9 +59,9 @@ fn a_refused_commit_never_asks_for_its_warrant(store: &dyn Store) {
 fn a_warrant_goes_along_to_other_tasks_and_threads(store: &dyn Store) {
     // A store of a test cannot leave its thread: what goes along is seen by what it refuses here.
     runtime().block_on(with_warrant(Times::new(0), async {
-        let on_thread = warrant::spawn_blocking(|| runtime().block_on(inherited()));
+        let on_thread = tokio::task::spawn_blocking(carried(|| runtime().block_on(inherited())));
         assert_eq!(on_thread.await.ok(), Some(refused()));
-        assert_eq!(warrant::spawn(inherited()).await.ok(), Some(refused()));
+        assert_eq!(tokio::spawn(carrying(inherited())).await.ok(), Some(refused()));
         assert_eq!(tokio::spawn(inherited()).await.ok(), Some(Ok(())), "a plain task is the host's own");
         assert_eq!(store.commit(vec![submit(1)]).await, refused());
     }));

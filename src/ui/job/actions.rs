@@ -10,7 +10,7 @@ use crate::domain::access::Caller;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::{Job, Payload};
 use crate::jobs::{Command, Order, Rerun};
-use crate::store::warrant;
+use crate::store::warrant::carried;
 use crate::ui::Console;
 use crate::ui::rights;
 use crate::ui::shell::{Done, Section};
@@ -81,12 +81,12 @@ async fn read(
     choose: fn(&Job) -> Option<Payload>,
 ) -> Result<(Job, Option<Bytes>), Trouble> {
     let console = console.clone();
-    let read = warrant::spawn_blocking(move || {
+    let read = tokio::task::spawn_blocking(carried(move || {
         let job = find(&console, &id)?;
         let payload = choose(&job);
         let bytes = payload.map(|payload| console.host.jobs.payload(&payload)).transpose()?;
         Ok::<_, Trouble>((job, bytes))
-    });
+    }));
     read.await.map_err(Trouble::host)?.map_err(|trouble| trouble.at(Section::Jobs))
 }
 
