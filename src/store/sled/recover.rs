@@ -92,9 +92,9 @@ fn check_format(path: &Path, is_new: bool) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => {
             // Whole and on disk before anything else has a name here: a power cut leaves a store with it, or an empty folder.
             let aside = path.join("format.tmp");
-            let mut file = private::file().truncate(true).open(&aside)?;
-            file.write_all(FORMAT_LINE.as_bytes())?;
-            file.sync_all()?;
+            let mut new = private::file().truncate(true).open(&aside)?;
+            new.write_all(FORMAT_LINE.as_bytes())?;
+            new.sync_all()?;
             std::fs::rename(&aside, &file)?;
             Ok(sync_directory(path)?)
         }
