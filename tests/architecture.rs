@@ -364,8 +364,10 @@ fn lost_warrants(source: &Source) -> Vec<String> {
     if !SERVES.contains(&source.module()) || OWN_LOOPS.contains(&source.path.as_str()) {
         return Vec::new();
     }
-    let spawns = |code: &str| ["tokio::spawn(", "spawn_blocking(", "thread::spawn("].iter().any(|call| code.contains(call));
-    let lost = source.lines().filter(|(_, code)| spawns(code) && !code.contains("carried(") && !code.contains("carrying("));
+    let spawns =
+        |code: &str| ["tokio::spawn(", "spawn_blocking(", "thread::spawn("].iter().any(|call| code.contains(call));
+    let lost =
+        source.lines().filter(|(_, code)| spawns(code) && !code.contains("carried(") && !code.contains("carrying("));
     lost.map(|(line, _)| {
         let path = &source.path;
         format!("{path}:{line}: what is spawned leaves the request's warrant behind; put `store::warrant::carried` or `carrying` around it")

@@ -197,7 +197,8 @@ impl Tokens {
         last: LastToken,
     ) -> Result<(), TokenError> {
         let tokens = Arc::clone(self);
-        to_the_end(tokio::spawn(carrying(async move { tokens.revoke_in_turn(&caller, tenant, name, last).await }))).await
+        to_the_end(tokio::spawn(carrying(async move { tokens.revoke_in_turn(&caller, tenant, name, last).await })))
+            .await
     }
 
     async fn create_in_turn(&self, caller: &Caller, new: NewToken) -> Result<Token, TokenError> {

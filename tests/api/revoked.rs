@@ -28,9 +28,10 @@ async fn steal(State(state): State<ApiState>, request: Request, next: Next) -> R
         let root = Caller::with_the_hosts_secret(Digest::of("root"));
         // Apart from the request: its own warrant would end with the token.
         let host = state.clone();
-        let revoked = tokio::spawn(async move {
-            host.host().tokens.revoke(root, TenantId::DEFAULT, name, LastToken::Kept).await
-        });
+        let revoked =
+            tokio::spawn(
+                async move { host.host().tokens.revoke(root, TenantId::DEFAULT, name, LastToken::Kept).await },
+            );
         revoked.await.expect("it ends").expect("it is revoked");
     }
     next.run(request).await
@@ -72,7 +73,11 @@ fn furnish(root: &Holder<'_>) -> (String, String, String) {
     let done = root.run(r#"{"plugin": "echo"}"#);
     let job = root.submit(LATER);
     let batch = root.post("/v1/batches", LATER).json()["batch"]["id"].as_str().expect("an id").to_owned();
-    let put = root.send("PUT", "/v1/schedules/echo", r#"{"rule": "FREQ=DAILY", "plugin": "echo", "start": "2029-01-01T00:00:00Z"}"#);
+    let put = root.send(
+        "PUT",
+        "/v1/schedules/echo",
+        r#"{"rule": "FREQ=DAILY", "plugin": "echo", "start": "2029-01-01T00:00:00Z"}"#,
+    );
     assert_eq!(put.status, 201, "{}", put.text());
     root.admit("echo", "read");
     (done, job, batch)
