@@ -1,4 +1,5 @@
 //! What one no-op slice costs: a fresh store and instance, one call, everything dropped. Run with `cargo bench --bench sandbox`.
+//! With `-- neighbours`: how long a quiet plug-in's slices take beside eight that hold the cores, kind by kind.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use backroom::domain::host_call::{HostAnswer, HostCall};
 use backroom::domain::id::{HandlerName, JobId, PluginName, VersionName};
+use backroom::domain::limits::Limits;
 use backroom::domain::plugin::{PluginVersion, Wishes};
 use backroom::domain::time::Timestamp;
 use backroom::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings};
-use backroom::sandbox::{BoxFuture, HostPort, Sandbox, SignalLine, Slice, SliceEnd};
+use backroom::sandbox::{BoxFuture, HostPort, Sandbox, Signal, SignalLine, Slice, SliceEnd};
 use bytes::Bytes;
 
 #[path = "../tests/support/mod.rs"]
@@ -88,6 +90,82 @@ fn measure(runtime: &tokio::runtime::Runtime, sandbox: &Arc<WasmSandbox>, slice:
     }
 }
 
+/// What eight neighbours do again and again.
+const NEIGHBOURS: [&str; 10] = [
+    r#"{ "do": "loop" }"#,
+    r#"{ "do": "fill", "bytes": 62000000, "times": 1000 }"#,
+    r#"{ "do": "fill", "bytes": 62000000, "times": 1 }"#,
+    r#"{ "do": "grow", "mib": 58 }"#,
+    r#"{ "do": "random", "bytes": 4000000, "times": 1000 }"#,
+    r#"{ "do": "hold", "what": "authorities", "bytes": 4000000, "times": 300 }"#,
+    r#"{ "do": "hold", "what": "methods", "bytes": 4000000, "times": 300 }"#,
+    r#"{ "do": "hold", "what": "small-fields", "bytes": 400, "times": 900 }"#,
+    r#"{ "do": "flood-log", "bytes": 60000000, "line": 4000000 }"#,
+    r#"{ "do": "checkpoint", "bytes": 4000000, "times": 1000 }"#,
+];
+
+/// Samples of the quiet one.
+const SAMPLES: usize = 500;
+
+async fn beside(sandbox: Arc<WasmSandbox>, noisy: Slice, quiet: Slice) -> Duration {
+    let over = SignalLine::default();
+    let noise: Vec<_> = (0..if noisy.input.is_empty() { 0 } else { 8 })
+        .map(|_| {
+            let (sandbox, noisy, over) = (Arc::clone(&sandbox), noisy.clone(), over.clone());
+            tokio::spawn(async move {
+                while over.signal() == Signal::None {
+                    let slice = Slice { signals: over.clone(), ..noisy.clone() };
+                    sandbox.run(slice, Box::new(Idle)).await;
+                }
+            })
+        })
+        .collect();
+    let mut times = Vec::with_capacity(SAMPLES);
+    for _ in 0..SAMPLES {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let (sandbox, quiet, start) = (Arc::clone(&sandbox), quiet.clone(), Instant::now());
+        let ran = tokio::spawn(async move { sandbox.run(quiet, Box::new(Idle)).await });
+        assert!(matches!(ran.await.expect("no panic").end, SliceEnd::Succeeded(_)));
+        times.push(start.elapsed());
+    }
+    over.raise(Signal::Kill);
+    for one in noise {
+        one.await.expect("no panic");
+    }
+    times.sort_unstable();
+    times[SAMPLES * 99 / 100]
+}
+
+fn neighbours(runtime: &tokio::runtime::Runtime, sandbox: &Arc<WasmSandbox>, quiet: &Slice) {
+    let noisy = Slice {
+        version: admitted(runtime, sandbox, "misbehave"),
+        limits: Arc::new(Limits { fuel: u64::MAX, ..Limits::default() }),
+        input: Bytes::new(),
+        ..quiet.clone()
+    };
+    let alone = runtime.spawn(beside(Arc::clone(sandbox), noisy.clone(), quiet.clone()));
+    let alone = runtime.block_on(alone).expect("no panic");
+    println!("p99 alone: {alone:?}");
+    for ask in NEIGHBOURS {
+        let noisy = Slice { input: Bytes::from_static(ask.as_bytes()), ..noisy.clone() };
+        let task = runtime.spawn(beside(Arc::clone(sandbox), noisy, quiet.clone()));
+        let p99 = runtime.block_on(task).expect("no panic");
+        let verdict = if p99 <= alone * 2 + Duration::from_millis(20) { "quick" } else { "SLOW" };
+        println!("p99 beside 8 of {ask}: {p99:?} ({verdict})");
+    }
+}
+
+fn admitted(runtime: &tokio::runtime::Runtime, sandbox: &WasmSandbox, name: &str) -> Arc<PluginVersion> {
+    let component = std::fs::read(support::built_plugin(name)).expect("the component is readable");
+    let admitted = runtime.block_on(sandbox.admit(component.into())).expect("admitted");
+    Arc::new(PluginVersion {
+        version: VersionName::new("1.0.0").expect("a version"),
+        inspection: admitted.inspection,
+        wishes: Wishes::default(),
+        uploaded_on: Timestamp::default(),
+    })
+}
+
 fn main() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = PathBuf::from(env!("CARGO_BIN_EXE_backroom"));
@@ -100,15 +178,10 @@ fn main() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let component = std::fs::read(support::built_plugin("echo")).expect("the component is readable");
-    let admitted = runtime.block_on(sandbox.admit(component.into())).expect("admitted");
-    let version = Arc::new(PluginVersion {
-        version: VersionName::new("1.0.0").expect("a version"),
-        inspection: admitted.inspection,
-        wishes: Wishes::default(),
-        uploaded_on: Timestamp::default(),
-    });
-    let slice = slice(version);
+    let slice = slice(admitted(&runtime, &sandbox, "echo"));
+    if std::env::args().any(|argument| argument == "neighbours") {
+        return neighbours(&runtime, &sandbox, &slice);
+    }
     measure(&runtime, &sandbox, &slice, 1);
     measure(&runtime, &sandbox, &slice, 2);
 }

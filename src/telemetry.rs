@@ -35,10 +35,14 @@ pub enum LogError {
     Started,
 }
 
+/// What guests run into stands in the logs of their jobs; the libraries that they call are silent in the operator's, unless the
+/// filter names them.
+const QUIET: &str = "wasmtime_wasi=off";
+
 /// Starts the log of this process, on standard error. `filter` is a level such as `info`, or levels by module such as
 /// `info,backroom::worker=debug`.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(filter)
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .map_err(|error| LogError::Filter { filter: filter.to_owned(), why: error.to_string() })?;
     let is_terminal = std::io::stderr().is_terminal();
     let is_json = match format {

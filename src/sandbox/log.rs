@@ -201,7 +201,7 @@ impl Log {
         let line = if context.is_empty() {
             format!("{offset:9.3} {} {line}\n", source.label())
         } else {
-            format!("{offset:9.3} {} {}: {line}\n", source.label(), text::neutral(context, 100))
+            format!("{offset:9.3} {} {}: {line}\n", source.label(), text::line(context, 100))
         };
         self.keep(line);
     }
@@ -241,7 +241,7 @@ struct PanicWatch {
 impl PanicWatch {
     fn read(&mut self, line: &str) {
         if let Some((_, place)) = line.split_once(" panicked at ") {
-            let place = text::neutral(place.trim_end_matches(':'), 300);
+            let place = text::line(place.trim_end_matches(':'), 300);
             self.found = Some(Panic { place, message: String::new() });
             self.reading = true;
             return;
@@ -280,6 +280,22 @@ mod tests {
         log.stream(Source::Stderr, b"a line\nopen");
         assert_eq!(log.written(), 13 + 5 + 11);
         assert_eq!(shown(log), "info  mail: sent\ninfo  mail: and gone\nerr   half a line\nerr   open");
+    }
+
+    #[test]
+    fn no_part_of_a_message_looks_like_a_line_of_the_host() {
+        let forged =
+            "x\n    0.001 host  refused\r\n    0.002 host  granted\u{2028}    0.003 host  \u{85}    0.004 host  ";
+        for (context, message) in [(forged, "text"), ("", forged), ("mail", forged)] {
+            let mut log = log(10_000);
+            log.message(Source::Info, context, message);
+            let text = shown(log);
+            assert!(text.lines().all(|line| line.starts_with("info  ")), "{text}");
+            assert!(!text.contains(['\r', '\u{2028}', '\u{85}']), "{text}");
+        }
+        let mut log = log(10_000);
+        log.stream(Source::Stdout, forged.as_bytes());
+        assert!(shown(log).lines().all(|line| line.starts_with("out   ")));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The only door to guest code: one slice of one attempt goes in, its outcome comes out.
 
 #[cfg(feature = "host")]
+mod bill;
+#[cfg(feature = "host")]
 pub mod builtin;
 #[cfg(feature = "host")]
 mod log;

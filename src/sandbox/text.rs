@@ -12,6 +12,34 @@ pub(crate) fn neutral(text: &str, max_bytes: usize) -> String {
     harmless
 }
 
+/// Like [`neutral`], but one line whatever it holds: for a name, a context, or anything that stands within a line of ours.
+pub(crate) fn line(text: &str, max_bytes: usize) -> String {
+    let mut harmless = String::new();
+    for c in cut(text, max_bytes).chars() {
+        match c {
+            '\n' => harmless.push_str("\\n"),
+            '\t' => harmless.push_str("\\t"),
+            c if is_obeyed(c) => harmless.extend(c.escape_unicode()),
+            c => harmless.push(c),
+        }
+    }
+    if text.len() > max_bytes {
+        harmless.push('…');
+    }
+    harmless
+}
+
+/// An error and its causes, one after another.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
 /// The longest beginning of `text` of at most `max_bytes` that ends at a character's edge.
 pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
     if text.len() <= max_bytes {
@@ -20,7 +48,7 @@ pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
     &text[..text.floor_char_boundary(max_bytes)]
 }
 
-/// Writes control characters, and those that turn the direction of text, as `\u{1b}`.
+/// Writes control characters, and those that turn the direction of text, hide in it or end a line, as `\u{1b}`.
 pub(crate) fn escape_controls(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_obeyed) {
         return Cow::Borrowed(text);
@@ -37,8 +65,11 @@ pub(crate) fn escape_controls(text: &str) -> Cow<'_, str> {
 }
 
 fn is_obeyed(c: char) -> bool {
-    let turns_direction = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    (c.is_control() && c != '\n' && c != '\t') || turns_direction
+    let turns_direction =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let ends_a_line = matches!(c, '\u{2028}' | '\u{2029}');
+    let hides = matches!(c, '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+    (c.is_control() && c != '\n' && c != '\t') || turns_direction || ends_a_line || hides
 }
 
 /// `5000000000` as `5_000_000_000`, the way it may stand in a configuration file.
@@ -77,6 +108,16 @@ mod tests {
     #[test]
     fn control_characters_become_visible() {
         assert_eq!(neutral("a\u{1b}[31mred\u{202e}\tb\r\nc", 100), "a\\u{1b}[31mred\\u{202e}\tb\\u{d}\nc");
+    }
+
+    #[test]
+    fn one_line_stays_one_line() {
+        assert_eq!(
+            line("a\nhost  b\tc\r\u{85}\u{2028}\u{2029}\u{200b}d", 100),
+            "a\\nhost  b\\tc\\u{d}\\u{85}\\u{2028}\\u{2029}\\u{200b}d"
+        );
+        assert_eq!(line("añb", 2), "a…");
+        assert_eq!(neutral("a\u{2028}b\u{61c}", 100), "a\\u{2028}b\\u{61c}");
     }
 
     #[test]

@@ -120,6 +120,14 @@ pub(crate) fn failure(report: &SliceReport) -> &Failure {
     }
 }
 
+/// What a successful `misbehave` reports.
+pub(crate) fn reported(report: &SliceReport) -> serde_json::Value {
+    match &report.end {
+        SliceEnd::Succeeded(output) => serde_json::from_slice(output).expect("JSON"),
+        other => panic!("it did not succeed: {other:?}"),
+    }
+}
+
 /// The log as text.
 pub(crate) fn log(report: &SliceReport) -> String {
     String::from_utf8(report.log.to_vec()).expect("a log is UTF-8")

@@ -8,7 +8,7 @@ use backroom::sandbox::{Sandbox, Signal, SignalLine, SliceEnd, SliceReport};
 use serde_json::json;
 
 use crate::fixtures::{
-    Port, admit, compile_settings, failure, log, misbehave, misbehaves, run, sandbox, slice, version,
+    Port, admit, compile_settings, failure, log, misbehave, misbehaves, reported, run, sandbox, slice, version,
 };
 
 const MIB: u64 = 1 << 20;
@@ -154,6 +154,8 @@ async fn wall_time_while_it_waits() {
     let Usage { wall_micros, cpu_micros, .. } = report.usage;
     assert!(wall_micros < 30_000_000, "it would sleep for a minute: {wall_micros}");
     assert!(cpu_micros < wall_micros / 2, "waiting is not computing: {cpu_micros} of {wall_micros}");
+    let message = &failure(&report).message;
+    assert!(message.contains(" of it computing; it waited in wasi:io/poll "), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,6 +165,90 @@ async fn output() {
     assert_eq!(failure(&huge).code.as_deref(), Some("BR0307"), "{:?}", huge.end);
     let allowed = misbehaves(json!({ "do": "output", "bytes": MIB }), Limits::default()).await;
     assert!(matches!(&allowed.end, SliceEnd::Succeeded(output) if output.len() as u64 == MIB));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_larger_than_a_host_call_may_carry() {
+    let ask = json!({ "do": "output", "bytes": 9 * MIB });
+    let limits = Limits { output_bytes: 10 * MIB, ..Limits::default() };
+    assert!(limits.host_call_bytes < 9 * MIB);
+    let report = misbehaves(ask.clone(), limits).await;
+    assert!(matches!(&report.end, SliceEnd::Succeeded(output) if output.len() as u64 == 9 * MIB), "{:?}", report.end);
+
+    // Who follows the advice gets there.
+    let mut limits = Limits::default();
+    for _ in 0..5 {
+        let report = misbehaves(ask.clone(), limits.clone()).await;
+        if matches!(report.end, SliceEnd::Succeeded(_)) {
+            return;
+        }
+        let failure = failure(&report);
+        assert_eq!(failure.code.as_deref(), Some("BR0307"), "{failure:?}");
+        let detail = failure.detail.as_deref().expect("an advice");
+        let advised = detail.split("output = \"").nth(1).and_then(|rest| rest.split("MiB").next());
+        limits.output_bytes = advised.expect("a setting").parse::<u64>().expect("a number") * MIB;
+    }
+    panic!("five times the advice was followed in vain");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_guest_makes_the_host_hold_through_http() {
+    for (what, bytes) in [
+        ("authorities", 4_000_000),
+        ("methods", 4_000_000),
+        ("paths", 4_000_000),
+        ("schemes", 4_000_000),
+        ("authorities", 60_000),
+        ("methods", 60_000),
+        ("paths", 60_000),
+        ("fields", 60_000),
+        ("field-lists", 60_000),
+        ("small-fields", 200),
+        ("clones", 60_000),
+        ("bodies", 4_000_000),
+        ("zeroes", 4_000_000),
+    ] {
+        let limits = || Limits { host_copy_bytes: 8 * MIB, ..Limits::default() };
+        let ask = json!({ "do": "hold", "what": what, "bytes": bytes, "times": 300 });
+        let report = misbehaves(ask, limits()).await;
+        let failure = failure(&report);
+        assert_eq!(failure.code.as_deref(), Some("BR0308"), "{what} of {bytes}: {failure:?}");
+        assert!(failure.message.starts_with("host calls carried too much"), "{what} of {bytes}: {}", failure.message);
+        let few = misbehaves(json!({ "do": "hold", "what": what, "bytes": 30, "times": 3 }), limits()).await;
+        assert_eq!(reported(&few), json!({ "taken": 3, "refused": 0 }), "{what}");
+    }
+    let parts = json!({ "do": "hold", "what": "authorities", "bytes": 70_000, "times": 2 });
+    let report = misbehaves(parts, Limits::default()).await;
+    assert_eq!(reported(&report), json!({ "taken": 0, "refused": 2 }));
+    assert!(log(&report).contains("refused the authority of a request: it has 70000 bytes"), "{}", log(&report));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_fields() {
+    for (what, bytes) in [("fields", 70_000), ("field-lists", 70_000), ("small-fields", 5_000)] {
+        let report =
+            misbehaves(json!({ "do": "hold", "what": what, "bytes": bytes, "times": 1 }), Limits::default()).await;
+        assert_told("header_fields", &report);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_thing_polled_again_and_again_in_one_call() {
+    let report = misbehaves(json!({ "do": "poll-list", "times": 2_000 }), Limits::default()).await;
+    assert_eq!(failure(&report).code.as_deref(), Some("BR0309"), "{:?}", report.end);
+    let few = misbehaves(json!({ "do": "poll-list", "times": 900 }), Limits::default()).await;
+    assert_eq!(reported(&few), json!({ "ready": 900 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_and_a_copy_cost_fuel_by_their_size() {
+    let used = async |bytes: u64| {
+        let report = misbehaves(json!({ "do": "fill", "bytes": bytes, "times": 4 }), Limits::default()).await;
+        assert!(matches!(report.end, SliceEnd::Succeeded(_)), "{:?}", report.end);
+        report.usage.fuel
+    };
+    let (small, large) = (used(MIB).await, used(33 * MIB).await);
+    assert!(large - small >= 32 * 4 * MIB, "{small} and {large}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,9 @@
 
 mod admission;
 mod fixtures;
+mod held;
 mod limits;
+mod outbound;
 mod runs;
 
 #[path = "../support/mod.rs"]

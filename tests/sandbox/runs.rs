@@ -7,21 +7,13 @@ use backroom::domain::failure::ErrorClass;
 use backroom::domain::host_call::HostCall;
 use backroom::domain::job::{Progress, Wake};
 use backroom::domain::limits::Limits;
-use backroom::domain::plugin::{Grant, PluginVersion, Shape};
-use backroom::sandbox::{BoxFuture, HostPort, Sandbox, Signal, SliceEnd, SliceReport};
+use backroom::domain::plugin::{PluginVersion, Shape};
+use backroom::sandbox::{BoxFuture, HostPort, Sandbox, Signal, SliceEnd};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::fixtures::{Port, admit, echo, failure, log, misbehave, misbehaves, run, sandbox, slice, version};
+use crate::fixtures::{Port, admit, echo, failure, log, misbehave, misbehaves, reported, run, sandbox, slice, version};
 use crate::support::built_plugin;
-
-/// What a successful `misbehave` reports.
-fn reported(report: &SliceReport) -> Value {
-    match &report.end {
-        SliceEnd::Succeeded(output) => serde_json::from_slice(output).expect("JSON"),
-        other => panic!("it did not succeed: {other:?}"),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn echo_returns_its_input() {
@@ -128,71 +120,6 @@ async fn nothing_of_the_host_is_in_reach() {
     assert_eq!(environment["files"]["allowed"], false, "{environment}");
     assert_eq!(reported(json!({ "do": "open-file" })).await["allowed"], false);
     assert_eq!(reported(json!({ "do": "connect" })).await["allowed"], false);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_not_granted_is_refused_and_the_line_to_add_is_logged() {
-    let report = misbehaves(json!({ "do": "http", "address": "api.example.com" }), Limits::default()).await;
-    assert_eq!(reported(&report)["allowed"], false);
-    let log = log(&report);
-    assert!(log.contains("refused GET http://api.example.com: not granted"), "{log}");
-    assert!(log.contains("grants = { http = [\"http://api.example.com\"] }"), "{log}");
-}
-
-/// Answers `requests` connections with 204 and says where it listens.
-fn small_server(requests: usize) -> String {
-    use std::io::{Read as _, Write as _};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    std::thread::spawn(move || {
-        for connection in listener.incoming().take(requests) {
-            let mut connection = connection.expect("a connection");
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                connection.read_exact(&mut byte).expect("a request");
-                request.extend(byte);
-            }
-            let answer: &[u8] = match request.starts_with(b"GET / HTTP/1.1\r\n") {
-                true => b"HTTP/1.1 204 No Content\r\n\r\n",
-                false => b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
-            };
-            connection.write_all(answer).expect("an answer is taken");
-        }
-    });
-    address
-}
-
-async fn asks_for(address: &str, grants: &[String], limits: Limits) -> SliceReport {
-    let ask = json!({ "do": "http", "address": address });
-    let mut slice = slice("misbehave", misbehave().await, ask.to_string());
-    slice.grants = Arc::new(grants.iter().cloned().map(Grant::Http).collect());
-    slice.limits = limits.into();
-    run(slice).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_granted_request_arrives() {
-    let address = small_server(1);
-    let report = asks_for(&address, &[format!("http://{address}")], Limits::default()).await;
-    assert_eq!(reported(&report), json!({ "allowed": true, "result": 204 }), "{}", log(&report));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_grant_of_another_origin_does_not_help() {
-    let address = small_server(0);
-    let grants = ["https://127.0.0.1".into(), format!("https://{address}"), "http://127.0.0.1".into()];
-    let report = asks_for(&address, &grants, Limits::default()).await;
-    assert_eq!(reported(&report)["allowed"], false);
-    assert!(log(&report).contains(&format!("refused GET http://{address}: not granted")), "{}", log(&report));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn outbound_requests_are_counted() {
-    let limits = Limits { outbound_requests: 0, ..Limits::default() };
-    let failure = failure(&asks_for("127.0.0.1:1", &["http://127.0.0.1:1".into()], limits).await).clone();
-    assert_eq!((failure.class, failure.code.as_deref()), (ErrorClass::Fatal, Some("BR0308")));
-    assert!(failure.detail.is_some_and(|detail| detail.contains("limits = { outbound_requests = 2 }")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

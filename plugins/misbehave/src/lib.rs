@@ -26,6 +26,9 @@
 //! | `random` | `bytes` 16 MiB, `times` 1 | asks for that many random bytes in one call, that often |
 //! | `host-calls` | `times` 1,000,000 | shows progress that often |
 //! | `handles` | `times` 1,000,000 | opens that many pollables and keeps them open |
+//! | `fill` | `bytes` 16 MiB, `times` 1 | fills and copies that much memory in one instruction each, that often |
+//! | `poll-list` | `times` 1,000,000 | waits for one and the same thing, named that often in one call |
+//! | `hold` | `what`, `bytes` 16 MiB, `times` 1 | makes the host hold that much in one piece, that often, through `wasi:http` |
 //! | **time** | | |
 //! | `sleep` | `ms` 60,000 | sleeps in one piece, in a host call |
 //! | `sleep-politely` | `ms` 60,000, `every_ms` 10 | sleeps and polls; obeys a cancel, and a pause or shutdown with a checkpoint |
@@ -41,7 +44,12 @@
 //! | `environment` | | reports the arguments, the variables and the files in `/` that it sees |
 //! | `open-file` | `path` `/etc/passwd` | tries to read a file |
 //! | `connect` | `address` `127.0.0.1:7171` | tries to open a TCP connection |
-//! | `http` | `address` `127.0.0.1:7171` | tries to send `GET /` over plain HTTP |
+//! | `http` | `address` `127.0.0.1:7171`, `path` `/` | tries to send `GET` over plain HTTP |
+//! | `read` | `address`, `path`, `between_ms` | the same, reads the answer, and wants no longer pause in it |
+//!
+//! What can be held: `methods`, `schemes`, `authorities` and `paths` of requests, `fields`, `field-lists`, `clones` of fields,
+//! `small-fields` (as many as `bytes` in each set), `bodies` and `zeroes` (bodies that are written and never sent), and
+//! `answers` of `address` that nobody reads.
 //!
 //! A class is one of `transient`, `throttled`, `user-fixable`, `business`, `fatal`. Growing a table is missing: no stable
 //! Rust can.
@@ -49,6 +57,7 @@
 mod compute;
 mod ends;
 mod flood;
+mod hold;
 mod memory;
 mod reach;
 mod time;
@@ -62,6 +71,7 @@ backroom_sdk::export!(misbehave);
 const MIB: usize = 1024 * 1024;
 
 fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
+    let address = || ask.address.as_deref().unwrap_or("127.0.0.1:7171");
     let message = || ask.message.clone().unwrap_or_else(|| "on request".into());
     let bytes = ask.bytes.unwrap_or(16 * MIB);
     let ms = ask.ms.unwrap_or(60_000);
@@ -87,6 +97,10 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
         Act::HostCalls => json!({ "calls": flood::host_calls(ask.times.unwrap_or(1_000_000)) }),
         Act::Handles => json!({ "handles": flood::handles(ask.times.unwrap_or(1_000_000)) }),
 
+        Act::Fill => json!({ "sum": hold::fill(bytes, ask.times.unwrap_or(1)) }),
+        Act::PollList => json!({ "ready": hold::poll_list(ask.times.unwrap_or(1_000_000)) }),
+        Act::Hold => hold::hold(ask.what.unwrap_or(hold::What::Bodies), bytes, ask.times.unwrap_or(1), address()),
+
         Act::Sleep => json!({ "slept_ms": time::sleep(ms) }),
         Act::SleepPolitely => return time::sleep_politely(ms, ask.every_ms.unwrap_or(10)),
         Act::IgnoreCancel => json!({ "heard": time::ignore_cancel(ms) }),
@@ -104,8 +118,9 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
         }
         Act::Environment => reach::environment(),
         Act::OpenFile => reach::open_file(ask.path.as_deref().unwrap_or("/etc/passwd")),
-        Act::Connect => reach::connect(ask.address.as_deref().unwrap_or("127.0.0.1:7171")),
-        Act::Http => reach::http(ask.address.as_deref().unwrap_or("127.0.0.1:7171")),
+        Act::Connect => reach::connect(address()),
+        Act::Http => reach::http(address(), ask.path.as_deref().unwrap_or("/")),
+        Act::Read => reach::read(address(), ask.path.as_deref().unwrap_or("/"), ask.between_ms),
     })
 }
 
@@ -121,6 +136,7 @@ struct Ask {
     act: Act,
     address: Option<String>,
     after_ms: Option<u64>,
+    between_ms: Option<u64>,
     bytes: Option<usize>,
     class: Option<ends::Class>,
     code: Option<String>,
@@ -139,6 +155,7 @@ struct Ask {
     #[serde(default)]
     stdout: String,
     times: Option<u64>,
+    what: Option<hold::What>,
 }
 
 #[derive(Deserialize)]
@@ -155,11 +172,13 @@ enum Act {
     Environment,
     Exit,
     Fail,
+    Fill,
     FloodLog,
     FloodStderr,
     FloodStdout,
     Grow,
     Handles,
+    Hold,
     HostCalls,
     Http,
     IgnoreCancel,
@@ -167,7 +186,9 @@ enum Act {
     OpenFile,
     Output,
     Panic,
+    PollList,
     Random,
+    Read,
     Recurse,
     Retry,
     Say,

@@ -14,6 +14,7 @@ use crate::domain::code::{self, Code};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::limits::Usage;
 use crate::domain::outbound::{BadRequest, Coverage, HttpRequest, Meaning, Origin, coverage, retry_after};
+use crate::sandbox::bill::Bill;
 use crate::sandbox::log::{Log, Source};
 use crate::sandbox::outbound::{ConnectError, Connector};
 use crate::sandbox::{Signal, SignalLine, Slice, SliceEnd, SliceReport, text};
@@ -45,10 +46,12 @@ impl HttpCaller {
     /// Runs one slice to its end: the answer, the wall-clock limit, or a signal.
     pub(crate) async fn run(&self, slice: Slice) -> SliceReport {
         let start = Instant::now();
-        let mut call = Call { caller: self, slice: &slice, log: Log::new(start, slice.limits.log_bytes), requests: 0 };
+        let log = Log::new(start, slice.limits.log_bytes);
+        let bill = Bill::default();
+        let mut call = Call { caller: self, slice: &slice, log, requests: 0, bill: bill.clone() };
         let wall = slice.limits.wall;
         let end = tokio::select! {
-            end = call.run() => end,
+            end = bill.of(call.run()) => end,
             stop = stopped(&slice.signals) => stop,
             () = tokio::time::sleep(wall) => SliceEnd::TimedOut(out_of_time(code::TIMED_OUT, "a run may take", wall)),
         };
@@ -60,6 +63,7 @@ impl HttpCaller {
         }
         let Call { log, requests, .. } = call;
         let usage = Usage {
+            cpu_micros: u64::try_from(bill.sum().as_micros()).unwrap_or(u64::MAX),
             wall_micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
             host_calls: requests.into(),
             log_bytes: log.written(),
@@ -86,6 +90,7 @@ struct Call<'a> {
     slice: &'a Slice,
     log: Log,
     requests: u32,
+    bill: Bill,
 }
 
 /// A call that ends without an answer that could be judged.
@@ -130,7 +135,7 @@ impl Call<'_> {
         let coverage = self.admit(request)?;
         self.requests += 1;
         let began = Instant::now();
-        let sent = exchange::send(&self.caller.connector, request, coverage, self.headers(request)).await;
+        let sent = exchange::send(&self.caller.connector, request, coverage, self.headers(request), &self.bill).await;
         let what = match &sent {
             Ok(answer) => answer.status().as_u16().to_string(),
             Err(error) => format!("no answer: {error}"),

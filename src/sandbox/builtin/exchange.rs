@@ -12,13 +12,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::domain::outbound::{Coverage, HttpRequest};
-use crate::sandbox::outbound::{ConnectError, Connector};
+use crate::sandbox::bill::Bill;
+use crate::sandbox::outbound::{ConnectError, Connector, HEAD_BYTES_MAX, until_answered};
+use crate::sandbox::text;
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// Bytes of an answer's head.
-const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -30,22 +29,11 @@ pub(crate) enum ExchangeError {
     #[error("no connection within {} s", CONNECT.as_secs())]
     ConnectTimeout,
     /// The connection broke, or what came over it is no HTTP.
-    #[error("the exchange broke off: {}", chain(.0))]
+    #[error("the exchange broke off: {}", text::causes(.0))]
     Broken(#[from] hyper::Error),
     /// The request cannot be written as HTTP.
     #[error("the request cannot be sent: {0}")]
     Unsendable(#[from] http::Error),
-}
-
-/// The causes of an error in one line.
-fn chain(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
 
 /// An answer whose body is still on its way. Dropping it closes the connection.
@@ -61,22 +49,25 @@ pub(crate) struct Body {
     pub(crate) is_cut: bool,
 }
 
-/// Sends a request whose origin is granted, with the host's own headers, and takes the head of the answer.
+/// Sends a request whose origin is granted, with the host's own headers, and takes the head of the answer. What it
+/// costs to work on the connection is put on `bill`.
 pub(crate) async fn send(
     connector: &Connector,
     request: &HttpRequest,
     coverage: Coverage,
     ours: HeaderMap,
+    bill: &Bill,
 ) -> Result<Answer, ExchangeError> {
     let outgoing = outgoing(request, ours)?;
     let opened = timeout(CONNECT, connector.open(request.url.origin(), coverage)).await;
-    let stream = opened.map_err(|_| ExchangeError::ConnectTimeout)??;
+    let (stream, answered) = until_answered(opened.map_err(|_| ExchangeError::ConnectTimeout)??);
     let builder = &mut http1::Builder::new();
     let (mut sender, connection) = builder.max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await?;
     let mut driver = JoinSet::new();
     // What ends the connection ends the answer too, which says so.
-    driver.spawn(async move { drop(connection.await) });
+    driver.spawn(bill.of(async move { drop(connection.await) }));
     let response = sender.send_request(outgoing).await?;
+    answered.lift();
     Ok(Answer { response, _connection: driver })
 }
 

@@ -1,6 +1,8 @@
 //! The way out for every HTTP request, of guests and of the host itself: resolve once, check every address, connect to the
 //! very one that was checked, and prove with TLS who is there.
 
+mod head;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+pub(crate) use self::head::{HEAD_BYTES_MAX, until_answered};
 use crate::domain::outbound::{Coverage, Origin, may_connect};
 
 /// Addresses of one name that are tried.

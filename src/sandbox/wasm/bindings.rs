@@ -61,22 +61,23 @@ impl control::Host for Guest {
     }
 
     async fn progress(&mut self, done: u64, total: Option<u64>, note: Option<String>) -> wasmtime::Result<()> {
-        let note = note.map(|note| text::neutral(&note, NOTE_BYTES));
         let copied = note.as_ref().map_or(0, String::len);
-        self.ask(HostCall::Progress(Progress { done, total, note }), copied).await?;
+        let note = note.map(|note| text::line(&note, NOTE_BYTES));
+        self.ask("backroom:plugin/control progress", HostCall::Progress(Progress { done, total, note }), copied)
+            .await?;
         Ok(())
     }
 
     async fn checkpoint(&mut self, state: Vec<u8>) -> wasmtime::Result<Result<(), String>> {
         let copied = state.len();
-        Ok(match self.ask(HostCall::Checkpoint(state.into()), copied).await? {
+        Ok(match self.ask("backroom:plugin/control checkpoint", HostCall::Checkpoint(state.into()), copied).await? {
             HostAnswer::Refused(why) => Err(why),
             HostAnswer::Done | HostAnswer::Bytes(_) => Ok(()),
         })
     }
 
     async fn resume_state(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(match self.ask(HostCall::ResumeState, 0).await? {
+        Ok(match self.ask("backroom:plugin/control resume-state", HostCall::ResumeState, 0).await? {
             HostAnswer::Bytes(state) => state.map(Vec::from),
             HostAnswer::Done | HostAnswer::Refused(_) => None,
         })
@@ -84,17 +85,18 @@ impl control::Host for Guest {
 }
 
 impl Guest {
-    async fn ask(&mut self, call: HostCall, copied: usize) -> Result<HostAnswer, Halt> {
-        self.check_calls()?;
-        self.shared.copies.charge(copied)?;
-        Ok(self.port.call(call).await)
+    async fn ask(&mut self, name: &'static str, call: HostCall, copied: usize) -> Result<HostAnswer, Halt> {
+        self.charge(copied)?;
+        self.waits_in = Some(name);
+        let answer = self.port.call(call).await;
+        self.waits_in = None;
+        Ok(answer)
     }
 }
 
 impl logging::Host for Guest {
     fn log(&mut self, level: logging::Level, context: String, message: String) -> wasmtime::Result<()> {
-        self.check_calls()?;
-        self.shared.copies.charge(context.len() + message.len())?;
+        self.charge(context.len() + message.len())?;
         let source = match level {
             logging::Level::Trace => Source::Trace,
             logging::Level::Debug => Source::Debug,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::guest::FIELDS_BYTES;
 use super::limits::Breach;
 use super::outcome::Facts;
 use super::text;
@@ -12,9 +13,10 @@ use crate::domain::limits::STACK_BYTES_MAX;
 /// The failure of a slice that ran into a limit. A retry would run into it again, so it is fatal.
 pub(crate) fn breach(breach: Breach, facts: &Facts<'_>, stack: Option<String>) -> Failure {
     let (code, message) = told(breach, facts);
-    let mut detail = match line(breach, facts) {
-        Some(line) => to_allow_more(facts, &line),
-        None => more_stack(facts.guest.slice.limits.stack_bytes),
+    let mut detail = match (line(breach, facts), breach) {
+        (Some(line), _) => to_allow_more(facts, &line),
+        (None, Breach::Fields) => "Send fewer or shorter fields: no setting changes this limit.".to_owned(),
+        (None, _) => more_stack(facts.guest.slice.limits.stack_bytes),
     };
     if let Some(stack) = stack {
         detail.push_str("\n\nIt was in:\n");
@@ -27,7 +29,12 @@ pub(crate) fn breach(breach: Breach, facts: &Facts<'_>, stack: Option<String>) -
 pub(crate) fn timed_out(facts: &Facts<'_>) -> Failure {
     let wall = facts.guest.slice.limits.wall;
     let computed = Duration::from_micros(facts.usage.cpu_micros);
-    let message = format!("timed out: ran longer than {}, {} of it computing", span(wall), span(computed));
+    let waited = match (facts.guest.waits_in, facts.guest.shared.awaited()) {
+        (Some(call), Some(what)) => format!("; it waited in {call} for {what}"),
+        (Some(call), None) => format!("; it waited in {call}"),
+        (None, _) => String::new(),
+    };
+    let message = format!("timed out: ran longer than {}, {} of it computing{waited}", span(wall), span(computed));
     let line = format!("wall = \"{}\"", config_span(wall * 2));
     Failure::host(ErrorClass::Transient, code::TIMED_OUT, message).with_detail(to_allow_more(facts, &line))
 }
@@ -90,6 +97,10 @@ fn told(breach: Breach, facts: &Facts<'_>) -> (Code, String) {
             let limit = text::bytes(limits.host_copy_bytes);
             (code::HOST_CALL_LIMIT, format!("host calls carried too much: all calls together may carry {limit}"))
         }
+        Breach::Fields => {
+            let limit = text::bytes(FIELDS_BYTES as u64);
+            (code::HOST_CALL_LIMIT, format!("header fields too large: one set of them may take {limit}"))
+        }
         Breach::OutboundRequests => {
             let limit = text::grouped(limits.outbound_requests.into(), ',');
             (code::HOST_CALL_LIMIT, format!("too many outbound requests: sent {limit} and asked for more"))
@@ -113,7 +124,7 @@ fn line(breach: Breach, facts: &Facts<'_>) -> Option<String> {
             format!("table_elements = {}", text::grouped(enough, '_'))
         }
         Breach::Handles => format!("handles = {}", text::grouped(u64::from(limits.handles) * 2, '_')),
-        Breach::Stack => return None,
+        Breach::Stack | Breach::Fields => return None,
         Breach::Output { at_least } => {
             format!("output = \"{}\"", config_bytes(limits.output_bytes.saturating_mul(2).max(at_least)))
         }

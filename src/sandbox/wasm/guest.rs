@@ -12,20 +12,38 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::http::Outbound;
 use super::limits::{Breach, Copies, Halt, Meter, Stop};
 use super::wasi;
+use crate::sandbox::bill::Bill;
 use crate::sandbox::log::{Log, Source};
 use crate::sandbox::outbound::Connector;
 use crate::sandbox::{HostPort, Signal, Slice};
+
+/// Bytes that one set of header fields may hold, what the host needs to keep them included.
+pub(crate) const FIELDS_BYTES: usize = 64 << 10;
 
 /// What streams of the guest share with it; they must own what they write to.
 pub(crate) struct Shared {
     pub(crate) log: Mutex<Log>,
     pub(crate) copies: Copies,
+    /// Time that the host worked for it beside its own turns: on its connections.
+    pub(crate) beside: Bill,
+    /// What it waits for outside, as the end of a sentence.
+    awaited: Mutex<Option<String>>,
 }
 
 impl Shared {
     /// Adds a line of the host's own to the log.
     pub(crate) fn note(&self, text: &str) {
         self.log.lock().message(Source::Host, "", text);
+    }
+
+    /// Says what it waits for outside, or that it no longer does.
+    pub(crate) fn awaits(&self, what: Option<String>) {
+        *self.awaited.lock() = what;
+    }
+
+    /// What it waits for outside.
+    pub(crate) fn awaited(&self) -> Option<String> {
+        self.awaited.lock().clone()
     }
 }
 
@@ -43,6 +61,8 @@ pub(crate) struct Guest {
     pub(crate) host_calls: u64,
     /// Whether it was instantiated, so that what fails now is the handler's own doing.
     pub(crate) has_started: bool,
+    /// The call of the host that it waits in.
+    pub(crate) waits_in: Option<&'static str>,
     table: ResourceTable,
     /// Made when the guest first asks for it: most never do.
     wasi: Option<Box<WasiCtx>>,
@@ -55,7 +75,9 @@ impl Guest {
         let limits = &slice.limits;
         let shared = Arc::new(Shared {
             log: Mutex::new(Log::new(start, limits.log_bytes)),
-            copies: Copies::new(limits.host_copy_bytes),
+            copies: Copies::new(limits),
+            beside: Bill::default(),
+            awaited: Mutex::default(),
         });
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
@@ -65,6 +87,7 @@ impl Guest {
             deadline: start + limits.wall,
             host_calls: 0,
             has_started: false,
+            waits_in: None,
             table,
             wasi: None,
             http: http_context(),
@@ -95,6 +118,12 @@ impl Guest {
         Ok(())
     }
 
+    /// Counts bytes that the host is about to keep or make because the guest called it.
+    pub(crate) fn charge(&self, bytes: usize) -> Result<(), Halt> {
+        self.check_calls()?;
+        self.shared.copies.charge(bytes)
+    }
+
     /// The limit that it passed where nothing could refuse it at once.
     pub(crate) fn check_limits(&self) -> Result<(), Halt> {
         if self.outbound.is_exhausted() {
@@ -118,7 +147,7 @@ impl Guest {
 
 fn http_context() -> WasiHttpCtx {
     let mut context = WasiHttpCtx::new();
-    context.set_field_size_limit(64 << 10);
+    context.set_field_size_limit(FIELDS_BYTES);
     context
 }
 

@@ -5,10 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use http::{Request, Response};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
 use super::connect;
 use super::guest::Shared;
+use super::wasi::PERMIT;
 use crate::domain::id::PluginName;
 use crate::domain::outbound::{Coverage, Origin, coverage};
 use crate::domain::plugin::Grant;
@@ -52,8 +54,8 @@ impl Outbound {
             return Err(Error::ConnectionLimitReached);
         }
         let Some(origin) = origin_of(request.uri()) else {
-            let uri = text::neutral(&request.uri().to_string(), 300);
-            self.shared.note(&format!("refused {} {uri}: it is not `http` or `https` to a host", request.method()));
+            let uri = text::line(&request.uri().to_string(), 300);
+            self.shared.note(&format!("refused {} {uri}: it is not `http` or `https` to a host", method(request)));
             return Err(Error::HttpRequestUriInvalid);
         };
         match coverage(self.grants.iter(), &origin) {
@@ -65,12 +67,17 @@ impl Outbound {
         }
     }
 
+    /// What went wrong on the way is the plug-in's affair: it is in the job's log and not in the host's.
+    fn note_failure(&self, what: &str, error: &dyn std::error::Error) {
+        self.shared.note(&format!("{what}: {}", text::line(&text::causes(error), 500)));
+    }
+
     fn note_missing_grant(&self, request: &Request<WasiBody>, origin: &Origin) {
         let lines = origin.grant_lines(self.plugin.as_str());
         let origin = origin.as_grant();
         self.shared.note(&format!(
             "refused {} {origin}: not granted. To allow it, in backroom.toml:\n{lines}",
-            request.method()
+            method(request)
         ));
     }
 }
@@ -84,11 +91,56 @@ impl WasiHttpHooks for Outbound {
     ) -> Answer {
         let admitted = self.admit(&request);
         let (shared, connector) = (Arc::clone(&self.shared), self.connector.clone());
-        Box::new(async move {
+        let bill = shared.beside.clone();
+        Box::new(bill.of(async move {
             let (origin, coverage) = admitted?;
-            connect::send(&connector, request, options, &origin, coverage, shared).await
-        })
+            let under_way = UnderWay::to(&origin, &shared);
+            let answer = connect::send(&connector, request, options, &origin, coverage, &shared).await;
+            drop(under_way);
+            answer
+        }))
     }
+
+    /// Two pieces of a body may wait until they are sent.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        PERMIT
+    }
+
+    fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
+        self.note_failure("an exchange broke off", error);
+        ErrorCode::HttpProtocolError
+    }
+
+    fn p2_error_from_connect(&mut self, error: &std::io::Error) -> ErrorCode {
+        self.note_failure("no connection", error);
+        ErrorCode::ConnectionRefused
+    }
+
+    fn p2_error_from_tls(&mut self, error: &std::io::Error) -> ErrorCode {
+        self.note_failure("no connection over TLS", error);
+        ErrorCode::TlsProtocolError
+    }
+}
+
+/// A request whose answer has not begun. Dropped when it has, or when the guest no longer wants it.
+struct UnderWay(Arc<Shared>);
+
+impl UnderWay {
+    fn to(origin: &Origin, shared: &Arc<Shared>) -> Self {
+        shared.awaits(Some(format!("an answer of {}", origin.as_grant())));
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.awaits(None);
+    }
+}
+
+/// A method as it may stand in a line: guests may make them up.
+fn method(request: &Request<WasiBody>) -> String {
+    text::line(request.method().as_str(), 32)
 }
 
 fn origin_of(uri: &http::Uri) -> Option<Origin> {

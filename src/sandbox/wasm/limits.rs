@@ -29,6 +29,8 @@ pub(crate) enum Breach {
     HostCalls,
     HostCallBytes,
     HostCopy,
+    /// One set of header fields, which has a size that no setting changes.
+    Fields,
     OutboundRequests,
 }
 
@@ -123,25 +125,45 @@ impl ResourceLimiter for Meter {
     }
 }
 
-/// Bytes that host calls copied out of the guest, against their limit.
+/// What a result has beside its bytes when it is read from a guest.
+const AROUND_AN_OUTPUT: u64 = 64 << 10;
+
+/// Bytes that one crossing from guest to host may carry. The engine has one such number for calls and for the result of the
+/// handler, so that it is the greater of both limits; [`Copies::charge`] holds calls to theirs.
+pub(crate) fn crossing(limits: &Limits) -> u64 {
+    limits.host_call_bytes.max(limits.output_bytes.saturating_add(AROUND_AN_OUTPUT))
+}
+
+/// Bytes that the host holds, or once held, because the guest called it: of one call and of all together. What was counted
+/// stays counted when the host lets go, so that the sum also bounds what any moment can hold.
 #[derive(Debug)]
 pub(crate) struct Copies {
     limit: u64,
+    limit_of_one: u64,
     copied: AtomicU64,
 }
 
 impl Copies {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, copied: AtomicU64::new(0) }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { limit: limits.host_copy_bytes, limit_of_one: limits.host_call_bytes, copied: AtomicU64::new(0) }
     }
 
-    /// Counts `bytes` more.
+    /// Counts `bytes` of one call, before they are kept.
     pub(crate) fn charge(&self, bytes: usize) -> Result<(), Halt> {
-        let before = self.copied.fetch_add(bytes as u64, Ordering::Relaxed);
-        if before.saturating_add(bytes as u64) > self.limit {
+        let bytes = bytes as u64;
+        if bytes > self.limit_of_one {
+            return Err(Halt::Breach(Breach::HostCallBytes));
+        }
+        let before = self.copied.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.limit {
             return Err(Halt::Breach(Breach::HostCopy));
         }
         Ok(())
+    }
+
+    /// Takes back what is counted against another limit instead.
+    pub(crate) fn give_back(&self, bytes: usize) {
+        self.copied.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -172,8 +194,18 @@ mod tests {
 
     #[test]
     fn copies_add_up() {
-        let copies = Copies::new(10);
-        assert_eq!(copies.charge(10), Ok(()));
-        assert_eq!(copies.charge(1), Err(Halt::Breach(Breach::HostCopy)));
+        let limits = Limits { host_copy_bytes: 10, host_call_bytes: 6, ..Limits::default() };
+        let copies = Copies::new(&limits);
+        assert_eq!(copies.charge(7), Err(Halt::Breach(Breach::HostCallBytes)));
+        assert_eq!(copies.charge(6), Ok(()));
+        assert_eq!(copies.charge(6), Err(Halt::Breach(Breach::HostCopy)));
+    }
+
+    #[test]
+    fn a_crossing_carries_a_call_and_an_output() {
+        let of =
+            |host_call_bytes, output_bytes| crossing(&Limits { host_call_bytes, output_bytes, ..Limits::default() });
+        assert_eq!(of(4 << 20, 1 << 20), 4 << 20);
+        assert_eq!(of(4 << 20, 8 << 20), (8 << 20) + AROUND_AN_OUTPUT);
     }
 }

@@ -6,6 +6,8 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::bindings::{self, PluginPre};
 use super::guest::Guest;
+use super::metered;
+use super::turns::Manners;
 use crate::domain::plugin::Shape;
 
 /// All interfaces that the host offers.
@@ -13,12 +15,19 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    metered::link(&mut linker)?;
     bindings::link(&mut linker)?;
     Ok(linker)
 }
 
 /// A component with its imports resolved, ready to be instantiated any number of times.
-pub(crate) enum Entry {
+pub(crate) struct Entry {
+    pub(crate) point: Point,
+    pub(crate) manners: Manners,
+}
+
+/// Where a component is entered.
+pub(crate) enum Point {
     Handler(PluginPre<Guest>),
     Command(CommandPre<Guest>),
 }
@@ -26,19 +35,20 @@ pub(crate) enum Entry {
 /// Resolves the imports of a component and finds its entry point.
 pub(crate) fn entry(linker: &Linker<Guest>, component: &Component, shape: Shape) -> wasmtime::Result<Entry> {
     let linked = linker.instantiate_pre(component)?;
-    Ok(match shape {
-        Shape::Handler => Entry::Handler(PluginPre::new(linked)?),
-        Shape::Command => Entry::Command(CommandPre::new(linked)?),
+    let point = match shape {
+        Shape::Handler => Point::Handler(PluginPre::new(linked)?),
+        Shape::Command => Point::Command(CommandPre::new(linked)?),
         Shape::Builtin => return Err(wasmtime::Error::msg("a built-in handler is no component")),
-    })
+    };
+    Ok(Entry { point, manners: Manners::default() })
 }
 
 impl Entry {
     /// The engine that it was loaded into.
     pub(crate) fn engine(&self) -> &Engine {
-        match self {
-            Self::Handler(entry) => entry.engine(),
-            Self::Command(entry) => entry.engine(),
+        match &self.point {
+            Point::Handler(entry) => entry.engine(),
+            Point::Command(entry) => entry.engine(),
         }
     }
 }

@@ -11,8 +11,10 @@ mod guest;
 mod http;
 mod limits;
 mod linker;
+mod metered;
 mod outcome;
 mod run;
+mod turns;
 mod wasi;
 
 use std::collections::BTreeSet;
@@ -104,6 +106,8 @@ pub struct WasmSandbox {
     cache: Arc<Cache>,
     ticker: Ticker,
     compilers: Semaphore,
+    /// Room for turns of versions that hold the core.
+    beside: Semaphore,
 }
 
 impl WasmSandbox {
@@ -116,6 +120,7 @@ impl WasmSandbox {
             cache: Arc::new(cache),
             ticker: Ticker::start(&engines)?,
             compilers: Semaphore::new(COMPILERS),
+            beside: turns::room_beside(),
             settings,
         })
     }
@@ -222,7 +227,7 @@ impl Sandbox for WasmSandbox {
             match self.cache.get(&inspection.digest, inspection.shape) {
                 Ok(entry) => {
                     let connector = self.settings.connector.clone();
-                    run::run(&entry, &self.ticker, slice, port, connector).await
+                    run::run(&entry, &self.ticker, &self.beside, slice, port, connector).await
                 }
                 Err(error) => SliceReport::of(outcome::host_fault(&error.to_string())),
             }

@@ -10,7 +10,7 @@ use wasmtime_wasi::I32Exit;
 use super::bindings::{self, Later, Outcome, types};
 use super::explain;
 use super::guest::Guest;
-use super::limits::{Breach, Halt, Stop};
+use super::limits::{self, Breach, Halt, Stop};
 use super::run::{Ending, Returned};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
@@ -84,7 +84,7 @@ fn returned(outcome: Outcome, facts: &Facts<'_>) -> SliceEnd {
         }
         Outcome::Suspended(bindings::Wake::At(ms)) => SliceEnd::Suspended(Wake::At(Timestamp::from_millis(ms))),
         Outcome::Suspended(bindings::Wake::Event(name)) => {
-            SliceEnd::Suspended(Wake::Event(text::neutral(&name, MESSAGE_BYTES)))
+            SliceEnd::Suspended(Wake::Event(text::line(&name, MESSAGE_BYTES)))
         }
         Outcome::Yielded => SliceEnd::Yielded,
     }
@@ -114,7 +114,7 @@ fn guest_failure(failure: types::Failure) -> Failure {
 /// A code of the guest's own. One that looks like the host's gets another beginning: the host acts on its own codes, and people
 /// look them up.
 fn guest_code(code: &str) -> String {
-    let code = text::neutral(code, CODE_BYTES);
+    let code = text::line(code, CODE_BYTES);
     let is_like_ours = code.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("BR"))
         && code.as_bytes().get(2).is_some_and(u8::is_ascii_digit);
     if is_like_ours { format!("guest-{code}") } else { code }
@@ -162,11 +162,8 @@ fn breach_of(error: &wasmtime::Error, facts: &Facts<'_>) -> Option<Breach> {
     }
     if said.contains("fuel allocated for hostcalls has been exhausted") {
         // What the handler returns is read with the same allowance, and no guest is running then.
-        let at_least = facts.guest.slice.limits.host_call_bytes;
+        let at_least = limits::crossing(&facts.guest.slice.limits) + 1;
         return Some(if stack(error).is_some() { Breach::HostCallBytes } else { Breach::Output { at_least } });
-    }
-    if said.contains("requested len") && said.contains("exceeds limit") {
-        return Some(Breach::HostCallBytes);
     }
     None
 }

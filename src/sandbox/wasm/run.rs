@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use wasmtime::Store;
 
 use super::bindings::{self, Outcome, types};
 use super::engine::Ticker;
 use super::guest::Guest;
-use super::limits::Stop;
-use super::linker::Entry;
+use super::limits::{self, Stop};
+use super::linker::{Entry, Point};
 use super::outcome::{self, Facts};
+use super::turns::{self, Turns};
 use super::wasi::Output;
 use crate::domain::limits::Usage;
 use crate::sandbox::outbound::Connector;
@@ -23,6 +25,9 @@ use crate::sandbox::{HostPort, Signal, SignalLine, Slice, SliceReport};
 
 /// How often a guest that waits in a host call is looked after. One that computes is stopped by the tick.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// Memory of a guest from which on to give it back takes long.
+const LARGE: u64 = 16 << 20;
 
 /// What came back from a guest.
 pub(crate) enum Returned {
@@ -42,6 +47,7 @@ pub(crate) enum Ending {
 pub(crate) async fn run(
     entry: &Entry,
     ticker: &Ticker,
+    room: &Semaphore,
     slice: Slice,
     port: Box<dyn HostPort>,
     connector: Connector,
@@ -58,10 +64,13 @@ pub(crate) async fn run(
     let deadline = store.data().deadline;
     let (ending, cpu) = {
         let call = pin!(call(entry, &mut store));
-        drive(call, deadline, &signals).await
+        drive(call, deadline, &signals, Turns::new(&entry.manners, room)).await
     };
     let fuel_used = fuel.saturating_sub(store.get_fuel().unwrap_or(0));
-    let guest = store.into_data();
+    let guest = match store.data().meter.peak() > LARGE {
+        true => turns::beside(|| store.into_data()),
+        false => store.into_data(),
+    };
     report(ending, guest, Spent { fuel: fuel_used, cpu, wall: start.elapsed() })
 }
 
@@ -73,7 +82,7 @@ struct Spent {
 
 fn fresh_store(entry: &Entry, mut guest: Guest) -> wasmtime::Result<Store<Guest>> {
     let limits = Arc::clone(&guest.slice.limits);
-    if matches!(entry, Entry::Command(_)) {
+    if matches!(entry.point, Point::Command(_)) {
         guest.output = Some(Output::new(limits.output_bytes));
     }
     let mut store = Store::try_new(entry.engine(), guest)?;
@@ -81,14 +90,14 @@ fn fresh_store(entry: &Entry, mut guest: Guest) -> wasmtime::Result<Store<Guest>
     store.set_fuel(limits.fuel)?;
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|context| Ok(context.data().at_tick()?));
-    store.set_hostcall_fuel(usize::try_from(limits.host_call_bytes).unwrap_or(usize::MAX));
+    store.set_hostcall_fuel(usize::try_from(limits::crossing(&limits)).unwrap_or(usize::MAX));
     store.set_max_component_handles(limits.handles as usize);
     Ok(store)
 }
 
 async fn call(entry: &Entry, store: &mut Store<Guest>) -> wasmtime::Result<Returned> {
-    match entry {
-        Entry::Handler(entry) => {
+    match &entry.point {
+        Point::Handler(entry) => {
             let plugin = entry.instantiate_async(&mut *store).await?;
             let slice = &mut store.data_mut().started().slice;
             let job = bindings::job(slice);
@@ -96,7 +105,7 @@ async fn call(entry: &Entry, store: &mut Store<Guest>) -> wasmtime::Result<Retur
             let outcome = plugin.backroom_plugin_handler().call_handle(&mut *store, &job, &input).await?;
             Ok(Returned::Handler(outcome))
         }
-        Entry::Command(entry) => {
+        Point::Command(entry) => {
             let command = entry.instantiate_async(&mut *store).await?;
             store.data_mut().started();
             Ok(Returned::Command(command.wasi_cli_run().call_run(&mut *store).await?))
@@ -106,16 +115,18 @@ async fn call(entry: &Entry, store: &mut Store<Guest>) -> wasmtime::Result<Retur
 
 /// Polls a call to its end, past which it does not outlive its deadline or a kill even where it waits; adds up the time
 /// that it held the core.
-async fn drive<F>(mut call: Pin<&mut F>, deadline: Instant, signals: &SignalLine) -> (Ending, Duration)
+async fn drive<F>(
+    mut call: Pin<&mut F>,
+    deadline: Instant,
+    signals: &SignalLine,
+    mut turns: Turns<'_>,
+) -> (Ending, Duration)
 where
     F: Future<Output = wasmtime::Result<Returned>>,
 {
-    let mut cpu = Duration::ZERO;
     let mut alarm: Option<Pin<Box<Sleep>>> = None;
     let ending = poll_fn(|context| {
-        let began = Instant::now();
-        let polled = catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(context)));
-        cpu += began.elapsed();
+        let polled = catch_unwind(AssertUnwindSafe(|| turns.take(context, |context| call.as_mut().poll(context))));
         match polled {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(returned)) => return Poll::Ready(Ending::Returned(returned)),
@@ -134,7 +145,7 @@ where
         Poll::Pending
     });
     let ending = ending.await;
-    (ending, cpu)
+    (ending, turns.held)
 }
 
 fn next_look(deadline: Instant) -> Instant {
@@ -151,7 +162,7 @@ fn report(ending: Ending, guest: Guest, spent: Spent) -> SliceReport {
     log.finish();
     let usage = Usage {
         fuel: spent.fuel,
-        cpu_micros: u64::try_from(spent.cpu.as_micros()).unwrap_or(u64::MAX),
+        cpu_micros: u64::try_from((spent.cpu + guest.shared.beside.sum()).as_micros()).unwrap_or(u64::MAX),
         wall_micros: u64::try_from(spent.wall.as_micros()).unwrap_or(u64::MAX),
         peak_memory_bytes: guest.meter.peak(),
         host_calls: guest.host_calls,

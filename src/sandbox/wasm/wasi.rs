@@ -17,7 +17,7 @@ use crate::sandbox::Slice;
 use crate::sandbox::log::Source;
 
 /// Bytes that a stream takes in one write.
-const PERMIT: usize = 64 << 10;
+pub(crate) const PERMIT: usize = 64 << 10;
 
 /// The context of a slice: without preopened folders, with every address denied, which are the builder's defaults.
 pub(crate) fn context(slice: &Slice, shared: &Arc<Shared>, output: &Option<Output>) -> WasiCtx {
@@ -84,11 +84,14 @@ impl GuestStream {
         Self { shared: Arc::clone(shared), sink: Sink::Log(source) }
     }
 
+    /// Every write was charged when the guest called. A command's output has a limit of its own instead.
     fn take(&self, bytes: &[u8]) -> Result<(), Halt> {
-        self.shared.copies.charge(bytes.len())?;
         match &self.sink {
             Sink::Log(source) => self.shared.log.lock().stream(*source, bytes),
-            Sink::Output(output) => output.write(bytes)?,
+            Sink::Output(output) => {
+                self.shared.copies.give_back(bytes.len());
+                output.write(bytes)?;
+            }
         }
         Ok(())
     }
