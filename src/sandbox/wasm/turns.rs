@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn others_go_on_while_such_a_turn_lasts() {
         let runtime = one_thread();
-        let (done, is_done) = mpsc::channel();
+        let (done, is_done) = mpsc::sync_channel(1);
         let is_done = std::sync::Mutex::new(is_done);
         let turn = runtime.spawn(async move {
             let (manners, room) = (Manners { holds_core: AtomicBool::new(true) }, room_beside());
