@@ -109,6 +109,16 @@ impl ApiError {
         &self.0.detail
     }
 
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// What to do next, where it differs from the catalogue's advice.
+    pub fn next(&self) -> Option<&str> {
+        self.0.next.as_deref()
+    }
+
     fn problem(&self) -> Problem {
         let Fault { code, status, detail, next, field, errors, missing_grants, add_to_config } = &*self.0;
         Problem {

@@ -285,7 +285,7 @@ impl When {
 }
 
 /// A point in time, given as such or by how far it lies ahead.
-pub(super) fn moment(field: &str, text: &str, now: Timestamp) -> Result<Timestamp, JsonFault> {
+pub(crate) fn moment(field: &str, text: &str, now: Timestamp) -> Result<Timestamp, JsonFault> {
     Ok(When::read(field, text)?.seen_from(now))
 }
 

@@ -10,7 +10,7 @@ use crate::domain::code::{self, Code};
 
 /// What is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct JsonFault {
+pub(crate) struct JsonFault {
     /// Which entry of the catalogue.
     pub(super) code: Code,
     /// The field, when it is one's fault.

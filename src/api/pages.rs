@@ -3,7 +3,8 @@
 use std::any::Any;
 
 use axum::extract::Path;
-use axum::http::{Method, Response as HttpResponse, StatusCode, Uri};
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, Method, Response as HttpResponse, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 
 use super::error::ApiError;
@@ -47,20 +48,19 @@ pub(super) async fn index() -> Html<String> {
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
-pub(super) async fn page(Path(name): Path<String>) -> Result<Html<String>, ApiError> {
-    let found = code::find(&name);
-    let code = found.ok_or_else(|| {
-        ApiError::new(code::UNKNOWN_PATH, format!("there is no error `{name}`"))
-            .with_next("See /errors for all of them.")
-    })?;
-    let Code { name, title, cause, remedy } = code;
+pub(super) async fn page(headers: HeaderMap, Path(name): Path<String>) -> Response {
+    let Some(Code { name, title, cause, remedy }) = code::find(&name) else {
+        let shown: String = name.chars().take(40).collect();
+        let unknown = ApiError::new(code::UNKNOWN_PATH, format!("there is no error `{shown}`"));
+        return for_reader(&headers, unknown.with_next("See /errors for all of them."));
+    };
     let body = format!(
         "<p><strong>{}</strong></p>\n<h2>Why</h2>\n<p>{}</p>\n<h2>What to do</h2>\n<p>{}</p>\n<p><a href=\"/errors\">All errors</a></p>\n",
         escaped(title),
         marked(cause),
         marked(remedy)
     );
-    Ok(document(name, &body))
+    document(name, &body).into_response()
 }
 
 fn document(title: &str, body: &str) -> Html<String> {
@@ -84,14 +84,30 @@ fn marked(text: &str) -> String {
 }
 
 /// Answers a request for an address that does not exist.
-pub(super) async fn unknown_path(uri: Uri) -> ApiError {
-    ApiError::new(code::UNKNOWN_PATH, format!("there is nothing at `{}`", uri.path()))
+pub(super) async fn unknown_path(headers: HeaderMap, uri: Uri) -> Response {
+    for_reader(&headers, ApiError::new(code::UNKNOWN_PATH, format!("there is nothing at `{}`", uri.path())))
 }
 
 /// Answers a request with a method that its address does not take.
-pub(super) async fn unknown_method(method: Method, uri: Uri) -> ApiError {
+pub(super) async fn unknown_method(headers: HeaderMap, method: Method, uri: Uri) -> Response {
     let detail = format!("`{}` does not take {method}; the Allow header names what it takes", uri.path());
-    ApiError::new(code::UNKNOWN_PATH, detail).with_status(StatusCode::METHOD_NOT_ALLOWED)
+    let error = ApiError::new(code::UNKNOWN_PATH, detail).with_status(StatusCode::METHOD_NOT_ALLOWED);
+    for_reader(&headers, error)
+}
+
+/// An error as a page where a browser asks for one, as a problem document for programs.
+fn for_reader(headers: &HeaderMap, error: ApiError) -> Response {
+    let wants_page = headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+    if !wants_page {
+        return error.into_response();
+    }
+    let Code { name, title, remedy, .. } = error.code();
+    let body = format!(
+        "<p>{}</p>\n<p>{}</p>\n<p><a href=\"/\">Overview</a> · <a href=\"/errors/{name}\">{name}</a></p>\n",
+        marked(error.detail()),
+        marked(error.next().unwrap_or(remedy))
+    );
+    (error.status(), document(title, &body)).into_response()
 }
 
 /// Answers a request whose handler panicked.

@@ -316,7 +316,7 @@ async fn optional<T: DeserializeOwned + Default>(
 }
 
 /// A reason of a sensible length; an empty one is none.
-pub(super) fn checked_reason(reason: Option<String>) -> Result<Option<String>, JsonFault> {
+pub(crate) fn checked_reason(reason: Option<String>) -> Result<Option<String>, JsonFault> {
     let Some(reason) = reason.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty()) else {
         return Ok(None);
     };

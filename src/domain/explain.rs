@@ -6,6 +6,7 @@ use super::admission::Hold;
 use super::audit::{Action, AuditRow};
 use super::id::{JobId, VersionName};
 use super::job::{Job, JobState, JobType, OnPredecessorFailure, Status, WaitReason};
+use super::offers::may_run_again;
 use super::plugin::Grant;
 use super::service::ServiceState;
 use super::time::Timestamp;
@@ -103,6 +104,19 @@ pub const CODES: &[&str] = &[
     "next",
 ];
 
+/// A command about the host that ends a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Resume background work.
+    ResumeService,
+    /// Resume the job's queue.
+    ResumeQueue,
+    /// Resume the job's plug-in, which also closes its breaker.
+    ResumePlugin,
+    /// Enable the job's plug-in.
+    EnablePlugin,
+}
+
 impl Reason {
     fn new(code: &'static str, message: impl Into<String>, starts_when: impl Into<String>) -> Self {
         Self { code, message: message.into(), starts_when: starts_when.into(), until: None, jobs: Vec::new() }
@@ -114,6 +128,17 @@ impl Reason {
 
     fn naming(self, jobs: Vec<JobId>) -> Self {
         Self { jobs, ..self }
+    }
+
+    /// What an administrator of the host can do about it at once; what can be done with the job itself is among its offers.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self.code {
+            "service-paused" | "draining" => Some(Remedy::ResumeService),
+            "queue-paused" => Some(Remedy::ResumeQueue),
+            "plugin-paused" | "breaker-open" => Some(Remedy::ResumePlugin),
+            "plugin-disabled" => Some(Remedy::EnablePlugin),
+            _ => None,
+        }
     }
 }
 
@@ -479,7 +504,14 @@ fn finished(facts: &Facts<'_>) -> Reason {
     if let Some(failure) = state.failure().filter(|_| state.status != Status::Succeeded) {
         let _written = write!(message, ": {}", failure.message);
     }
-    let when = format!("never; run it again as a new job: {}", command("retry", facts));
+    let id = facts.job.submission.id;
+    let when = match may_run_again(facts.job) {
+        Ok(()) => format!("never; run it again as a new job: {}", command("retry", facts)),
+        Err(_) if facts.job.submission.job_type == JobType::BATCH => {
+            format!("never; run those of its jobs that failed again: backroom batch retry-failed {id}")
+        }
+        Err(_) => "never".to_owned(),
+    };
     Reason::new("finished", message, when)
 }
 

@@ -3,12 +3,12 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use super::rerun::may_run_again;
 use super::{Command, Jobs, Order, Rerun, RerunError, SteerError};
 use crate::domain::audit::Action;
 use crate::domain::id::{JobId, Sequence, TenantId};
 use crate::domain::job::transition::Next;
 use crate::domain::job::{Job, Status};
+use crate::domain::offers::may_run_again;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::store::{CommitError, ReadError};

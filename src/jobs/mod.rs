@@ -6,6 +6,7 @@ mod circle;
 mod explain;
 mod failures;
 mod idempotency;
+mod offers;
 mod rerun;
 mod steer;
 mod submit;

@@ -9,15 +9,12 @@ use super::{Jobs, SteerError, SubmitError};
 use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, TenantId, VersionName};
-use crate::domain::job::transition::Refused;
-use crate::domain::job::{Job, JobType, Status, Submission, Ties};
+use crate::domain::job::{Job, Status, Submission, Ties};
+use crate::domain::offers::may_run_again;
 use crate::domain::outbound::is_built_in;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::store::{Pending, ReadError, put_payload};
-
-/// The verb of a refusal.
-const RERUN: &str = "be run again";
 
 /// What the new job has otherwise than the finished one, and who wants it.
 #[derive(Clone, Debug)]
@@ -92,7 +89,7 @@ impl Jobs {
     }
 
     /// The job that runs a finished one again, the last of them.
-    pub(super) fn run_again_as(&self, finished: &Job) -> Result<Option<JobId>, ReadError> {
+    pub fn run_again_as(&self, finished: &Job) -> Result<Option<JobId>, ReadError> {
         let Submission { id, tenant, .. } = *finished.submission;
         let filter = JobFilter { retry_of: Some(id), ..JobFilter::default() };
         let found = self.store.jobs(&JobQuery { tenant, filter, before: None, limit: 1 })?;
@@ -152,20 +149,6 @@ impl Jobs {
             ..(**asked).clone()
         })
     }
-}
-
-/// Whether a job can be run again: only once it has ended, and only if it is not the host's own or a mere frame of others.
-pub(super) fn may_run_again(job: &Job) -> Result<(), Refused> {
-    let job_type = job.submission.job_type;
-    let why = match job.state.status.is_final() {
-        false => "it has not ended; only a finished job is run again, as a new one",
-        true if job_type == JobType::BATCH => {
-            "it is a batch; run those of its jobs that failed again (`backroom batch retry-failed`)"
-        }
-        true if !job_type.steering().resumable => "the host makes jobs of this type for its own upkeep",
-        true => return Ok(()),
-    };
-    Err(Refused { status: job.state.status, event: RERUN, why })
 }
 
 fn ties(asked: &Submission) -> Ties {

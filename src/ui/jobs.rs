@@ -11,10 +11,12 @@ use super::Console;
 use super::shell::{After, Done, Section, Shell};
 use super::text::{self, LINE_CHARS, When};
 use super::trouble::Trouble;
-use crate::domain::id::{PluginName, Sequence, TenantId};
+use super::why;
+use crate::domain::id::{PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Status};
 use crate::domain::query::{Counts, JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
+use crate::store::ReadError;
 
 /// Jobs on one page.
 const PAGE: usize = 50;
@@ -102,16 +104,22 @@ pub(super) struct Row {
     pub(super) created: When,
     pub(super) duration: String,
     pub(super) error: Option<String>,
+    /// Of an unfinished job, why it does not run, and until when.
+    pub(super) why: Option<Vec<text::Part>>,
+    pub(super) until: Option<When>,
     pub(super) tags: Vec<String>,
 }
 
 impl Row {
-    /// A job, seen at `now`.
-    pub(super) fn new(job: &Job, now: Timestamp) -> Self {
+    /// A job as the host sees it now.
+    pub(super) fn new(console: &Console, job: &Job) -> Result<Self, ReadError> {
+        let now = console.now();
+        let (why, until) = why::leading(console, job)?.map_or((None, None), |(why, until)| (Some(why), until));
         let Job { submission, state } = job;
         let id = submission.id.to_string();
-        let error = state.failure().filter(|_| state.status != Status::Succeeded);
-        Self {
+        // The reason of an unfinished job holds its error.
+        let error = state.failure().filter(|_| state.status != Status::Succeeded && why.is_none());
+        Ok(Self {
             short_id: short_id(&id),
             id,
             name: text::line(&submission.display_name(), LINE_CHARS),
@@ -121,8 +129,10 @@ impl Row {
             created: When::new(submission.created_on, now),
             duration: duration(job, now).map_or_else(|| "–".to_owned(), text::span),
             error: error.map(|failure| text::line(first_line(&failure.message), LINE_CHARS)),
+            why,
+            until,
             tags: submission.tags.iter().take(4).map(|tag| text::line(tag, 32)).collect(),
-        }
+        })
     }
 }
 
@@ -154,6 +164,10 @@ pub(super) struct Asked {
     plugin: String,
     tag: String,
     q: String,
+    /// The batch that they belong to.
+    batch: String,
+    /// The schedule that made them.
+    schedule: String,
     before: Option<u64>,
     done: Option<Done>,
 }
@@ -165,8 +179,17 @@ impl Asked {
             let shown = text.trim().chars().filter(|c| text::is_shown(*c));
             shown.take(SEARCH_CHARS).collect()
         };
-        let Self { state, plugin, tag, q, before, done } = self;
-        Self { state: typed(state), plugin: typed(plugin), tag: typed(tag), q: typed(q), before, done }
+        let Self { state, plugin, tag, q, batch, schedule, before, done } = self;
+        Self {
+            state: typed(state),
+            plugin: typed(plugin),
+            tag: typed(tag),
+            q: typed(q),
+            batch: typed(batch),
+            schedule: typed(schedule),
+            before,
+            done,
+        }
     }
 
     /// The address of the list with another state and from the start.
@@ -176,8 +199,15 @@ impl Asked {
 
     fn address(&self, state: &str, before: Option<Sequence>) -> String {
         let before = before.map(|sequence| sequence.0.to_string()).unwrap_or_default();
-        let fields =
-            [("state", state), ("plugin", &self.plugin), ("tag", &self.tag), ("q", &self.q), ("before", &before)];
+        let fields = [
+            ("state", state),
+            ("plugin", &self.plugin),
+            ("tag", &self.tag),
+            ("q", &self.q),
+            ("batch", &self.batch),
+            ("schedule", &self.schedule),
+            ("before", &before),
+        ];
         let given: Vec<_> = fields.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         match url_encoded(&given) {
             query if query.is_empty() => "/jobs".to_owned(),
@@ -186,7 +216,8 @@ impl Asked {
     }
 
     fn is_filtered(&self) -> bool {
-        !(self.plugin.is_empty() && self.tag.is_empty() && self.q.is_empty())
+        let fields = [&self.plugin, &self.tag, &self.q, &self.batch, &self.schedule];
+        fields.into_iter().any(|field| !field.is_empty())
     }
 }
 
@@ -251,13 +282,12 @@ fn list(console: &Console, asked: Asked, address: String) -> Result<List, Troubl
     let query = query(&asked, group)?;
     let counts = counts(console, query.filter.plugin.as_ref())?;
     let page = console.host.jobs.list(&query)?;
-    let now = console.now();
     let plugins: Vec<_> =
         console.host.registry.list(TenantId::DEFAULT).iter().map(|plugin| plugin.name.to_string()).collect();
     let state = group.map_or("", Group::word);
     Ok(List {
         tabs: tabs(&asked, group, &counts),
-        rows: page.jobs.iter().map(|job| Row::new(job, now)).collect(),
+        rows: page.jobs.iter().map(|job| Row::new(console, job)).collect::<Result<_, _>>()?,
         next: page.next.map(|next| asked.address(state, Some(next))),
         newest: asked.before.map(|_| asked.address(state, None)),
         cleared: Asked::default().with_state(state),
@@ -273,7 +303,7 @@ fn list(console: &Console, asked: Asked, address: String) -> Result<List, Troubl
 
 fn unknown_state(word: &str) -> String {
     let words: Vec<_> = Group::ALL.into_iter().map(Group::word).collect();
-    format!("`{word}` is no state of a job; there are {}", words.join(", "))
+    format!("`{word}` is not a state of a job; expected one of: {}", words.join(", "))
 }
 
 fn query(asked: &Asked, group: Option<Group>) -> Result<JobQuery, Trouble> {
@@ -284,9 +314,18 @@ fn query(asked: &Asked, group: Option<Group>) -> Result<JobQuery, Trouble> {
         plugin: plugin.map_err(|error| Trouble::field(error.to_string()))?,
         tag: given(&asked.tag),
         text: given(&asked.q),
+        batch: given(&asked.batch).map(|id| id.parse()).transpose().map_err(|_| bad_batch(&asked.batch))?,
+        schedule: given(&asked.schedule)
+            .map(|name| ScheduleName::new(&name))
+            .transpose()
+            .map_err(|error| Trouble::field(error.to_string()))?,
         ..JobFilter::default()
     };
     Ok(JobQuery { tenant: TenantId::DEFAULT, filter, before: asked.before.map(Sequence), limit: PAGE })
+}
+
+fn bad_batch(id: &str) -> Trouble {
+    Trouble::field(format!("`{}` is not the id of a batch", text::line(id, 80)))
 }
 
 fn counts(console: &Console, plugin: Option<&PluginName>) -> Result<Counts, Trouble> {

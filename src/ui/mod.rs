@@ -2,12 +2,14 @@
 //! and load nothing from anywhere else.
 
 mod assets;
+mod attention;
 mod job;
 mod jobs;
 mod login;
 mod overview;
 mod payload;
 mod plugins;
+mod queues;
 mod rights;
 mod sampler;
 mod service;
@@ -16,6 +18,7 @@ mod sparkline;
 mod text;
 mod timeline;
 mod trouble;
+mod why;
 
 use std::sync::Arc;
 
@@ -78,15 +81,13 @@ fn pages() -> Router<Console> {
 }
 
 fn buttons_of_jobs() -> Router<Console> {
-    Router::new()
-        .route("/jobs/{id}/cancel", post(job::cancel))
-        .route("/jobs/{id}/delete", post(job::delete))
-        .route("/jobs/{id}/retry", post(job::retry))
+    Router::new().route("/jobs/{id}/{action}", post(job::act))
 }
 
 fn buttons_of_the_host() -> Router<Console> {
     Router::new()
         .route("/service/{action}", post(service::act))
+        .route("/queues/{name}/resume", post(queues::resume))
         .route("/plugins", post(plugins::upload).layer(plugins::body_limit()))
         .route("/plugins/{name}/{action}", post(plugins::act))
 }

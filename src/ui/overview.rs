@@ -7,12 +7,14 @@ use axum::extract::{Query, State};
 use axum::response::Response;
 
 use super::Console;
+use super::attention::{self, Need};
 use super::jobs::{Group, Row};
 use super::sampler::Rate;
 use super::shell::{After, Section, Shell};
 use super::sparkline::Sparkline;
 use super::text::{self, When};
 use super::trouble::Trouble;
+use crate::domain::access::Caller;
 use crate::domain::id::{PluginName, TenantId};
 use crate::domain::job::Status;
 use crate::domain::query::{Counts, JobFilter, JobQuery};
@@ -27,6 +29,7 @@ const CHART: (usize, usize) = (60, 10);
 #[template(path = "overview.html")]
 struct Overview {
     shell: Shell,
+    needs: Vec<Need>,
     tiles: Vec<Tile>,
     oldest: Option<String>,
     last_minute: Pace,
@@ -74,11 +77,11 @@ struct StoreLine {
 }
 
 /// The page.
-pub(super) async fn show(State(console): State<Console>, Query(after): Query<After>) -> Response {
-    console.page(move |console| overview(console, after)).await
+pub(super) async fn show(State(console): State<Console>, caller: Caller, Query(after): Query<After>) -> Response {
+    console.page(move |console| overview(console, &caller, after)).await
 }
 
-fn overview(console: &Console, after: After) -> Result<Overview, Trouble> {
+fn overview(console: &Console, caller: &Caller, after: After) -> Result<Overview, Trouble> {
     let host = &console.host;
     let now = console.now();
     let counts = host.jobs.counts(TenantId::DEFAULT)?;
@@ -86,6 +89,7 @@ fn overview(console: &Console, after: After) -> Result<Overview, Trouble> {
     let running = running(console)?;
     let chart = Sparkline::new(&console.sampler.history(CHART.0, CHART.1));
     Ok(Overview {
+        needs: attention::needs(console, caller)?,
         tiles: Group::ALL.into_iter().map(|group| tile(group, &total)).collect(),
         oldest: host.oldest_ready().map(|oldest| text::span(now.since(oldest))),
         last_minute: pace(console.sampler.rate(Duration::from_secs(60))),
@@ -139,10 +143,9 @@ fn decimal(count: u64, seconds: u64) -> String {
 }
 
 fn running(console: &Console) -> Result<Vec<Row>, Trouble> {
-    let now = console.now();
     let mut rows = Vec::new();
     for key in console.host.running.some(LISTED) {
-        rows.extend(console.host.jobs.find(key)?.map(|job| Row::new(&job, now)));
+        rows.extend(console.host.jobs.find(key)?.map(|job| Row::new(console, &job)).transpose()?);
     }
     Ok(rows)
 }

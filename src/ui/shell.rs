@@ -58,6 +58,12 @@ pub(super) enum Done {
     Canceled,
     Deleted,
     Resubmitted,
+    JobPaused,
+    JobResumed,
+    Postponed,
+    QueueResumed,
+    PluginPaused,
+    PluginResumed,
     Paused,
     Resumed,
     Uploaded,
@@ -76,6 +82,12 @@ impl Done {
             Self::Canceled => "canceled",
             Self::Deleted => "deleted",
             Self::Resubmitted => "resubmitted",
+            Self::JobPaused => "job-paused",
+            Self::JobResumed => "job-resumed",
+            Self::Postponed => "postponed",
+            Self::QueueResumed => "queue-resumed",
+            Self::PluginPaused => "plugin-paused",
+            Self::PluginResumed => "plugin-resumed",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::Uploaded => "uploaded",
@@ -94,6 +106,12 @@ impl Done {
             Self::Canceled => "Cancel requested.",
             Self::Deleted => "The job is deleted.",
             Self::Resubmitted => "Submitted again: this is the new job.",
+            Self::JobPaused => "Pause requested. A running handler stops at its next safe point.",
+            Self::JobResumed => "The job is resumed.",
+            Self::Postponed => "The job is postponed.",
+            Self::QueueResumed => "The queue is resumed.",
+            Self::PluginPaused => "The plug-in is paused: none of its jobs starts until it is resumed.",
+            Self::PluginResumed => "The plug-in is resumed.",
             Self::Paused => "The service is paused. Running jobs end; nothing new starts.",
             Self::Resumed => "The service runs again.",
             Self::Uploaded => "Uploaded. The new version is active.",
@@ -181,7 +199,15 @@ mod tests {
 
     #[test]
     fn what_was_done_survives_a_redirect() {
-        let all = [Done::Canceled, Done::RolledBack, Done::Pending, Done::Resubmitted, Done::Repeated, Done::Removed];
+        let all = [
+            Done::Canceled,
+            Done::RolledBack,
+            Done::Pending,
+            Done::Resubmitted,
+            Done::Repeated,
+            Done::Removed,
+            Done::PluginResumed,
+        ];
         for done in all {
             let read: Done = serde_json::from_value(done.word().into()).expect("the word stands for it");
             assert_eq!(read, done);

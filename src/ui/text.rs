@@ -36,6 +36,18 @@ pub(super) fn neutral(text: &str) -> String {
     shown
 }
 
+/// A clause as a sentence of its own: with a capital first and a full stop last.
+pub(super) fn sentence(clause: &str) -> String {
+    let clause = neutral(clause.trim());
+    let mut rest = clause.chars();
+    let mut sentence: String = rest.next().into_iter().flat_map(char::to_uppercase).collect();
+    sentence.push_str(rest.as_str());
+    if !sentence.ends_with(['.', '!', '?', '…']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 /// A part of a sentence: words, or what stands in backticks and is to be typed or looked up as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part {
@@ -58,6 +70,11 @@ pub(super) fn parts(sentence: &str) -> Vec<Part> {
     parts.push(part(rest, false));
     parts.retain(|part| !part.text.is_empty());
     parts
+}
+
+/// The parts of a sentence as one line of text.
+pub(super) fn joined(parts: &[Part]) -> String {
+    line(&parts.iter().map(|part| part.text.as_str()).collect::<String>(), LINE_CHARS)
 }
 
 /// What follows a terminal's colour sequence (`ESC [ numbers m`) at the start of `text`.
@@ -100,6 +117,11 @@ pub(super) fn count(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// A count of jobs in words: `1 job`, `12,345 jobs`.
+pub(super) fn jobs(number: u64) -> String {
+    if number == 1 { "1 job".to_owned() } else { format!("{} jobs", count(number)) }
 }
 
 /// A number with at most four characters: `950`, `12.3k`, `4.1M`, `7.0G`.
@@ -190,6 +212,13 @@ mod tests {
             parts("Raise `wall` or `fuel`; a ` alone").into_iter().map(|part| (part.text, part.is_code)).collect();
         let expected = [("Raise ", false), ("wall", true), (" or ", false), ("fuel", true), ("; a ` alone", false)];
         assert_eq!(told, expected.map(|(text, is_code)| (text.to_owned(), is_code)));
+    }
+
+    #[test]
+    fn a_clause_becomes_a_sentence() {
+        assert_eq!(sentence("it waits for 2 jobs"), "It waits for 2 jobs.");
+        assert_eq!(sentence("élan is gone!"), "Élan is gone!");
+        assert_eq!(sentence(""), ".");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use axum::http::StatusCode;
 
 use super::shell::Section;
 use super::text;
-use crate::app::NotAdmitted;
+use crate::api::ApiError;
+use crate::app::{NotAdmitted, QueueError};
 use crate::domain::code::{self, Code};
 use crate::domain::plugin::Grant;
 use crate::jobs::{RerunError, SteerError, SubmitError};
@@ -108,6 +109,20 @@ impl From<SteerError> for Trouble {
             SteerError::Read(error) => error.into(),
         };
         trouble.at(Section::Jobs)
+    }
+}
+
+/// The console answers with the status of the API, and in its words.
+impl From<ApiError> for Trouble {
+    fn from(error: ApiError) -> Self {
+        let next = error.next().map(Box::from);
+        Self { next, ..Self::new(error.status(), error.code(), error.detail()) }
+    }
+}
+
+impl From<QueueError> for Trouble {
+    fn from(error: QueueError) -> Self {
+        ApiError::from(error).into()
     }
 }
 

@@ -20,7 +20,7 @@ fn clock() -> Arc<SimulatedClock> {
 }
 
 /// The text of a page's elements, without the elements.
-fn words(html: &str) -> String {
+pub(crate) fn words(html: &str) -> String {
     let mut words = String::new();
     for part in html.split('<').skip(1) {
         words.push_str(part.split_once('>').map_or("", |(_, text)| text));
@@ -95,7 +95,7 @@ async fn a_waiting_job_says_what_it_waits_for() {
     let scheduled = NewJob { at: Some(Timestamp::from_millis(1_700_000_300_000)), ..job("{}") };
     let scheduled = site.submit(scheduled).await;
     let page = words(&shown(&site, &format!("/jobs/{}", scheduled.submission.id)).await);
-    assert!(page.contains("Scheduled to start in 5 min."), "{page}");
+    assert!(page.contains("Its first start was set for later. in 5 min"), "{page}");
 
     let again = site.submit(job("again the mail server is busy")).await;
     let mut watch = site.host.jobs.watch(again.submission.key());
@@ -105,7 +105,7 @@ async fn a_waiting_job_says_what_it_waits_for() {
         tokio::time::timeout(PATIENCE, retrying).await.expect("the first attempt fails soon");
     }
     let page = words(&shown(&site, &format!("/jobs/{}", again.submission.id)).await);
-    assert!(page.contains("Attempt 1 of 4 failed; the next one starts in 1 h."), "{page}");
+    assert!(page.contains("Attempt 1 of 4 has failed: the mail server is busy. in 1 h"), "{page}");
     assert!(page.contains("the mail server is busy"), "{page}");
 }
 
@@ -251,7 +251,7 @@ async fn what_is_not_there_is_explained() {
         ("/jobs/nonsense", 404, "BR0109"),
         ("/jobs/018bcfe5-6800-7000-8000-0000000000ff", 404, "BR0109"),
         ("/jobs/%3Cscript%3E", 404, "BR0109"),
-        ("/jobs?state=asleep", 400, "asleep is no state of a job"),
+        ("/jobs?state=asleep", 400, "asleep is not a state of a job"),
         ("/jobs?plugin=NOT%20A%20NAME", 400, "BR0102"),
         ("/plugins/ecko", 404, "did you mean echo ?"),
         ("/plugins/%3Cimg%3E", 400, "BR0102"),
@@ -263,6 +263,21 @@ async fn what_is_not_there_is_explained() {
         let page = words(answer.text());
         assert!(page.contains(told) && page.contains("What to do next:"), "{path}: {page}");
     }
+}
+
+#[tokio::test]
+async fn a_wrong_address_is_a_page_for_a_browser_and_a_problem_for_a_program() {
+    let site = Site::with_echo(clock()).await;
+    let browser = [("accept", "text/html,application/xhtml+xml")];
+    for path in ["/nowhere", "/job", "/v2/jobs", "/errors/BR9999"] {
+        let page = site.ask("GET", path, &browser, "").await;
+        assert_eq!((page.status, page.header("content-type")), (404, "text/html; charset=utf-8"), "{path}");
+        assert!(page.text().contains("href=\"/\""), "{path}: {}", page.text());
+        let problem = site.ask("GET", path, &[], "").await;
+        assert_eq!((problem.status, problem.header("content-type")), (404, "application/problem+json"), "{path}");
+    }
+    let page = site.ask("GET", "/%3Cscript%3Ealert(1)%3C/script%3E", &browser, "").await;
+    assert!(page.status == 404 && !page.text().contains("<script>"), "{}", page.text());
 }
 
 #[tokio::test]

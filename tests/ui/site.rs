@@ -9,6 +9,7 @@ use backroom::app::{Host, NewToken, Parts};
 use backroom::clock::Clock;
 use backroom::domain::access::{Caller, Token};
 use backroom::domain::admission::AdmissionPolicy;
+use backroom::domain::breaker::BreakerPolicy;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::host_call::HostCall;
 use backroom::domain::id::{Digest, PluginName, TenantId, TokenName, VersionName};
@@ -30,6 +31,15 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Text that would do harm if a page did not take care.
 pub(crate) const HOSTILE: &str =
     "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>\u{0}\u{1b}[2J\u{202e}\r\nend";
+
+/// A breaker that two failures open.
+const BREAKER: BreakerPolicy = BreakerPolicy {
+    window: 4,
+    failed_percent: 80,
+    least_failures: 2,
+    first_pause: Duration::from_secs(60),
+    longest_pause: Duration::from_secs(3_600),
+};
 
 /// A host and its console.
 pub(crate) struct Site {
@@ -73,7 +83,7 @@ impl Site {
             sandbox: Arc::new(sandbox),
             clock,
             policies: patient_policies(),
-            admission: AdmissionPolicy::default(),
+            admission: AdmissionPolicy { breaker: Some(BREAKER), ..AdmissionPolicy::default() },
             pool: PoolSettings::new(4),
             guests: tokio::runtime::Handle::current(),
             salt: 7,

@@ -94,7 +94,7 @@ async fn the_service_is_paused_and_resumed() {
     assert_eq!(site.host.service(), ServiceState::Paused);
     let waiting = site.submit(job("{}")).await;
     let page = site.get(&format!("/jobs/{}", waiting.submission.id)).await;
-    assert!(page.text().contains("The service is paused; it starts when somebody resumes the service."));
+    assert!(page.text().contains("A person has paused the whole service."));
     assert!(site.get("/").await.text().contains("Resume the service"));
     leads_to(&site.post("/service/resume", "").await, "/?done=resumed");
     let ended = site.host.jobs.wait(waiting, PATIENCE).await.expect("it reads");

@@ -1,14 +1,19 @@
 //! What the buttons of a job do.
 
+use axum::Form;
 use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use serde::Deserialize;
 
 use super::find;
+use crate::api::{ApiError, intake, steer};
 use crate::domain::access::Caller;
 use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::{Job, Payload};
+use crate::domain::offers::Offer;
+use crate::domain::time::Timestamp;
 use crate::jobs::{Command, Order, Rerun};
 use crate::store::warrant::carried;
 use crate::ui::Console;
@@ -17,36 +22,75 @@ use crate::ui::shell::{Done, Section};
 use crate::ui::text;
 use crate::ui::trouble::Trouble;
 
-/// Calls the job off.
-pub(in crate::ui) async fn cancel(State(console): State<Console>, caller: Caller, Path(id): Path<String>) -> Response {
-    let id = match parsed(&id) {
-        Ok(id) => id,
-        Err(trouble) => return console.refuse(&trouble),
-    };
-    let canceled =
-        console.host.jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Cancel, rights::noted(&caller))).await;
-    console.answer(canceled.map(|_job| (format!("/jobs/{id}"), Done::Canceled)))
+/// What a button's form carries.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(in crate::ui) struct Fields {
+    /// Why, in the person's own words.
+    reason: String,
+    /// Of a postponement: a time, or how long from now.
+    until: String,
 }
 
-/// Removes the job.
-pub(in crate::ui) async fn delete(State(console): State<Console>, caller: Caller, Path(id): Path<String>) -> Response {
-    let id = match parsed(&id) {
-        Ok(id) => id,
-        Err(trouble) => return console.refuse(&trouble),
-    };
-    let deleted =
-        console.host.jobs.steer(TenantId::DEFAULT, id, &Command::new(Order::Delete, rights::noted(&caller))).await;
-    console.answer(deleted.map(|_job| ("/jobs".to_owned(), Done::Deleted)))
+/// Carries out the command of a button.
+pub(in crate::ui) async fn act(
+    State(console): State<Console>,
+    caller: Caller,
+    Path((id, word)): Path<(String, String)>,
+    Form(fields): Form<Fields>,
+) -> Response {
+    let acted = perform(&console, &caller, &id, &word, fields).await;
+    console.answer(acted.map_err(|trouble| trouble.at(Section::Jobs)))
 }
 
-/// Runs the finished job again, as a new one, and leads to that.
-pub(in crate::ui) async fn retry(State(console): State<Console>, caller: Caller, Path(id): Path<String>) -> Response {
-    let id = match parsed(&id) {
-        Ok(id) => id,
-        Err(trouble) => return console.refuse(&trouble),
+async fn perform(
+    console: &Console,
+    caller: &Caller,
+    id: &str,
+    word: &str,
+    fields: Fields,
+) -> Result<(String, Done), Trouble> {
+    let offer = Offer::from_word(word).ok_or_else(|| unknown_action(word))?;
+    let id = parsed(id)?;
+    let by = rights::noted(caller);
+    let reason = reason(fields.reason)?;
+    let jobs = &console.host.jobs;
+    let rerun = |reason| Rerun { reason, ..Rerun::new(by) };
+    let (order, done) = match offer {
+        Offer::Retry => {
+            let new = jobs.rerun(TenantId::DEFAULT, id, rerun(reason)).await?;
+            return Ok((format!("/jobs/{}", new.submission.id), Done::Resubmitted));
+        }
+        Offer::RetryFailed => {
+            let (batch, _members) = jobs.retry_failed(TenantId::DEFAULT, id, rerun(reason)).await?;
+            return Ok((format!("/jobs/{}", batch.submission.id), Done::Resubmitted));
+        }
+        Offer::Resume => (Order::Resume, Done::JobResumed),
+        Offer::Pause => (Order::Pause, Done::JobPaused),
+        Offer::Postpone => (Order::Postpone(until(&fields.until, console.now())?), Done::Postponed),
+        Offer::Cancel => (Order::Cancel, Done::Canceled),
+        Offer::Delete => (Order::Delete, Done::Deleted),
     };
-    let submitted = console.host.jobs.rerun(TenantId::DEFAULT, id, Rerun::new(rights::noted(&caller))).await;
-    console.answer(submitted.map(|job| (format!("/jobs/{}", job.submission.id), Done::Resubmitted)))
+    jobs.steer(TenantId::DEFAULT, id, &Command { reason, ..Command::new(order, by) }).await?;
+    let next = if offer == Offer::Delete { "/jobs".to_owned() } else { format!("/jobs/{id}") };
+    Ok((next, done))
+}
+
+fn reason(text: String) -> Result<Option<String>, Trouble> {
+    Ok(steer::checked_reason(Some(text)).map_err(ApiError::from)?)
+}
+
+fn until(text: &str, now: Timestamp) -> Result<Timestamp, Trouble> {
+    Ok(intake::moment("until", text.trim(), now).map_err(ApiError::from)?)
+}
+
+fn unknown_action(word: &str) -> Trouble {
+    let words: Vec<_> = Offer::ALL.iter().map(|offer| offer.word()).collect();
+    Trouble::field(format!(
+        "`{}` is not an action on a job; expected one of: {}",
+        text::line(word, 40),
+        words.join(", ")
+    ))
 }
 
 /// The whole input, as a file.

@@ -1,6 +1,8 @@
 //! One job: what became of it, its attempts, its log, what went in and what came out.
 
 mod actions;
+mod offers;
+mod related;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
@@ -12,16 +14,20 @@ use super::jobs::{duration, short_id};
 use super::payload::Viewer;
 use super::shell::{After, Done, Section, Shell};
 use super::text::{self, LINE_CHARS, When};
-use super::timeline::{self, Facts, Moment};
+use super::timeline::{self, Moment};
 use super::trouble::Trouble;
+use super::why::{self, Why};
+use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::{JobId, TenantId};
-use crate::domain::job::{Job, Payload, Progress, Run, Status};
+use crate::domain::job::{Job, JobType, Payload, Progress, Run, Status};
 use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
 
-pub(super) use actions::{cancel, delete, input, output, retry};
+pub(super) use actions::{act, input, output};
+use offers::Button;
+use related::{Deed, Relation};
 
 /// Runs that the table of attempts shows at most: the last ones.
 const RUNS: usize = 50;
@@ -37,9 +43,10 @@ struct Page {
     short_id: String,
     name: String,
     state: &'static str,
-    explanation: String,
-    plugin: String,
-    handler: String,
+    reasons: Vec<Why>,
+    buttons: Vec<Button>,
+    /// None for a batch, which runs nothing itself.
+    code: Option<CodeOf>,
     facts: Vec<Fact>,
     tags: Vec<String>,
     progress: Option<Bar>,
@@ -50,8 +57,15 @@ struct Page {
     log: Option<LogView>,
     input: Viewer,
     output: Option<Viewer>,
-    can_cancel: bool,
+    relations: Vec<Relation>,
+    deeds: Vec<Deed>,
     has_ended: bool,
+}
+
+/// What a job runs.
+struct CodeOf {
+    plugin: String,
+    handler: String,
 }
 
 struct Fact {
@@ -112,10 +126,11 @@ pub(super) struct Asked {
 /// The page.
 pub(super) async fn show(
     State(console): State<Console>,
+    caller: Caller,
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Response {
-    console.page(move |console| page(console, &id, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
+    console.page(move |console| page(console, &caller, &id, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
 }
 
 /// The job of an address.
@@ -125,21 +140,15 @@ fn find(console: &Console, id: &str) -> Result<Job, Trouble> {
     console.host.jobs.get(TenantId::DEFAULT, parsed)?.ok_or_else(unknown)
 }
 
-fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
+fn page(console: &Console, caller: &Caller, id: &str, asked: Asked) -> Result<Page, Trouble> {
     let host = &console.host;
     let job = find(console, id)?;
     let runs = host.jobs.runs(&job)?;
     let now = console.now();
     let Job { submission, state } = &job;
     let policy = host.registry.policy(submission.tenant, &submission.plugin);
-    let facts = Facts {
-        now,
-        service: host.service(),
-        max_attempts: submission.max_attempts.unwrap_or(policy.retry.max_attempts),
-        plugin_is_disabled: host.registry.get(submission.tenant, &submission.plugin).is_ok_and(|it| it.disabled),
-    };
-    let log = log(console, &runs, asked.run)?;
-    let shown_run = log.as_ref().map(|log| log.run);
+    let max_attempts = submission.max_attempts.unwrap_or(policy.retry.max_attempts);
+    let is_batch = submission.job_type == JobType::BATCH;
     let view = |payload: &Payload| Ok::<_, Trouble>(Viewer::new(&host.jobs.payload(payload)?));
     let mut shell =
         console.shell(Section::Jobs, text::line(&submission.display_name(), 60), After { done: asked.done });
@@ -148,26 +157,34 @@ fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
     } else if state.status.is_locked() {
         shell.refresh_ms = 1_000;
     }
+    let reasons = why::reasons(console, &job, caller)?;
+    let leading = reasons.first().map(|why| text::joined(&why.sentence)).unwrap_or_default();
+    // A batch runs nothing itself: the run that ends it is a way of keeping books.
+    let runs = if is_batch { Vec::new() } else { runs };
+    let log = log(console, &runs, asked.run)?;
+    let shown_run = log.as_ref().map(|log| log.run);
     Ok(Page {
         shell,
         short_id: short_id(&submission.id.to_string()),
         id: submission.id.to_string(),
         name: text::line(&submission.display_name(), LINE_CHARS),
         state: state.status.word(),
-        explanation: timeline::explain(&job, &facts),
-        plugin: submission.plugin.to_string(),
-        handler: submission.handler.to_string(),
-        facts: described(&job, &facts),
+        reasons,
+        buttons: offers::buttons(&job, &host.jobs.offers(&job, caller)?),
+        code: (!is_batch)
+            .then(|| CodeOf { plugin: submission.plugin.to_string(), handler: submission.handler.to_string() }),
+        facts: described(&job, max_attempts, now),
         tags: submission.tags.iter().map(|tag| text::line(tag, 64)).collect(),
-        progress: host.jobs.progress(&job).filter(|_| !state.status.is_final()).map(bar),
+        progress: host.jobs.progress(&job).filter(|_| is_batch || !state.status.is_final()).map(bar),
         error: state.failure().filter(|_| stands(state.status)).map(|failure| error_box(failure, &job, now)),
-        moments: timeline::moments(&job, &runs, &facts),
+        moments: timeline::moments(&job, &runs, leading, now),
         runs_left_out: runs.len().saturating_sub(RUNS),
         runs: run_rows(&job, &runs, now, shown_run),
         log,
         input: view(&submission.input)?,
         output: state.output.as_ref().map(view).transpose()?,
-        can_cancel: !state.status.is_final() && state.status != Status::Canceling,
+        relations: related::relations(console, &job)?,
+        deeds: related::deeds(host.jobs.audit(&job)?, now),
         has_ended: state.status.is_final(),
     })
 }
@@ -187,25 +204,31 @@ fn log(console: &Console, runs: &[Run], number: Option<u32>) -> Result<Option<Lo
     Ok(Some(LogView { run, view: Viewer::log(&console.host.jobs.payload(log)?) }))
 }
 
-fn described(job: &Job, facts: &Facts) -> Vec<Fact> {
+fn described(job: &Job, max_attempts: u32, now: Timestamp) -> Vec<Fact> {
     let Job { submission, state } = job;
     let fact = |name, value: String| Fact { name, value, title: String::new() };
     let time = |name, at: Timestamp| {
-        let When { relative, instant } = When::new(at, facts.now);
+        let When { relative, instant } = When::new(at, now);
         Fact { name, value: relative, title: instant }
     };
     let usage = state.usage();
     let version = state.version.as_ref().map(ToString::to_string);
-    let mut described = vec![
-        fact("Version", version.unwrap_or_else(|| "chosen when it starts".to_owned())),
-        fact("Queue", submission.queue.to_string()),
-        fact("Priority", submission.priority.to_string()),
-        fact("Attempt", format!("{} of {}", state.attempt, facts.max_attempts)),
-        time("Created", submission.created_on),
-    ];
-    described.extend(state.started_on.map(|on| time("Started", on)));
+    let mut described = Vec::new();
+    if submission.job_type != JobType::BATCH {
+        described.extend([
+            fact("Version", version.unwrap_or_else(|| "chosen when it starts".to_owned())),
+            fact("Queue", submission.queue.to_string()),
+            fact("Priority", submission.priority.to_string()),
+            fact("Attempt", format!("{} of {max_attempts}", state.attempt)),
+        ]);
+    }
+    described.push(time("Created", submission.created_on));
+    described.extend(submission.not_before.map(|at| time("Not before", at)));
+    described.extend(submission.expires_on.filter(|_| state.started_on.is_none()).map(|at| time("Expires", at)));
+    described.extend(submission.deadline.map(|limit| fact("Deadline of a run", text::span(limit))));
+    described.extend(state.started_on.filter(|_| submission.job_type != JobType::BATCH).map(|on| time("Started", on)));
     described.extend(state.completed_on.map(|on| time("Ended", on)));
-    described.extend(duration(job, facts.now).map(|took| fact("Duration", text::span(took))));
+    described.extend(duration(job, now).map(|took| fact("Duration", text::span(took))));
     if usage != Usage::default() {
         described.push(Fact { name: "Fuel", value: text::short_count(usage.fuel), title: text::count(usage.fuel) });
         described.push(fact("Peak memory", text::bytes(usage.peak_memory_bytes)));
@@ -219,7 +242,7 @@ fn described(job: &Job, facts: &Facts) -> Vec<Fact> {
         described.push(fact("Environment", text::line(&names.join(", "), 400)));
     }
     if let Some((on, by)) = &state.modified {
-        let When { relative, instant } = When::new(*on, facts.now);
+        let When { relative, instant } = When::new(*on, now);
         let value = format!("{relative} by {}", text::line(by, LINE_CHARS));
         described.push(Fact { name: "Steered", value, title: instant });
     }
@@ -247,10 +270,13 @@ fn error_box(failure: &Failure, job: &Job, now: Timestamp) -> ErrorBox {
     let (class, class_words, advice) = match failure.class {
         ErrorClass::Transient => ("transient", "may pass by itself", "Look at what it depends on, then run it again."),
         ErrorClass::Throttled => ("throttled", "the other side asked to slow down", "Run it again later."),
-        ErrorClass::UserFixable => ("user-fixable", "a person can mend it", "Mend the cause, then run it again."),
+        ErrorClass::UserFixable => ("user-fixable", "a person can fix it", "Fix the cause, then run it again."),
+        ErrorClass::Business if job.submission.job_type == JobType::BATCH => {
+            ("business", "too many of its jobs failed", "Run those that failed again.")
+        }
         ErrorClass::Business => ("business", "the handler refuses the work", "Correct the input and submit it again."),
         ErrorClass::Fatal => {
-            ("fatal", "the handler is broken", "Mend the handler, upload a new version, run it again.")
+            ("fatal", "another attempt would not help", "Fix the handler, upload a new version, run it again.")
         }
     };
     let retry = (job.state.status == Status::Retrying).then_some(job.state.postpone_until).flatten();
@@ -264,8 +290,17 @@ fn error_box(failure: &Failure, job: &Job, now: Timestamp) -> ErrorBox {
         is_ours: known.is_some(),
         message: whole(&failure.message),
         detail: failure.detail.as_deref().map(whole),
-        next: text::parts(&format!("{}{}", retry.unwrap_or_default(), known.map_or(advice, |code| code.remedy))),
+        next: text::parts(&format!(
+            "{}{}",
+            retry.unwrap_or_default(),
+            known.map_or(advice.to_owned(), |code| of_this_job(code.remedy, job))
+        )),
     }
+}
+
+/// The catalogue's advice with this job's id where a command takes one.
+fn of_this_job(remedy: &str, job: &Job) -> String {
+    remedy.replace(" ID`", &format!(" {}`", job.submission.id)).replace(" ID ", &format!(" {} ", job.submission.id))
 }
 
 fn run_rows(job: &Job, runs: &[Run], now: Timestamp, shown: Option<u32>) -> Vec<RunRow> {

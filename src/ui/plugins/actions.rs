@@ -18,7 +18,7 @@ pub(in crate::ui) struct Fields {
     version: String,
 }
 
-/// Activates, rolls back, enables, disables or removes.
+/// Activates, rolls back, enables, disables, pauses, resumes or removes.
 pub(in crate::ui) async fn act(
     State(console): State<Console>,
     Path((name, action)): Path<(String, String)>,
@@ -39,6 +39,8 @@ async fn perform(console: &Console, name: &str, action: &str, fields: &Fields) -
         }
         "rollback" => registry.rollback(tenant, &name).await.map(|_plugin| Done::RolledBack),
         "enable" => registry.enable(tenant, &name).await.map(|_plugin| Done::Enabled),
+        "pause" => registry.pause(tenant, &name).await.map(|_plugin| Done::PluginPaused),
+        "resume" => registry.resume(tenant, &name).await.map(|_plugin| Done::PluginResumed),
         "disable" => registry.disable(tenant, &name).await.map(|_plugin| Done::Disabled),
         "remove" => {
             registry.remove(tenant, &name, Removal::Unused).await?;

@@ -13,6 +13,7 @@ use super::overview::failure_percent;
 use super::shell::{After, Section, Shell};
 use super::text::{self, LINE_CHARS, When};
 use super::trouble::{Trouble, grant_lines};
+use crate::app::Host;
 use crate::domain::id::{PluginName, TenantId};
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::domain::query::Counts;
@@ -45,6 +46,9 @@ struct Standing {
     active: Option<String>,
     is_disabled: bool,
     is_pending: bool,
+    is_paused: bool,
+    /// Its breaker is not closed.
+    is_degraded: bool,
 }
 
 #[derive(Template)]
@@ -54,6 +58,8 @@ struct Page {
     name: String,
     description: Option<String>,
     standing: Standing,
+    /// Whether resuming it lets something start.
+    is_held: bool,
     previous: Option<String>,
     usage: Vec<Usage>,
     percent: String,
@@ -107,7 +113,7 @@ pub(super) async fn show(
 fn all(console: &Console, after: After) -> Result<List, Trouble> {
     let counts = console.host.jobs.counts(TenantId::DEFAULT)?;
     let now = console.now();
-    let row = |plugin: &Plugin| row(plugin, &counts_of(&counts, &plugin.name), now);
+    let row = |plugin: &Plugin| row(&console.host, plugin, &counts_of(&counts, &plugin.name), now);
     let plugins = console.host.registry.list(TenantId::DEFAULT);
     Ok(List {
         plugins: plugins.iter().map(|plugin| row(plugin)).collect(),
@@ -119,13 +125,13 @@ fn counts_of(counts: &[(PluginName, Counts)], plugin: &PluginName) -> Counts {
     counts.iter().find(|(name, _)| name == plugin).map(|(_, counts)| *counts).unwrap_or_default()
 }
 
-fn row(plugin: &Plugin, counts: &Counts, now: Timestamp) -> Row {
+fn row(host: &Host, plugin: &Plugin, counts: &Counts, now: Timestamp) -> Row {
     let newest = plugin.versions.last();
     let failed = Group::Failed.count(counts);
     Row {
         name: plugin.name.to_string(),
         description: description(plugin),
-        standing: standing(plugin),
+        standing: standing(host, plugin),
         versions: plugin.versions.len(),
         jobs: text::count(counts.0.iter().sum()),
         failed: text::count(failed),
@@ -140,11 +146,13 @@ fn description(plugin: &Plugin) -> Option<String> {
     shown.wishes.description.as_deref().map(|text| text::line(text, 240))
 }
 
-fn standing(plugin: &Plugin) -> Standing {
+fn standing(host: &Host, plugin: &Plugin) -> Standing {
     Standing {
         active: plugin.active.as_ref().map(ToString::to_string),
         is_disabled: plugin.disabled,
         is_pending: plugin.active.is_none(),
+        is_paused: plugin.paused,
+        is_degraded: host.is_degraded(plugin.tenant, &plugin.name),
     }
 }
 
@@ -159,9 +167,11 @@ fn one(console: &Console, name: &str, after: After) -> Result<Page, Trouble> {
         let count = group.count(&counts);
         Usage { group, count: text::count(count), is_zero: count == 0 }
     };
+    let standing = standing(host, &plugin);
     Ok(Page {
         description: description(&plugin),
-        standing: standing(&plugin),
+        is_held: standing.is_paused || standing.is_degraded,
+        standing,
         previous: plugin.previous.as_ref().map(ToString::to_string),
         usage: Group::ALL.into_iter().map(usage).collect(),
         percent: failure_percent(&counts),

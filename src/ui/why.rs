@@ -1,0 +1,82 @@
+//! Why a job is where it is, as pages show it: in the words of `domain::explain` alone, with what ends it as a button where
+//! an administrator can end it at once.
+
+use super::Console;
+use super::text::{self, LINE_CHARS, Part, When};
+use crate::domain::access::Caller;
+use crate::domain::explain::{Reason, Remedy};
+use crate::domain::id::JobId;
+use crate::domain::job::Job;
+use crate::domain::time::Timestamp;
+use crate::store::ReadError;
+
+/// One reason.
+pub(super) struct Why {
+    pub(super) sentence: Vec<Part>,
+    /// What ends it.
+    pub(super) ends: Vec<Part>,
+    pub(super) until: Option<When>,
+    /// The jobs that it waits for.
+    pub(super) jobs: Vec<JobLink>,
+    pub(super) remedy: Option<RemedyButton>,
+}
+
+/// A link to a job.
+pub(super) struct JobLink {
+    pub(super) id: String,
+    pub(super) short_id: String,
+}
+
+/// What ends a reason, for those who may press it.
+pub(super) struct RemedyButton {
+    pub(super) label: String,
+    pub(super) address: String,
+}
+
+impl JobLink {
+    pub(super) fn to(id: JobId) -> Self {
+        let id = id.to_string();
+        Self { short_id: super::jobs::short_id(&id), id }
+    }
+}
+
+/// Every reason that `explain` gives for a job, the foremost first. Never empty.
+pub(super) fn reasons(console: &Console, job: &Job, caller: &Caller) -> Result<Vec<Why>, ReadError> {
+    let now = console.now();
+    let reasons = console.host.jobs.explain(job, console.host.moment(job))?;
+    Ok(reasons.into_iter().map(|reason| why(reason, job, caller, now)).collect())
+}
+
+/// The foremost reason in one line, and when it ends by itself: what a list says of an unfinished job.
+pub(super) fn leading(console: &Console, job: &Job) -> Result<Option<(Vec<Part>, Option<When>)>, ReadError> {
+    if !job.state.status.waits() {
+        return Ok(None);
+    }
+    let reasons = console.host.jobs.explain(job, console.host.moment(job))?;
+    let leading = reasons.into_iter().next();
+    let until = |reason: &Reason| reason.until.map(|until| When::new(until, console.now()));
+    let sentence = |reason: &Reason| text::parts(&text::line(&text::sentence(&reason.message), LINE_CHARS));
+    Ok(leading.map(|reason| (sentence(&reason), until(&reason))))
+}
+
+fn why(reason: Reason, job: &Job, caller: &Caller, now: Timestamp) -> Why {
+    let remedy = reason.remedy().filter(|_| caller.rights.admin);
+    Why {
+        sentence: text::parts(&text::sentence(&reason.message)),
+        ends: text::parts(&text::neutral(&reason.starts_when)),
+        until: reason.until.map(|until| When::new(until, now)),
+        jobs: reason.jobs.into_iter().map(JobLink::to).collect(),
+        remedy: remedy.map(|remedy| button(remedy, job)),
+    }
+}
+
+fn button(remedy: Remedy, job: &Job) -> RemedyButton {
+    let (plugin, queue) = (&job.submission.plugin, &job.submission.queue);
+    let (label, address) = match remedy {
+        Remedy::ResumeService => ("Resume the service".to_owned(), "/service/resume".to_owned()),
+        Remedy::ResumeQueue => (format!("Resume queue {queue}"), format!("/queues/{queue}/resume")),
+        Remedy::ResumePlugin => (format!("Resume plug-in {plugin}"), format!("/plugins/{plugin}/resume")),
+        Remedy::EnablePlugin => (format!("Enable plug-in {plugin}"), format!("/plugins/{plugin}/enable")),
+    };
+    RemedyButton { label, address }
+}

@@ -1,0 +1,42 @@
+//! The overview says what needs a person, with the button that deals with it.
+
+use std::sync::Arc;
+
+use backroom::clock::SimulatedClock;
+use backroom::domain::id::{PluginName, QueueName, TenantId};
+use backroom::domain::time::Timestamp;
+
+use crate::page;
+use crate::pages::words;
+use crate::site::{Site, ungranted};
+
+#[tokio::test]
+async fn what_is_held_up_is_seen_and_resumed() {
+    let site = Site::with_echo(Arc::new(SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000)))).await;
+    assert!(!words(site.get("/").await.text()).contains("Needs a person"));
+    let echo = PluginName::new("echo").expect("a slug");
+    site.host.registry.pause(TenantId::DEFAULT, &echo).await.expect("it is paused");
+    site.host.pause_queue(&QueueName::default_queue(), true).await.expect("it is paused");
+    site.upload("mailer", "1.0.0", ungranted()).await;
+    let html = site.get("/").await;
+    page::read(html.text());
+    let shown = words(html.text());
+    for sentence in [
+        "Needs a person",
+        "Queue default is paused.",
+        "Plug-in echo is paused.",
+        "Plug-in mailer runs nothing: it asks for what is not granted.",
+    ] {
+        assert!(shown.contains(sentence), "{sentence}: {shown}");
+    }
+    for path in ["/plugins", "/plugins/echo"] {
+        assert!(words(site.get(path).await.text()).contains("paused"), "{path}");
+    }
+    for button in ["/queues/default/resume", "/plugins/echo/resume"] {
+        assert!(html.text().contains(&format!("action=\"{button}\"")), "{button}");
+        assert_eq!(site.post(button, "").await.status, 303, "{button}");
+    }
+    let shown = words(site.get("/").await.text());
+    assert!(!shown.contains("is paused."), "{shown}");
+    assert_eq!(site.post("/queues/ghost/resume", "").await.status, 404);
+}

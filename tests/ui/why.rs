@@ -1,0 +1,174 @@
+//! Every reason that the API gives for a job stands on its page and, the foremost, in the list: in the same words.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backroom::clock::SimulatedClock;
+use backroom::domain::id::{OrderingKey, PluginName, QueueName, TenantId};
+use backroom::domain::job::{Job, OnPredecessorFailure, Ties};
+use backroom::domain::service::ServiceState;
+use backroom::domain::time::Timestamp;
+use backroom::jobs::{Command, NewBatch, NewJob, Order};
+use serde_json::Value;
+
+use crate::page;
+use crate::pages::words;
+use crate::site::{PATIENCE, Site, job};
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn later() -> Timestamp {
+    Timestamp::from_millis(NOW + 300_000)
+}
+
+async fn site() -> Site {
+    Site::with_echo(Arc::new(SimulatedClock::at(Timestamp::from_millis(NOW)))).await
+}
+
+/// Compares the page of a job with what the API explains, and returns the codes.
+async fn explained(site: &Site, job: &Job) -> BTreeSet<String> {
+    let id = job.submission.id;
+    let told = site.get(&format!("/v1/jobs/{id}/explain")).await;
+    let told: Value = serde_json::from_slice(&told.bytes).expect("JSON");
+    let html = site.get(&format!("/jobs/{id}")).await;
+    page::read(html.text());
+    let shown = words(html.text());
+    let reasons = told["reasons"].as_array().expect("reasons");
+    for reason in reasons {
+        for part in ["message", "starts_when"] {
+            let said = plain(reason[part].as_str().expect("text"));
+            let tail: String = said.chars().skip(1).collect();
+            assert!(shown.contains(&tail), "`{said}` is not on the page: {shown}");
+        }
+        for other in reason["jobs"].as_array().into_iter().flatten() {
+            let link = format!("href=\"/jobs/{}\"", other.as_str().expect("an id"));
+            assert!(html.text().contains(&link), "{link}");
+        }
+    }
+    if job.state.status.waits() {
+        let listed = words(site.get("/jobs").await.text());
+        let foremost: String = plain(reasons[0]["message"].as_str().expect("text")).chars().skip(1).take(60).collect();
+        assert!(listed.contains(&foremost), "{foremost}: {listed}");
+    }
+    reasons.iter().map(|reason| reason["code"].as_str().expect("a code").to_owned()).collect()
+}
+
+/// A text as a page shows it, where what stands between backticks is an element of its own.
+fn plain(text: &str) -> String {
+    text.replace('`', " ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn has(codes: &BTreeSet<String>, code: &str) {
+    assert!(codes.contains(code), "{code} is not among {codes:?}");
+}
+
+async fn steered(site: &Site, job: &Job, order: Order) -> Job {
+    let command = Command { reason: Some("waiting for legal".to_owned()), ..Command::new(order, "kim") };
+    site.host.jobs.steer(TenantId::DEFAULT, job.submission.id, &command).await.expect("it is steered")
+}
+
+#[tokio::test]
+async fn waits_for_a_time_or_a_person_are_explained() {
+    let site = site().await;
+    let scheduled = site.submit(NewJob { at: Some(later()), ..job("{}") }).await;
+    has(&explained(&site, &scheduled).await, "scheduled");
+    let postponed = steered(&site, &scheduled, Order::Postpone(later())).await;
+    has(&explained(&site, &postponed).await, "postponed");
+    assert!(words(site.get(&format!("/jobs/{}", postponed.submission.id)).await.text()).contains("waiting for legal"));
+    let paused = steered(&site, &postponed, Order::Pause).await;
+    has(&explained(&site, &paused).await, "paused");
+    let ended = steered(&site, &paused, Order::Cancel).await;
+    has(&explained(&site, &ended).await, "finished");
+    let failed = site.run("fail row 7 has no address").await;
+    has(&explained(&site, &failed).await, "finished");
+}
+
+#[tokio::test]
+async fn what_holds_a_queue_a_plug_in_or_the_host_is_explained_and_ended_by_a_button() {
+    let site = site().await;
+    let echo = PluginName::new("echo").expect("a slug");
+    site.host.set_service(ServiceState::Paused).await.expect("it is kept");
+    let waiting = site.submit(job("{}")).await;
+    has(&explained(&site, &waiting).await, "service-paused");
+    site.host.pause_queue(&QueueName::default_queue(), true).await.expect("it is paused");
+    has(&explained(&site, &waiting).await, "queue-paused");
+    site.host.registry.pause(TenantId::DEFAULT, &echo).await.expect("it is paused");
+    has(&explained(&site, &waiting).await, "plugin-paused");
+    site.host.registry.disable(TenantId::DEFAULT, &echo).await.expect("it is disabled");
+    has(&explained(&site, &waiting).await, "plugin-disabled");
+
+    let path = format!("/jobs/{}", waiting.submission.id);
+    let buttons = ["/plugins/echo/enable", "/plugins/echo/resume", "/queues/default/resume", "/service/resume"];
+    for button in buttons {
+        let html = site.get(&path).await;
+        assert!(html.text().contains(&format!("action=\"{button}\"")), "{button}: {}", html.text());
+        assert_eq!(site.post(button, "").await.status, 303, "{button}");
+    }
+    let ended = site.host.jobs.wait(waiting, PATIENCE).await.expect("it reads");
+    assert!(ended.state.status.is_final(), "{:?}", ended.state);
+}
+
+#[tokio::test]
+async fn a_breaker_is_explained() {
+    let site = site().await;
+    for _ in 0..2 {
+        let job = site.submit(NewJob { max_attempts: Some(1), ..job("trap unreachable") }).await;
+        site.host.jobs.wait(job, PATIENCE).await.expect("it reads");
+    }
+    let held = site.submit(job("{}")).await;
+    has(&explained(&site, &held).await, "breaker-open");
+    let overview = words(site.get("/").await.text());
+    assert!(overview.contains("Plug-in echo keeps failing"), "{overview}");
+    assert_eq!(site.post("/plugins/echo/resume", "").await.header("location"), "/plugins/echo?done=plugin-resumed");
+    let ended = site.host.jobs.wait(held, PATIENCE).await.expect("it reads");
+    assert!(ended.state.status.is_final());
+}
+
+#[tokio::test]
+async fn other_jobs_in_the_way_are_explained_and_linked() {
+    let site = site().await;
+    let first = site.submit(NewJob { at: Some(later()), ties: keyed(), ..job("{}") }).await;
+    let second = site.submit(NewJob { ties: keyed(), ..job("{}") }).await;
+    has(&explained(&site, &second).await, "blocked");
+    let after = Ties {
+        after: vec![first.submission.id],
+        on_predecessor_failure: OnPredecessorFailure::Block,
+        ..Ties::default()
+    };
+    let third = site.submit(NewJob { ties: after, ..job("{}") }).await;
+    has(&explained(&site, &third).await, "blocked");
+    steered(&site, &first, Order::Cancel).await;
+    let held = site.host.jobs.find(third.submission.key()).expect("it reads").expect("it is there");
+    explained(&site, &held).await;
+}
+
+fn keyed() -> Ties {
+    Ties { ordering_key: Some(OrderingKey::new("import/acme").expect("a key")), ..Ties::default() }
+}
+
+#[tokio::test]
+async fn a_batch_is_drawn_as_a_batch() {
+    let site = site().await;
+    let members = vec![job("fail one"), job("{}"), job("{}")];
+    let new = NewBatch { name: Some("import of March".to_owned()), ..NewBatch::default() };
+    let (batch, ids) = site.host.jobs.submit_batch(new, members).await.expect("it is accepted");
+    let ended = site.host.jobs.wait(batch, PATIENCE).await.expect("it reads");
+    has(&explained(&site, &ended).await, "finished");
+    let path = format!("/jobs/{}", ended.submission.id);
+    let html = site.get(&path).await;
+    let shown = words(html.text());
+    for absent in ["handler", "Run again", " ID ", "Attempt", "Log", "Run 1"] {
+        assert!(!shown.contains(absent) && !html.text().contains("href=\"/plugins/batch\""), "`{absent}`: {shown}");
+    }
+    assert!(shown.contains("3 of 3 (100 %)") && shown.contains("1 failed, 0 canceled"), "{shown}");
+    let members = words(site.get(&format!("/jobs?batch={}", ended.submission.id)).await.text());
+    for id in ids {
+        let id = id.to_string();
+        assert!(members.contains(&id[id.len() - 8..]), "{members}");
+    }
+    assert!(html.text().contains(&format!("action=\"{path}/retry-failed\"")));
+    let again = site.post(&format!("{path}/retry-failed"), "").await;
+    assert_eq!(again.status, 303, "{}", again.text());
+    assert!(!site.get(&path).await.text().contains("retry-failed\""), "they were run again");
+    assert_eq!(site.get("/jobs?batch=nonsense").await.status, 400);
+}
