@@ -33,15 +33,18 @@ pub(super) struct Asked {
     pub(super) rule_field: &'static str,
 }
 
-/// Checks a schedule, whose jobs go to one of `queues`. A start that is left out is `now`. Counting a rule to its end may take some time.
+/// Checks a schedule, whose jobs go to one of `queues`. A rule whose start is left out starts after `now`, or `now` where it is
+/// to fire at once. Counting a rule to its end may take some time.
 pub(super) fn asked(body: ScheduleBody, queues: &[QueueName], now: Timestamp) -> Result<Asked, ApiError> {
     let rule_field = rule_field(&body);
     let recurrence = recurrence(&body, now).map_err(|error| named_as(error, rule_field))?;
     let misfire = policy("misfire", body.misfire.as_deref())?;
     let overlap = policy("overlap", body.overlap.as_deref())?;
     let jitter = body.jitter.as_deref().map(jitter).transpose()?.unwrap_or_default();
+    let (start_left_out, at_once) = (body.start.is_none(), body.now);
     let (target, input) = target(body, queues)?;
-    Ok(Asked { definition: Definition { recurrence, target, misfire, overlap, jitter }, input, rule_field })
+    let definition = Definition { recurrence, target, misfire, overlap, jitter, start_left_out, at_once };
+    Ok(Asked { definition, input, rule_field })
 }
 
 /// An error of a rule names the field that the caller gave it in.
@@ -60,7 +63,8 @@ fn rule_field(body: &ScheduleBody) -> &'static str {
 }
 
 fn recurrence(body: &ScheduleBody, now: Timestamp) -> Result<Recurrence, ApiError> {
-    let start = body.start.as_deref().map_or(Start::At(now), Start::Text);
+    let left_out = if body.now { Start::At(now) } else { Start::LeftOut(now) };
+    let start = body.start.as_deref().map_or(left_out, Start::Text);
     let tz = body.tz.as_deref();
     Ok(match (body.rule.as_deref(), body.cron.as_deref()) {
         (Some(_), Some(_)) => return Err(ApiError::field("cron", "give one of `rule` and `cron`, not both")),

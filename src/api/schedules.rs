@@ -84,7 +84,7 @@ pub(super) async fn put(
     let runtime = tokio::runtime::Handle::current();
     let put = state.blocking(move |host| runtime.block_on(put_in(host, &caller, tenant, name, body)));
     let (status, schedule) = put.await?;
-    let view = ScheduleView::whole(&schedule);
+    let view = whole(state.host(), &schedule)?;
     let location = HeaderValue::from_str(&format!("/v1/schedules/{}", view.name));
     let mut response = (status, Json(view)).into_response();
     if let Ok(location) = location {
@@ -134,7 +134,7 @@ pub(super) async fn show(
     check_all(&caller, Right::Read)?;
     Params::of(&uri, &[])?;
     let (tenant, name) = (state.tenant(), found_name(&name)?);
-    let shown = state.blocking(move |host| host.schedules.get(tenant, &name).map(|found| ScheduleView::whole(&found)));
+    let shown = state.blocking(move |host| whole(host, &host.schedules.get(tenant, &name)?));
     Ok(Json(without_payload(&caller, shown.await?)))
 }
 
@@ -185,7 +185,7 @@ pub(super) async fn pause(
     Params::of(&uri, &[])?;
     let name = found_name(&name)?;
     let paused = state.host().schedules.pause(state.tenant(), &name, noted(&caller)).await;
-    steered(&name, paused)
+    steered(&state, &name, paused)
 }
 
 /// Goes on from now; what fell into the pause stays undone.
@@ -211,7 +211,7 @@ pub(super) async fn resume(
     Params::of(&uri, &[])?;
     let name = found_name(&name)?;
     let resumed = state.host().schedules.resume(state.tenant(), &name, noted(&caller)).await;
-    steered(&name, resumed)
+    steered(&state, &name, resumed)
 }
 
 /// Lets the next occurrence run at another time; later ones keep the rule.
@@ -242,7 +242,7 @@ pub(super) async fn postpone(
     let PostponeScheduleBody { until } = read(&headers, body, &["until"]).await?;
     let until = intake::moment("until", &until, state.host().now())?;
     let postponed = state.host().schedules.postpone(state.tenant(), &name, until, noted(&caller)).await;
-    steered(&name, postponed)
+    steered(&state, &name, postponed)
 }
 
 /// Makes a job now, beside the rule.
@@ -321,13 +321,23 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body, fields: &[&s
     Ok(json::parse(&bytes, fields)?)
 }
 
-fn steered(name: &ScheduleName, steered: Result<Schedule, ScheduleError>) -> Result<Json<ScheduleView>, ApiError> {
+/// One schedule, with what comes next.
+fn whole(host: &Host, schedule: &Schedule) -> Result<ScheduleView, ScheduleError> {
+    let in_the_way = host.schedules.job_in_the_way(schedule)?;
+    Ok(ScheduleView::whole(schedule, in_the_way, host.schedules.now()))
+}
+
+fn steered(
+    state: &ApiState,
+    name: &ScheduleName,
+    steered: Result<Schedule, ScheduleError>,
+) -> Result<Json<ScheduleView>, ApiError> {
     let schedule = steered.map_err(|error| {
         let error = ApiError::from(error);
         let is_of_state = error.code() == code::SCHEDULE_STATE;
         if is_of_state { error.with_next(format!("backroom schedule show {name}")) } else { error }
     })?;
-    Ok(Json(ScheduleView::whole(&schedule)))
+    Ok(Json(whole(state.host(), &schedule)?))
 }
 
 /// The name of a schedule to be made.

@@ -291,9 +291,15 @@ impl Client {
     }
 
     /// Makes a schedule, or replaces what one says.
-    pub(crate) fn put_schedule(&self, name: &str, schedule: &ScheduleBody) -> anyhow::Result<Answer<ScheduleView>> {
+    /// Whether it is a new one comes with it.
+    pub(crate) fn put_schedule(
+        &self,
+        name: &str,
+        schedule: &ScheduleBody,
+    ) -> anyhow::Result<(bool, Answer<ScheduleView>)> {
         let request = self.with_token(self.agent.put(self.url(&format!("/v1/schedules/{}", segment(name)))));
-        self.read(request.content_type("application/json").send(serde_json::to_vec(schedule)?))
+        let put = self.accepted(request.content_type("application/json").send(serde_json::to_vec(schedule)?))?;
+        Ok((put.status() == 201, self.read(Ok(put))?))
     }
 
     /// Lists the schedules.

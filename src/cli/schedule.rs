@@ -89,9 +89,12 @@ pub(crate) struct AddArgs {
     /// Once, at this time
     #[arg(long, value_name = "TIME", conflicts_with = "start")]
     at: Option<String>,
-    /// When the rule starts, such as 2030-01-31T08:00; now unless given
+    /// When the rule starts, such as 2030-01-31T08:00; unless given, after now, and as before for a schedule that exists
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
+    /// Make the first job at once when the schedule is new
+    #[arg(long, conflicts_with = "at")]
+    now: bool,
     /// The time zone that the rule is meant in, such as Europe/Berlin; UTC unless given
     #[arg(long, value_name = "ZONE")]
     tz: Option<String>,
@@ -101,7 +104,7 @@ pub(crate) struct AddArgs {
     /// What becomes of missed occurrences: run_once, run_all(3) or skip
     #[arg(long, value_name = "POLICY")]
     misfire: Option<String>,
-    /// What comes while the job before is unfinished: skip, queue, allow or cancel_previous
+    /// What comes while a job of it is unfinished: skip, queue, allow or cancel_previous
     #[arg(long, value_name = "POLICY")]
     overlap: Option<String>,
     /// Put each occurrence off by a share of this, such as 30s
@@ -153,7 +156,7 @@ pub(crate) struct AddArgs {
 pub(crate) struct PreviewArgs {
     /// A rule of RFC 5545, or cron text
     rule: String,
-    /// When the rule starts, such as 2030-01-31T08:00; now unless given
+    /// When the rule starts, such as 2030-01-31T08:00; after now unless given
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
     /// The time zone that the rule is meant in, such as Europe/Berlin; UTC unless given
@@ -190,12 +193,12 @@ pub(crate) fn run(args: &ClientArgs, command: &ScheduleCommand, terminal: Termin
 }
 
 fn add(client: &Client, args: &AddArgs, terminal: Terminal) -> anyhow::Result<Exit> {
-    let put = client.put_schedule(&args.name, &body(args)?)?;
+    let (is_new, put) = client.put_schedule(&args.name, &body(args)?)?;
     if terminal.is_json() {
         terminal.json(&put.text)?;
         return Ok(Exit::Done);
     }
-    let done = if put.view.revision == 1 { "was made" } else { "was changed" };
+    let done = if is_new { "was made" } else { "is up to date" };
     terminal.line(&format!("schedule {} {done}; {}", put.view.name, what_next(&put.view)))?;
     Ok(Exit::Done)
 }
@@ -209,6 +212,7 @@ fn body(args: &AddArgs) -> anyhow::Result<ScheduleBody> {
         rule: args.rule.clone(),
         cron: args.cron.clone(),
         start: args.at.clone().or_else(|| args.start.clone()),
+        now: args.now,
         tz: args.tz.clone(),
         except: args.except.clone(),
         misfire: args.misfire.clone(),
@@ -299,6 +303,7 @@ fn show(schedule: &Answer<ScheduleView>, terminal: Terminal) -> anyhow::Result<E
         ("schedule", Some(view.name.clone())),
         ("state", Some(view.state.clone())),
         ("rule", Some(shown_rule(view))),
+        ("cron", view.cron.clone()),
         ("start", Some(format!("{} in {}", view.start, view.tz))),
         ("except", (!view.except.is_empty()).then(|| view.except.join(", "))),
         ("misfire", Some(view.misfire.clone())),
@@ -308,6 +313,8 @@ fn show(schedule: &Answer<ScheduleView>, terminal: Terminal) -> anyhow::Result<E
         ("upcoming", (!view.upcoming.is_empty()).then(|| view.upcoming.join("\n"))),
         ("last", last),
         ("jobs", Some(view.fired.to_string())),
+        ("left out", left_out(view)),
+        ("in the way", view.in_the_way.clone()),
         ("runs", Some(shown_target(target))),
         ("queue", Some(format!("{}, priority {}", target.queue, target.priority))),
         ("order", target.ordering_key.clone()),
@@ -315,8 +322,15 @@ fn show(schedule: &Answer<ScheduleView>, terminal: Terminal) -> anyhow::Result<E
         ("attempts", target.max_attempts.map(|attempts| attempts.to_string())),
         ("expires", target.expires_after.as_ref().map(|span| format!("{span} after it was made"))),
         ("changed", Some(view.modified_on.clone())),
+        ("warning", view.warning.clone()),
     ])?;
     Ok(Exit::Done)
+}
+
+/// How many occurrences were left out because of a job that had not ended.
+fn left_out(view: &ScheduleView) -> Option<String> {
+    let last = view.last_left_out.as_ref()?;
+    Some(format!("{} because a job of it had not ended, the last that of {last}", view.left_out))
 }
 
 fn changed(schedule: &Answer<ScheduleView>, terminal: Terminal) -> anyhow::Result<Exit> {
@@ -383,7 +397,8 @@ fn shown_target(target: &TargetView) -> String {
 
 fn preview(args: &PreviewArgs, terminal: Terminal) -> anyhow::Result<Exit> {
     let recurrence = recurrence(args).map_err(refused)?;
-    let found: Vec<Timestamp> = recurrence.from(recurrence.start()).take(usize::from(args.count)).collect();
+    let from = if args.start.is_some() { recurrence.start() } else { SystemClock.now() };
+    let found: Vec<Timestamp> = recurrence.from(from).take(usize::from(args.count)).collect();
     if terminal.is_json() {
         let instants: Vec<_> = found.into_iter().map(to_the_second).collect();
         terminal.json(&serde_json::to_string(&instants)?)?;
@@ -395,7 +410,7 @@ fn preview(args: &PreviewArgs, terminal: Terminal) -> anyhow::Result<Exit> {
 
 /// The rule, as a host would take it: one that yields nothing is none.
 fn recurrence(args: &PreviewArgs) -> Result<Recurrence, RuleError> {
-    let start = args.start.as_deref().map_or_else(|| Start::At(SystemClock.now()), Start::Text);
+    let start = args.start.as_deref().map_or_else(|| Start::LeftOut(SystemClock.now()), Start::Text);
     let recurrence = Recurrence::parse_any(&args.rule, start, args.tz.as_deref(), &args.except)?;
     recurrence.first_from(recurrence.start())?;
     Ok(recurrence)

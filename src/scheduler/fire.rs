@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use super::Scheduler;
 use crate::domain::change::Change;
-use crate::domain::id::JobKey;
 use crate::domain::job::transition;
-use crate::domain::job::{Event, Job};
-use crate::domain::schedule::{self, Firing, Schedule};
+use crate::domain::job::{AFTER_MAX, Event, Job};
+use crate::domain::schedule::{self, Firing, Overlap, Schedule};
 use crate::domain::time::Timestamp;
 use crate::store::{CommitError, Pending, ReadError};
 
 /// How many schedules one tick fires; more follow in the next tick at once.
 const FIRE_BATCH: usize = 128;
+
+/// How many unfinished jobs one firing cancels at most, where the schedule says so.
+const CANCEL_MAX: usize = 1_000;
 
 /// Who cancels the job before, where the schedule says so.
 const BY: &str = "schedule";
@@ -29,6 +31,7 @@ pub(super) struct Fired {
 impl Scheduler {
     /// Fires what is due at `now`. A schedule whose last firing is not written yet waits for that.
     pub(super) fn fire(&self, now: Timestamp) -> Result<Fired, ReadError> {
+        self.mind_the_clock(now)?;
         let mut fired = self.settle_firings();
         let due = self.store.due_schedules(now, FIRE_BATCH)?;
         fired.more = due.len() == FIRE_BATCH;
@@ -61,18 +64,21 @@ impl Scheduler {
     }
 
     fn fire_one(&self, schedule: &Schedule, now: Timestamp) -> Result<Option<Pending>, ReadError> {
-        let previous = self.unfinished_job(schedule)?;
+        let unfinished = self.unfinished_jobs(schedule)?;
         let up_since = *self.up_since.get_or_init(|| now);
-        let Some(firing) = schedule::fire(schedule, now, up_since, previous.is_some()) else { return Ok(None) };
-        let Firing { create, cancel_previous, in_order, mut next, .. } = firing;
+        let firing = schedule::fire(schedule, now, up_since, !unfinished.is_empty());
+        let Some(Firing { create, cancel_previous, in_order, mut next, .. }) = firing else { return Ok(None) };
         let _turn = self.advance.identities().turn();
         let mut changes = Vec::new();
-        if let Some(previous) = previous.filter(|_| cancel_previous) {
-            changes.extend(self.cancel(&previous, now));
+        for job in unfinished.iter().filter(|_| cancel_previous) {
+            changes.extend(self.cancel(job, now));
         }
         for scheduled_for in create {
             let id = self.advance.identities().next(now);
-            let job = schedule.job(id, scheduled_for, in_order, now);
+            let job = match in_order {
+                true => schedule.job_behind(id, scheduled_for, &unfinished, now),
+                false => schedule.job(id, scheduled_for, false, now),
+            };
             changes.push(Change::Submit(Arc::new(job), Box::default()));
             next.last_job = Some(id);
         }
@@ -80,18 +86,43 @@ impl Scheduler {
         Ok(Some(self.store.commit(changes)))
     }
 
-    /// The job that the schedule made last, unless it has ended or cannot be read.
-    fn unfinished_job(&self, schedule: &Schedule) -> Result<Option<Job>, ReadError> {
-        let Some(last) = schedule.last_job else { return Ok(None) };
-        let job = match self.store.job(JobKey { tenant: schedule.tenant, sequence: last.sequence() }) {
-            // The others must not miss their times because of one record.
-            Err(ReadError::Damaged(why)) => {
-                tracing::error!(why, name = %schedule.name, job.id = %last, "the last job of a schedule cannot be read");
-                None
-            }
-            job => job?,
+    /// The jobs of the schedule that have not ended, oldest first, those that people had it make included: as many as one
+    /// firing can heed. None where its occurrences do not mind them.
+    fn unfinished_jobs(&self, schedule: &Schedule) -> Result<Vec<Job>, ReadError> {
+        let limit = match schedule.overlap {
+            Overlap::Allow => return Ok(Vec::new()),
+            Overlap::Skip => 1,
+            Overlap::Queue => AFTER_MAX,
+            Overlap::CancelPrevious => CANCEL_MAX,
         };
-        Ok(job.filter(|job| job.submission.id == last && !job.state.status.is_final()))
+        let mut jobs = Vec::new();
+        for key in self.store.unfinished_of(schedule.tenant, &schedule.name, limit)? {
+            match self.store.job(key) {
+                // The others must not miss their times because of one record.
+                Err(ReadError::Damaged(why)) => {
+                    tracing::error!(why, name = %schedule.name, job = key.sequence.0, "a job of a schedule cannot be read");
+                }
+                job => jobs.extend(job?),
+            }
+        }
+        Ok(jobs)
+    }
+
+    /// Says in the log which schedules make no jobs because the clock was ahead and has come back: when the host starts, and
+    /// when it comes back under its eyes.
+    fn mind_the_clock(&self, now: Timestamp) -> Result<(), ReadError> {
+        let mut last = self.last_look.lock();
+        let has_come_back = last.is_none_or(|last| last > now.after(schedule::MISSED_AFTER));
+        *last = Some(now);
+        if has_come_back {
+            for schedule in self.store.schedules()? {
+                let warning = schedule.warning(now);
+                warning
+                    .iter()
+                    .for_each(|warning| tracing::warn!(name = %schedule.name, warning, "a schedule is silent"));
+            }
+        }
+        Ok(())
     }
 
     fn cancel(&self, job: &Job, now: Timestamp) -> Vec<Change> {

@@ -85,6 +85,8 @@ pub struct Scheduler {
     /// When it began to look after what is due.
     up_since: OnceLock<Timestamp>,
     next_rescue: parking_lot::Mutex<Timestamp>,
+    /// What the clock showed when schedules were last looked at.
+    last_look: parking_lot::Mutex<Option<Timestamp>>,
     under_way: parking_lot::Mutex<BTreeMap<JobKey, Pending>>,
     /// Firings of schedules that are not written yet.
     firing: parking_lot::Mutex<HashMap<(TenantId, ScheduleName), Pending>>,
@@ -100,8 +102,8 @@ impl Scheduler {
         advance: Advance,
         host: HostId,
     ) -> Self {
-        let (up_since, next_rescue, under_way, firing) = Default::default();
-        Self { store, registry, running, window, advance, host, up_since, next_rescue, under_way, firing }
+        let (up_since, next_rescue, last_look, under_way, firing) = Default::default();
+        Self { store, registry, running, window, advance, host, up_since, next_rescue, last_look, under_way, firing }
     }
 
     /// What a host does before anything else: whoever held a lease before this start is dead, because the store is ours

@@ -81,8 +81,7 @@ impl Schedules {
         found.ok_or_else(|| ScheduleError::Unknown(name.clone()))
     }
 
-    /// Makes a schedule, as asked for at `asked_on`: nothing before that fires, and a start that was left out is that very
-    /// time. What it runs is checked as a submit would be; `input` becomes the input of its jobs.
+    /// Makes a schedule, as asked for at `asked_on`: nothing before that fires. What it runs is checked as a submit would be; `input` becomes the input of its jobs.
     pub async fn create(
         &self,
         tenant: TenantId,
@@ -100,14 +99,24 @@ impl Schedules {
             return Err(ScheduleError::TooMany);
         }
         let definition = self.checked(tenant, definition, input)?;
+        let at_once = definition.at_once;
         let schedule = Schedule::new(tenant, name.clone(), definition, Some(by.to_owned()), asked_on)?;
-        match self.put(&schedule).await {
+        // What the rule does not yield now is made beside it.
+        let (schedule, pending) = match at_once && !schedule.is_due(asked_on) {
+            true => {
+                let (_, next, pending) = self.make_extra(&schedule, schedule.revision);
+                (next, pending)
+            }
+            false => (schedule.clone(), self.store.commit(vec![Change::PutSchedule(Box::new(schedule))])),
+        };
+        match pending.await {
             Err(CommitError::Conflict { .. }) => Err(ScheduleError::Exists(name)),
             written => Ok(written.map(|()| schedule)?),
         }
     }
 
-    /// Changes what a schedule says, as asked for at `asked_on`; jobs that it has made stay as they are.
+    /// Changes what a schedule says, as asked for at `asked_on`; jobs that it has made stay as they are. To say the same again
+    /// changes nothing.
     pub async fn edit(
         &self,
         tenant: TenantId,
@@ -159,22 +168,33 @@ impl Schedules {
     pub async fn run_now(&self, tenant: TenantId, name: &ScheduleName) -> Result<JobId, ScheduleError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
-            let now = self.clock.now();
-            let (scheduled_for, mut next) = self.get(tenant, name)?.run_now(now);
-            let (id, pending) = {
-                let _turn = self.identities.turn();
-                let id = self.identities.next(now);
-                next.last_job = Some(id);
-                let job = next.job(id, scheduled_for, false, now);
-                let changes = vec![Change::Submit(Arc::new(job), Box::default()), Change::PutSchedule(Box::new(next))];
-                (id, self.store.commit(changes))
-            };
+            let schedule = self.get(tenant, name)?;
+            let (id, _, pending) = self.make_extra(&schedule, schedule.revision.saturating_add(1));
             match pending.await {
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
                 written => return Ok(written.map(|()| id)?),
             }
         }
         Err(conflict.into())
+    }
+
+    /// A job beside the rule and the schedule after it, in this revision, on their way to the store.
+    fn make_extra(&self, schedule: &Schedule, revision: u32) -> (JobId, Schedule, Pending) {
+        let now = self.clock.now();
+        let (scheduled_for, next) = schedule.run_now(now);
+        let _turn = self.identities.turn();
+        let id = self.identities.next(now);
+        let next = Schedule { revision, last_job: Some(id), ..next };
+        let job = Change::Submit(Arc::new(next.job(id, scheduled_for, false, now)), Box::default());
+        let pending = self.store.commit(vec![job, Change::PutSchedule(Box::new(next.clone()))]);
+        (id, next, pending)
+    }
+
+    /// The oldest job of a schedule that has not ended: what its next occurrence meets.
+    pub fn job_in_the_way(&self, schedule: &Schedule) -> Result<Option<JobId>, ReadError> {
+        let first = self.store.unfinished_of(schedule.tenant, &schedule.name, 1)?.into_iter().next();
+        let job = first.map(|key| self.store.job(key)).transpose()?.flatten();
+        Ok(job.map(|job| job.submission.id))
     }
 
     /// Makes the jobs of the occurrences from `from` to before `to` which the schedule has no job of yet, one after another.
@@ -281,7 +301,11 @@ impl Schedules {
     ) -> Result<Schedule, ScheduleError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
-            let next = decide(&self.get(tenant, name)?, self.clock.now())?;
+            let schedule = self.get(tenant, name)?;
+            let next = decide(&schedule, self.clock.now())?;
+            if next == schedule {
+                return Ok(next);
+            }
             match self.put(&next).await {
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
                 written => return Ok(written.map(|()| next)?),

@@ -22,7 +22,7 @@ use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
+use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, OnPredecessorFailure, Payload, Predecessors, Run, Status};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobFilter, JobQuery, Page};
@@ -184,6 +184,9 @@ pub trait Store: Send + Sync {
 
     /// The unfinished job that has a dedup key.
     fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError>;
+
+    /// The unfinished jobs of a schedule, oldest first, at most `limit`.
+    fn unfinished_of(&self, tenant: TenantId, schedule: &ScheduleName, limit: usize) -> Result<Vec<JobKey>, ReadError>;
 
     /// The commands that people gave for a job, oldest first.
     fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError>;

@@ -71,6 +71,51 @@ fn what_starts_now_fires_now() {
     assert_snapshot!("resume_of_ended", server.post("/v1/schedules/once/resume", "").refusal());
 }
 
+#[test]
+fn a_schedule_that_is_put_again_stays_as_it_is() {
+    let server = Server::start();
+    let weekly = json!({"plugin": "echo", "rule": "FREQ=WEEKLY", "input": 7, "tags": ["of-schedule"]});
+    let first = made(&server, "weekly", &weekly);
+    assert_eq!(first["next_run"], json!("2030-01-08T08:00:00.000Z"), "a start that is left out fires nothing at once");
+    for _ in 0..2 {
+        let again = put(&server, "weekly", weekly.to_string());
+        assert_eq!((again.status, again.json()), (200, first.clone()), "{}", again.text());
+    }
+    let until = r#"{"until": "2030-01-05T00:00:00Z"}"#;
+    let postponed = server.post("/v1/schedules/weekly/postpone", until).json();
+    assert_eq!(put(&server, "weekly", weekly.to_string()).json(), postponed);
+    let mut other = weekly.clone();
+    other["input"] = json!(8);
+    let other = put(&server, "weekly", other.to_string()).json();
+    assert_eq!((&other["start"], &other["next_run"]), (&first["start"], &postponed["next_run"]));
+    assert_eq!(occurrences(&server), Vec::<String>::new());
+
+    let now = json!({"plugin": "echo", "cron": "0 3 * * *", "now": true, "tags": ["of-schedule"]});
+    let asked = made(&server, "asked", &now);
+    assert_eq!((&asked["fired"], &asked["cron"]), (&json!(1), &json!("0 3 * * *")));
+    assert_eq!(put(&server, "asked", now.to_string()).json()["fired"], json!(1), "it is there already");
+    let yields_now = json!({"plugin": "echo", "rule": "FREQ=DAILY;COUNT=2", "now": true, "jitter": "1h"});
+    made(&server, "daily", &yields_now);
+    let fired = until_fired(&server, "daily");
+    assert_eq!((&fired["fired"], &fired["next_occurrence"]), (&json!(1), &json!("2030-01-02T08:00:00.000Z")));
+}
+
+fn until_fired(server: &Server, name: &str) -> Value {
+    until(server, name, |schedule| schedule["fired"] == 1)
+}
+
+#[test]
+fn a_job_of_a_schedule_that_has_not_ended_is_shown_in_the_way() {
+    let server = Server::start();
+    server.post("/v1/service/pause", "");
+    made(&server, "tidy", &json!({"plugin": "echo", "rule": "FREQ=DAILY"}));
+    let job = server.post("/v1/schedules/tidy/run", "").json();
+    let shown = server.get("/v1/schedules/tidy").json();
+    assert_eq!((&shown["in_the_way"], &shown["left_out"]), (&job["id"], &json!(0)));
+    server.post("/v1/service/resume", "");
+    until(&server, "tidy", |schedule| schedule["in_the_way"].is_null());
+}
+
 /// The schedule once it is as it should be.
 fn until(server: &Server, name: &str, is_right: impl Fn(&Value) -> bool) -> Value {
     let started = std::time::Instant::now();

@@ -252,6 +252,11 @@ fn a_schedule_comes_and_goes() {
     let id = schedule(&["run", "later"]).done();
     let job = host.json(&["job", "show", id.trim()]);
     assert_eq!(job["schedule"]["name"], "later");
+    let asked = ["schedule", "add", "asked", "--cron", "0 0 1 1 *", "--now", "--plugin", "echo"];
+    assert_eq!(host.json(&asked)["fired"], 1);
+    assert_eq!(host.json(&asked)["fired"], 1, "to say it again makes no other");
+    assert_eq!(host.run(&asked).code, 0);
+    assert_eq!(schedule(&["remove", "asked"]).code, 0);
     let listed = host.json(&["schedule", "list"]);
     assert_eq!(listed["schedules"].as_array().map(Vec::len), Some(2));
     let refused = schedule(&[

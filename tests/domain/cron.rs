@@ -44,6 +44,11 @@ fn f031_cron_takes_either_the_day_of_the_month_or_the_weekday() {
     };
     assert_eq!(days("0 12 13 * FRI", 5), ["01-02", "01-09", "01-13", "01-16", "01-23"]);
     assert_eq!(days("0 12 */13 * FRI", 2), ["02-27", "03-27"], "a field with a star narrows");
+    for every_day in ["0 12 1-31 * 1", "0 12 15 * 0-6", "0 12 15 * 1-7", "0 12 15 * SUN-SAT", "0 12 1-31 * 0-6"] {
+        assert_eq!(days(every_day, 3), ["01-01", "01-02", "01-03"], "{every_day}: what covers its range is no star");
+    }
+    assert_eq!(days("0 12 1-31 * *", 2), ["01-01", "01-02"]);
+    assert_eq!(days("0 12 */1 * FRI", 2), ["01-02", "01-09"], "a star that covers its range is one");
 }
 
 #[test]

@@ -16,3 +16,4 @@ mod recurrence;
 mod retry;
 mod schedule;
 mod table;
+mod zones;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use backroom::domain::id::{PluginName, ScheduleName, TenantId};
 use backroom::domain::schedule::{
-    Definition, FIRING_MAX, Firing, JobTemplate, MISSED_AFTER, Misfire, Overlap, Schedule, ScheduleRefusal,
-    ScheduleState, fire,
+    Definition, FIRING_MAX, Firing, JobTemplate, MISSED_AFTER, Misfire, Overlap, Recurrence, Schedule, ScheduleRefusal,
+    ScheduleState, Start, fire,
 };
 use backroom::domain::time::Timestamp;
 use proptest::prelude::*;
@@ -28,6 +28,8 @@ fn definition(rule: &str) -> Definition {
         misfire: Misfire::default(),
         overlap: Overlap::default(),
         jitter: Duration::ZERO,
+        start_left_out: false,
+        at_once: false,
     }
 }
 
@@ -104,6 +106,13 @@ fn f032_late_by_less_than_the_tolerance_is_on_time() {
     assert_eq!((late.create.len(), late.missed, late.next.next_run), (0, true, Some(hour(10))));
     let last_count = schedule_of(Definition { misfire: Misfire::Skip, ..definition("FREQ=HOURLY;COUNT=1") });
     assert_eq!(fired(&last_count, hour(20)).next.state, ScheduleState::Ended);
+}
+
+#[test]
+fn f032_a_host_that_was_started_by_a_clock_ahead_was_there() {
+    let skip = schedule_of(Definition { misfire: Misfire::Skip, ..definition("FREQ=HOURLY") });
+    let firing = fire(&skip, hour(9), hour(80), false).expect("it is due");
+    assert_eq!((firing.create, firing.missed), (vec![hour(9)], false));
 }
 
 #[test]
@@ -215,6 +224,124 @@ fn an_edit_counts_from_now_and_fires_nothing_twice() {
     let ended = fired(&schedule(""), hour(9)).next;
     let again = ended.edit(definition("FREQ=DAILY"), None, hour(10)).expect("a good rule");
     assert_eq!((again.state, again.next_run), (ScheduleState::Active, Some(hour(33))));
+}
+
+/// Each occurrence is put off by up to half an hour.
+fn jittered(rule: &str) -> Definition {
+    Definition { jitter: seconds(1_800), ..definition(rule) }
+}
+
+#[test]
+fn to_say_the_same_again_changes_nothing() {
+    let said = jittered("FREQ=WEEKLY");
+    let weekly = schedule_of(said.clone());
+    let without_start = Definition {
+        recurrence: Recurrence::parse("FREQ=WEEKLY", Start::LeftOut(hour(50)), None, &[] as &[&str]).expect("good"),
+        start_left_out: true,
+        ..said.clone()
+    };
+    for again in [said.clone(), without_start, Definition { at_once: true, ..said.clone() }] {
+        assert_eq!(weekly.edit(again.clone(), Some("me".to_owned()), hour(50)).as_ref(), Ok(&weekly));
+        // Between an occurrence and its run, ...
+        let between = weekly.next_occurrence.expect("it is active").after(seconds(1));
+        assert!(!weekly.is_due(between));
+        assert_eq!(weekly.edit(again.clone(), None, between).as_ref(), Ok(&weekly));
+        // ... overdue, while it is postponed, and while it is paused.
+        assert_eq!(weekly.edit(again.clone(), None, hour(30)).as_ref(), Ok(&weekly));
+        let postponed = weekly.postpone(hour(100), None, hour(8)).expect("it is active");
+        assert_eq!(postponed.edit(again.clone(), None, hour(20)).as_ref(), Ok(&postponed));
+        let paused = weekly.pause(None, between).expect("it is active");
+        assert_eq!(paused.edit(again, None, hour(20)).as_ref(), Ok(&paused));
+    }
+    // A start that the clock skips stays the time that was written.
+    let skipped = |start| Definition {
+        recurrence: Recurrence::parse("FREQ=DAILY", start, Some("Europe/Berlin"), &[] as &[&str]).expect("good"),
+        ..definition("")
+    };
+    let daily = schedule_of(skipped(Start::Text("2026-03-29T02:30")));
+    let again = Definition { start_left_out: true, ..skipped(Start::LeftOut(hour(50))) };
+    assert_eq!(daily.edit(again, None, hour(50)).as_ref(), Ok(&daily));
+    let over = fired(&schedule(""), hour(9)).next;
+    assert_eq!(over.edit(definition(""), None, hour(10)).as_ref(), Ok(&over), "its only time has been");
+    let other = Definition { overlap: Overlap::Queue, ..said };
+    let edited = weekly.edit(other, None, hour(9).after(seconds(1))).expect("a good rule");
+    assert_eq!(
+        (edited.next_run, edited.next_occurrence, edited.revision),
+        (weekly.next_run, weekly.next_occurrence, 2)
+    );
+}
+
+#[test]
+fn an_occurrence_that_waits_for_its_run_survives_what_leaves_it_in_the_rule() {
+    let daily = schedule_of(jittered("FREQ=DAILY"));
+    let run = daily.next_run.expect("it is active");
+    let between = Timestamp(run.0 - 1_000_000);
+    assert!(between > hour(9), "the jitter of this name and time is longer");
+    let resumed = daily.pause(None, hour(9).after(seconds(1))).and_then(|paused| paused.resume(None, between));
+    assert_eq!(resumed.map(|resumed| resumed.next_run), Ok(Some(run)));
+    let late =
+        daily.pause(None, hour(9).after(seconds(1))).and_then(|paused| paused.resume(None, run.after(seconds(1))));
+    assert_eq!(late.map(|resumed| resumed.next_occurrence), Ok(Some(hour(33))), "its run fell into the pause");
+    let on_weekdays = daily.edit(jittered("FREQ=DAILY;BYDAY=TH,FR"), None, between).expect("a good rule");
+    assert_eq!((on_weekdays.next_occurrence, on_weekdays.next_run), (Some(hour(9)), Some(run)));
+    let on_others = daily.edit(jittered("FREQ=DAILY;BYDAY=FR"), None, between).expect("a good rule");
+    assert_eq!(on_others.next_occurrence, Some(hour(33)), "the new rule does not have it");
+    let postponed = daily.postpone(hour(20), None, hour(8)).expect("it is active");
+    let less = Definition {
+        recurrence: Recurrence::parse("FREQ=DAILY", Start::At(hour(9)), None, &["2026-02-01"]).expect("a good rule"),
+        ..jittered("")
+    };
+    let edited = postponed.edit(less, None, hour(10)).expect("a good rule");
+    assert_eq!((edited.next_occurrence, edited.next_run), (Some(hour(9)), Some(hour(20))));
+}
+
+#[test]
+fn a_new_rule_whose_start_was_left_out_does_not_fire_at_once_unless_asked() {
+    let name = || ScheduleName::new("nightly").expect("a good name");
+    let made = |rule: &str, at_once: bool| {
+        let start = if at_once { Start::At(hour(9)) } else { Start::LeftOut(hour(9)) };
+        let recurrence = Recurrence::parse_any(rule, start, None, &[] as &[&str]).expect("a good rule");
+        let left_out = Definition { recurrence, start_left_out: true, at_once, ..jittered("") };
+        Schedule::new(TenantId::DEFAULT, name(), left_out, None, hour(9)).expect("a good rule")
+    };
+    assert_eq!(made("FREQ=WEEKLY", false).next_occurrence, Some(hour(9 + 168)));
+    assert_eq!(made("0 * * * *", false).next_occurrence, Some(hour(10)));
+    assert_eq!(made("", false).next_occurrence, Some(hour(9)), "once is now");
+    let asked = made("FREQ=WEEKLY;COUNT=2", true);
+    assert!(asked.is_due(hour(9)), "without its jitter");
+    assert_eq!(fired(&asked, hour(9)).create, [hour(9)]);
+    assert!(!made("0 3 * * *", true).is_due(hour(9)), "the rule does not yield it: it is made beside it");
+}
+
+#[test]
+fn a_clock_that_was_ahead_and_came_back_is_told_of_and_an_edit_or_a_resume_starts_from_now() {
+    let hourly = schedule("FREQ=HOURLY");
+    let ahead = fired(&hourly, hour(9 + 72)).next;
+    assert_eq!(ahead.next_occurrence, Some(hour(10 + 72)));
+    let now = hour(10).after(seconds(5));
+    assert_eq!((ahead.warning(hour(9 + 72)), hourly.warning(now)), (None, None));
+    assert_eq!(fired(&hourly, hour(9).after(seconds(30))).next.warning(hour(9)), None, "a clock that is set right");
+    let warning = ahead.warning(now).expect("the clock was ahead");
+    assert!(warning.contains("backroom schedule resume nightly") && warning.contains("no job before 2026-01-04T10"));
+    let resumed = ahead.resume(None, now).expect("it is to start from now");
+    let edited = ahead.edit(definition("FREQ=HOURLY"), None, now).expect("a good rule");
+    let paused = ahead.pause(None, now).and_then(|paused| paused.resume(None, now)).expect("it is paused");
+    for healed in [resumed, edited, paused] {
+        assert_eq!((healed.next_run, healed.warning(now)), (Some(hour(11)), None));
+        assert_eq!(fired(&healed, hour(11)).create, [hour(11)]);
+    }
+}
+
+#[test]
+fn what_overlap_leaves_out_is_counted() {
+    let skip = schedule("FREQ=HOURLY");
+    let first = fire(&skip, hour(9), ALWAYS, true).expect("it is due").next;
+    assert_eq!((first.left_out, first.last_left_out), (1, Some(hour(9))));
+    let second = fire(&first, hour(10), ALWAYS, false).expect("it is due").next;
+    assert_eq!((second.left_out, second.last_left_out, second.fired), (1, Some(hour(9)), 1));
+    let cancel = Definition { overlap: Overlap::CancelPrevious, ..definition("FREQ=SECONDLY;INTERVAL=2") };
+    let firing = fired(&schedule_of(cancel), hour(9).after(seconds(5)));
+    assert_eq!((firing.next.left_out, firing.next.last_left_out), (2, Some(hour(9).after(seconds(2)))));
 }
 
 #[test]

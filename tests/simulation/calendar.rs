@@ -97,5 +97,7 @@ fn definition(draw: &mut Draw, now: Timestamp) -> Definition {
         misfire: draw.choose(&[(2, Misfire::RunOnce), (1, Misfire::RunAll(3)), (1, Misfire::Skip)]),
         overlap: overlaps[draw.index(overlaps.len())],
         jitter: Duration::ZERO,
+        start_left_out: false,
+        at_once: false,
     }
 }

@@ -20,6 +20,7 @@ use backroom::domain::schedule::{
 };
 use backroom::domain::time::Timestamp;
 use backroom::registry::Policies;
+use backroom::sandbox::Slice;
 use backroom::sandbox::scripted::{Script, ScriptedSandbox, Step};
 use backroom::scheduler::Scheduler;
 use backroom::schedules::Schedules;
@@ -38,6 +39,11 @@ fn start() -> Timestamp {
     "2026-01-15T04:00:00Z".parse().expect("a time")
 }
 
+/// A job that is made then is over at once.
+fn brief() -> Timestamp {
+    start().after(seconds(1))
+}
+
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -53,7 +59,15 @@ fn name() -> ScheduleName {
 fn definition(rule: &str, start: Timestamp) -> Definition {
     let recurrence = Recurrence::parse(rule, Start::At(start), None, &[] as &[&str]).expect("a good rule");
     let target = JobTemplate::new(PluginName::new("worker").expect("a slug"));
-    Definition { recurrence, target, misfire: Misfire::default(), overlap: Overlap::default(), jitter: Duration::ZERO }
+    Definition {
+        recurrence,
+        target,
+        misfire: Misfire::default(),
+        overlap: Overlap::default(),
+        jitter: Duration::ZERO,
+        start_left_out: false,
+        at_once: false,
+    }
 }
 
 /// What is ready by the first look.
@@ -92,7 +106,8 @@ impl Host {
         let store: Arc<dyn Store> = Arc::<MemoryStore>::clone(&memory);
         let clock: Arc<dyn Clock> = Arc::new(simulated.clone());
         let now = clock.now();
-        let script = move |_: &_| Script::succeeds("done").after(Step::Work(work));
+        let work_of = move |slice: &Slice| if slice.created_on == brief() { Duration::ZERO } else { work };
+        let script = move |slice: &Slice| Script::succeeds("done").after(Step::Work(work_of(slice)));
         let parts = RuntimeParts {
             store,
             sandbox: Arc::new(ScriptedSandbox::new(Arc::clone(&clock), script)),
@@ -303,6 +318,58 @@ fn f033_cancel_previous_ends_the_run_before() {
     let canceled = (0..6).map(|n| (n * 10, n * 10, n * 10 + 10, Status::Canceled));
     let expected = canceled.chain([(60, 60, 85, Status::Succeeded)]).collect::<Vec<_>>();
     assert_eq!(overlapping(Overlap::CancelPrevious), expected);
+}
+
+/// A job of the rule at 0, which works for 25 seconds, one by hand at 1, which is over at once, another by hand at 2, and
+/// the rule again at 10.
+fn overlapping_runs_by_hand(overlap: Overlap) -> Host {
+    let rule = "FREQ=SECONDLY;INTERVAL=10;COUNT=2";
+    let mut host = Host::with(Definition { overlap, ..definition(rule, start()) }, seconds(25));
+    host.settle();
+    let first = host.jobs()[0].submission.id;
+    for runs_by_hand in [1, 2] {
+        host.pass(1);
+        at_once(host.schedules.run_now(TENANT, &name())).expect("it is made");
+        host.settle();
+        assert_eq!(host.jobs().len(), 1 + runs_by_hand);
+    }
+    assert_eq!(host.jobs()[1].state.status, Status::Succeeded);
+    assert_eq!(host.schedules.job_in_the_way(&host.schedule()), Ok(Some(first)));
+    host.pass(60);
+    assert_eq!(host.schedules.job_in_the_way(&host.schedule()), Ok(None));
+    host
+}
+
+#[test]
+fn f033_a_run_by_hand_does_not_hide_the_job_of_the_rule_from_overlap() {
+    let host = overlapping_runs_by_hand(Overlap::Skip);
+    assert_eq!((host.jobs().len(), host.schedule().left_out), (3, 1));
+    assert_eq!(host.schedule().last_left_out, Some(start().after(seconds(10))));
+
+    let started = |host: &Host| host.jobs().last().and_then(|job| job.state.started_on);
+    let host = overlapping_runs_by_hand(Overlap::CancelPrevious);
+    let statuses: Vec<_> = host.jobs().iter().map(|job| job.state.status).collect();
+    assert_eq!(statuses, [Status::Canceled, Status::Succeeded, Status::Canceled, Status::Succeeded]);
+    assert_eq!(started(&host), Some(start().after(seconds(10))));
+
+    let host = overlapping_runs_by_hand(Overlap::Queue);
+    assert!(host.jobs().iter().all(|job| job.state.status == Status::Succeeded));
+    assert_eq!(started(&host), Some(start().after(seconds(27))), "after both that were under way");
+    assert_eq!(started(&overlapping_runs_by_hand(Overlap::Allow)), Some(start().after(seconds(10))));
+}
+
+#[test]
+fn a_schedule_that_a_clock_ahead_has_silenced_goes_on_when_it_is_resumed() {
+    let mut host = Host::with(definition("FREQ=HOURLY", start()), Duration::ZERO);
+    host.settle();
+    // The clock was three days ahead, and is set back.
+    host.clock.advance(hours(72));
+    host.settle();
+    let ahead = host.schedule();
+    let host = Host::over(Arc::new(host.store.kill()), SimulatedClock::at(start().after(hours(1))), Duration::ZERO);
+    assert!(ahead.warning(host.now()).is_some());
+    let resumed = at_once(host.schedules.resume(TENANT, &name(), "test")).expect("it starts from now");
+    assert_eq!((resumed.next_run, resumed.warning(host.now())), (Some(start().after(hours(1))), None));
 }
 
 #[test]

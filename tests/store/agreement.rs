@@ -319,6 +319,7 @@ fn bonds_of(store: &dyn Store) -> Vec<String> {
         ];
         lines.extend(filters.into_iter().map(|filter| format!("{filter:?}: {:?}", found(filter.clone()))));
         lines.push(format!("{name} {:?}", store.dedup_holder(tenant, &dedup_key(name))));
+        lines.push(format!("schedule {name} {:?}", store.unfinished_of(tenant, &schedule(name), 3)));
         lines.push(format!("batch {number} {:?}", store.batch(tenant, submission(number).id)));
     }
     for sequence in found(JobFilter::default()) {

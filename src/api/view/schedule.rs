@@ -9,7 +9,9 @@ use utoipa::ToSchema;
 use super::submit::present;
 use super::{time, time_of};
 use crate::config::units::show_duration;
+use crate::domain::id::JobId;
 use crate::domain::schedule::{JobTemplate, Schedule, ScheduleState};
+use crate::domain::time::Timestamp;
 
 /// How many of the next occurrences are shown.
 const UPCOMING: usize = 5;
@@ -26,9 +28,13 @@ pub struct ScheduleBody {
     /// Cron text instead of `rule`: five fields, six with the second in front, or a word such as `@daily`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
-    /// When the rule starts: RFC 3339, or a date or time of the clock in `tz`, such as `2030-01-31T08:00`. Now when absent.
+    /// When the rule starts: RFC 3339, or a date or time of the clock in `tz`, such as `2030-01-31T08:00`. When absent, a
+    /// schedule that exists keeps its start, and a new one starts with its first occurrence after now; once is now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<String>,
+    /// Make the first job at once when the schedule is new. Changes nothing of one that exists.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
     /// The IANA name of the time zone that the rule is meant in; UTC when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tz: Option<String>,
@@ -103,6 +109,7 @@ impl ScheduleBody {
         "rule",
         "cron",
         "start",
+        "now",
         "tz",
         "except",
         "misfire",
@@ -184,6 +191,8 @@ pub struct ScheduleView {
     pub state: String,
     /// The normalised rule; empty for once. Cron text has become a rule by now.
     pub rule: String,
+    /// The cron text that the rule was given as.
+    pub cron: Option<String>,
     /// The time zone that the rule is meant in.
     pub tz: String,
     /// When the rule starts.
@@ -202,7 +211,7 @@ pub struct ScheduleView {
     pub next_occurrence: Option<String>,
     /// Whether the next occurrence was postponed, or brought forward.
     pub postponed: bool,
-    /// The next five occurrences by the rule, where one schedule is shown and while it is active.
+    /// The next five occurrences by the rule, in the next fifty years, where one schedule is shown and while it is active.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upcoming: Vec<String>,
     /// The latest occurrence that was decided, whether it made a job or not.
@@ -213,6 +222,16 @@ pub struct ScheduleView {
     pub last_job: Option<String>,
     /// How many jobs it made.
     pub fired: u64,
+    /// How many occurrences were left out because a job of it was unfinished (`overlap`).
+    pub left_out: u64,
+    /// The latest of these.
+    pub last_left_out: Option<String>,
+    /// Its oldest job that has not ended, which the next occurrence meets; where one schedule is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_the_way: Option<String>,
+    /// What a person should know, such as that the clock was ahead and has been set back; where one schedule is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// What it runs.
     pub target: TargetView,
     /// When it was made.
@@ -266,14 +285,17 @@ pub struct ScheduleListView {
 }
 
 impl ScheduleView {
-    /// One schedule, with what comes next.
-    pub(crate) fn whole(schedule: &Schedule) -> Self {
+    /// One schedule as it is at `now`, with what comes next and the job that this meets.
+    pub(crate) fn whole(schedule: &Schedule, in_the_way: Option<JobId>, now: Timestamp) -> Self {
         // What lies before the time that the next one was postponed to is dropped (F019).
         let postponed_to = schedule.next_run.filter(|_| schedule.is_postponed());
-        let first = postponed_to.or(schedule.next_occurrence);
-        let later = first.into_iter().flat_map(|first| schedule.recurrence.after(first));
-        let coming = later.flat_map(|later| schedule.recurrence.from(later));
-        Self { upcoming: first.into_iter().chain(coming).take(UPCOMING).map(time).collect(), ..Self::of(schedule) }
+        let first = postponed_to.or(schedule.next_occurrence).filter(|_| schedule.state == ScheduleState::Active);
+        let coming = first
+            .into_iter()
+            .flat_map(|first| schedule.recurrence.soon_from(first).skip_while(move |next| *next <= first));
+        let upcoming = first.into_iter().chain(coming).take(UPCOMING).map(time).collect();
+        let in_the_way = in_the_way.map(|job| job.to_string());
+        Self { upcoming, in_the_way, warning: schedule.warning(now), ..Self::of(schedule) }
     }
 
     /// One schedule of a list.
@@ -290,20 +312,25 @@ impl ScheduleView {
             state,
             next_run,
             next_occurrence,
+            decided_on: _,
             last_occurrence,
             last_run,
             last_job,
             last_extra: _,
             fired,
+            left_out,
+            last_left_out,
             created_on,
             created_by,
             modified_on,
             modified_by,
         } = schedule;
+        let is_active = *state == ScheduleState::Active;
         Self {
             name: name.to_string(),
             state: state_word(*state).to_owned(),
             rule: recurrence.rule_text(),
+            cron: recurrence.cron().map(str::to_owned),
             tz: recurrence.zone().to_owned(),
             start: time(recurrence.start()),
             except: recurrence.exceptions(),
@@ -311,13 +338,17 @@ impl ScheduleView {
             overlap: overlap.to_string(),
             jitter: show_duration(*jitter),
             next_run: time_of(*next_run),
-            next_occurrence: time_of(*next_occurrence),
+            next_occurrence: time_of(next_occurrence.filter(|_| is_active)),
             postponed: schedule.is_postponed(),
             upcoming: Vec::new(),
             last_occurrence: time_of(*last_occurrence),
             last_run: time_of(*last_run),
             last_job: last_job.map(|job| job.to_string()),
             fired: *fired,
+            left_out: *left_out,
+            last_left_out: time_of(*last_left_out),
+            in_the_way: None,
+            warning: None,
             target: target.into(),
             created_on: time(*created_on),
             created_by: created_by.clone(),
@@ -383,6 +414,7 @@ mod tests {
             rule: text(),
             cron: text(),
             start: text(),
+            now: true,
             tz: text(),
             except: vec!["x".to_owned()],
             misfire: text(),

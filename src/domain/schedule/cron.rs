@@ -1,11 +1,14 @@
 //! Cron text as rules: `*/15 9-17 * * MON-FRI`, six fields with the seconds in front, `@daily`.
 //!
 //! When the day of the month and the weekday are both given, either is enough, unless one of the two fields starts with
-//! `*`: that is how cron has always read them.
+//! `*`: that is how cron has always read them. And as crons do it, a text whose minute or hour starts with `*` runs whenever
+//! the clock shows its times, while fixed times come once each, even where the clock skips or repeats them. It is the star
+//! that counts, not what a field covers.
 
 use super::calendar::Bits;
 use super::error::RuleError;
 use super::rule::{ByDay, Frequency, Rule};
+use super::series::Times;
 
 struct Field {
     name: &'static str,
@@ -66,8 +69,17 @@ pub(super) fn looks_like_cron(text: &str) -> bool {
     text.starts_with('@') || (!text.contains('=') && text.split_ascii_whitespace().nth(1).is_some())
 }
 
-/// The rules of a cron text.
-pub(super) fn rules(text: &str) -> Result<Vec<Rule>, RuleError> {
+/// What a cron text says.
+pub(super) struct Cron {
+    /// The text, with single spaces.
+    pub(super) text: String,
+    /// Its rules: an occurrence of any is one of it.
+    pub(super) rules: Vec<Rule>,
+    pub(super) times: Times,
+}
+
+/// Reads a cron text.
+pub(super) fn read(text: &str) -> Result<Cron, RuleError> {
     const WHY: &str = "is no cron text; write minute, hour, day of month, month and day of week, as in `0 9 * * MON`, \
         with the second in front if need be";
     const BYTES_MAX: usize = 1_000;
@@ -75,8 +87,8 @@ pub(super) fn rules(text: &str) -> Result<Vec<Rule>, RuleError> {
         return Err(RuleError::TooMany { part: "the cron text", max: BYTES_MAX, unit: "bytes" });
     }
     let text = text.trim();
-    let text = if text.starts_with('@') { nickname(text)? } else { text };
-    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let fields = if text.starts_with('@') { nickname(text)? } else { text };
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
     let (second, rest) = match fields.as_slice() {
         [second, rest @ ..] if rest.len() == 5 => (*second, rest),
         rest => ("0", rest),
@@ -86,9 +98,14 @@ pub(super) fn rules(text: &str) -> Result<Vec<Rule>, RuleError> {
     };
     let days = Days { month_days: month_day_bits(month_day)?, weekdays: weekday_bits(weekday)? };
     let either_is_enough = !month_day.starts_with(['*', '?']) && !weekday.starts_with(['*', '?']);
-    let mut base = times(bits(&SECOND, second)?, bits(&MINUTE, minute)?, bits(&HOUR, hour)?);
+    let mut base = times_of_day(bits(&SECOND, second)?, bits(&MINUTE, minute)?, bits(&HOUR, hour)?);
     base.months = unless_all(bits(&MONTH, month)?, Bits::range(1, 12));
-    Ok(days.rules(base, either_is_enough))
+    let has_star = minute.starts_with('*') || hour.starts_with('*');
+    Ok(Cron {
+        text: text.split_ascii_whitespace().collect::<Vec<_>>().join(" "),
+        rules: days.rules(base, either_is_enough),
+        times: if has_star { Times::AsShown } else { Times::Once },
+    })
 }
 
 /// What the words that cron knows stand for.
@@ -109,7 +126,7 @@ fn nickname(text: &str) -> Result<&'static str, RuleError> {
 }
 
 /// The rule of the times of every day, in the longest period that needs no list.
-fn times(seconds: Bits, minutes: Bits, hours: Bits) -> Rule {
+fn times_of_day(seconds: Bits, minutes: Bits, hours: Bits) -> Rule {
     let all = Bits::range(0, 59);
     let frequency = match (hours == Bits::range(0, 23), minutes == all, seconds == all) {
         (false, ..) => Frequency::Daily,
@@ -140,6 +157,8 @@ impl Days {
         let weekdays = Rule { days: self.weekdays.iter().map(by_day).collect(), ..base.clone() };
         match (self.month_days.is_empty(), self.weekdays.is_empty()) {
             (true, true) => vec![base],
+            // Either is enough, and one of them takes every day.
+            (false, true) | (true, false) if either_is_enough => vec![base],
             (false, true) => vec![month_days],
             (true, false) => vec![weekdays],
             (false, false) if either_is_enough => vec![month_days, weekdays],

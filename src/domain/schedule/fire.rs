@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use super::policy::Overlap;
+use super::policy::{MISSED_AFTER, Overlap};
 use super::record::{Schedule, ScheduleState};
 use crate::domain::time::Timestamp;
-
-/// An occurrence that is later than this, beyond the jitter, was missed: the misfire policy decides. A host that is
-/// merely busy fires on time by this measure; one that was restarted for longer was down.
-pub const MISSED_AFTER: Duration = Duration::from_secs(60);
 
 /// Occurrences that one firing makes or leaves out, at most; the rest is due at once after it.
 pub const FIRING_MAX: usize = 1_000;
@@ -18,11 +14,11 @@ pub const FIRING_MAX: usize = 1_000;
 pub struct Firing {
     /// The occurrences to make a job of, in order: the `scheduled_for` of each, which no other job of the schedule has.
     pub create: Vec<Timestamp>,
-    /// Whether the unfinished job before is to be canceled.
+    /// Whether the unfinished jobs of the schedule are to be canceled.
     pub cancel_previous: bool,
-    /// Whether these jobs run one after another, and after the one before.
+    /// Whether these jobs run one after another, and after those that are unfinished.
     pub in_order: bool,
-    /// Occurrences left out because the one before is under way.
+    /// Occurrences left out because a job of the schedule is unfinished, or because they are due together.
     pub overlapped: usize,
     /// Whether occurrences were missed, whatever has become of them.
     pub missed: bool,
@@ -30,39 +26,40 @@ pub struct Firing {
     pub next: Schedule,
 }
 
-/// What `schedule` does at `now`; nothing when it is not due. `up_since` is when the host started, and `previous_unfinished`
-/// says whether the last job of the schedule has not ended yet.
+/// What `schedule` does at `now`; nothing when it is not due. `up_since` is when the host started, and `is_under_way` says
+/// whether any job of the schedule has not ended yet, whoever made it.
 ///
 /// Missed occurrences come first, as many as the misfire policy lets run, then those that are on time. They overlap with
-/// the job before, and those on time with each other:
-/// - `skip` makes nothing while the job before is unfinished; of what is due at once, it makes what the misfire policy
+/// unfinished jobs of the schedule, and those on time with each other:
+/// - `skip` makes nothing while a job is unfinished; of what is due at once, it makes what the misfire policy
 ///   asks for, one after another, or else the first that is on time;
 /// - `queue` makes all, one after another;
 /// - `allow` makes all;
-/// - `cancel_previous` makes the latest, and cancels the job before.
+/// - `cancel_previous` makes the latest, and cancels the unfinished ones.
 ///
 /// What lies between an occurrence and the later time that it was postponed to is dropped (F019).
-pub fn fire(schedule: &Schedule, now: Timestamp, up_since: Timestamp, previous_unfinished: bool) -> Option<Firing> {
+pub fn fire(schedule: &Schedule, now: Timestamp, up_since: Timestamp, is_under_way: bool) -> Option<Firing> {
     let due = Due::at(schedule, now, up_since)?;
     let catching_up = due.missed.len();
     let mut create = due.missed;
     create.extend(due.on_time);
-    let all = create.len();
-    match schedule.overlap {
-        Overlap::Skip if previous_unfinished => create.clear(),
-        Overlap::Skip => create.truncate(catching_up.max(1)),
-        Overlap::CancelPrevious => drop(create.drain(..all.saturating_sub(1))),
-        Overlap::Queue | Overlap::Allow => {}
-    }
-    let mut next = schedule.clone().waiting_for(schedule.recurrence.after(due.decided));
+    let left_out: Vec<_> = match schedule.overlap {
+        Overlap::Skip if is_under_way => create.drain(..).collect(),
+        Overlap::Skip => create.drain(create.len().min(catching_up.max(1))..).collect(),
+        Overlap::CancelPrevious => create.drain(..create.len().saturating_sub(1)).collect(),
+        Overlap::Queue | Overlap::Allow => Vec::new(),
+    };
+    let mut next = schedule.clone().waiting_for(schedule.recurrence.after(due.decided), now);
     next.revision = schedule.revision.saturating_add(1);
     next.last_occurrence = Some(due.decided);
     next.fired = schedule.fired.saturating_add(create.len() as u64);
+    next.left_out = schedule.left_out.saturating_add(left_out.len() as u64);
+    next.last_left_out = left_out.last().copied().or(schedule.last_left_out);
     next.last_run = if create.is_empty() { schedule.last_run } else { Some(now) };
     Some(Firing {
-        cancel_previous: schedule.overlap == Overlap::CancelPrevious && previous_unfinished && !create.is_empty(),
+        cancel_previous: schedule.overlap == Overlap::CancelPrevious && is_under_way && !create.is_empty(),
         in_order: schedule.overlap != Overlap::Allow,
-        overlapped: all - create.len(),
+        overlapped: left_out.len(),
         missed: due.any_missed,
         create,
         next,
@@ -87,6 +84,8 @@ impl Due {
         }
         let is_postponed = schedule.is_postponed();
         // What came due while no host was there was missed, however short ago that was; and so was what is late by far.
+        // A host that was started by a clock that was ahead, and has been set back since, was there.
+        let up_since = if up_since <= now { up_since } else { Timestamp(i64::MIN) };
         let on_time_from = |jitter: Duration| {
             let late = now.0.saturating_sub(micros(MISSED_AFTER + jitter));
             Timestamp(late.max(up_since.0.saturating_sub(micros(jitter))))

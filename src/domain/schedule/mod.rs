@@ -10,14 +10,15 @@ mod policy;
 mod record;
 mod recurrence;
 mod rule;
+mod series;
 mod steer;
 mod walk;
 mod zone;
 
 pub use error::RuleError;
-pub use fire::{FIRING_MAX, Firing, MISSED_AFTER, fire};
+pub use fire::{FIRING_MAX, Firing, fire};
 pub use moment::Start;
-pub use policy::{InvalidPolicy, Misfire, Overlap};
+pub use policy::{InvalidPolicy, MISSED_AFTER, Misfire, Overlap};
 pub use record::{Definition, JobTemplate, Schedule, ScheduleState};
 pub use recurrence::Recurrence;
 pub use steer::ScheduleRefusal;

@@ -16,6 +16,9 @@ const MICROS: i64 = 1_000_000;
 pub enum Start<'a> {
     /// At this instant, rounded down to the second.
     At(Timestamp),
+    /// It was left out at this instant. The rule starts with its first occurrence after that, with the phase, and all else
+    /// that a rule takes from its start, of the instant itself. Once is at once.
+    LeftOut(Timestamp),
     /// A date or a time: `2026-01-31`, `2026-01-31T02:00` (of the clock in the rule's zone), `2026-01-31T02:00:00Z`,
     /// `2026-01-31T02:00+01:00`, `2026-01-31T02:00[Europe/Berlin]`, or the same without `-` and `:`.
     Text(&'a str),
@@ -68,6 +71,15 @@ impl Moment {
             Kind::Utc => self.second,
             Kind::Date | Kind::Local => zone.place(self.second).instant,
         }
+    }
+
+    /// Every instant at which the clock of `zone` shows it; of a skipped time the one that is meant.
+    pub(super) fn instants(self, zone: &Zone) -> impl Iterator<Item = i64> {
+        let again = match self.kind {
+            Kind::Utc => None,
+            Kind::Date | Kind::Local => zone.place(self.second).again,
+        };
+        std::iter::once(self.instant(zone)).chain(again)
     }
 
     /// What the clock of `zone` shows then.

@@ -2,10 +2,16 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::shortened;
+
+/// An occurrence that is later than this, beyond the jitter, was missed: the misfire policy decides. A host that is
+/// merely busy fires on time by this measure; one that was restarted for longer was down. And a clock that is set back by
+/// no more than this was set right.
+pub const MISSED_AFTER: Duration = Duration::from_secs(60);
 
 /// What becomes of occurrences that were missed while no host ran (domain.md 4.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

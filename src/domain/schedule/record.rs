@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::error::RuleError;
-use super::policy::{Misfire, Overlap};
+use super::policy::{MISSED_AFTER, Misfire, Overlap};
 use super::recurrence::Recurrence;
 use crate::domain::hash;
 use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, ScheduleName, TenantId, VersionName};
-use crate::domain::job::{Occurrence, Payload, Submission, Ties};
+use crate::domain::job::{AFTER_MAX, Job, Occurrence, Payload, Submission, Ties};
 use crate::domain::time::Timestamp;
 
 /// Whether a schedule makes jobs.
@@ -89,6 +89,10 @@ pub struct Definition {
     pub overlap: Overlap,
     /// Each occurrence is put off by a share of this, at most [`Schedule::JITTER_MAX`].
     pub jitter: Duration,
+    /// Whether the start was left out: a schedule that is there keeps its own, and a new one does not fire at once.
+    pub start_left_out: bool,
+    /// Whether a new schedule fires at once all the same. Says nothing of one that is there.
+    pub at_once: bool,
 }
 
 /// A rule that makes jobs (domain.md 4.2). The record and the jobs of a firing are one commit, so no occurrence fires
@@ -115,8 +119,10 @@ pub struct Schedule {
     pub state: ScheduleState,
     /// When to fire: the next occurrence with its jitter, or the time that it was postponed to. Only while active.
     pub next_run: Option<Timestamp>,
-    /// The occurrence that fires then, by the rule. Only while active.
+    /// The occurrence that fires then, by the rule. While paused, the first that was not decided when it was paused.
     pub next_occurrence: Option<Timestamp>,
+    /// What the clock of the host showed when the next occurrence was last decided.
+    pub decided_on: Timestamp,
     /// The latest occurrence that was decided, whether it made a job or not: no later one is before it.
     pub last_occurrence: Option<Timestamp>,
     /// When a job was last made.
@@ -127,6 +133,10 @@ pub struct Schedule {
     pub last_extra: Option<Timestamp>,
     /// Jobs made.
     pub fired: u64,
+    /// Occurrences that were left out because another job of the schedule was unfinished.
+    pub left_out: u64,
+    /// The latest of these.
+    pub last_left_out: Option<Timestamp>,
     /// When it was created.
     pub created_on: Timestamp,
     /// Who created it.
@@ -142,7 +152,7 @@ impl Schedule {
     pub const JITTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
     /// A new schedule. Nothing before `now` fires: its first occurrence is the first of the rule from the second of
-    /// `now` on. A rule without one in the next fifty years is refused.
+    /// `now` on, or where the start of a rule was left out, after it. A rule without one in the next fifty years is refused.
     pub fn new(
         tenant: TenantId,
         name: ScheduleName,
@@ -151,7 +161,7 @@ impl Schedule {
         now: Timestamp,
     ) -> Result<Self, RuleError> {
         definition.recurrence.first_from(now)?;
-        let Definition { recurrence, target, misfire, overlap, jitter } = definition;
+        let Definition { recurrence, target, misfire, overlap, jitter, start_left_out, at_once } = definition;
         let schedule = Self {
             tenant,
             name,
@@ -164,17 +174,36 @@ impl Schedule {
             state: ScheduleState::Active,
             next_run: None,
             next_occurrence: None,
+            decided_on: now,
             last_occurrence: None,
             last_run: None,
             last_job: None,
             last_extra: None,
             fired: 0,
+            left_out: 0,
+            last_left_out: None,
             created_on: now,
             created_by: by.clone(),
             modified_on: now,
             modified_by: by,
         };
-        Ok(schedule.upcoming(now))
+        let is_put_off = start_left_out && !at_once && !schedule.recurrence.is_once();
+        let first =
+            schedule.recurrence.from(if is_put_off { Timestamp(now.0.saturating_add(1)) } else { second_of(now) });
+        let first = first.take(1).last();
+        if first.is_none() {
+            return Err(schedule.recurrence.nothing_comes());
+        }
+        let mut schedule = schedule.waiting_for(first, now);
+        if at_once && first.is_some_and(|first| first <= now) {
+            schedule.next_run = first;
+        }
+        Ok(schedule)
+    }
+
+    /// Whether it fires at `now`.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.next_run.is_some_and(|run| run <= now)
     }
 
     /// When the occurrence `scheduled_for` fires: put off by a share of the jitter that is drawn from a hash of the
@@ -188,14 +217,33 @@ impl Schedule {
         scheduled_for.after(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
     }
 
-    /// The job of the occurrence `scheduled_for`, made at `now`. With `in_order` it runs behind the others of the schedule,
-    /// unless the template says which order it keeps.
+    /// The key that jobs of the schedule share which run one after another; that of the template, if it has one.
+    fn ordering_key(&self, in_order: bool) -> Option<OrderingKey> {
+        let of_schedule = || OrderingKey::new(&format!("schedule:{}", self.name)).ok();
+        let of_template = self.target.ordering_key.as_deref().and_then(|key| OrderingKey::new(key).ok());
+        of_template.or_else(|| of_schedule().filter(|_| in_order))
+    }
+
+    /// The job of an occurrence that runs behind the others of the schedule: behind `others`, which are unfinished, by name
+    /// where they do not share its key.
+    pub fn job_behind(&self, id: JobId, scheduled_for: Timestamp, others: &[Job], now: Timestamp) -> Submission {
+        let job = self.job(id, scheduled_for, true, now);
+        let key = self.ordering_key(true);
+        let is_apart = |other: &&Job| other.submission.ties().ordering_key != key;
+        let after: Vec<_> = others.iter().filter(is_apart).map(|other| other.submission.id).take(AFTER_MAX).collect();
+        if after.is_empty() {
+            return job;
+        }
+        let ties = Ties { after, ..job.ties().clone() };
+        Submission { ties: Some(Arc::new(ties)), ..job }
+    }
+
+    /// The job of the occurrence `scheduled_for`, made at `now`. With `in_order` it shares a key with the others of the
+    /// schedule, unless the template says which order it keeps.
     pub fn job(&self, id: JobId, scheduled_for: Timestamp, in_order: bool, now: Timestamp) -> Submission {
         let target = &self.target;
-        let of_schedule = || OrderingKey::new(&format!("schedule:{}", self.name)).ok();
-        let ordering_key = target.ordering_key.as_deref().and_then(|key| OrderingKey::new(key).ok());
         let ties = Ties {
-            ordering_key: ordering_key.or_else(|| of_schedule().filter(|_| in_order)),
+            ordering_key: self.ordering_key(in_order),
             occurrence: Some(Occurrence { schedule: self.name.clone(), scheduled_for }),
             ..Ties::default()
         };
@@ -220,22 +268,43 @@ impl Schedule {
 
     /// Whether the next occurrence runs at another time than the rule says.
     pub fn is_postponed(&self) -> bool {
-        self.next_run != self.next_occurrence.map(|occurrence| self.run_at(occurrence))
+        let by_rule = self.next_occurrence.map(|occurrence| self.run_at(occurrence));
+        self.state == ScheduleState::Active && self.next_run != by_rule
     }
 
-    /// The same, waiting for the first occurrence from the second of `now` on that was not decided before.
-    pub(super) fn upcoming(self, now: Timestamp) -> Self {
-        let second = Timestamp(now.0 - now.0.rem_euclid(1_000_000));
-        let undecided = self.last_occurrence.map_or(second, |last| second.max(Timestamp(last.0.saturating_add(1))));
-        let next = self.recurrence.from(undecided).next();
-        self.waiting_for(next)
+    /// Whether the clock of the host was far ahead when the next occurrence was decided, and has been set back since: what
+    /// lies between makes no job.
+    pub fn was_ahead(&self, now: Timestamp) -> bool {
+        self.decided_on > now.after(MISSED_AFTER)
+    }
+
+    /// What a person should know of it at `now`.
+    pub fn warning(&self, now: Timestamp) -> Option<String> {
+        let Self { name, decided_on, .. } = self;
+        let next = self.next_run.filter(|_| self.was_ahead(now))?;
+        Some(format!(
+            "its next occurrence was decided when the clock of the host showed {decided_on}, and the clock has been set back \
+             since: it makes no job before {next}; let it start from now with: backroom schedule resume {name}"
+        ))
+    }
+
+    /// The first occurrence from the second of `now` on that was not decided before.
+    pub(super) fn first_undecided(&self, now: Timestamp) -> Option<Timestamp> {
+        let behind_last = self.last_occurrence.map(|last| Timestamp(last.0.saturating_add(1)));
+        self.recurrence.from(second_of(now).max(behind_last.unwrap_or(Timestamp(i64::MIN)))).next()
     }
 
     /// The same, waiting for the occurrence `next`; ended when there is none.
-    pub(super) fn waiting_for(mut self, next: Option<Timestamp>) -> Self {
+    pub(super) fn waiting_for(mut self, next: Option<Timestamp>, now: Timestamp) -> Self {
+        self.decided_on = now;
         self.state = if next.is_some() { ScheduleState::Active } else { ScheduleState::Ended };
         self.next_run = next.map(|next| self.run_at(next));
         self.next_occurrence = next;
         self
     }
+}
+
+/// The whole second of an instant.
+pub(super) const fn second_of(now: Timestamp) -> Timestamp {
+    Timestamp(now.0 - now.0.rem_euclid(1_000_000))
 }

@@ -1,6 +1,5 @@
 //! A recurrence: a start, a time zone, rules, and dates that are added or left out; and the instants that it yields.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::iter::Peekable;
 use std::str::FromStr;
@@ -8,13 +7,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::DAY;
-use super::cron;
+use super::cron::{self, Cron};
 use super::error::{RuleError, shortened};
 use super::moment::{self, Kind, Moment, Start};
 use super::parse;
-use super::rule::{End, Rule};
-use super::walk::{HORIZON_YEARS, Plan, Walk};
-use super::zone::{GAP_MAX, LAST_SECOND, Zone};
+use super::rule::Rule;
+use super::series::{Instants, Series, Times};
+use super::zone::{LAST_SECOND, Zone};
 use crate::domain::time::Timestamp;
 
 /// Bytes of a rule's text.
@@ -25,20 +24,27 @@ const TEXT_BYTES_MAX: usize = 64 << 10;
 const RULES_MAX: usize = 10;
 /// Dates that are added, and dates that are left out.
 const DATES_MAX: usize = 1_000;
+/// A rule whose first occurrence lies further ahead is refused (domain.md 4.2).
+const YEARS_AHEAD_MAX: i64 = 50;
 
 /// When something happens again and again (RFC 5545, domain.md 4.2): the instants of its rules and added dates, less
 /// the dates that are left out. Without a rule and an added date, once, at the start.
 ///
-/// Rules are expanded on the clock of the time zone, and DTSTART counts when a rule yields it. A time of the clock that
-/// does not exist is counted with the offset before the gap; of one that exists twice, the first is meant. That holds
-/// for rules of hours and minutes, too, as the RFC asks: where those must come at even distances all year, use UTC.
+/// Rules are expanded on the clock of the time zone, and DTSTART counts when a rule yields it; a DTSTART that is a day is
+/// the midnight that it starts with. (The RFC asks to ignore BYHOUR beside such a day, which would run at midnight what was
+/// meant for nine.) A time of the clock that does not exist is counted with the offset before the gap, where the RFC leaves
+/// it out (see [`super::series`]); of one that exists twice, the first is meant. That holds for rules of hours and minutes,
+/// too: where those must come at even distances all year, use UTC. Cron texts with a star in the minute or the hour run
+/// whenever the clock shows their times, as crons do.
 ///
-/// Its text is that of iCalendar, one property a line, and that is how it is stored.
+/// Its text is that of iCalendar, one property a line, and that is how it is stored. Cron text has a property of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recurrence {
     start: Moment,
     zone: Zone,
-    plans: Vec<Plan>,
+    series: Vec<Series>,
+    /// What the rules were given as.
+    cron: Option<String>,
     added: Vec<Moment>,
     left_out: Vec<Moment>,
     /// The instants of `added`, in order.
@@ -63,11 +69,9 @@ impl Recurrence {
         if lines.start.is_some() {
             return Err(RuleError::conflict("DTSTART", "the start is given by itself; leave it out of the rule"));
         }
-        let (start, zone) = read_start(start, tz)?;
-        for text in exceptions {
-            lines.add_date("EXDATE", text.as_ref(), None)?;
-        }
-        Self::build(start, zone, lines)
+        lines.start_as(start, tz)?;
+        lines.add_exceptions(exceptions)?;
+        lines.build()
     }
 
     /// Reads cron text: five fields, six with the seconds in front, or a word such as `@daily`. It becomes rules: two
@@ -78,12 +82,11 @@ impl Recurrence {
         tz: Option<&str>,
         exceptions: &[impl AsRef<str>],
     ) -> Result<Self, RuleError> {
-        let (start, zone) = read_start(start, tz)?;
-        let mut lines = Lines { rules: cron::rules(text)?, ..Lines::default() };
-        for text in exceptions {
-            lines.add_date("EXDATE", text.as_ref(), None)?;
-        }
-        Self::build(start, zone, lines)
+        let mut lines = Lines::default();
+        lines.add_cron(text)?;
+        lines.start_as(start, tz)?;
+        lines.add_exceptions(exceptions)?;
+        lines.build()
     }
 
     /// Reads whichever it is: a rule as [`Self::parse`] takes it, or cron text as [`Self::from_cron`] does.
@@ -100,60 +103,107 @@ impl Recurrence {
         }
     }
 
-    fn build(start: Moment, zone: Zone, lines: Lines) -> Result<Self, RuleError> {
-        let start = start.on_clock_of(&zone);
-        let plan = |rule: Rule| {
-            rule.check_until(start.kind == Kind::Date, !zone.is_utc())?;
-            Plan::new(rule, start.local(&zone))
+    /// The same rules, zone and dates with the start of `other`.
+    pub(super) fn with_start_of(&self, other: &Self) -> Result<Self, RuleError> {
+        let start = match other.start.kind {
+            Kind::Local if self.zone != other.zone => Moment::of(other.start()),
+            Kind::Date | Kind::Local | Kind::Utc => other.start,
         };
-        let plans = lines.rules.into_iter().map(plan).collect::<Result<Vec<_>, _>>()?;
-        let resolved = |dates: Vec<Dated>| sorted(dates.into_iter().map(|date| date.resolve(&zone)).collect());
-        let (added, left_out) = (resolved(lines.added), resolved(lines.left_out));
+        let rules = self.series.iter().map(|series| (series.rule().clone(), series.times())).collect();
+        let moments = (self.added.clone(), self.left_out.clone());
+        Self::of(start, self.zone.clone(), rules, self.cron.clone(), moments)
+    }
+
+    /// Whether both yield the same for the same reasons. Cron text may be written in several ways.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let parts =
+            |one: &Self| (one.start, one.zone.clone(), one.series.clone(), one.added.clone(), one.left_out.clone());
+        parts(self) == parts(other)
+    }
+
+    fn of(
+        start: Moment,
+        zone: Zone,
+        rules: Vec<(Rule, Times)>,
+        cron: Option<String>,
+        (added, left_out): (Vec<Moment>, Vec<Moment>),
+    ) -> Result<Self, RuleError> {
+        let start = start.on_clock_of(&zone);
+        let series = rules.into_iter().map(|(rule, times)| Series::new(rule, times, start, &zone));
+        let series = series.collect::<Result<Vec<_>, _>>()?;
         // Where no rule says whether the start counts, it does.
-        let own = plans.is_empty().then_some(start);
+        let own = series.is_empty().then_some(start);
         let added_at = sorted(added.iter().chain(&own).map(|moment| moment.instant(&zone)).collect());
         let (days, times): (Vec<Moment>, Vec<Moment>) = left_out.iter().partition(|moment| moment.kind == Kind::Date);
-        let left_out_at = sorted(times.into_iter().map(|moment| moment.instant(&zone)).collect());
+        let left_out_at = sorted(times.into_iter().flat_map(|moment| moment.instants(&zone)).collect());
         let days_left_out = days.into_iter().map(|moment| moment.second.div_euclid(DAY)).collect();
-        Ok(Self { start, zone, plans, added, left_out, added_at, left_out_at, days_left_out })
+        Ok(Self { start, zone, series, cron, added, left_out, added_at, left_out_at, days_left_out })
     }
 
-    /// The first occurrence strictly after `t`. Looks fifty years ahead, and takes no longer for a rule that has been
-    /// running for years.
+    /// The same, where its start was left out at `now`: it starts with its first occurrence after that. Several rules, and
+    /// cron text, which counts nothing from its start, start at `now` itself.
+    fn starting_after(self, now: Timestamp) -> Result<Self, RuleError> {
+        let [series] = self.series.as_slice() else { return Ok(self) };
+        if self.cron.is_some() || !self.added.is_empty() {
+            return Ok(self);
+        }
+        let second = moment::second_until(now);
+        let Some(start) = series.first_after(second, years_after(second), self.start, &self.zone) else {
+            return Ok(self);
+        };
+        let rule = (series.rule().clone(), series.times());
+        Self::of(start, self.zone.clone(), vec![rule], None, (Vec::new(), self.left_out.clone()))
+    }
+
+    /// The first occurrence strictly after `t`. Takes no longer for a rule that has been running for years.
     pub fn after(&self, t: Timestamp) -> Option<Timestamp> {
-        self.instants(moment::second_until(t).saturating_add(1)).next().map(moment::instant_of)
+        self.instants(moment::second_until(t).saturating_add(1), LAST_SECOND).next().map(moment::instant_of)
     }
 
-    /// The occurrences at or after `t`, strictly increasing. Ends with the year 9998, or where nothing comes for fifty
-    /// years; each step takes bounded time.
+    /// The occurrences at or after `t`, strictly increasing, to the last of the rule, or the year 9998. What comes at or after
+    /// a later time is the end of it.
     pub fn from(&self, t: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
-        self.instants(moment::second_from(t)).map(moment::instant_of)
+        self.instants(moment::second_from(t), LAST_SECOND).map(moment::instant_of)
+    }
+
+    /// The occurrences at or after `t` of the next fifty years.
+    pub fn soon_from(&self, t: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+        let second = moment::second_from(t);
+        self.instants(second, years_after(second)).map(moment::instant_of)
     }
 
     /// The first occurrence at or after the whole second of `now`, within fifty years; a rule without one is refused.
     pub fn first_from(&self, now: Timestamp) -> Result<Timestamp, RuleError> {
         let second = moment::second_until(now);
-        let horizon = second.saturating_add(HORIZON_YEARS * 366 * DAY);
-        let found = self.instants(second).next().filter(|found| *found <= horizon);
-        let none = || match self.rule_text() {
-            rule if rule.is_empty() => RuleError::OnceAndOver { years: HORIZON_YEARS },
-            rule => RuleError::NoOccurrence { rule: shortened(&rule), years: HORIZON_YEARS },
-        };
-        found.map(moment::instant_of).ok_or_else(none)
+        let found = self.instants(second, years_after(second)).next();
+        found.map(moment::instant_of).ok_or_else(|| self.nothing_comes())
+    }
+
+    /// That it has no occurrence to come.
+    pub(super) fn nothing_comes(&self) -> RuleError {
+        match self.rule_text() {
+            rule if rule.is_empty() => RuleError::OnceAndOver { years: YEARS_AHEAD_MAX },
+            rule => RuleError::NoOccurrence { rule: shortened(&rule), years: YEARS_AHEAD_MAX },
+        }
     }
 
     /// The normalised rule, without a `;` at its end: nothing for once, the bare rule for one, and otherwise a line
     /// `RRULE:...` for each and one for the added dates.
     pub fn rule_text(&self) -> String {
-        match (self.plans.as_slice(), self.added.is_empty()) {
+        match (self.series.as_slice(), self.added.is_empty()) {
             ([], true) => String::new(),
-            ([plan], true) => plan.rule.to_string(),
+            ([one], true) => one.rule().to_string(),
             _ => {
-                let mut lines: Vec<_> = self.plans.iter().map(|plan| format!("RRULE:{}", plan.rule)).collect();
+                let mut lines: Vec<_> = self.series.iter().map(|one| format!("RRULE:{}", one.rule())).collect();
                 lines.extend(self.added.iter().map(|added| self.date_line("RDATE", *added)));
                 lines.join("\n")
             }
         }
+    }
+
+    /// The cron text that the rule was given as.
+    pub fn cron(&self) -> Option<&str> {
+        self.cron.as_deref()
     }
 
     /// The instant that the rule starts at.
@@ -178,11 +228,11 @@ impl Recurrence {
 
     /// Whether it is an empty rule: once, at the start.
     pub fn is_once(&self) -> bool {
-        self.plans.is_empty() && self.added.is_empty()
+        self.series.is_empty() && self.added.is_empty()
     }
 
-    fn instants(&self, from: i64) -> Occurrences<'_> {
-        let mut all = Occurrences { of: self, rules: Vec::new(), dates: &[] };
+    fn instants(&self, from: i64, until: i64) -> Occurrences<'_> {
+        let mut all = Occurrences { of: self, rules: Vec::new(), dates: &[], until: until.min(LAST_SECOND) };
         all.seek(from.clamp(-LAST_SECOND, LAST_SECOND));
         all
     }
@@ -197,12 +247,15 @@ impl Recurrence {
 }
 
 impl fmt::Display for Recurrence {
-    /// One property a line: `DTSTART`, `RRULE`, `RDATE`, `EXDATE`.
+    /// One property a line: `DTSTART`, `RRULE` or else `X-CRON`, `RDATE`, `EXDATE`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = if self.start.kind == Kind::Date { ";VALUE=DATE" } else { "" };
         let (zone, name) = if self.zone.is_utc() { ("", "") } else { (";TZID=", self.zone.name()) };
         write!(f, "DTSTART{value}{zone}{name}:{}", self.start)?;
-        self.plans.iter().try_for_each(|plan| write!(f, "\nRRULE:{}", plan.rule))?;
+        match &self.cron {
+            Some(text) => write!(f, "\nX-CRON:{text}")?,
+            None => self.series.iter().try_for_each(|one| write!(f, "\nRRULE:{}", one.rule()))?,
+        }
         let dates = |name, moments: &[Moment]| moments.iter().map(|one| self.date_line(name, *one)).collect::<Vec<_>>();
         let lines = [dates("RDATE", &self.added), dates("EXDATE", &self.left_out)].concat();
         lines.iter().try_for_each(|line| write!(f, "\n{line}"))
@@ -214,11 +267,7 @@ impl FromStr for Recurrence {
 
     /// Reads the text of [`Self::to_string`], or that of an iCalendar file without its folded lines.
     fn from_str(text: &str) -> Result<Self, RuleError> {
-        let mut lines = Lines::read(text, TEXT_BYTES_MAX)?;
-        let Some((start, zone)) = lines.start.take() else {
-            return Err(RuleError::Missing { part: "DTSTART", example: "DTSTART;TZID=Europe/Berlin:20260131T020000" });
-        };
-        Self::build(start, zone.unwrap_or(Zone::UTC), lines)
+        Lines::read(text, TEXT_BYTES_MAX)?.build()
     }
 }
 
@@ -234,32 +283,25 @@ impl<'de> Deserialize<'de> for Recurrence {
     }
 }
 
+/// The instant fifty years after another.
+fn years_after(second: i64) -> i64 {
+    second.saturating_add(YEARS_AHEAD_MAX * 366 * DAY)
+}
+
 fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items.sort_unstable();
     items.dedup();
     items
 }
 
-fn read_start(start: Start<'_>, tz: Option<&str>) -> Result<(Moment, Zone), RuleError> {
-    let (moment, own_zone) = match start {
-        Start::At(instant) => (Moment::of(instant), None),
-        Start::Text(text) => Moment::read("DTSTART", text)?,
-    };
-    let zone = tz.map(Zone::named).transpose()?;
-    match (zone, own_zone) {
-        (Some(zone), Some(own)) if zone != own => {
-            Err(RuleError::conflict("DTSTART", "it names another time zone than the rule; leave one of them out"))
-        }
-        (Some(zone), _) | (None, Some(zone)) => Ok((moment, zone)),
-        (None, None) => Ok((moment, Zone::UTC)),
-    }
-}
-
 /// The properties of a recurrence's text.
 #[derive(Debug, Default)]
 struct Lines {
     start: Option<(Moment, Option<Zone>)>,
-    rules: Vec<Rule>,
+    /// When the start was left out.
+    left_out_on: Option<Timestamp>,
+    rules: Vec<(Rule, Times)>,
+    cron: Option<String>,
     added: Vec<Dated>,
     left_out: Vec<Dated>,
 }
@@ -305,6 +347,9 @@ impl Lines {
         if name.eq_ignore_ascii_case("RRULE") && rest.starts_with(':') {
             return self.add_rule(&rest[1..]);
         }
+        if name.eq_ignore_ascii_case("X-CRON") && rest.starts_with(':') {
+            return self.add_cron(&rest[1..]);
+        }
         let Some(name) = ["DTSTART", "RDATE", "EXDATE"].into_iter().find(|known| known.eq_ignore_ascii_case(name))
         else {
             // What is neither is a rule with a fault in it.
@@ -321,11 +366,64 @@ impl Lines {
     }
 
     fn add_rule(&mut self, text: &str) -> Result<(), RuleError> {
+        if self.cron.is_some() {
+            return Err(RuleError::Twice { part: "RRULE" });
+        }
         if self.rules.len() >= RULES_MAX {
             return Err(RuleError::TooMany { part: "RRULE", max: RULES_MAX, unit: "rules" });
         }
-        self.rules.push(parse::rule(text)?);
+        self.rules.push((parse::rule(text)?, Times::Once));
         Ok(())
+    }
+
+    fn add_cron(&mut self, text: &str) -> Result<(), RuleError> {
+        if !self.rules.is_empty() {
+            return Err(RuleError::conflict(
+                "X-CRON",
+                "cron text is all the rules that there are; leave the others out",
+            ));
+        }
+        let Cron { text, rules, times } = cron::read(text)?;
+        self.rules = rules.into_iter().map(|rule| (rule, times)).collect();
+        self.cron = Some(text);
+        Ok(())
+    }
+
+    fn add_exceptions(&mut self, exceptions: &[impl AsRef<str>]) -> Result<(), RuleError> {
+        exceptions.iter().try_for_each(|text| self.add_date("EXDATE", text.as_ref(), None))
+    }
+
+    /// Takes the start and the zone that are given beside the rule.
+    fn start_as(&mut self, start: Start<'_>, tz: Option<&str>) -> Result<(), RuleError> {
+        let (moment, own_zone) = match start {
+            Start::At(instant) | Start::LeftOut(instant) => (Moment::of(instant), None),
+            Start::Text(text) => Moment::read("DTSTART", text)?,
+        };
+        let zone = tz.map(Zone::named).transpose()?;
+        if zone.as_ref().zip(own_zone.as_ref()).is_some_and(|(zone, own)| zone != own) {
+            const WHY: &str = "it names another time zone than the rule; leave one of them out";
+            return Err(RuleError::conflict("DTSTART", WHY));
+        }
+        self.start = Some((moment, zone.or(own_zone)));
+        self.left_out_on = match start {
+            Start::LeftOut(now) => Some(now),
+            Start::At(_) | Start::Text(_) => None,
+        };
+        Ok(())
+    }
+
+    fn build(self) -> Result<Recurrence, RuleError> {
+        let Some((start, zone)) = self.start else {
+            return Err(RuleError::Missing { part: "DTSTART", example: "DTSTART;TZID=Europe/Berlin:20260131T020000" });
+        };
+        let zone = zone.unwrap_or(Zone::UTC);
+        let resolved = |dates: Vec<Dated>| sorted(dates.into_iter().map(|date| date.resolve(&zone)).collect());
+        let dates = (resolved(self.added), resolved(self.left_out));
+        let recurrence = Recurrence::of(start, zone, self.rules, self.cron, dates)?;
+        match self.left_out_on {
+            Some(now) => recurrence.starting_after(now),
+            None => Ok(recurrence),
+        }
     }
 
     fn set_start(&mut self, text: &str, zone: Option<Zone>) -> Result<(), RuleError> {
@@ -362,64 +460,19 @@ fn read_parameters(part: &'static str, text: &str) -> Result<Option<Zone>, RuleE
     Ok(zone)
 }
 
-/// The instants of one rule, in order. A skipped time of the clock lies behind times that come later on the clock; it
-/// is held back until those are out.
-#[derive(Debug)]
-struct Instants<'a> {
-    zone: &'a Zone,
-    walk: Walk<'a>,
-    held: BTreeSet<i64>,
-    /// Whatever the walk still yields lies behind this.
-    passed: i64,
-    from: i64,
-    until: i64,
-}
-
-impl<'a> Instants<'a> {
-    fn new(zone: &'a Zone, plan: &'a Plan, from: i64) -> Self {
-        let (until, last_local) = match plan.rule.end {
-            End::Until(until) => {
-                let local = until.local(zone) + if until.kind == Kind::Date { DAY - 1 } else { 0 };
-                let instant = if until.kind == Kind::Utc { until.second } else { zone.place(local).instant };
-                (instant, local + GAP_MAX)
-            }
-            End::Never | End::Count(_) => (LAST_SECOND, LAST_SECOND),
-        };
-        let walk = Walk::new(plan, zone.earliest_local(from), last_local);
-        Self { zone, walk, held: BTreeSet::new(), passed: i64::MIN, from, until }
-    }
-}
-
-impl Iterator for Instants<'_> {
-    type Item = i64;
-
-    fn next(&mut self) -> Option<i64> {
-        loop {
-            if self.held.first().is_some_and(|first| *first <= self.passed) {
-                return self.held.pop_first();
-            }
-            let Some(local) = self.walk.next() else { return self.held.pop_first() };
-            let placed = self.zone.place(local);
-            if (self.from..=self.until).contains(&placed.instant) {
-                self.held.insert(placed.instant);
-            }
-            self.passed = self.passed.max(placed.later_from);
-        }
-    }
-}
-
 /// The instants of a recurrence: those of its rules and dates, less what is left out.
 #[derive(Debug)]
 struct Occurrences<'a> {
     of: &'a Recurrence,
     rules: Vec<Peekable<Instants<'a>>>,
     dates: &'a [i64],
+    until: i64,
 }
 
 impl Occurrences<'_> {
     fn seek(&mut self, from: i64) {
-        let Recurrence { zone, plans, added_at, .. } = self.of;
-        self.rules = plans.iter().map(|plan| Instants::new(zone, plan, from).peekable()).collect();
+        let Recurrence { zone, series, added_at, .. } = self.of;
+        self.rules = series.iter().map(|one| one.instants(zone, from, self.until).peekable()).collect();
         self.dates = &added_at[added_at.partition_point(|date| *date < from)..];
     }
 }
@@ -431,6 +484,9 @@ impl Iterator for Occurrences<'_> {
         loop {
             let of_rules = self.rules.iter_mut().filter_map(|rule| rule.peek().copied()).min();
             let next = of_rules.into_iter().chain(self.dates.first().copied()).min()?;
+            if next > self.until {
+                return None;
+            }
             for rule in &mut self.rules {
                 rule.next_if_eq(&next);
             }

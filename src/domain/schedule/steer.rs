@@ -1,7 +1,7 @@
 //! What people do with a schedule: pause, resume, run now, postpone, edit, back-fill.
 
 use super::error::RuleError;
-use super::record::{Definition, Schedule, ScheduleState};
+use super::record::{Definition, Schedule, ScheduleState, second_of};
 use crate::domain::time::Timestamp;
 
 /// Why a schedule is not steered that way.
@@ -47,24 +47,27 @@ pub enum ScheduleRefusal {
 }
 
 impl Schedule {
-    /// Stops it for now.
+    /// Stops it for now. An occurrence that has come and waits for its jitter is kept in mind; a postponement is not.
     pub fn pause(&self, by: Option<String>, now: Timestamp) -> Result<Self, ScheduleRefusal> {
         match self.state {
             ScheduleState::Active => {
-                let paused =
-                    Self { state: ScheduleState::Paused, next_run: None, next_occurrence: None, ..self.clone() };
-                Ok(paused.changed(by, now))
+                Ok(Self { state: ScheduleState::Paused, next_run: None, ..self.clone() }.changed(by, now))
             }
             ScheduleState::Paused => refuse("be paused", "paused already", "resume it, or leave it"),
             ScheduleState::Ended => refuse("be paused", "ended", "it makes no jobs any more"),
         }
     }
 
-    /// Sets it going again, from now on: what fell into the pause does not fire and does not count as missed. Back-fill
-    /// it where it should.
+    /// Sets it going again, from now on: what should have run during the pause does not fire and does not count as missed.
+    /// Back-fill it where it should. Where the clock was ahead and has come back, an active one starts from now, too.
     pub fn resume(&self, by: Option<String>, now: Timestamp) -> Result<Self, ScheduleRefusal> {
         match self.state {
-            ScheduleState::Paused => Ok(self.clone().upcoming(now).changed(by, now)),
+            ScheduleState::Paused | ScheduleState::Active if self.was_ahead(now) => {
+                let restarted = self.forgetful();
+                let next = restarted.first_undecided(now);
+                Ok(restarted.waiting_for(next, now).changed(by, now))
+            }
+            ScheduleState::Paused => Ok(self.clone().waiting_for(self.next_to_run(now), now).changed(by, now)),
             ScheduleState::Active => refuse("be resumed", "active already", "nothing has to be done"),
             ScheduleState::Ended => refuse("be resumed", "ended", "give it a rule that goes on"),
         }
@@ -98,15 +101,55 @@ impl Schedule {
         }
     }
 
-    /// Changes what it says. The next occurrence is the first of the new rule from now on that was not decided before;
-    /// jobs that were made already stay as they are (domain.md 4.2). A paused schedule stays paused, an ended one goes
-    /// on.
+    /// Changes what it says; jobs that were made already stay as they are (domain.md 4.2). A start that is left out stays,
+    /// and so do the next occurrence and its run where the recurrence does: to say the same again changes nothing. Otherwise
+    /// the next occurrence is the first of the new rule from now on that was not decided before, and one that waits for its
+    /// run still runs if the new rule yields it, too. A paused schedule stays paused, an ended one goes on if it can.
     pub fn edit(&self, to: Definition, by: Option<String>, now: Timestamp) -> Result<Self, ScheduleRefusal> {
-        to.recurrence.first_from(now)?;
-        let Definition { recurrence, target, misfire, overlap, jitter } = to;
+        let Definition { recurrence, target, misfire, overlap, jitter, start_left_out, at_once: _ } = to;
+        let recurrence = if start_left_out { recurrence.with_start_of(&self.recurrence)? } else { recurrence };
         let jitter = jitter.min(Self::JITTER_MAX);
-        let edited = Self { recurrence, target, misfire, overlap, jitter, ..self.clone() }.changed(by, now);
-        Ok(if self.state == ScheduleState::Paused { edited } else { edited.upcoming(now) })
+        let goes_on = recurrence.is_same_as(&self.recurrence) && !self.was_ahead(now);
+        if !goes_on {
+            recurrence.first_from(now)?;
+        }
+        let edited = Self { recurrence, target, misfire, overlap, jitter, ..self.clone() };
+        let edited = if goes_on { edited } else { edited.on_a_new_course(self.was_ahead(now), now) };
+        let is_kept = self.is_postponed() && edited.next_occurrence == self.next_occurrence;
+        let next_run = match edited.state {
+            ScheduleState::Active if is_kept => self.next_run,
+            ScheduleState::Active => edited.next_occurrence.map(|next| edited.run_at(next)),
+            ScheduleState::Paused | ScheduleState::Ended => None,
+        };
+        let edited = Self { next_run, ..edited };
+        Ok(if edited == *self { edited } else { edited.changed(by, now) })
+    }
+
+    /// The same with the next occurrence of a recurrence that has just changed.
+    fn on_a_new_course(self, was_ahead: bool, now: Timestamp) -> Self {
+        let state = self.state;
+        let edited = if was_ahead { self.forgetful() } else { self };
+        let waits = |at: &Timestamp| *at < second_of(now) && edited.recurrence.from(*at).next() == Some(*at);
+        let next = edited.next_occurrence.filter(waits).or_else(|| edited.first_undecided(now));
+        let edited = edited.waiting_for(next, now);
+        match state {
+            ScheduleState::Paused => Self { state, ..edited },
+            ScheduleState::Active | ScheduleState::Ended => edited,
+        }
+    }
+
+    /// The same without what was decided by a clock that was ahead.
+    fn forgetful(&self) -> Self {
+        Self { last_occurrence: None, next_occurrence: None, ..self.clone() }
+    }
+
+    /// Of a paused schedule, the first occurrence whose run is not over by now: what fires first if it is resumed.
+    fn next_to_run(&self, now: Timestamp) -> Option<Timestamp> {
+        let second = second_of(now);
+        let Some(waiting) = self.next_occurrence else { return self.first_undecided(now) };
+        let jitter = i64::try_from(self.jitter.as_micros()).unwrap_or(i64::MAX);
+        let first = waiting.max(Timestamp(second.0.saturating_sub(jitter)));
+        self.recurrence.from(first).find(|next| *next >= second || self.run_at(*next) >= now)
     }
 
     /// The occurrences of the rule from `from` to before `to`, to make jobs of once more or at last; refused when there
@@ -138,7 +181,11 @@ impl Schedule {
     /// From when on an occurrence may still fire by itself: the next one, or the present second when it waits for none.
     /// Whatever lies before has been decided.
     pub fn undecided_from(&self, now: Timestamp) -> Timestamp {
-        self.next_occurrence.unwrap_or(Timestamp(now.0 - now.0.rem_euclid(1_000_000)))
+        let next = match self.state {
+            ScheduleState::Paused => self.next_to_run(now).map(|next| next.min(second_of(now))),
+            ScheduleState::Active | ScheduleState::Ended => self.next_occurrence,
+        };
+        next.unwrap_or(second_of(now))
     }
 
     fn changed(mut self, by: Option<String>, now: Timestamp) -> Self {

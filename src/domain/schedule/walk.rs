@@ -3,29 +3,23 @@
 //! A period is a year, month, week, day, hour, minute or second, as FREQ says. What a rule yields in one is a product
 //! of days, hours, minutes and seconds, which is indexed and never written out; so a rule that yields every second of
 //! a year needs no memory for it. A walk starts at the period that it is asked for, not at DTSTART, and jumps over
-//! what BY parts rule out.
+//! what BY parts rule out. It ends where the pattern of the rule has come round without a find: nothing is to come then,
+//! however far apart the periods are.
 
 use super::calendar::{Bits, DAY, Date, days_in_month, first_of_year, week_numbers, weekday};
-use super::error::RuleError;
-use super::rule::{ByDay, End, Frequency, Rule};
+use super::rule::{ByDay, Frequency, Rule};
 use super::zone::LAST_SECOND;
 
-/// How far a rule is searched for its next occurrence, in years (domain.md 4.2).
-pub(super) const HORIZON_YEARS: i64 = 50;
-
-const HORIZON: i64 = HORIZON_YEARS * 366 * DAY;
-
-/// Periods that one search looks at, at most. A rule without a day part repeats its pattern within 86,400 of them, and
-/// fifty years have 18,300 days; so what is not found by then is not there.
-const STEPS_MAX: u32 = 200_000;
+/// After so many days, four hundred years, the calendar comes round, weekdays and numbers of weeks included.
+const CALENDAR: i64 = 146_097;
 
 /// A rule with its start: the parts that it leaves out are taken from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) rule: Rule,
-    start: i64,
-    /// The last occurrence on the zone's clock, where COUNT says.
-    last: i64,
+    pub(super) start: i64,
+    /// What is not found within so many seconds never comes.
+    cycle: i64,
     month_days: Vec<i16>,
     months: Bits,
     /// Every such weekday.
@@ -39,12 +33,10 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The plan of a rule that starts at `start` on the clock of its zone.
-    pub(super) fn new(rule: Rule, start: i64) -> Result<Self, RuleError> {
+    pub(super) fn new(rule: Rule, start: i64) -> Self {
         let mut plan = Self::with_defaults(rule, start);
-        if let End::Count(count) = plan.rule.end {
-            plan.last = plan.count(count)?;
-        }
-        Ok(plan)
+        plan.cycle = if plan.meets_a_time_of_day() { plan.cycle() } else { 0 };
+        plan
     }
 
     fn with_defaults(rule: Rule, start: i64) -> Self {
@@ -71,7 +63,7 @@ impl Plan {
         };
         Self {
             start,
-            last: LAST_SECOND,
+            cycle: 0,
             months: months.or_if_empty(Bits::range(1, 12)),
             month_days,
             weekdays,
@@ -84,20 +76,47 @@ impl Plan {
         }
     }
 
-    /// The time of occurrence number `count`, or of the last one when there are not so many.
-    fn count(&self, count: u32) -> Result<i64, RuleError> {
-        const WHY: &str = "too many periods would have to be counted; end the rule by UNTIL";
-        let mut walk = Walk::new(self, self.start, LAST_SECOND);
-        let mut left = count as usize;
-        let mut last = i64::MIN;
-        while left > 0 && walk.steps_in_all <= STEPS_MAX && walk.load() {
-            let taken = left.min(walk.set.len() - walk.at);
-            last = walk.set.get(walk.at + taken - 1);
-            left -= taken;
-            walk.at = walk.set.len();
-            walk.found(last);
+    /// After how many seconds the pattern of the rule comes round: a whole number of its periods and of turns of the
+    /// calendar.
+    fn cycle(&self) -> i64 {
+        let per_turn = match self.rule.frequency {
+            Frequency::Secondly => CALENDAR * DAY,
+            Frequency::Minutely => CALENDAR * 1_440,
+            Frequency::Hourly => CALENDAR * 24,
+            Frequency::Daily => CALENDAR,
+            Frequency::Weekly => CALENDAR / 7,
+            Frequency::Monthly => 4_800,
+            Frequency::Yearly => 400,
+        };
+        let interval = i64::from(self.rule.interval);
+        let turns = interval / greatest_common_divisor(interval, per_turn);
+        turns.saturating_mul(CALENDAR * DAY)
+    }
+
+    /// Whether INTERVAL ever reaches one of the times of a day, where periods are shorter than one. Those that come up are
+    /// as far from each other as the greatest common divisor says, on whatever day.
+    fn meets_a_time_of_day(&self) -> bool {
+        if self.seconds.is_empty() {
+            return false;
         }
-        if walk.steps_in_all > STEPS_MAX { Err(RuleError::conflict("COUNT", WHY)) } else { Ok(last) }
+        let (hour, minute, second) = clock(self.start);
+        let [hour, minute, second] = [hour, minute, second].map(i64::from);
+        let interval = i64::from(self.rule.interval);
+        let meets =
+            |value: i64, start: i64, in_a_day: i64| (value - start) % greatest_common_divisor(interval, in_a_day) == 0;
+        let mut minutes = self.hours.iter().flat_map(|hour| self.minutes.iter().map(move |minute| (hour, minute)));
+        match self.rule.frequency {
+            Frequency::Hourly => self.hours.iter().any(|value| meets(value.into(), hour, 24)),
+            Frequency::Minutely => {
+                minutes.any(|(h, m)| meets(i64::from(h) * 60 + i64::from(m), hour * 60 + minute, 1_440))
+            }
+            Frequency::Secondly => {
+                let start = hour * 3_600 + minute * 60 + second;
+                let at = |(h, m)| i64::from(h) * 3_600 + i64::from(m) * 60;
+                minutes.any(|time: (u8, u8)| self.seconds.iter().any(|s| meets(at(time) + i64::from(s), start, DAY)))
+            }
+            Frequency::Daily | Frequency::Weekly | Frequency::Monthly | Frequency::Yearly => true,
+        }
     }
 
     /// The number of the period that a time lies in.
@@ -150,9 +169,19 @@ impl Plan {
             Frequency::Yearly => first_of_year(period + 1),
             _ => day + 1,
         };
-        set.days.extend((day..end).filter(|day| self.takes_day(*day)));
+        match self.rule.frequency {
+            Frequency::Yearly => {
+                let firsts = self.months.iter().map(|month| Date { year: period, month, day: 1 });
+                let days =
+                    firsts.flat_map(|first| first.number()..first.number() + days_in_month(first.year, first.month));
+                set.days.extend(days.filter(|day| self.takes_day(*day)));
+            }
+            _ => set.days.extend((day..end).filter(|day| self.takes_day(*day))),
+        }
         if set.days.is_empty() {
-            return Some(end * DAY);
+            let date = Date::of(day);
+            let is_month_ruled_out = end == day + 1 && !self.months.has(date.month);
+            return Some(if is_month_ruled_out { first_of_month(month_index(date) + 1) } else { end } * DAY);
         }
         if let Some(later) = self.narrow(first, set) {
             set.days.clear();
@@ -302,6 +331,10 @@ impl Set {
     }
 }
 
+fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
 /// The occurrences of a rule on the clock of its zone, in order.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
@@ -311,10 +344,9 @@ pub(super) struct Walk<'a> {
     next_period: i64,
     from: i64,
     end: i64,
-    /// Nothing is looked for behind this: the last find and fifty years.
+    /// Nothing comes behind this: the last find and a whole cycle.
     horizon: i64,
-    steps: u32,
-    steps_in_all: u32,
+    periods: u32,
 }
 
 impl<'a> Walk<'a> {
@@ -327,18 +359,39 @@ impl<'a> Walk<'a> {
             at: 0,
             next_period: plan.aligned(from),
             from,
-            end: until.min(plan.last).min(LAST_SECOND),
-            horizon: from + HORIZON,
-            steps: 0,
-            steps_in_all: 0,
+            end: until.min(LAST_SECOND),
+            horizon: from.saturating_add(plan.cycle),
+            periods: 0,
         }
+    }
+
+    /// How many periods were looked at.
+    pub(super) fn periods(&self) -> u32 {
+        self.periods
+    }
+
+    /// The next occurrence, which is kept.
+    pub(super) fn peek(&mut self) -> Option<i64> {
+        if self.at >= self.set.len() && !self.load() {
+            return None;
+        }
+        Some(self.set.get(self.at)).filter(|local| *local <= self.end)
+    }
+
+    /// Passes over occurrences before `end`, at most `most`, of one period: how many, and the last of them.
+    pub(super) fn pass(&mut self, end: i64, most: usize) -> Option<(usize, i64)> {
+        self.peek().filter(|local| *local < end)?;
+        let count = (self.set.index_from(end) - self.at).min(most);
+        self.at += count;
+        let last = self.set.get(self.at - 1);
+        self.horizon = last.saturating_add(self.plan.cycle);
+        Some((count, last))
     }
 
     /// Goes to the next period that yields something. Whether there is one.
     fn load(&mut self) -> bool {
-        while self.plan.first_of(self.next_period) <= self.end.min(self.horizon) && self.steps < STEPS_MAX {
-            self.steps += 1;
-            self.steps_in_all = self.steps_in_all.saturating_add(1);
+        while self.plan.first_of(self.next_period) <= self.end.min(self.horizon) {
+            self.periods = self.periods.saturating_add(1);
             let later = self.plan.fill(self.next_period, &mut self.set);
             let following = self.next_period + i64::from(self.plan.rule.interval);
             self.next_period = later.map_or(following, |local| self.plan.aligned(local).max(following));
@@ -349,26 +402,15 @@ impl<'a> Walk<'a> {
         }
         false
     }
-
-    fn found(&mut self, local: i64) {
-        self.horizon = local + HORIZON;
-        self.steps = 0;
-    }
 }
 
 impl Iterator for Walk<'_> {
     type Item = i64;
 
     fn next(&mut self) -> Option<i64> {
-        if self.at >= self.set.len() && !self.load() {
-            return None;
-        }
-        let local = self.set.get(self.at);
-        if local > self.end {
-            return None;
-        }
+        let local = self.peek()?;
         self.at += 1;
-        self.found(local);
+        self.horizon = local.saturating_add(self.plan.cycle);
         Some(local)
     }
 }

@@ -18,8 +18,8 @@ pub(super) const FIRST_SECOND: i64 = first_of_year(1) * DAY;
 /// ... to before here: the end of what a rule can yield.
 pub(super) const LAST_SECOND: i64 = first_of_year(9999) * DAY;
 
-/// No zone has ever skipped more than a day (and some have skipped a whole one).
-pub(super) const GAP_MAX: i64 = DAY + 3_600;
+/// No zone has ever skipped or repeated more than a day (and some have skipped a whole one).
+pub(super) const CHANGE_MAX: i64 = DAY + 3_600;
 
 /// A time zone by its IANA name.
 #[derive(Clone, Debug)]
@@ -28,10 +28,24 @@ pub(super) struct Zone(TimeZone);
 /// Where a local time lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
-    /// The instant, in seconds.
+    /// The instant, in seconds: the first of a time that comes twice, and of a skipped one, that with the offset before the
+    /// gap.
     pub(super) instant: i64,
+    /// The second instant of a time that comes twice.
+    pub(super) again: Option<i64>,
+    /// Whether the clock never shows it.
+    pub(super) is_skipped: bool,
     /// No later local time lies before this instant; the instant itself, except in a gap.
     pub(super) later_from: i64,
+}
+
+/// Times of the clock that are skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// The first local time that does not exist.
+    pub(super) first: i64,
+    /// The first that exists again.
+    pub(super) end: i64,
 }
 
 impl Zone {
@@ -60,19 +74,32 @@ impl Zone {
         self.name() == "UTC"
     }
 
-    /// The instant of a local time. One that does not exist is counted with the offset before the gap; of one that
-    /// exists twice the first is meant (RFC 5545 section 3.3.5).
+    /// The instants of a local time. One that does not exist is counted with the offset before the gap; of one that
+    /// exists twice the first is meant, where only one can be (RFC 5545 section 3.3.5).
     pub(super) fn place(&self, local: i64) -> Placed {
         if self.is_utc() {
-            return Placed { instant: local, later_from: local };
+            return Placed::at(local, Offset::UTC);
         }
         match self.0.to_ambiguous_timestamp(civil(local)).offset() {
             AmbiguousOffset::Unambiguous { offset } => Placed::at(local, offset),
-            AmbiguousOffset::Fold { before, .. } => Placed::at(local, before),
+            AmbiguousOffset::Fold { before, after } => {
+                Placed { again: Some(Placed::at(local, after).instant), ..Placed::at(local, before) }
+            }
             AmbiguousOffset::Gap { before, after } => {
-                Placed { later_from: Placed::at(local, after).instant, ..Placed::at(local, before) }
+                let later_from = Placed::at(local, after).instant;
+                Placed { is_skipped: true, later_from, ..Placed::at(local, before) }
             }
         }
+    }
+
+    /// The times that the clock skips from the instant `from` on, in order.
+    pub(super) fn gaps(&self, from: i64) -> impl Iterator<Item = Gap> + '_ {
+        // A change at `from` itself counts.
+        self.0.following(timestamp(from - 1)).filter_map(|change| {
+            let at = change.timestamp().as_second();
+            let (first, end) = (at + self.offset(at - 1), at + i64::from(change.offset().seconds()));
+            (first < end).then_some(Gap { first, end })
+        })
     }
 
     /// What the wall clock shows at an instant.
@@ -81,15 +108,19 @@ impl Zone {
     }
 
     /// No local time before this lies at or after `instant`: what the clock shows then, less what it has skipped
-    /// shortly before, because skipped times lie after the gap.
+    /// shortly before, because skipped times lie after the gap, and what it is about to show again.
     pub(super) fn earliest_local(&self, instant: i64) -> i64 {
         if self.is_utc() {
             return instant;
         }
-        let since = instant - GAP_MAX;
-        let changes = self.0.preceding(timestamp(instant)).map(|change| change.timestamp().as_second());
-        let before = changes.take_while(|change| *change > since).map(|change| self.offset(change - 1)).min();
-        instant + before.unwrap_or(i64::MAX).min(self.offset(instant))
+        // The gap that ends at `instant` itself counts: what it skips lies from there on.
+        let before = self.0.preceding(timestamp(instant + 1)).map(|change| change.timestamp().as_second());
+        let before = before.take_while(|change| *change > instant - CHANGE_MAX);
+        let skipped = before.map(|change| instant + self.offset(change - 1)).min();
+        let soon = self.0.following(timestamp(instant)).map(|change| change.timestamp().as_second());
+        let soon = soon.take_while(|change| *change < instant + CHANGE_MAX);
+        let repeated = soon.map(|change| self.local(change)).min();
+        [skipped, repeated].into_iter().flatten().fold(self.local(instant), i64::min)
     }
 
     /// What the wall clock shows at an instant, and its offset, in the form of RFC 3339. An offset that old zones have to
@@ -115,7 +146,12 @@ impl Eq for Zone {}
 impl Placed {
     fn at(local: i64, offset: Offset) -> Self {
         let instant = local - i64::from(offset.seconds());
-        Self { instant, later_from: instant }
+        Self { instant, again: None, is_skipped: false, later_from: instant }
+    }
+
+    /// The one that is meant where a rule starts at the instant `start`: a time that comes twice is not meant before that.
+    pub(super) fn since(self, start: i64) -> i64 {
+        self.again.filter(|again| self.instant < start && *again >= start).unwrap_or(self.instant)
     }
 }
 
@@ -148,14 +184,30 @@ mod tests {
         let zone = Zone::named("america/new_york").expect("a zone");
         assert_eq!(zone.name(), "America/New_York");
         let gap = zone.place(at("2026-03-08T02:30"));
-        assert_eq!(gap, Placed { instant: at("2026-03-08T07:30"), later_from: at("2026-03-08T06:30") });
-        assert_eq!(zone.place(at("2026-11-01T01:30")).instant, at("2026-11-01T05:30"));
+        let (instant, later_from) = (at("2026-03-08T07:30"), at("2026-03-08T06:30"));
+        assert_eq!(gap, Placed { instant, again: None, is_skipped: true, later_from });
+        let twice = zone.place(at("2026-11-01T01:30"));
+        assert_eq!((twice.instant, twice.again), (at("2026-11-01T05:30"), Some(at("2026-11-01T06:30"))));
+        assert_eq!(twice.since(at("2026-11-01T05:30")), at("2026-11-01T05:30"));
+        assert_eq!(twice.since(at("2026-11-01T05:31")), at("2026-11-01T06:30"));
+    }
+
+    #[test]
+    fn gaps_are_found_in_order_and_one_at_the_start_counts() {
+        let zone = Zone::named("Europe/Berlin").expect("a zone");
+        let gap = |day: &str| Gap { first: at(&format!("{day}T02:00")), end: at(&format!("{day}T03:00")) };
+        let found: Vec<_> = zone.gaps(at("2026-03-29T01:00")).take(2).collect();
+        assert_eq!(found, [gap("2026-03-29"), gap("2027-03-28")]);
+        assert_eq!(zone.gaps(at("2026-03-29T01:00:01")).next(), Some(gap("2027-03-28")));
+        assert_eq!(Zone::UTC.gaps(0).next(), None);
     }
 
     #[test]
     fn the_earliest_local_time_reaches_back_over_a_gap() {
         let zone = Zone::named("America/New_York").expect("a zone");
         assert_eq!(zone.earliest_local(at("2026-03-08T07:30")), at("2026-03-08T02:30"));
+        assert_eq!(zone.earliest_local(at("2026-03-08T07:00")), at("2026-03-08T02:00"), "at the change itself");
+        assert_eq!(zone.earliest_local(at("2026-11-01T05:30")), at("2026-11-01T01:00"), "the hour comes again");
         assert_eq!(zone.earliest_local(at("2026-03-10T07:30")), at("2026-03-10T03:30"));
         let apia = Zone::named("Pacific/Apia").expect("a zone");
         // The 30th of December 2011 did not take place there.

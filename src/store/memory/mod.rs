@@ -22,7 +22,7 @@ use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
+use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
@@ -274,6 +274,10 @@ impl Store for MemoryStore {
 
     fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {
         Ok(self.tables.read().dedup_holder(tenant, key))
+    }
+
+    fn unfinished_of(&self, tenant: TenantId, schedule: &ScheduleName, limit: usize) -> Result<Vec<JobKey>, ReadError> {
+        Ok(self.tables.read().unfinished_of(tenant, schedule, limit))
     }
 
     fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError> {

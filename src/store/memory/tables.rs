@@ -42,6 +42,8 @@ pub(super) struct Tables {
     /// The unfinished jobs that name one in `after`, by that one.
     dependents: BTreeSet<(JobKey, JobKey)>,
     dedup: BTreeMap<(TenantId, DedupKey), JobKey>,
+    /// The unfinished jobs of each schedule.
+    occurring: BTreeSet<(TenantId, ScheduleName, Sequence)>,
     labels: BTreeSet<(TenantId, Label, Sequence)>,
     batches: BTreeMap<(TenantId, Sequence), Counts>,
     audit: BTreeMap<JobKey, BTreeMap<u32, AuditRow>>,
@@ -143,6 +145,9 @@ impl Tables {
         if let Some(dedup) = &ties.dedup_key {
             self.dedup.insert((key.tenant, dedup.clone()), key);
         }
+        if let Some(occurrence) = &ties.occurrence {
+            self.occurring.insert((key.tenant, occurrence.schedule.clone(), key.sequence));
+        }
     }
 
     /// Forgets what a job that has just ended was bound to. Returns those that may have waited for it.
@@ -153,6 +158,9 @@ impl Tables {
         }
         if let Some(dedup) = &ties.dedup_key {
             self.dedup.remove(&(key.tenant, dedup.clone()));
+        }
+        if let Some(occurrence) = &ties.occurrence {
+            self.occurring.remove(&(key.tenant, occurrence.schedule.clone(), key.sequence));
         }
         let of_it =
             (key, JobKey::default())..=(key, JobKey { tenant: TenantId(u32::MAX), sequence: Sequence(u64::MAX) });
@@ -347,6 +355,12 @@ impl Tables {
 
     pub(super) fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Option<JobKey> {
         self.dedup.get(&(tenant, key.clone())).copied()
+    }
+
+    pub(super) fn unfinished_of(&self, tenant: TenantId, schedule: &ScheduleName, limit: usize) -> Vec<JobKey> {
+        let at = |sequence| (tenant, schedule.clone(), Sequence(sequence));
+        let those = self.occurring.range(at(0)..=at(u64::MAX)).take(limit);
+        those.map(|(tenant, _, sequence)| JobKey { tenant: *tenant, sequence: *sequence }).collect()
     }
 
     pub(super) fn audit(&self, key: JobKey) -> Vec<AuditRow> {

@@ -187,6 +187,8 @@ fn schedule() -> Schedule {
         misfire: Misfire::RunAll(3),
         overlap: Overlap::CancelPrevious,
         jitter: Duration::from_secs(30),
+        start_left_out: false,
+        at_once: false,
     };
     let name = ScheduleName::new("nightly").expect("it is a name");
     Schedule::new(TenantId(3), name, definition, Some("somebody".to_owned()), NOW).expect("the rule yields something")

@@ -44,6 +44,8 @@ pub(super) const BROKEN: u8 = b'F';
 pub(super) const DEPENDENT: u8 = b'D';
 /// The unfinished job of a dedup key: tenant, key.
 pub(super) const DEDUP: u8 = b'U';
+/// Unfinished jobs by schedule: tenant, name, sequence.
+pub(super) const OCCURRING: u8 = b'q';
 /// What jobs have in common: tenant, kind, hash, sequence.
 pub(super) const LABEL: u8 = b'L';
 /// Counts of the jobs of a batch: tenant, sequence of the batch.
@@ -368,7 +370,20 @@ pub(super) fn keyed(job: JobKey, key: &OrderingKey) -> Vec<u8> {
     bytes
 }
 
-/// The job of a key under [`KEYED`].
+/// What the entries of the unfinished jobs of a schedule start with.
+pub(super) fn occurring_of(tenant: TenantId, schedule: &ScheduleName) -> Vec<u8> {
+    let mut bytes = texted(OCCURRING, tenant, schedule.as_str());
+    bytes.push(0);
+    bytes
+}
+
+pub(super) fn occurring(job: JobKey, schedule: &ScheduleName) -> Vec<u8> {
+    let mut bytes = occurring_of(job.tenant, schedule);
+    bytes.extend(job.sequence.0.to_be_bytes());
+    bytes
+}
+
+/// The job of a key under [`KEYED`] or [`OCCURRING`].
 pub(super) fn keyed_job(key: &[u8]) -> Option<JobKey> {
     let (head, sequence) = key.split_last_chunk::<8>()?;
     let (tenant, _text) = head.get(1..)?.split_first_chunk::<4>()?;

@@ -49,7 +49,7 @@ use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::code::{self, Code};
-use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sequence, TenantId};
+use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
@@ -272,6 +272,10 @@ impl Store for SledStore {
 
     fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {
         self.view(|view| ties::dedup_holder(view, tenant, key))
+    }
+
+    fn unfinished_of(&self, tenant: TenantId, schedule: &ScheduleName, limit: usize) -> Result<Vec<JobKey>, ReadError> {
+        self.view(|view| ties::unfinished_of(view, tenant, schedule, limit))
     }
 
     fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError> {

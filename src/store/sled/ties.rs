@@ -1,4 +1,4 @@
-//! What binds jobs to each other: ordering keys, named predecessors, dedup keys. Who waits for whom follows from these entries
+//! What binds jobs to each other: ordering keys, named predecessors, dedup keys, their schedule. Who waits for whom follows from these entries
 //! (domain.md 4.1).
 
 use super::codec;
@@ -8,7 +8,7 @@ use super::live::{Place, View, is_single_ready};
 use super::read;
 use super::standing::Standing;
 use crate::domain::batch::Summary;
-use crate::domain::id::{DedupKey, JobKey, OrderingKey, Sequence, TenantId};
+use crate::domain::id::{DedupKey, JobKey, OrderingKey, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{JobState, Predecessors, Status, Ties, WaitReason};
 use crate::store::ReadError;
 
@@ -25,6 +25,9 @@ impl Indexer<'_> {
         if let Some(key) = &ties.dedup_key {
             self.live.ahead.put(keys::dedup(job.tenant, key), codec::encode(&job.sequence));
         }
+        if let Some(occurrence) = &ties.occurrence {
+            self.live.ahead.mark(keys::occurring(job, &occurrence.schedule));
+        }
     }
 
     /// Forgets what a job that has just ended was bound to, and makes ready what has waited for nothing else.
@@ -36,6 +39,9 @@ impl Indexer<'_> {
             }
             if let Some(key) = &ties.dedup_key {
                 self.live.ahead.delete(keys::dedup(job.tenant, key));
+            }
+            if let Some(occurrence) = &ties.occurrence {
+                self.live.ahead.delete(keys::occurring(job, &occurrence.schedule));
             }
             successors.extend(self.pass_key_on(job, ties, standing.status)?);
             if let Some(batch) = ties.batch {
@@ -166,6 +172,21 @@ pub(super) fn dedup_holder(view: View<'_>, tenant: TenantId, key: &DedupKey) -> 
     let stored = view.values.get(&keys::dedup(tenant, key))?;
     let sequence: Option<Sequence> = stored.map(|value| codec::decode("a sequence", &value)).transpose()?;
     Ok(sequence.map(|sequence| JobKey { tenant, sequence }))
+}
+
+/// The unfinished jobs of a schedule, oldest first.
+pub(super) fn unfinished_of(
+    view: View<'_>,
+    tenant: TenantId,
+    schedule: &ScheduleName,
+    limit: usize,
+) -> Result<Vec<JobKey>, ReadError> {
+    let entries = view.values.starting(&keys::occurring_of(tenant, schedule)).take(limit);
+    let read = |entry| {
+        let (key, _): (Vec<u8>, Vec<u8>) = entry?;
+        keys::keyed_job(&key).ok_or_else(|| ReadError::Damaged("an entry of a schedule's job".to_owned()))
+    };
+    entries.map(read).collect()
 }
 
 /// The place of a job that `job` names.

@@ -53,6 +53,7 @@ impl Held {
         let mut entries: Vec<_> = named.map(|named| keys::dependent(named, job)).collect();
         entries.extend(ties.ordering_key.iter().map(|key| keys::keyed(job, key)));
         entries.extend(ties.dedup_key.iter().map(|key| keys::dedup(job.tenant, key)));
+        entries.extend(ties.occurrence.iter().map(|occurrence| keys::occurring(job, &occurrence.schedule)));
         entries
     }
 
