@@ -115,7 +115,8 @@ async fn beside(sandbox: Arc<WasmSandbox>, noisy: Slice, quiet: Slice) -> Durati
             tokio::spawn(async move {
                 while over.signal() == Signal::None {
                     let slice = Slice { signals: over.clone(), ..noisy.clone() };
-                    sandbox.run(slice, Box::new(Idle)).await;
+                    let report = sandbox.run(slice, Box::new(Idle)).await;
+                    assert!(report.usage.fuel > 0, "it made no noise: {:?}", report.end);
                 }
             })
         })

@@ -42,8 +42,8 @@ const QUIET: &str = "wasmtime_wasi=off";
 /// Starts the log of this process, on standard error. `filter` is a level such as `info`, or levels by module such as
 /// `info,backroom::worker=debug`.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
-        .map_err(|error| LogError::Filter { filter: filter.to_owned(), why: error.to_string() })?;
+    let filter =
+        filter_of(filter).map_err(|error| LogError::Filter { filter: filter.to_owned(), why: error.to_string() })?;
     let is_terminal = std::io::stderr().is_terminal();
     let is_json = match format {
         LogFormat::Auto => !is_terminal,
@@ -60,6 +60,10 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), LogError> {
     started.map_err(|_| LogError::Started)
 }
 
+fn filter_of(filter: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(format!("{QUIET},{filter}"))
+}
+
 fn json<S, W>(writer: W) -> impl tracing_subscriber::Layer<S>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
@@ -74,4 +78,46 @@ where
     W: for<'a> MakeWriter<'a> + 'static,
 {
     tracing_subscriber::fmt::layer().compact().with_target(false).with_ansi(colours).with_writer(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log_of(filter: &str, event: fn()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = human(move || writer.clone(), false);
+        let registry = tracing_subscriber::registry().with(filter_of(filter).expect("a filter")).with(layer);
+        tracing::subscriber::with_default(registry, event);
+        String::from_utf8(written.0.lock().clone()).expect("text")
+    }
+
+    #[test]
+    fn what_a_guest_runs_into_is_in_the_operators_log_only_when_asked_for() {
+        let event = || tracing::warn!(target: "wasmtime_wasi_http::ctx", "hyper error");
+        assert_eq!(log_of("info", event), "");
+        let asked = || tracing::warn!(target: "wasmtime_wasi_http::p2", "hyper error");
+        assert!(log_of("info,wasmtime_wasi=warn", asked).contains("hyper error"));
+        let ours = || tracing::warn!(target: "backroom::worker", "ours");
+        assert!(log_of("info", ours).contains("ours"));
+    }
 }

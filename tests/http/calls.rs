@@ -210,3 +210,25 @@ async fn a_cancel_ends_a_call_that_waits() {
     assert!(began.elapsed() < Duration::from_secs(20), "it has 30 seconds: {:?}", began.elapsed());
     assert!(world.log(&ended).contains("may have taken the request"), "{}", world.log(&ended));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_only_announce_others_come_to_an_end() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let origin = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let _ = connection.read(&mut [0; 1024]);
+            // Until nobody reads it any more.
+            while connection.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100)).is_ok() {}
+        }
+    });
+    let world = World::with(Limits::default(), &[&origin]).await;
+    let mut call = world.call("", json!({ "url": origin }));
+    call.max_attempts = Some(1);
+    let job = world.run(call).await;
+    let why = failure(&job);
+    assert_eq!((why.class, why.code.as_deref()), (ErrorClass::Transient, Some("BR0604")), "{why:?}");
+    assert!(why.message.contains("it sent more than 256 KiB before an answer"), "{}", why.message);
+    assert!(job.state.usage().cpu_micros > 0, "the work is on the bill");
+}

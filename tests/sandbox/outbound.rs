@@ -159,3 +159,21 @@ async fn what_goes_wrong_on_the_way_is_in_the_log_of_the_job() {
     let report = asks_for(&address, &[format!("http://{address}")], Limits::default()).await;
     assert!(log(&report).contains(" host  an exchange broke off: "), "{}", log(&report));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_around_a_body_is_bounded() {
+    const START: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n";
+    for (what, answer) in [
+        ("many fields", format!("{START}{}\r\n0\r\n\r\n", "x: y\r\n".repeat(500))),
+        ("a large field", format!("{START}x: {}\r\n\r\n0\r\n\r\n", "y".repeat(300 << 10))),
+        ("extensions of chunks", format!("{START}\r\n{}0\r\n\r\n", "1;an=extension\r\nx\r\n".repeat(50_000))),
+        ("trailers", format!("{START}\r\n0\r\n{}\r\n", "x: y\r\n".repeat(50_000))),
+    ] {
+        let address = serve(1, move |_, mut connection| {
+            let _ = connection.write_all(answer.as_bytes());
+        });
+        let ask = json!({ "do": "read", "address": address });
+        let report = asks(ask, &[format!("http://{address}")], Limits::default()).await;
+        assert_eq!(reported(&report)["allowed"], false, "{what}: {}", log(&report));
+    }
+}

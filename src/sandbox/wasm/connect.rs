@@ -69,7 +69,7 @@ pub(crate) async fn send(
         Ok(())
     };
     let answer = answer.map(|body| Flowing::new(body.map_err(Error::from), pause_limit).boxed_unsync());
-    Ok((answer, Box::new(shared.beside.of(driver))))
+    Ok((answer, Box::new(shared.bill().of(driver))))
 }
 
 /// The path alone, as it goes to a server, and the host that was checked.

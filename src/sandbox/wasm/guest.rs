@@ -1,7 +1,7 @@
 //! What the host holds for one running guest.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use wasmtime::UpdateDeadline;
@@ -24,8 +24,8 @@ pub(crate) const FIELDS_BYTES: usize = 64 << 10;
 pub(crate) struct Shared {
     pub(crate) log: Mutex<Log>,
     pub(crate) copies: Copies,
-    /// Time that the host worked for it beside its own turns: on its connections.
-    pub(crate) beside: Bill,
+    /// Time that the host worked for it beside its own turns: on its connections. Most guests have none.
+    beside: OnceLock<Bill>,
     /// What it waits for outside, as the end of a sentence.
     awaited: Mutex<Option<String>>,
 }
@@ -34,6 +34,16 @@ impl Shared {
     /// Adds a line of the host's own to the log.
     pub(crate) fn note(&self, text: &str) {
         self.log.lock().message(Source::Host, "", text);
+    }
+
+    /// The bill for work beside its own turns.
+    pub(crate) fn bill(&self) -> &Bill {
+        self.beside.get_or_init(Bill::default)
+    }
+
+    /// What is on that bill.
+    pub(crate) fn worked_beside(&self) -> Duration {
+        self.beside.get().map(Bill::sum).unwrap_or_default()
     }
 
     /// Says what it waits for outside, or that it no longer does.
@@ -76,7 +86,7 @@ impl Guest {
         let shared = Arc::new(Shared {
             log: Mutex::new(Log::new(start, limits.log_bytes)),
             copies: Copies::new(limits),
-            beside: Bill::default(),
+            beside: OnceLock::new(),
             awaited: Mutex::default(),
         });
         let mut table = ResourceTable::new();

@@ -91,7 +91,7 @@ impl WasiHttpHooks for Outbound {
     ) -> Answer {
         let admitted = self.admit(&request);
         let (shared, connector) = (Arc::clone(&self.shared), self.connector.clone());
-        let bill = shared.beside.clone();
+        let bill = shared.bill().clone();
         Box::new(bill.of(async move {
             let (origin, coverage) = admitted?;
             let under_way = UnderWay::to(&origin, &shared);

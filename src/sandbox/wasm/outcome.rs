@@ -50,6 +50,7 @@ pub(crate) fn end(ending: Ending, facts: &Facts<'_>) -> SliceEnd {
     match ending {
         Ending::Stopped(stop) => stopped(stop, facts),
         Ending::Panicked(message) => {
+            let message = text::line(&message, MESSAGE_BYTES);
             tracing::error!(plugin = %facts.guest.slice.plugin, "the sandbox panicked: {message}");
             host_fault(&format!("it panicked: {message}"))
         }

@@ -162,7 +162,7 @@ fn report(ending: Ending, guest: Guest, spent: Spent) -> SliceReport {
     log.finish();
     let usage = Usage {
         fuel: spent.fuel,
-        cpu_micros: u64::try_from((spent.cpu + guest.shared.beside.sum()).as_micros()).unwrap_or(u64::MAX),
+        cpu_micros: u64::try_from((spent.cpu + guest.shared.worked_beside()).as_micros()).unwrap_or(u64::MAX),
         wall_micros: u64::try_from(spent.wall.as_micros()).unwrap_or(u64::MAX),
         peak_memory_bytes: guest.meter.peak(),
         host_calls: guest.host_calls,
