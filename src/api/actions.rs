@@ -53,7 +53,7 @@ pub(super) async fn act(
         return Ok(Json(ActionsView::of(Vec::new(), None)));
     };
     let action = BulkAction { filter, ..action };
-    let _turn = state.large_body_turn().await?;
+    let _turn = state.turns().action().await?;
     let runtime = tokio::runtime::Handle::current();
     // Reading thousands of jobs is work for another thread.
     let report = state.blocking(move |host| runtime.block_on(host.jobs.act(&action))).await?;

@@ -140,7 +140,8 @@ fn status_of(code: Code) -> StatusCode {
     match code {
         code::BAD_JSON | code::BODY_CUT_OFF => StatusCode::BAD_REQUEST,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
-        code::FOREIGN_ORIGIN | code::FORBIDDEN => StatusCode::FORBIDDEN,
+        code::FOREIGN_ORIGIN | code::FORBIDDEN | code::PROXY_WITHOUT_TOKEN => StatusCode::FORBIDDEN,
+        code::TOO_MUCH_UNDER_WAY | code::TOO_MANY_WRONG_TOKENS => StatusCode::TOO_MANY_REQUESTS,
         code::UNKNOWN_PLUGIN
         | code::UNKNOWN_JOB
         | code::UNKNOWN_PATH
@@ -178,12 +179,14 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.0.status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(self.0.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         if self.0.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For the guard, which counts refusals.
+        response.extensions_mut().insert(self.0.code);
         response
     }
 }

@@ -1,54 +1,85 @@
 //! Who may speak to this host: no web page of another site, nobody without the token, and not too many at once.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN};
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method};
+use axum::http::uri::{Authority, PathAndQuery};
+use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 
 use super::ApiState;
+use super::connections::{Connection, UnderWay};
 use super::error::ApiError;
+use super::payloads::Payloads;
 use super::sending::Sending;
-use super::session;
-use crate::app::{CallerWarrant, NoWarrant, Tokens};
+use super::session::Door;
+use super::source::{Proxies, Source, proxy_header};
+use super::turns::{Party, taken_by};
+use crate::app::{CallerWarrant, NoWarrant, NotAdmitted};
 use crate::domain::access::Caller;
-use crate::domain::code;
+use crate::domain::code::{self, Code};
 use crate::domain::id::Digest;
+use crate::domain::network::Network;
 use crate::store::warrant::with_warrant;
 
 /// Addresses that answer without a token: they tell nothing about jobs or plug-ins.
-const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/errors", LOGIN];
+const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/errors", LOGIN, LOGOUT];
 
 /// Addresses that are answered however many requests are under way: a busy host lives.
 const ALWAYS_ANSWERED: &[&str] = &["/healthz", "/readyz"];
 
-/// Where the console asks for the token.
+/// Where the console asks for the token, and where a session with it ends.
 const LOGIN: &str = "/login";
+const LOGOUT: &str = "/logout";
+
+/// The largest body at an address that is open to everybody, in bytes, and how long it may take.
+const OPEN_BODY_BYTES: usize = 8 << 10;
+const OPEN_BODY_TIME: Duration = Duration::from_secs(10);
+
+/// The last parts of addresses at which payloads are read.
+pub(super) const PAYLOADS: [&str; 3] = ["input", "output", "logs"];
 
 /// The names under which this host may be addressed.
 #[derive(Clone, Debug)]
 pub struct Guard {
     listen: SocketAddr,
     allowed_hosts: Arc<[String]>,
+    proxies: Proxies,
 }
 
 impl Guard {
     /// A guard of a host that listens on `listen`. `allowed_hosts` are further names for it, such as that of a proxy in
     /// front.
     pub fn new(listen: SocketAddr, allowed_hosts: &[String]) -> Self {
-        Self { listen, allowed_hosts: allowed_hosts.iter().map(|name| name.to_ascii_lowercase()).collect() }
+        let allowed_hosts = allowed_hosts.iter().map(|name| name.to_ascii_lowercase()).collect();
+        Self { listen, allowed_hosts, proxies: Proxies::default() }
     }
 
-    /// Who sends a request. At addresses that are open to everybody that is a stranger.
-    fn caller(&self, request: &Request, tokens: &Tokens) -> Result<Caller, ApiError> {
-        self.check_site(request)?;
-        match is_open(request.uri().path()) {
-            true => Ok(Caller::STRANGER),
-            false => holder(request.headers(), tokens),
+    /// The same guard, which takes the word of these proxies for who asks and how.
+    #[must_use]
+    pub fn behind(self, proxies: &[Network]) -> Self {
+        Self { proxies: Proxies(proxies.into()), ..self }
+    }
+
+    /// Who comes from elsewhere may not do everything on a host that asks nobody for a token.
+    fn check_is_near(&self, request: &Request) -> Result<(), ApiError> {
+        let far = |what: String| Err(ApiError::new(code::PROXY_WITHOUT_TOKEN, what));
+        if let Some(header) = proxy_header(request.headers()) {
+            return far(format!("the request carries the header `{header}`, and this host has no token"));
+        }
+        let host = host_of(request)?;
+        match self.is_own(host.host()) {
+            true => Ok(()),
+            false => far(format!("the request names the host `{host}`, and this host has no token")),
         }
     }
 
@@ -77,16 +108,21 @@ impl Guard {
     }
 
     fn is_ours(&self, host: &str) -> bool {
+        self.is_own(host) || self.is_allowed(host)
+    }
+
+    /// Whether it is so called without anybody having said so.
+    fn is_own(&self, host: &str) -> bool {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match bare.parse::<IpAddr>() {
             // A name can be rebound to our address, a literal address cannot.
             Ok(address) => {
                 let listens = self.listen.ip();
-                address.is_loopback() || address == listens || listens.is_unspecified() || self.is_allowed(host)
+                address.is_loopback() || address == listens || listens.is_unspecified()
             }
             Err(_) => {
                 let name = bare.trim_end_matches('.').to_ascii_lowercase();
-                name == "localhost" || name.ends_with(".localhost") || self.is_allowed(host)
+                name == "localhost" || name.ends_with(".localhost")
             }
         }
     }
@@ -121,18 +157,23 @@ fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path) || path.starts_with("/errors/") || path.starts_with("/console/")
 }
 
-/// Who holds the token that a request carries.
-fn holder(headers: &HeaderMap, tokens: &Tokens) -> Result<Caller, ApiError> {
+/// Who sends a request, by the token that it carries or by his session with the console.
+async fn holder(state: &ApiState, request: &Request, source: Source) -> Result<Caller, ApiError> {
+    let (tokens, headers) = (&state.host().tokens, request.headers());
     if tokens.are_not_asked_for() {
-        return Ok(Caller::ANYBODY);
+        return state.guard().check_is_near(request).map(|()| Caller::ANYBODY);
     }
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let bearer = given.and_then(|value| strip_scheme(value, "bearer")).map(str::to_owned);
-    match bearer.or_else(|| session::token(headers)) {
+    if let Some(secret) = given.and_then(|value| strip_scheme(value, "bearer")) {
         // Digests have one length and hide how much of a secret was right.
-        Some(secret) => Ok(tokens.holder(&Digest::of(secret))?),
-        None => Err(ApiError::new(code::UNAUTHORIZED, "the request carries no `Authorization: Bearer` header")),
+        return match tokens.holder(&Digest::of(secret)) {
+            Ok(caller) => Ok(caller),
+            Err(error @ NotAdmitted::Unknown) => Err(state.refusals().wrong_token(source, error.into()).await),
+            Err(error) => Err(error.into()),
+        };
     }
+    let nobody = || Err(ApiError::new(code::UNAUTHORIZED, "the request carries no `Authorization: Bearer` header"));
+    state.sessions().holder(state, headers).unwrap_or_else(nobody)
 }
 
 fn strip_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
@@ -161,41 +202,172 @@ fn wants_page(request: &Request) -> bool {
     *request.method() == Method::GET && accepts.contains("text/html") && !request.uri().path().starts_with("/v1/")
 }
 
-/// Lets a request through or answers it.
-pub(super) async fn admit(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    let caller = match state.guard().caller(&request, &state.host().tokens) {
-        Ok(caller) => caller,
-        Err(error) if error.code() == code::UNAUTHORIZED && wants_page(&request) => {
-            return Redirect::to(LOGIN).into_response();
-        }
-        Err(error) => return error.into_response(),
-    };
-    if ALWAYS_ANSWERED.contains(&request.uri().path()) {
-        return next.run(request).await;
+/// Where a person with a browser is asked for the token, and led back from.
+fn login_for(uri: &Uri) -> String {
+    let back = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let encoded: String = back
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    if back == "/" { LOGIN.to_owned() } else { format!("{LOGIN}?to={encoded}") }
+}
+
+/// Lets a request through or answers it, and notes what should not go unseen.
+pub(super) async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let source = Source::of(&request, &state.guard().proxies);
+    let connection = request.extensions().get::<Arc<Connection>>().cloned();
+    let under_way = connection.as_ref().map(Connection::under_way);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let admitted = Incoming { state: &state, source, connection };
+    let (by, response) = admitted.answer(request, next).await;
+    if let Some(code) = response.extensions().get::<Code>()
+        && matches!(response.status().as_u16(), 401 | 403 | 429 | 503)
+    {
+        state.refusals().note(*code, source, &by, &method, &uri);
     }
-    request.extensions_mut().insert(caller.clone());
-    let turn = match state.turns().request() {
-        Ok(turn) => turn,
-        Err(busy) => return busy.into_response(),
-    };
-    request.extensions_mut().insert(state.turns().large_bodies().clone());
-    request.extensions_mut().insert(turn.clone());
-    if is_open(request.uri().path()) {
-        let response = with_warrant(Arc::new(NoWarrant), next.run(request)).await;
+    if let Some(what) = payload_of(uri.path()).filter(|_| response.status().is_success()) {
+        state.refusals().saw(what);
+        tracing::info!(by, path = uri.path(), "a payload was read");
+    }
+    match under_way {
+        Some(under_way) => response.map(|body| Body::new(Read { body, _under_way: under_way })),
+        None => response,
+    }
+}
+
+/// What goes into a job or comes out of it, and is read whole at an address.
+fn payload_of(path: &str) -> Option<&'static str> {
+    let (before, last) = path.rsplit_once('/')?;
+    let is_of_job = before.starts_with("/v1/jobs/") || before.starts_with("/jobs/");
+    let what = PAYLOADS.into_iter().find(|what| *what == last);
+    what.filter(|_| is_of_job)
+}
+
+/// A request that has just come in.
+struct Incoming<'a> {
+    state: &'a ApiState,
+    source: Source,
+    connection: Option<Arc<Connection>>,
+}
+
+impl Incoming<'_> {
+    /// The answer, and the name of whoever gets it.
+    async fn answer(self, request: Request, next: Next) -> (String, Response) {
+        let nobody = || "-".to_owned();
+        if let Err(error) = self.state.guard().check_site(&request) {
+            return (nobody(), error.into_response());
+        }
+        let path = request.uri().path();
+        if ALWAYS_ANSWERED.contains(&path) {
+            return (nobody(), next.run(request).await);
+        }
+        if is_open(path) {
+            return (nobody(), self.answer_stranger(request, next).await);
+        }
+        match holder(self.state, &request, self.source).await {
+            Ok(caller) => (caller.noted_as("-").to_owned(), self.answer_holder(caller, request, next).await),
+            Err(error) if error.code() == code::UNAUTHORIZED && wants_page(&request) => {
+                (nobody(), Redirect::to(&login_for(request.uri())).into_response())
+            }
+            Err(error) => (nobody(), error.into_response()),
+        }
+    }
+
+    /// Answers somebody who need not be known. A slow one holds nothing but his connection.
+    async fn answer_stranger(self, request: Request, next: Next) -> Response {
+        let mut request = match whole(request).await {
+            Ok(request) => request,
+            Err(error) => return error.into_response(),
+        };
+        let party = Party::of(&Caller::STRANGER, self.source);
+        let turn = match self.state.turns().request(party) {
+            Ok(turn) => turn,
+            Err(busy) => return busy.into_response(),
+        };
+        request.extensions_mut().insert(Caller::STRANGER);
+        request.extensions_mut().insert(Door::of(self.state, self.source));
+        let response = with_warrant(Arc::new(NoWarrant), taken_by(party, next.run(request))).await;
         turn.end();
-        return response;
+        response
     }
-    let admitted = Arc::new(CallerWarrant::new(Arc::clone(&state.host().tokens), caller));
-    let sending = Sending::watch(&mut request, &admitted);
-    let response = with_warrant(Arc::<CallerWarrant>::clone(&admitted), next.run(request)).await;
-    turn.end();
-    match admitted.check() {
-        // Who has lost his token since hears of what was done for him, but is shown nothing.
-        Err(error) if !admitted.has_acted() => {
-            sending.discard().await;
-            ApiError::from(error).into_response()
+
+    /// Answers somebody who was let in, as far as he still is.
+    async fn answer_holder(self, caller: Caller, mut request: Request, next: Next) -> Response {
+        let (state, party) = (self.state, Party::of(&caller, self.source));
+        if let Some(connection) = &self.connection {
+            connection.belongs_to(&caller, party);
         }
-        _ => response,
+        let turn = match state.turns().request(party) {
+            Ok(turn) => turn,
+            Err(busy) => return busy.into_response(),
+        };
+        let warrant = Arc::new(CallerWarrant::new(Arc::clone(&state.host().tokens), caller.clone()));
+        let sending = Sending::watch(&mut request, &warrant, state.turns().body(party));
+        let extensions = request.extensions_mut();
+        extensions.insert(caller);
+        extensions.insert(state.turns().large_bodies());
+        extensions.insert(Payloads(state.clone()));
+        extensions.insert(turn.clone());
+        let answering = taken_by(party, next.run(request));
+        let response = with_warrant(Arc::<CallerWarrant>::clone(&warrant), answering).await;
+        turn.end();
+        if warrant.has_acted() {
+            // Whatever has become of his token: what was done for him is told to him.
+            return response;
+        }
+        let refused = match warrant.check() {
+            Err(error) => Some(error.into()),
+            Ok(()) => sending.refused().await,
+        };
+        match refused {
+            Some(error) => {
+                sending.discard().await;
+                error.into_response()
+            }
+            None => response,
+        }
+    }
+}
+
+/// The same request with its body read: at addresses that are open to everybody that is a form with a token at the most.
+async fn whole(request: Request) -> Result<Request, ApiError> {
+    if request.method().is_safe() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let cut_off = || ApiError::new(code::BODY_CUT_OFF, format!("it had not come as a whole after {OPEN_BODY_TIME:?}"));
+    let read = tokio::time::timeout(OPEN_BODY_TIME, to_bytes(body, OPEN_BODY_BYTES)).await.map_err(|_| cut_off())?;
+    let too_large = format!("at most {OPEN_BODY_BYTES} bytes are taken here");
+    let bytes = read.map_err(|_| ApiError::new(code::BODY_TOO_LARGE, too_large))?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// A body that tells its connection when it has been read, or given up.
+struct Read {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl HttpBody for Read {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

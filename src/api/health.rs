@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::ApiState;
 use super::error::ApiError;
+use super::guard::PAYLOADS;
+use super::session::{LOGIN, LOGIN_REFUSED};
 use super::view::{HealthView, Problem, service_word};
 use crate::app::Host;
 use crate::domain::id::{PluginName, TenantId};
@@ -77,11 +79,12 @@ fn unready(host: &Host) -> Option<String> {
 pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError> {
     let tenant = state.tenant();
     let counts = state.blocking(move |host| host.jobs.counts(tenant)).await?;
-    let text = exposition(state.host(), &counts);
+    let text = exposition(&state, &counts);
     Ok(([(CONTENT_TYPE, EXPOSITION)], text).into_response())
 }
 
-fn exposition(host: &Host, counts: &[(PluginName, Counts)]) -> String {
+fn exposition(state: &ApiState, counts: &[(PluginName, Counts)]) -> String {
+    let host = state.host();
     let mut page = Exposition::default();
     page.metric("backroom_info", "gauge", "The release; always 1.");
     page.sample(&format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
@@ -117,6 +120,18 @@ fn exposition(host: &Host, counts: &[(PluginName, Counts)]) -> String {
     page.sample("", store.disk_bytes);
     page.metric("backroom_store_refusing", "gauge", "1 while the store takes no new jobs.");
     page.sample("", u64::from(store.refusing.is_some()));
+    page.metric("backroom_refusals_total", "counter", "Requests that were refused, by the code of the reason.");
+    for (code, count) in state.refusals().by_code() {
+        page.sample(&format!("code=\"{code}\""), count);
+    }
+    page.metric("backroom_logins_total", "counter", "Tokens given to the console's login, by whether they were right.");
+    for (result, what) in [("ok", LOGIN), ("refused", LOGIN_REFUSED)] {
+        page.sample(&format!("result=\"{result}\""), state.refusals().seen(what));
+    }
+    page.metric("backroom_payload_reads_total", "counter", "Payloads that were read whole, by what they are.");
+    for what in PAYLOADS {
+        page.sample(&format!("what=\"{what}\""), state.refusals().seen(what));
+    }
     page.text
 }
 

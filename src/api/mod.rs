@@ -15,16 +15,19 @@ pub(crate) mod intake;
 mod jobs;
 mod json;
 mod openapi;
+mod paced;
 mod pages;
 mod params;
-mod payloads;
+pub(crate) mod payloads;
 mod plugins;
 mod purge;
 mod queues;
+mod refusals;
 mod schedules;
 mod sending;
 mod service;
-pub mod session;
+pub(crate) mod session;
+mod source;
 pub(crate) mod steer;
 mod stream;
 mod tokens;
@@ -49,7 +52,10 @@ use crate::store::warrant::carried;
 
 pub use error::ApiError;
 pub use guard::Guard;
+pub use turns::Allowances;
 
+use self::refusals::Refusals;
+use self::session::Sessions;
 use self::turns::{Turn, Turns};
 
 /// What the handlers share. Cheap to clone.
@@ -59,14 +65,30 @@ pub struct ApiState(Arc<Shared>);
 struct Shared {
     host: Arc<Host>,
     guard: Guard,
+    allowances: Allowances,
     turns: Turns,
+    sessions: Sessions,
+    refusals: Refusals,
     closing: watch::Sender<bool>,
 }
 
 impl ApiState {
     /// The API of `host` behind `guard`.
     pub fn new(host: Arc<Host>, guard: Guard) -> Self {
-        Self(Arc::new(Shared { host, guard, turns: Turns::default(), closing: watch::Sender::new(false) }))
+        Self::with(host, guard, Allowances::default())
+    }
+
+    /// The same, where it is set how much goes on at a time.
+    pub fn with(host: Arc<Host>, guard: Guard, allowances: Allowances) -> Self {
+        Self(Arc::new(Shared {
+            host,
+            guard,
+            allowances,
+            turns: Turns::new(allowances),
+            sessions: Sessions::default(),
+            refusals: Refusals::default(),
+            closing: watch::Sender::new(false),
+        }))
     }
 
     /// The host behind the API.
@@ -95,6 +117,14 @@ impl ApiState {
 
     fn turns(&self) -> &Turns {
         &self.0.turns
+    }
+
+    fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     async fn closed(&self) {
@@ -232,9 +262,10 @@ pub async fn serve(
     router: Router,
     stopping: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    let (tokens, limits) = (Arc::clone(&state.host().tokens), connections::Limits::of(&state.0.allowances));
     let closing = async move {
         stopping.await;
         state.close();
     };
-    connections::serve(listener, router, connections::Limits::default(), closing).await
+    connections::serve(listener, router, tokens, limits, closing).await
 }

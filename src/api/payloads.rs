@@ -2,10 +2,13 @@
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::stream;
 
 use super::ApiState;
 use super::error::ApiError;
@@ -15,7 +18,7 @@ use super::view::Problem;
 use crate::app::Host;
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
-use crate::domain::job::{Job, Run};
+use crate::domain::job::{Job, Payload, Run};
 use crate::store::ReadError;
 
 /// What a job logged, all of its runs or those of one attempt, as text.
@@ -52,6 +55,12 @@ pub(super) async fn logs(
     let text = state.blocking(move |host| log_of(host, &job, wanted)).await?;
     Ok(raw("text/plain; charset=utf-8", "inline", text))
 }
+
+/// The largest payload that is sent from memory, in bytes; larger ones are read while they are sent.
+const WHOLE_BYTES_MAX: u64 = 256 << 10;
+
+/// How much of them is read at a time.
+const PART_BYTES: usize = 64 << 10;
 
 /// The most bytes of several logs in one answer. What is left out lies in the middle.
 const LOGS_BYTES_MAX: u64 = 4 << 20;
@@ -126,8 +135,8 @@ pub(super) async fn input(
     Params::of(&uri, &[])?;
     let job = found(&state, &caller, Right::Payload, &id).await?;
     let id = job.submission.id;
-    let bytes = state.blocking(move |host| host.jobs.payload(&job.submission.input)).await?;
-    Ok(payload(&format!("input-{id}"), bytes))
+    let input = job.submission.input.clone();
+    payload(&state, &format!("input-{id}"), input).await
 }
 
 /// The bytes that the handler returned.
@@ -159,24 +168,78 @@ pub(super) async fn output(
         let error = ApiError::new(code::WRONG_STATE, format!("job {id} has no output{yet}: it is {status}"));
         return Err(error.with_next(format!("backroom job show {id}")));
     };
-    let bytes = state.blocking(move |host| host.jobs.payload(&output)).await?;
-    Ok(payload(&format!("output-{id}"), bytes))
+    payload(&state, &format!("output-{id}"), output).await
 }
 
 /// Bytes that a plug-in or a caller made up: for saving, never for a browser to run.
-fn payload(name: &str, bytes: Bytes) -> Response {
-    let (content_type, ending) = match std::str::from_utf8(&bytes) {
+async fn payload(state: &ApiState, name: &str, payload: Payload) -> Result<Response, ApiError> {
+    let Opened { content_type, ending, length, body } = Payloads(state.clone()).open(payload).await?;
+    let mut response = raw(content_type, &format!("attachment; filename=\"{name}.{ending}\""), body);
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    Ok(response)
+}
+
+/// How payloads are read, in the API and in the console.
+#[derive(Clone)]
+pub(crate) struct Payloads(pub(super) ApiState);
+
+/// A payload that is ready to be sent.
+pub(crate) struct Opened {
+    pub(crate) content_type: &'static str,
+    /// How the name of a file ends that holds it.
+    pub(crate) ending: &'static str,
+    pub(crate) length: u64,
+    pub(crate) body: Body,
+}
+
+impl Payloads {
+    /// Looks through a payload, and reads a large one again while it is sent.
+    pub(crate) async fn open(&self, payload: Payload) -> Result<Opened, ApiError> {
+        let Self(state) = self;
+        let length = payload.len();
+        let is_large = length > WHOLE_BYTES_MAX;
+        // Looking through a large one takes all of it into memory for a moment: not many do so at a time.
+        let _turn = if is_large { Some(state.turns().read().await?) } else { None };
+        let looked_at = payload.clone();
+        let looking = state.blocking(move |host| {
+            let bytes = host.jobs.payload(&looked_at)?;
+            Ok::<_, ReadError>((kind_of(&bytes), (!is_large).then_some(bytes)))
+        });
+        let ((content_type, ending), whole) = looking.await?;
+        let body = whole.map_or_else(|| in_parts(state, payload), Body::from);
+        Ok(Opened { content_type, ending, length, body })
+    }
+}
+
+/// The content type of some bytes, and the ending of a file that holds them.
+fn kind_of(bytes: &[u8]) -> (&'static str, &'static str) {
+    match std::str::from_utf8(bytes) {
         Ok(text) if !text.is_empty() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
             ("application/json", "json")
         }
         Ok(_) => ("text/plain; charset=utf-8", "txt"),
         Err(_) => ("application/octet-stream", "bin"),
-    };
-    raw(content_type, &format!("attachment; filename=\"{name}.{ending}\""), bytes)
+    }
 }
 
-fn raw(content_type: &'static str, disposition: &str, bytes: Bytes) -> Response {
-    let mut response = Body::from(bytes).into_response();
+/// A payload as it is read from the store: whoever reads slowly holds one part of it in memory, and not the whole.
+fn in_parts(state: &ApiState, payload: Payload) -> Body {
+    let begin = (state.clone(), payload, 0_u64);
+    Body::from_stream(stream::try_unfold(begin, |(state, payload, from)| async move {
+        if from >= payload.len() {
+            return Ok::<_, std::io::Error>(None);
+        }
+        let asked = payload.clone();
+        let part = state.blocking(move |host| host.jobs.payload_part(&asked, from, PART_BYTES)).await;
+        let part = part.map_err(|error| std::io::Error::other(error.detail().to_owned()))?;
+        // It may have gone with its job meanwhile: the reader is not to take what he has for the whole.
+        let next = if part.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(from + part.len() as u64) };
+        next.map(|next| Some((part, (state, payload, next))))
+    }))
+}
+
+fn raw(content_type: &'static str, disposition: &str, body: impl Into<Body>) -> Response {
+    let mut response = body.into().into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

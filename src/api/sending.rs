@@ -1,4 +1,4 @@
-//! The body of a request under way: it ends when its sender loses his token.
+//! The body of a request under way: it ends when its sender loses his token, is too slow, or has more under way than he may.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,44 +8,94 @@ use axum::extract::Request;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
+use super::error::ApiError;
+use super::turns::Turn;
 use crate::app::CallerWarrant;
+use crate::domain::code;
 
 /// How long the rest of a body that nobody wants any more is read and thrown away, so that its sender gets to see the answer.
 const DISCARD_MAX: Duration = Duration::from_secs(5);
 
+/// From then on a body has to come at the smallest rate.
+const START: Duration = Duration::from_secs(30);
+
+/// Bytes a second of a body, from its beginning on.
+const RATE_MIN: u64 = 1_024;
+
 /// What is still to come of a body, held by its reader and by the guard behind him. None where there is nothing to come.
-pub(super) struct Sending(Option<Arc<Mutex<BodyDataStream>>>);
+pub(super) struct Sending(Option<Arc<Mutex<Rest>>>);
+
+struct Rest {
+    stream: BodyDataStream,
+    sender: Arc<CallerWarrant>,
+    began: Instant,
+    /// Room for what has come, until the request is answered.
+    room: Turn,
+    read: u64,
+    refused: Option<ApiError>,
+}
 
 impl Sending {
-    /// Puts in place of a request's body one that ends with an error when its sender is not let in any more.
-    pub(super) fn watch(request: &mut Request, sender: &Arc<CallerWarrant>) -> Self {
+    /// Puts in place of a request's body one that its sender can only send while he may.
+    pub(super) fn watch(request: &mut Request, sender: &Arc<CallerWarrant>, room: Turn) -> Self {
         if request.body().is_end_stream() {
             return Self(None);
         }
-        let body = std::mem::take(request.body_mut());
-        let rest = Arc::new(Mutex::new(body.into_data_stream()));
-        let reader = (Arc::clone(&rest), Arc::clone(sender));
-        *request.body_mut() = Body::from_stream(stream::try_unfold(reader, |(rest, sender)| async move {
-            let next = tokio::select! {
-                biased;
-                () = sender.lost() => Some(Err(axum::Error::new("its sender has lost his token"))),
-                next = next_of(&rest) => next,
-            };
-            Ok::<_, axum::Error>(next.transpose()?.map(|bytes| (bytes, (rest, sender))))
+        let stream = std::mem::take(request.body_mut()).into_data_stream();
+        let (sender, began) = (Arc::clone(sender), Instant::now());
+        let rest = Arc::new(Mutex::new(Rest { stream, sender, began, room, read: 0, refused: None }));
+        *request.body_mut() = Body::from_stream(stream::try_unfold(Arc::clone(&rest), |rest| async move {
+            let next = rest.lock().await.next().await?;
+            Ok::<_, axum::Error>(next.map(|bytes| (bytes, rest)))
         }));
         Self(Some(rest))
+    }
+
+    /// Why the body was not read to its end, where that is its sender's fault.
+    pub(super) async fn refused(&self) -> Option<ApiError> {
+        self.0.as_ref()?.lock().await.refused.take()
     }
 
     /// Reads the rest and throws it away, within bounds.
     pub(super) async fn discard(&self) {
         let Some(rest) = &self.0 else { return };
-        let discarding = async { while let Some(Ok(_)) = next_of(rest).await {} };
+        let mut rest = rest.lock().await;
+        let discarding = async { while let Some(Ok(_)) = rest.stream.next().await {} };
         // A sender that is slower does not get to see the answer.
         let _in_time = tokio::time::timeout(DISCARD_MAX, discarding).await;
     }
 }
 
-async fn next_of(rest: &Mutex<BodyDataStream>) -> Option<Result<Bytes, axum::Error>> {
-    rest.lock().await.next().await
+impl Rest {
+    async fn next(&mut self) -> Result<Option<Bytes>, axum::Error> {
+        let slow = tokio::time::sleep_until(self.due());
+        let next = tokio::select! {
+            biased;
+            () = self.sender.lost() => return Err(axum::Error::new("its sender is not let in any more")),
+            next = self.stream.next() => next.transpose()?,
+            () = slow => {
+                let detail = format!("{} bytes had come after {:?}", self.read, self.began.elapsed());
+                return Err(self.refuse(ApiError::new(code::BODY_CUT_OFF, format!("the body came too slowly: {detail}"))));
+            }
+        };
+        let Some(bytes) = next else { return Ok(None) };
+        let count = bytes.len() as u64;
+        self.read += count;
+        match self.room.add(count) {
+            Ok(()) => Ok(Some(bytes)),
+            Err(error) => Err(self.refuse(error)),
+        }
+    }
+
+    /// When more has to have come.
+    fn due(&self) -> Instant {
+        self.began + START + Duration::from_secs(self.read / RATE_MIN)
+    }
+
+    fn refuse(&mut self, error: ApiError) -> axum::Error {
+        self.refused = Some(error);
+        axum::Error::new("its sender may not go on")
+    }
 }

@@ -46,7 +46,7 @@ pub(super) async fn create(
     Params::of(&uri, &[])?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let TokenBody { name, rights, expires_on } = json::parse(&bytes, TokenBody::FIELDS)?;
-    let secret = new_secret()?;
+    let secret = format!("{PREFIX}{}", random_text()?);
     let new = NewToken {
         tenant: state.tenant(),
         name: intake::named("name", TokenName::new(&name))?,
@@ -61,11 +61,12 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(view)).into_response())
 }
 
-fn new_secret() -> Result<String, ApiError> {
+/// A text that nobody guesses.
+pub(super) fn random_text() -> Result<String, ApiError> {
     let mut random = [0; RANDOM_BYTES];
     let filled = SystemRandom::new().fill(&mut random);
     filled.map_err(|_| ApiError::new(code::INTERNAL, "the machine gave no random numbers"))?;
-    Ok(random.iter().fold(PREFIX.to_owned(), |text, byte| format!("{text}{byte:02x}")))
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Lists the tokens by name. Nobody can be told a secret again.

@@ -5,22 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::failure::{Exit, Failure};
 use super::settings::SettingsArgs;
 use super::terminal::Terminal;
-use crate::api::{self, ApiState, Guard};
+use crate::api::{self, Allowances, ApiState, Guard};
 use crate::app::Host;
-use crate::config::Settings;
+use crate::config::{Server, Settings};
 use crate::domain::code;
 use crate::embedded::open;
 use crate::ui;
 
 /// How long the last answers may take once the store is closed: a client that reads slowly keeps nobody from ending.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// What the system keeps of an answer that is not read yet.
+const SEND_BUFFER_BYTES: u32 = 256 << 10;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
 
 /// What the process ends with when it is told twice.
 const ENDED_AT_ONCE: i32 = 130;
@@ -87,8 +93,15 @@ async fn end_at_once_when_told_again() {
 
 /// Binds the address, or says that somebody has it.
 pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| Failure::new(code::PORT_IN_USE, format!("cannot listen on {address}: {error}")).into())
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        // What a reader has not read yet waits in the system's memory: connections take this over.
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|error| Failure::new(code::PORT_IN_USE, format!("cannot listen on {address}: {error}")).into())
 }
 
 /// Answers requests, API and console, until `stopped`.
@@ -98,8 +111,11 @@ pub(crate) async fn answer(
     settings: Settings,
     stopped: oneshot::Receiver<()>,
 ) -> Result<()> {
-    let guard = Guard::new(listener.local_addr()?, &settings.server.allowed_hosts);
-    let state = ApiState::new(Arc::clone(&host), guard);
+    let server = &settings.server;
+    let guard = Guard::new(listener.local_addr()?, &server.allowed_hosts).behind(&server.trusted_proxies);
+    let Server { connections, stall, requests, streams, waits, body_bytes, .. } = *server;
+    let allowances = Allowances { connections, stall, requests, streams, waits, body_bytes };
+    let state = ApiState::with(Arc::clone(&host), guard, allowances);
     let router = api::guarded(&state, api::routes(&state).merge(ui::routes(host)));
     let stopping = async {
         // A sender that is gone means the same.

@@ -24,6 +24,7 @@ use std::time::Duration;
 use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::id::{PluginName, QueueName};
 use crate::domain::limits::Limits;
+use crate::domain::network::Network;
 use crate::domain::plugin::Grant;
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
@@ -110,11 +111,36 @@ pub struct Server {
     pub token: Option<Token>,
     /// Names, besides the address itself, that requests may give as Host or Origin.
     pub allowed_hosts: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Connections at a time, as far as the process may have so many.
+    pub connections: u32,
+    /// How long somebody may read next to nothing of what waits for him.
+    pub stall: Duration,
+    /// Requests that are answered at a time.
+    pub requests: u64,
+    /// Streams of changes that are open at a time.
+    pub streams: u64,
+    /// Submits that wait for the end of their job at a time.
+    pub waits: u64,
+    /// Bytes of bodies that have come in and are not dealt with yet.
+    pub body_bytes: u64,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7171), token: None, allowed_hosts: Vec::new() }
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7171),
+            token: None,
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            connections: 4_096,
+            stall: Duration::from_secs(30),
+            requests: 512,
+            streams: 256,
+            waits: 1_024,
+            body_bytes: 512 << 20,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::domain::batch;
 use crate::domain::code;
 use crate::domain::id::{PluginName, QueueName};
 use crate::domain::limits::{Limits, STACK_BYTES_MAX};
+use crate::domain::network::{BadNetwork, Network};
 use crate::domain::outbound;
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
@@ -88,8 +89,11 @@ type Layer = BTreeMap<&'static str, (Vec<Entry>, Option<String>)>;
 
 const SECTIONS: [&str; 7] = ["server", "store", "worker", "http", "limits", "retry", "retention"];
 
-/// Bytes of the shortest token of a host that is reached over a network.
+/// Bytes of the shortest token: nobody guesses one of so many, also not somebody who shares the machine.
 const TOKEN_BYTES_MIN: usize = 16;
+
+/// Room for two of the largest bodies and for what else comes in.
+const BODY_BYTES_MIN: u64 = 160 << 20;
 
 /// Letters of the shortest signing key, and bytes where it is given in base64.
 const SIGNING_KEY_MIN: usize = 16;
@@ -155,6 +159,21 @@ fn read_server(section: &mut Section<'_>, server: &mut Server) {
         &mut server.allowed_hosts,
         list(parsed(check_host, "write a name such as \"jobs.example.com\"")),
     );
+    section.set(
+        "trusted_proxies",
+        &mut server.trusted_proxies,
+        list(parsed(network, "write an address such as \"127.0.0.1\", or a network such as \"10.0.0.0/8\"")),
+    );
+    section.set("connections", &mut server.connections, small_number(16..=1_000_000));
+    section.set("stall", &mut server.stall, duration(Duration::from_secs(1)..=Duration::from_secs(3_600)));
+    section.set("requests", &mut server.requests, number(8..=65_536));
+    section.set("streams", &mut server.streams, number(8..=65_536));
+    section.set("waits", &mut server.waits, number(8..=65_536));
+    section.set("body_bytes", &mut server.body_bytes, size(BODY_BYTES_MIN..=u64::MAX));
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error: BadNetwork| error.to_string())
 }
 
 /// Reads a token; no message shows it.
@@ -459,10 +478,18 @@ fn check_together(settings: &Settings, report: &mut Report) {
         let problem = Problem::new(place(report, "server.listen"), message, remedy);
         report.problems.push(Problem { code: code::TOKEN_NEEDED, ..problem });
     }
+    if let Some(foreign) = settings.server.allowed_hosts.iter().find(|name| !is_of_this_machine(name))
+        && settings.server.listen.ip().is_loopback()
+        && settings.server.token.is_none()
+    {
+        let message = format!("`server.allowed_hosts` names {foreign:?}, so that others reach the host, and no token is set");
+        let remedy = "set `token` in [server]: without one, everybody whom the proxy in front lets through can do everything";
+        let problem = Problem::new(place(report, "server.allowed_hosts"), message, remedy);
+        report.problems.push(Problem { code: code::TOKEN_NEEDED, ..problem });
+    }
     let short = settings.server.token.as_ref().filter(|token| token.reveal().len() < TOKEN_BYTES_MIN);
-    if !settings.server.listen.ip().is_loopback() && short.is_some() {
-        let message =
-            format!("`server.token` opens everything to the network, and has fewer than {TOKEN_BYTES_MIN} bytes");
+    if short.is_some() {
+        let message = format!("`server.token` opens everything, and has fewer than {TOKEN_BYTES_MIN} bytes");
         let problem = Problem::new(
             place(report, "server.token"),
             message,
@@ -474,6 +501,14 @@ fn check_together(settings: &Settings, report: &mut Report) {
     if let Some(problem) = check_waits(&section, &settings.retry) {
         report.problems.push(problem);
     }
+}
+
+/// Whether a name, perhaps with a port, leads to this machine whoever uses it.
+fn is_of_this_machine(name: &str) -> bool {
+    let host = name.rsplit_once(':').map_or(name, |(host, port)| if port.parse::<u16>().is_ok() { host } else { name });
+    let bare = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
+    let is_loopback = bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    is_loopback || bare == "localhost" || bare.ends_with(".localhost")
 }
 
 fn check_waits(section: &Section<'_>, retry: &RetryPolicy) -> Option<Problem> {

@@ -14,17 +14,32 @@ use crate::domain::plugin::Grant;
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 
+/// What stands for a secret: as long as one may be at the least, so that what is shown reads back.
+const HIDDEN: &str = "****************";
+
 /// The settings in force as TOML; each line says where its value was given.
 pub fn show(loaded: &Loaded) -> String {
     let settings = &loaded.settings;
     let mut sheet = Sheet { text: String::new(), places: &loaded.places };
     let server = &settings.server;
-    let token = server.token.as_ref().map(|_| quoted("***"));
+    let token = server.token.as_ref().map(|_| quoted(HIDDEN));
     let hosts = words(server.allowed_hosts.iter());
+    let proxies: Vec<_> = server.trusted_proxies.iter().map(ToString::to_string).collect();
     sheet.table(
         "[server]",
         "server",
-        vec![("listen", Some(quoted(&server.listen.to_string()))), ("token", token), ("allowed_hosts", Some(hosts))],
+        vec![
+            ("listen", Some(quoted(&server.listen.to_string()))),
+            ("token", token),
+            ("allowed_hosts", Some(hosts)),
+            ("trusted_proxies", Some(words(proxies.iter()))),
+            ("connections", Some(server.connections.to_string())),
+            ("stall", Some(quoted(&show_duration(server.stall)))),
+            ("requests", Some(server.requests.to_string())),
+            ("streams", Some(server.streams.to_string())),
+            ("waits", Some(server.waits.to_string())),
+            ("body_bytes", Some(quoted(&show_size(server.body_bytes)))),
+        ],
     );
     let store = &settings.store;
     let durability = DURABILITIES.iter().find(|(_, durability)| *durability == store.durability);
@@ -50,7 +65,7 @@ pub fn show(loaded: &Loaded) -> String {
     );
     let http = &settings.http;
     let ca_file = http.ca_file.as_ref().map(|path| quoted(&path.display().to_string()));
-    let signing_key = http.signing_key.as_ref().map(|_| quoted("***"));
+    let signing_key = http.signing_key.as_ref().map(|_| quoted(HIDDEN));
     sheet.table("[http]", "http", vec![("signing_key", signing_key), ("ca_file", ca_file)]);
     sheet.table("[limits]", "limits", limits(&settings.limits));
     sheet.table("[retry]", "retry", retry(&settings.retry));

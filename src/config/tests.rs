@@ -70,7 +70,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
         file: Some((Path::new("etc/backroom.toml"), text)),
         environment: variables(&[
             ("BACKROOM_SERVER_LISTEN", "127.0.0.1:2"),
-            ("BACKROOM_SERVER_ALLOWED_HOSTS", "a.example, B.example"),
+            ("BACKROOM_SERVER_ALLOWED_HOSTS", "a.localhost, B.localhost"),
             ("BACKROOM_LIMITS_FUEL", "5_000"),
             ("BACKROOM_LIMITS_MEMORY", "2MiB"),
             ("BACKROOM_LIMITS_WALL", ""),
@@ -83,7 +83,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
     let settings = loaded.settings;
     assert_eq!(settings.server.listen.port(), 3);
     assert_eq!(settings.server.token, None);
-    assert_eq!(settings.server.allowed_hosts, ["a.example", "b.example"]);
+    assert_eq!(settings.server.allowed_hosts, ["a.localhost", "b.localhost"]);
     assert_eq!((settings.worker.concurrency, settings.worker.ahead), (3, 3));
     assert_eq!((settings.limits.fuel, settings.limits.memory_bytes), (5_000, 2 << 20));
     assert_eq!(settings.limits.wall, Duration::from_secs(1));
@@ -200,9 +200,34 @@ fn listening_beyond_loopback_needs_a_token() {
     assert_eq!(problems[0].place.to_string(), "etc/backroom.toml:2:10");
     let short = complaints(from_file(&format!("{text}token = \"secret\"\n")));
     assert!(short.len() == 1 && short[0].contains("fewer than 16 bytes") && !short[0].contains("secret"), "{short:?}");
+    let near = complaints(from_file("[server]\ntoken = \"a\"\n"));
+    assert!(near.len() == 1 && near[0].contains("fewer than 16 bytes"), "whoever shares the machine can guess, too: {near:?}");
     from_file(&format!("{text}token = \"a-long-random-text\"\n")).expect("there is one now");
     let local = from_file("[server]\nlisten = \"[::1]:7171\"\n").expect("IPv6 loopback needs none");
     assert_eq!(local.settings.server.token, None);
+}
+
+#[test]
+fn being_called_by_a_foreign_name_needs_a_token() {
+    for foreign in ["jobs.example.com", "jobs.example.com:443", "203.0.113.7", "localhost.example.com", "[2001:db8::1]:80"] {
+        let text = format!("[server]\nallowed_hosts = [\"localhost\", \"{foreign}\"]\n");
+        let problems = from_file(&text).expect_err("there is no token").0;
+        assert_eq!(problems[0].code, crate::domain::code::TOKEN_NEEDED, "{foreign}");
+        assert!(problems[0].message.contains(foreign), "{}", problems[0].message);
+        from_file(&format!("{text}token = \"a-long-random-text\"\n")).expect("there is one now");
+    }
+    for own in ["localhost", "localhost:3000", "app.localhost", "127.0.0.1", "127.0.0.1:80", "[::1]:80", "::1"] {
+        from_file(&format!("[server]\nallowed_hosts = [\"{own}\"]\n")).expect("it is this machine");
+    }
+}
+
+#[test]
+fn proxies_are_addresses_and_networks() {
+    let proxies = |list: &str| from_file(&format!("[server]\ntrusted_proxies = {list}\n"));
+    let settings = proxies("[\"127.0.0.1\", \"10.0.0.0/8\"]").expect("they are").settings;
+    assert_eq!(settings.server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1/32", "10.0.0.0/8"]);
+    let wrong = complaints(proxies("[\"proxy.example\"]"));
+    assert!(wrong.len() == 1 && wrong[0].contains("network such as"), "{wrong:?}");
 }
 
 #[test]
@@ -249,7 +274,7 @@ fn f110_batches_are_kept_as_long_as_all_else_unless_something_is_said_of_them() 
 
 #[test]
 fn what_is_shown_reads_back_but_for_the_secrets() {
-    let text = "[server]\ntoken = \"hush-hush\"\n[worker]\nconcurrency = 2\n[[plugin]]\nname = \"echo\"\nlimits = { fuel = 7 }\nconfig = { key = \"hush\" }\n";
+    let text = "[server]\ntoken = \"hush-hush-hush-hush\"\n[worker]\nconcurrency = 2\n[[plugin]]\nname = \"echo\"\nlimits = { fuel = 7 }\nconfig = { key = \"hush\" }\n";
     let loaded = from_file(text).expect("all of it is right");
     let shown = show(&loaded);
     assert!(!shown.contains("hush"), "{shown}");

@@ -124,6 +124,16 @@ catalogue! {
     UNKNOWN_QUEUE = "BR0125", "there is no such queue",
         "`default`, `bulk` and `maintenance` exist from the start; others stand in backroom.toml.",
         "See `backroom queue list`, or add a `[[queue]]` to backroom.toml and restart the host.";
+    TOO_MUCH_UNDER_WAY = "BR0133", "you have too much under way at once",
+        "One token, or one address without a token, gets a share of what the host does at a time, so that the others get theirs.",
+        "Wait for what is under way, then send it again; the message says what there is too much of and how much you may have.";
+    TOO_MANY_WRONG_TOKENS = "BR0134", "too many wrong tokens came from this address",
+        "Whoever tries one token after another is slowed down. A right token is let in all the same.",
+        "Check the token that you send; ask whoever administers the host for one.";
+    PROXY_WITHOUT_TOKEN = "BR0135", "a request through a proxy needs a host with a token",
+        "The request names the host by a name from elsewhere or carries a header that proxies add, and this host asks nobody for a \
+         token: everybody whom the proxy lets through could do everything.",
+        "On the machine of the host: `backroom token create admin --rights admin`, or set `token` under `[server]` in backroom.toml.";
     // Uploads.
     NOT_WASM = "BR0201", "the file is not WebAssembly",
         "It does not start with the four bytes of a Wasm binary.",

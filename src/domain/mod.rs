@@ -16,6 +16,7 @@ pub mod id;
 pub mod job;
 pub mod limits;
 pub mod loops;
+pub mod network;
 pub mod offers;
 pub mod outbound;
 pub mod plugin;

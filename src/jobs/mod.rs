@@ -22,7 +22,7 @@ use crate::domain::id::{JobId, JobKey, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, JobType, Payload, Progress, Run, Status};
 use crate::domain::query::{Counts, JobFilter, JobQuery, Page};
 use crate::registry::Registry;
-use crate::store::{ReadError, Store, payload_bytes};
+use crate::store::{ReadError, Store, payload_bytes, payload_part};
 use crate::worker::{Advance, Identities, Running};
 
 /// How many jobs one look from the oldest on reads.
@@ -145,6 +145,11 @@ impl Jobs {
     /// The bytes of an input, output or log.
     pub fn payload(&self, payload: &Payload) -> Result<Bytes, ReadError> {
         payload_bytes(&*self.store, payload)
+    }
+
+    /// At most `most` of its bytes from `from` on, for whoever has seen that they are right.
+    pub fn payload_part(&self, payload: &Payload, from: u64, most: usize) -> Result<Bytes, ReadError> {
+        payload_part(&*self.store, payload, from, most)
     }
 
     /// How far a job has come: what it says while it runs, or what it said last.

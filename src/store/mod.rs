@@ -250,6 +250,9 @@ pub trait Store: Send + Sync {
     /// The bytes of a digest.
     fn blob(&self, digest: Digest) -> Result<Option<Bytes>, ReadError>;
 
+    /// At most `most` bytes of a digest from `from` on, empty behind the end. What [`Store::blob`] checks is not checked again.
+    fn blob_part(&self, digest: Digest, from: u64, most: usize) -> Result<Option<Bytes>, ReadError>;
+
     /// How it is doing.
     fn stats(&self) -> StoreStats;
 
@@ -306,6 +309,22 @@ fn is_minded(store: &dyn Store, job: &Job) -> Result<bool, ReadError> {
 
 fn minds(job: &Job) -> bool {
     job.submission.ties().on_predecessor_failure != OnPredecessorFailure::Continue && !job.state.is_overruled
+}
+
+/// Some of the bytes of a payload, for whoever has seen that they are right ([`payload_bytes`]).
+pub fn payload_part(store: &dyn Store, payload: &Payload, from: u64, most: usize) -> Result<Bytes, ReadError> {
+    match payload {
+        Payload::Inline(bytes) => Ok(part(bytes, from, most)),
+        Payload::Blob { digest, .. } => {
+            store.blob_part(*digest, from, most)?.ok_or_else(|| ReadError::Damaged(format!("blob {digest} is missing")))
+        }
+    }
+}
+
+/// A part of some bytes.
+fn part(bytes: &Bytes, from: u64, most: usize) -> Bytes {
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.slice(from..from.saturating_add(most).min(bytes.len()))
 }
 
 /// The bytes of a payload.

@@ -2,12 +2,10 @@
 //! steer jobs are for those who may steer all, and those about the host for its administrators.
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 
 use super::Console;
-use super::trouble::Trouble;
 use crate::api::ApiError;
 use crate::api::caller::{check_admin, check_all, log_command};
 use crate::domain::access::{Caller, Right, UNNAMED_IN_CONSOLE};
@@ -44,7 +42,7 @@ pub(super) async fn only(
 ) -> Response {
     match check(&caller) {
         Ok(()) => next.run(request).await,
-        Err(error) => console.refuse(&Trouble::new(StatusCode::FORBIDDEN, error.code(), error.detail())),
+        Err(error) => console.refuse(&error.into()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What all pages share: the frame around them, how they are rendered, and how an action answers.
 
 use askama::Template;
+use axum::Extension;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
@@ -26,6 +27,8 @@ pub(super) struct Shell {
     pub(super) service: ServiceState,
     pub(super) host: String,
     pub(super) version: &'static str,
+    /// Whether there is a session to end.
+    pub(super) asks_for_token: bool,
     /// What the action that led here did.
     pub(super) done: Option<&'static str>,
     /// How long the page waits before it updates itself, in milliseconds; 0 when it stands still.
@@ -145,6 +148,7 @@ impl Console {
             service: self.host.service(),
             host: self.host.id.to_string(),
             version: env!("CARGO_PKG_VERSION"),
+            asks_for_token: !self.host.tokens.are_not_asked_for(),
             done: after.done.map(Done::sentence),
             refresh_ms: REFRESH_MS,
         }
@@ -180,7 +184,8 @@ impl Console {
     pub(super) fn refuse(&self, trouble: &Trouble) -> Response {
         let shell = Shell { refresh_ms: 0, ..self.shell(trouble.section, trouble.title(), After::default()) };
         match (TroublePage { shell, trouble }).render() {
-            Ok(html) => (trouble.status, Html(html)).into_response(),
+            // The code is for the guard, which counts refusals.
+            Ok(html) => (trouble.status, Extension(trouble.code), Html(html)).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         }
     }

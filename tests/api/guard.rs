@@ -6,7 +6,8 @@ use crate::support::{Server, Setup};
 
 #[test]
 fn foreign_names_and_origins_are_refused() {
-    let server = Server::with(Setup { allowed_hosts: vec!["jobs.example".to_owned()], ..Setup::default() });
+    let allowed_hosts = vec!["jobs.example".to_owned()];
+    let server = Server::with(Setup { token: Some("secret"), allowed_hosts, ..Setup::default() });
     let own = server.address.to_string();
     let own_origin = format!("http://{own}");
     let other_port = "http://127.0.0.1:1".to_owned();
@@ -26,7 +27,8 @@ fn foreign_names_and_origins_are_refused() {
         ("cross-site without origin", vec![("Host", &own), ("Sec-Fetch-Site", "cross-site")]),
     ];
     let mut shown = String::new();
-    for (what, headers) in cases {
+    for (what, mut headers) in cases {
+        headers.push(("Authorization", "Bearer secret"));
         let answer = server.send("POST", "/v1/service/resume", &headers, b"");
         let told = if answer.status == 200 { "200".to_owned() } else { answer.refusal() };
         shown.push_str(&format!("{what}:\n    {told}\n"));
@@ -58,4 +60,44 @@ fn a_token_is_asked_for() {
     for open in ["/healthz", "/readyz", "/errors/BR0114"] {
         assert_eq!(server.get(open).status, 200, "{open}");
     }
+}
+
+#[test]
+fn a_host_without_a_token_answers_nobody_from_elsewhere() {
+    let server = Server::with(Setup { allowed_hosts: vec!["jobs.example".to_owned()], ..Setup::default() });
+    let own = server.address.to_string();
+    let refused = |headers: &[(&str, &str)]| {
+        let answer = server.send("GET", "/v1/jobs", headers, b"");
+        assert_eq!((answer.status, answer.json()["code"].clone()), (403, "BR0135".into()), "{headers:?}");
+        assert_eq!(server.send("GET", "/healthz", headers, b"").status, 200, "{headers:?}");
+    };
+    refused(&[("Host", "jobs.example")]);
+    for header in ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via"] {
+        refused(&[("Host", &own), (header, "for=192.0.2.1")]);
+    }
+    assert_eq!(server.get("/v1/jobs").status, 200);
+    // From the first token on it is not the way that counts.
+    let made = server.post("/v1/tokens", r#"{"name": "admin", "rights": ["admin"]}"#).json();
+    let bearer = format!("Bearer {}", made["secret"].as_str().expect("a secret"));
+    let with = [("Host", "jobs.example"), ("X-Forwarded-For", "192.0.2.1"), ("Authorization", bearer.as_str())];
+    assert_eq!(server.send("GET", "/v1/jobs", &with, b"").status, 200);
+}
+
+#[test]
+fn whoever_guesses_is_slowed_down_and_counted_and_keeps_nobody_out() {
+    let server = Server::with(Setup { token: Some("secret"), ..Setup::default() });
+    let ask = |token: &str| server.send("GET", "/v1/jobs", &[("Authorization", token)], b"");
+    let guesses: Vec<_> = (0..12).map(|number| ask(&format!("Bearer guess-{number}"))).collect();
+    assert_eq!(guesses[0].status, 401);
+    let last = &guesses[11];
+    assert_eq!((last.status, last.header("retry-after")), (429, Some("1")), "{}", last.text());
+    assert_eq!(last.json()["code"], "BR0134");
+    assert_eq!(ask("Bearer secret").status, 200, "a right token gets in from the same address");
+    let metrics = server.send("GET", "/metrics", &[("Authorization", "Bearer secret")], b"").text();
+    let count = |code: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("backroom_refusals_total{{code=\"{code}\"}} ")));
+        line.and_then(|count| count.parse().ok()).unwrap_or_default()
+    };
+    assert_eq!(count("BR0114") + count("BR0134"), 12, "{metrics}");
+    assert!(count("BR0134") >= 1, "{metrics}");
 }

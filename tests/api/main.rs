@@ -17,6 +17,7 @@ mod revoked;
 mod rights;
 mod schedules;
 mod service;
+mod shares;
 mod steer;
 mod stream;
 mod support;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use backroom::api::{self, ApiState, Guard};
+use backroom::api::{self, Allowances, ApiState, Guard};
 use backroom::app::{Host, Parts};
 use backroom::clock::{Clock, SimulatedClock, SystemClock};
 use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) slots: Option<usize>,
     /// Whether time passes.
     pub(crate) live: bool,
+    /// How much goes on at a time.
+    pub(crate) allowances: Allowances,
     /// Something between the guard and the handlers.
     pub(crate) between: Option<fn(&ApiState, Router) -> Router>,
 }
@@ -120,7 +122,7 @@ impl Server {
         let state = runtime.block_on(async {
             let host = Arc::new(Host::start(parts).await.expect("the host starts"));
             let guard = Guard::new(address, &setup.allowed_hosts);
-            let state = ApiState::new(host, guard);
+            let state = ApiState::with(host, guard, setup.allowances);
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener for Tokio");
             let routes = api::routes(&state);
             let routes = setup.between.map_or(routes.clone(), |between| between(&state, routes));

@@ -177,11 +177,11 @@ fn the_service_is_paused_and_goes_on() {
 
 #[test]
 fn a_token_opens_the_host_and_nothing_else_does() {
-    let host = Host::start_with("[server]\ntoken = \"secret\"\n");
+    let host = Host::start_with("[server]\ntoken = \"secret-of-16-bytes\"\n");
     let refused = host.run(&["job", "list"]);
     assert_eq!(refused.code, 1, "{}", refused.whole());
     assert!(refused.err.starts_with("error[BR0114]"), "{}", refused.whole());
-    assert_eq!(host.run(&["job", "list", "--token", "secret"]).done(), "there are no such jobs\n");
+    assert_eq!(host.run(&["job", "list", "--token", "secret-of-16-bytes"]).done(), "there are no such jobs\n");
 }
 
 #[test]

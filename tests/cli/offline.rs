@@ -20,7 +20,7 @@ fn settings_that_are_right_are_shown_with_their_places() {
     std::fs::write(folder.path().join("backroom.toml"), text).expect("it can be written");
     insta::assert_snapshot!("config_token_with_a_blank", run_in(folder.path(), &["config", "check"]).whole());
 
-    let text = "[server]\ntoken = \"secret\"\n[[plugin]]\nname = \"echo\"\nlimits = { wall = \"1m\" }\n";
+    let text = "[server]\ntoken = \"secret-of-16-bytes\"\n[[plugin]]\nname = \"echo\"\nlimits = { wall = \"1m\" }\n";
     std::fs::write(folder.path().join("backroom.toml"), text).expect("it can be written");
     let args = ["config", "show", "--listen", "127.0.0.1:9000"];
     let shown = program(folder.path()).args(args).env("BACKROOM_WORKER_CONCURRENCY", "3").output();

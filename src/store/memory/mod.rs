@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use self::tables::Tables;
 use super::guard::{self, Verdict, is_claim};
 use super::warrant::{self, Warrant};
-use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats};
+use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats, part};
 use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
@@ -360,6 +360,10 @@ impl Store for MemoryStore {
 
     fn blob(&self, digest: Digest) -> Result<Option<Bytes>, ReadError> {
         Ok(self.blobs.read().get(&digest).cloned())
+    }
+
+    fn blob_part(&self, digest: Digest, from: u64, most: usize) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.blobs.read().get(&digest).map(|bytes| part(bytes, from, most)))
     }
 
     fn stats(&self) -> StoreStats {

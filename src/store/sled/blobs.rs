@@ -1,7 +1,7 @@
 //! Blobs: bytes under their digest, a file each, on disk before anybody can name them.
 
 use std::fs::{File, FileTimes};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -88,6 +88,19 @@ impl Blobs {
             true => Ok(Some(Bytes::from(bytes))),
             false => Err(io::Error::new(io::ErrorKind::InvalidData, format!("blob {digest} is not what was written"))),
         }
+    }
+
+    /// At most `most` bytes from `from` on, as they lie there.
+    pub(super) fn part(&self, digest: Digest, from: u64, most: usize) -> io::Result<Option<Bytes>> {
+        let mut file = match File::open(self.path(digest)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        file.seek(io::SeekFrom::Start(from))?;
+        let mut bytes = Vec::with_capacity(most);
+        file.take(most as u64).read_to_end(&mut bytes)?;
+        Ok(Some(bytes.into()))
     }
 
     /// Every blob, with its size.

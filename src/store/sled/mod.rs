@@ -373,6 +373,10 @@ impl Store for SledStore {
         })
     }
 
+    fn blob_part(&self, digest: Digest, from: u64, most: usize) -> Result<Option<Bytes>, ReadError> {
+        self.shared.blobs.part(digest, from, most).map_err(|error| ReadError::Failed(error.to_string()))
+    }
+
     fn stats(&self) -> StoreStats {
         let index = self.shared.tree.size_on_disk().unwrap_or(0);
         StoreStats {

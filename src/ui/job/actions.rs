@@ -1,13 +1,13 @@
 //! What the buttons of a job do.
 
 use axum::Form;
-use axum::extract::{Path, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::extract::{Extension, Path, State};
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::Deserialize;
 
 use super::find;
+use crate::api::payloads::Payloads;
 use crate::api::{ApiError, intake, steer};
 use crate::domain::access::Caller;
 use crate::domain::id::{JobId, TenantId};
@@ -94,43 +94,56 @@ fn unknown_action(word: &str) -> Trouble {
 }
 
 /// The whole input, as a file.
-pub(in crate::ui) async fn input(State(console): State<Console>, Path(id): Path<String>) -> Response {
-    download(&console, id, "input", |job| Some(job.submission.input.clone())).await
+pub(in crate::ui) async fn input(
+    State(console): State<Console>,
+    Extension(payloads): Extension<Payloads>,
+    Path(id): Path<String>,
+) -> Response {
+    download(&console, &payloads, id, "input", |job| Some(job.submission.input.clone())).await
 }
 
 /// The whole output, as a file.
-pub(in crate::ui) async fn output(State(console): State<Console>, Path(id): Path<String>) -> Response {
-    download(&console, id, "output", |job| job.state.output.clone()).await
+pub(in crate::ui) async fn output(
+    State(console): State<Console>,
+    Extension(payloads): Extension<Payloads>,
+    Path(id): Path<String>,
+) -> Response {
+    download(&console, &payloads, id, "output", |job| job.state.output.clone()).await
 }
 
 /// Bytes of strangers are never shown by the browser itself: they are a file to save.
-async fn download(console: &Console, id: String, what: &str, choose: fn(&Job) -> Option<Payload>) -> Response {
-    match read(console, id, choose).await {
-        Ok((job, Some(bytes))) => {
+async fn download(
+    console: &Console,
+    payloads: &Payloads,
+    id: String,
+    what: &str,
+    choose: fn(&Job) -> Option<Payload>,
+) -> Response {
+    let job = match read(console, id).await {
+        Ok(job) => job,
+        Err(trouble) => return console.refuse(&trouble),
+    };
+    let Some(payload) = choose(&job) else {
+        let trouble = Trouble::unknown_job(&job.submission.id.to_string());
+        return console.refuse(&Trouble { message: format!("This job has no {what}.").into(), ..trouble });
+    };
+    match payloads.open(payload).await {
+        Ok(opened) => {
             let disposition = format!("attachment; filename=\"{}.{what}\"", job.submission.id);
-            let headers = [(CONTENT_TYPE, "application/octet-stream".to_owned()), (CONTENT_DISPOSITION, disposition)];
-            (headers, bytes).into_response()
+            let headers = [
+                (CONTENT_TYPE, "application/octet-stream".to_owned()),
+                (CONTENT_DISPOSITION, disposition),
+                (CONTENT_LENGTH, opened.length.to_string()),
+            ];
+            (headers, opened.body).into_response()
         }
-        Ok((job, None)) => {
-            let trouble = Trouble::unknown_job(&job.submission.id.to_string());
-            console.refuse(&Trouble { message: format!("This job has no {what}.").into(), ..trouble })
-        }
-        Err(trouble) => console.refuse(&trouble),
+        Err(error) => console.refuse(&Trouble::from(error).at(Section::Jobs)),
     }
 }
 
-async fn read(
-    console: &Console,
-    id: String,
-    choose: fn(&Job) -> Option<Payload>,
-) -> Result<(Job, Option<Bytes>), Trouble> {
+async fn read(console: &Console, id: String) -> Result<Job, Trouble> {
     let console = console.clone();
-    let read = tokio::task::spawn_blocking(carried(move || {
-        let job = find(&console, &id)?;
-        let payload = choose(&job);
-        let bytes = payload.map(|payload| console.host.jobs.payload(&payload)).transpose()?;
-        Ok::<_, Trouble>((job, bytes))
-    }));
+    let read = tokio::task::spawn_blocking(carried(move || find(&console, &id)));
     read.await.map_err(Trouble::host)?.map_err(|trouble| trouble.at(Section::Jobs))
 }
 

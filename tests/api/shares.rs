@@ -1,0 +1,196 @@
+//! Whatever somebody holds, an administrator and a health check get through; and what hangs on a token ends with it.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use backroom::api::Allowances;
+
+use crate::holder::{Holder, JOB, base64, root};
+use crate::stream::Events;
+use crate::support::{Answer, Server, Setup, manifest, wasm};
+
+/// A host that takes little at a time, with the plug-in `echo`.
+fn small() -> Server {
+    let allowances = Allowances {
+        connections: 64,
+        stall: Duration::from_millis(500),
+        requests: 16,
+        streams: 16,
+        waits: 16,
+        body_bytes: 4 << 20,
+    };
+    let server = Server::with(Setup { token: Some("root"), allowances, ..Setup::default() });
+    let manifest = base64(&manifest("echo", "1.0.0", ""));
+    let headers = [("Authorization", "Bearer root"), ("Backroom-Manifest", manifest.as_str())];
+    assert_eq!(server.send("PUT", "/v1/plugins/echo/versions/1.0.0", &headers, &wasm(1)).status, 201);
+    server
+}
+
+/// Everything that an administrator and a monitor need.
+fn are_served(server: &Server) {
+    let root = root(server);
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.get("/readyz").status, 200);
+    assert_eq!(root.get("/v1/jobs").status, 200);
+    root.run(JOB);
+    let line = root.post("/v1/jobs/bulk", JOB);
+    assert_eq!(line.status, 201, "{}", line.text());
+    let canceled = root.post("/v1/jobs/actions", r#"{"action": "cancel", "filter": {"tag": "none"}}"#);
+    assert_eq!(canceled.status, 200, "{}", canceled.text());
+    let mut stream = Events::open_as(server, "/v1/stream", "root");
+    root.submit(JOB);
+    stream.next_job();
+}
+
+/// Begins a request whose body does not end.
+fn begun(server: &Server, request: &str, secret: Option<&str>) -> TcpStream {
+    let mut connection = server.connect();
+    let authorization = secret.map(|secret| format!("Authorization: Bearer {secret}\r\n")).unwrap_or_default();
+    let head = format!("{request} HTTP/1.1\r\nHost: {}\r\n{authorization}Content-Length: 1000\r\n\r\n{{", server.address);
+    connection.write_all(head.as_bytes()).expect("it is sent");
+    connection
+}
+
+/// Whether the host has answered.
+fn answer_of(mut connection: TcpStream) -> Option<u16> {
+    connection.set_read_timeout(Some(Duration::from_millis(300))).expect("a time-out");
+    let mut head = [0; 12];
+    match connection.read_exact(&mut head) {
+        Ok(()) => String::from_utf8_lossy(&head[9..]).parse().ok(),
+        Err(_) => None,
+    }
+}
+
+#[test]
+fn slow_logins_of_strangers_hold_up_nobody() {
+    let server = small();
+    let held: Vec<_> = (0..48).map(|_| begun(&server, "POST /login", None)).collect();
+    are_served(&server);
+    drop(held);
+}
+
+#[test]
+fn slow_bodies_of_one_token_hold_up_nobody() {
+    let server = small();
+    let shop = root(&server).admit("shop", "submit");
+    for (path, at_most) in [("/v1/jobs", 8), ("/v1/jobs/bulk", 8), ("/v1/batches", 8)] {
+        let mut held: Vec<_> = (0..12).map(|_| begun(&server, &format!("POST {path}"), Some(&shop.secret))).collect();
+        let refused = held.split_off(at_most).into_iter().filter_map(answer_of).collect::<Vec<_>>();
+        assert_eq!(refused, [429; 4], "{path}");
+        are_served(&server);
+        drop(held);
+    }
+}
+
+#[test]
+fn streams_of_one_token_are_its_share() {
+    let server = small();
+    let root = root(&server);
+    let shop = root.admit("shop", "submit read:own");
+    let mut held: Vec<_> = (0..8).map(|_| Events::open_as(&server, "/v1/stream", &shop.secret)).collect();
+    let refused = shop.get("/v1/stream");
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("1")), "{}", refused.text());
+    assert_eq!(refused.json()["code"], "BR0133");
+    let bank = root.admit("bank", "read");
+    held.extend((0..6).map(|_| Events::open_as(&server, "/v1/stream", &bank.secret)));
+    assert_eq!(bank.get("/v1/stream").status, 503, "what is left is for administrators");
+    are_served(&server);
+    drop(held);
+}
+
+#[test]
+fn idle_connections_make_room() {
+    let server = small();
+    let idle: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    are_served(&server);
+    // A script that keeps some connections open and uses them is not disturbed by those that do not.
+    let mut kept: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    let ask = format!("GET /v1/jobs HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer root\r\n\r\n", server.address);
+    let mut served = |connection: &mut TcpStream| {
+        connection.write_all(ask.as_bytes()).expect("it is open");
+        let mut status = [0; 12];
+        connection.read_exact(&mut status).expect("it is answered");
+        assert_eq!(&status, b"HTTP/1.1 200");
+    };
+    kept.iter_mut().for_each(&mut served);
+    let more: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    are_served(&server);
+    kept.iter_mut().for_each(|connection| connection.write_all(ask.as_bytes()).expect("it is still open"));
+    drop((idle, more));
+}
+
+/// A job with a large output.
+fn with_large_output(who: &Holder<'_>) -> (String, String) {
+    let text = "0123456789".repeat(60_000);
+    let id = who.run(&format!("{{\"plugin\": \"echo\", \"input_text\": \"{text}\"}}"));
+    (id, text)
+}
+
+#[test]
+fn a_large_output_comes_whole() {
+    let server = small();
+    let root = root(&server);
+    let (id, text) = with_large_output(&root);
+    let answer = root.get(&format!("/v1/jobs/{id}/output"));
+    assert_eq!((answer.status, answer.header("content-length")), (200, Some("600000")));
+    assert_eq!(answer.header("content-type"), Some("application/json"), "it is a large number");
+    assert!(answer.text() == text);
+}
+
+/// Sends requests until the host takes no more, and reads no answer.
+fn pipelined(server: &Server, request: &str) {
+    let mut connection = server.connect();
+    loop {
+        match connection.write_all(request.as_bytes()) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => return,
+            Err(error) => panic!("the connection is kept: {error}"),
+        }
+    }
+}
+
+#[test]
+fn whoever_does_not_read_loses_his_connection() {
+    let server = small();
+    let root = root(&server);
+    let (id, _) = with_large_output(&root);
+    let head = format!("HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer root\r\n\r\n", server.address);
+    pipelined(&server, &format!("GET /v1/jobs/{id}/output {head}"));
+    pipelined(&server, &format!("GET /openapi.json HTTP/1.1\r\nHost: {}\r\n\r\n", server.address));
+    are_served(&server);
+}
+
+#[test]
+fn what_hangs_on_a_token_ends_with_it() {
+    let server = small();
+    let root = root(&server);
+    let shop = root.admit("shop", "submit read:own payload:own");
+    let bulk = begun(&server, "POST /v1/jobs/bulk", Some(&shop.secret));
+    let mut stream = Events::open_as(&server, "/v1/stream", &shop.secret);
+    let mut idle = server.connect();
+    let ask = format!("GET /v1/jobs HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n", server.address, shop.secret);
+    idle.write_all(ask.as_bytes()).expect("it is open");
+    let waiting = {
+        let mut connection = server.connect();
+        let body = r#"{"plugin": "echo", "handler": "hold"}"#;
+        let head = format!(
+            "POST /v1/jobs?wait=60 HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
+            server.address,
+            shop.secret,
+            body.len()
+        );
+        connection.write_all(head.as_bytes()).expect("it is open");
+        connection
+    };
+    stream.next_job();
+    assert_eq!(root.send("DELETE", "/v1/tokens/shop", "").status, 204);
+    stream.read_to_the_end();
+    let (mut told, mut whole) = (Vec::new(), Vec::new());
+    idle.read_to_end(&mut told).expect("it is ended");
+    assert!(told.starts_with(b"HTTP/1.1 200"), "he was told before");
+    assert_eq!(Answer::read(bulk).status, 401);
+    let mut waiting = waiting;
+    waiting.read_to_end(&mut whole).expect("it is ended");
+    assert!(whole.starts_with(b"HTTP/1.1 202"), "{}", String::from_utf8_lossy(&whole));
+}
