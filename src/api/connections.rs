@@ -172,7 +172,8 @@ impl Table {
     async fn take(self: &Arc<Self>, connection: &Arc<Connection>) -> Option<Place> {
         let party = connection.standing.lock().party;
         let most = (self.limits.connections as usize / 2).max(1);
-        if self.count(party) >= most {
+        let are_many = self.connections.lock().len() >= most;
+        if are_many && self.count(party) >= most {
             self.make_room(|standing| standing.party == party);
         } else if self.places.available_permits() == 0 {
             self.make_room(|_| true);

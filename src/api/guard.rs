@@ -157,23 +157,30 @@ fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path) || path.starts_with("/errors/") || path.starts_with("/console/")
 }
 
+/// Why somebody is not let in.
+enum Shut {
+    /// What he gave was never a token of this host.
+    Wrong(ApiError),
+    /// Anything else.
+    Out(ApiError),
+}
+
 /// Who sends a request, by the token that it carries or by his session with the console.
-async fn holder(state: &ApiState, request: &Request, source: Source) -> Result<Caller, ApiError> {
+fn holder(state: &ApiState, request: &Request) -> Result<Caller, Shut> {
     let (tokens, headers) = (&state.host().tokens, request.headers());
     if tokens.are_not_asked_for() {
-        return state.guard().check_is_near(request).map(|()| Caller::ANYBODY);
+        return state.guard().check_is_near(request).map(|()| Caller::ANYBODY).map_err(Shut::Out);
     }
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     if let Some(secret) = given.and_then(|value| strip_scheme(value, "bearer")) {
         // Digests have one length and hide how much of a secret was right.
-        return match tokens.holder(&Digest::of(secret)) {
-            Ok(caller) => Ok(caller),
-            Err(error @ NotAdmitted::Unknown) => Err(state.refusals().wrong_token(source, error.into()).await),
-            Err(error) => Err(error.into()),
-        };
+        return tokens.holder(&Digest::of(secret)).map_err(|error| match error {
+            NotAdmitted::Unknown => Shut::Wrong(error.into()),
+            error => Shut::Out(error.into()),
+        });
     }
     let nobody = || Err(ApiError::new(code::UNAUTHORIZED, "the request carries no `Authorization: Bearer` header"));
-    state.sessions().holder(state, headers).unwrap_or_else(nobody)
+    state.sessions().holder(state, headers).unwrap_or_else(nobody).map_err(Shut::Out)
 }
 
 fn strip_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
@@ -267,12 +274,16 @@ impl Incoming<'_> {
         if is_open(path) {
             return (nobody(), self.answer_stranger(request, next).await);
         }
-        match holder(self.state, &request, self.source).await {
+        match holder(self.state, &request) {
             Ok(caller) => (caller.noted_as("-").to_owned(), self.answer_holder(caller, request, next).await),
-            Err(error) if error.code() == code::UNAUTHORIZED && wants_page(&request) => {
+            Err(Shut::Out(error)) if error.code() == code::UNAUTHORIZED && wants_page(&request) => {
                 (nobody(), Redirect::to(&login_for(request.uri())).into_response())
             }
-            Err(error) => (nobody(), error.into_response()),
+            Err(Shut::Out(error)) => (nobody(), error.into_response()),
+            Err(Shut::Wrong(error)) => {
+                drop(request);
+                (nobody(), self.state.refusals().wrong_token(self.source, error).await.into_response())
+            }
         }
     }
 
@@ -355,10 +366,7 @@ impl HttpBody for Read {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

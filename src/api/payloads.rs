@@ -233,7 +233,8 @@ fn in_parts(state: &ApiState, payload: Payload) -> Body {
         let part = state.blocking(move |host| host.jobs.payload_part(&asked, from, PART_BYTES)).await;
         let part = part.map_err(|error| std::io::Error::other(error.detail().to_owned()))?;
         // It may have gone with its job meanwhile: the reader is not to take what he has for the whole.
-        let next = if part.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(from + part.len() as u64) };
+        let next =
+            if part.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(from + part.len() as u64) };
         next.map(|next| Some((part, (state, payload, next))))
     }))
 }

@@ -88,9 +88,8 @@ mod tests {
 
     #[test]
     fn only_trusted_proxies_are_believed() {
-        let address = |peer: &str, value: &str| {
-            of(peer, &[("x-forwarded-for", value)]).address.expect("an address").to_string()
-        };
+        let address =
+            |peer: &str, value: &str| of(peer, &[("x-forwarded-for", value)]).address.expect("an address").to_string();
         assert_eq!(address("203.0.113.5", "192.0.2.1"), "203.0.113.5", "anybody can write such a header");
         assert_eq!(address("127.0.0.1", "192.0.2.1"), "192.0.2.1");
         assert_eq!(address("127.0.0.1", "192.0.2.66, 192.0.2.1, 10.1.1.1"), "192.0.2.1", "the first is made up");

@@ -8,8 +8,8 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio::time::Instant;
 
 use super::ApiState;
@@ -17,6 +17,7 @@ use super::caller::{check_job, check_some};
 use super::error::ApiError;
 use super::jobs::{facts, found, job_id, shown};
 use super::params::Params;
+use super::turns::Turn;
 use super::view::{JobView, Problem};
 use crate::domain::access::{Caller, Right};
 use crate::domain::id::JobKey;
@@ -101,7 +102,7 @@ struct Follower {
     job: Job,
     told: Option<Told>,
     is_over: bool,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 /// What the listener knows.
@@ -209,7 +210,7 @@ struct Listener {
     changes: broadcast::Receiver<JobChange>,
     /// Gathered events, the next one last.
     untold: Vec<Event>,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl Listener {

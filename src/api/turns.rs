@@ -129,7 +129,10 @@ impl Places {
         let mut taken = self.taken.lock();
         let own = taken.by.get(&party).copied().unwrap_or_default();
         if taken.all + count > all_most {
-            return Err(ApiError::new(code::BUSY, format!("this host has as many {} under way as it takes", self.what)));
+            return Err(ApiError::new(
+                code::BUSY,
+                format!("this host has as many {} under way as it takes", self.what),
+            ));
         }
         if own + count > own_most {
             let detail = format!("you have as many {} under way as one caller may have: {own_most}", self.what);

@@ -1,6 +1,7 @@
 //! Makes settings of what the file, the environment and the flags give, and finds every mistake in them at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -482,8 +483,10 @@ fn check_together(settings: &Settings, report: &mut Report) {
         && settings.server.listen.ip().is_loopback()
         && settings.server.token.is_none()
     {
-        let message = format!("`server.allowed_hosts` names {foreign:?}, so that others reach the host, and no token is set");
-        let remedy = "set `token` in [server]: without one, everybody whom the proxy in front lets through can do everything";
+        let message =
+            format!("`server.allowed_hosts` names {foreign:?}, so that others reach the host, and no token is set");
+        let remedy =
+            "set `token` in [server]: without one, everybody whom the proxy in front lets through can do everything";
         let problem = Problem::new(place(report, "server.allowed_hosts"), message, remedy);
         report.problems.push(Problem { code: code::TOKEN_NEEDED, ..problem });
     }
@@ -505,9 +508,11 @@ fn check_together(settings: &Settings, report: &mut Report) {
 
 /// Whether a name, perhaps with a port, leads to this machine whoever uses it.
 fn is_of_this_machine(name: &str) -> bool {
-    let host = name.rsplit_once(':').map_or(name, |(host, port)| if port.parse::<u16>().is_ok() { host } else { name });
+    let is_address = name.parse::<IpAddr>().is_ok();
+    let named = name.rsplit_once(':').filter(|(_, port)| !is_address && port.parse::<u16>().is_ok());
+    let host = named.map_or(name, |(host, _)| host);
     let bare = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase();
-    let is_loopback = bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    let is_loopback = bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
     is_loopback || bare == "localhost" || bare.ends_with(".localhost")
 }
 

@@ -30,7 +30,7 @@ fn the_example_file_is_complete_and_at_the_defaults() {
             _ => line,
         })
         .collect();
-    let text = uncommented.join("\n").replace("a long random text", "secret");
+    let text = uncommented.join("\n").replace("a long random text", "a-long-random-text");
     let loaded = from_file(&text).expect("the example is right with everything switched on");
     let plugin = &loaded.settings.plugins[0];
     assert_eq!(plugin.name.as_str(), "invoice-mailer");
@@ -201,7 +201,10 @@ fn listening_beyond_loopback_needs_a_token() {
     let short = complaints(from_file(&format!("{text}token = \"secret\"\n")));
     assert!(short.len() == 1 && short[0].contains("fewer than 16 bytes") && !short[0].contains("secret"), "{short:?}");
     let near = complaints(from_file("[server]\ntoken = \"a\"\n"));
-    assert!(near.len() == 1 && near[0].contains("fewer than 16 bytes"), "whoever shares the machine can guess, too: {near:?}");
+    assert!(
+        near.len() == 1 && near[0].contains("fewer than 16 bytes"),
+        "whoever shares the machine can guess, too: {near:?}"
+    );
     from_file(&format!("{text}token = \"a-long-random-text\"\n")).expect("there is one now");
     let local = from_file("[server]\nlisten = \"[::1]:7171\"\n").expect("IPv6 loopback needs none");
     assert_eq!(local.settings.server.token, None);
@@ -209,7 +212,9 @@ fn listening_beyond_loopback_needs_a_token() {
 
 #[test]
 fn being_called_by_a_foreign_name_needs_a_token() {
-    for foreign in ["jobs.example.com", "jobs.example.com:443", "203.0.113.7", "localhost.example.com", "[2001:db8::1]:80"] {
+    for foreign in
+        ["jobs.example.com", "jobs.example.com:443", "203.0.113.7", "localhost.example.com", "[2001:db8::1]:80"]
+    {
         let text = format!("[server]\nallowed_hosts = [\"localhost\", \"{foreign}\"]\n");
         let problems = from_file(&text).expect_err("there is no token").0;
         assert_eq!(problems[0].code, crate::domain::code::TOKEN_NEEDED, "{foreign}");
@@ -225,7 +230,10 @@ fn being_called_by_a_foreign_name_needs_a_token() {
 fn proxies_are_addresses_and_networks() {
     let proxies = |list: &str| from_file(&format!("[server]\ntrusted_proxies = {list}\n"));
     let settings = proxies("[\"127.0.0.1\", \"10.0.0.0/8\"]").expect("they are").settings;
-    assert_eq!(settings.server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(), ["127.0.0.1/32", "10.0.0.0/8"]);
+    assert_eq!(
+        settings.server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["127.0.0.1/32", "10.0.0.0/8"]
+    );
     let wrong = complaints(proxies("[\"proxy.example\"]"));
     assert!(wrong.len() == 1 && wrong[0].contains("network such as"), "{wrong:?}");
 }

@@ -1,11 +1,11 @@
 //! Asks a person for a token, once for each browser, and lets him go again.
 
 use askama::Template;
+use axum::Form;
 use axum::extract::{Extension, Query, State};
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
-use axum::Form;
 use serde::Deserialize;
 
 use super::Console;
@@ -92,7 +92,9 @@ mod tests {
         for own in ["/jobs", "/jobs?state=failed&tag=a", "/jobs/0191-7", "/"] {
             assert_eq!(own_page(own), own);
         }
-        for other in ["", "//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a b", "/login", "/a\r\nb"] {
+        for other in
+            ["", "//evil.example", "https://evil.example", "/\\evil.example", "evil", "/a b", "/login", "/a\r\nb"]
+        {
             assert_eq!(own_page(other), "/", "{other:?}");
         }
     }

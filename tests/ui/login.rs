@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use backroom::app::LastToken;
 use backroom::clock::SimulatedClock;
-use backroom::domain::id::TenantId;
+use backroom::domain::id::{TenantId, TokenName};
 use backroom::domain::service::ServiceState;
 use backroom::domain::time::Timestamp;
 
@@ -23,8 +24,11 @@ async fn guarded() -> Site {
 async fn a_token_is_asked_for_once() {
     let site = guarded().await;
     let first = site.ask("GET", "/jobs", &[BROWSER], "").await;
-    assert_eq!((first.status, first.header("location")), (303, "/login"));
-    let login = site.ask("GET", "/login", &[BROWSER], "").await;
+    assert_eq!((first.status, first.header("location")), (303, "/login?to=/jobs"));
+    let deep = site.ask("GET", "/jobs?state=failed&tag=a%20b", &[BROWSER], "").await;
+    assert_eq!(deep.header("location"), "/login?to=/jobs%3Fstate%3Dfailed%26tag%3Da%2520b");
+    let login = site.ask("GET", deep.header("location"), &[BROWSER], "").await;
+    assert!(login.text().contains("value=\"/jobs?state=failed&#38;tag=a%20b\""), "{}", login.text());
     assert_eq!(login.status, 200);
     page::read(login.text());
     assert!(!login.text().contains("host-1"), "the page shows something of the host");
@@ -32,18 +36,73 @@ async fn a_token_is_asked_for_once() {
         assert_eq!(site.ask("GET", asset, &[], "").await.status, 200, "{asset}");
     }
 
+    let deep = "to=%2Fjobs%3Fstate%3Dfailed&token=open+sesame%3B+now";
+    assert_eq!(site.ask("POST", "/login", &[FORM], deep).await.header("location"), "/jobs?state=failed");
+    let led_astray = "to=%2F%2Fevil.example&token=open+sesame%3B+now";
+    assert_eq!(site.ask("POST", "/login", &[FORM], led_astray).await.header("location"), "/");
     let kept = site.ask("POST", "/login", &[FORM], "token=open+sesame%3B+now").await;
     assert_eq!((kept.status, kept.header("location")), (303, "/"));
     assert!(kept.header("set-cookie").ends_with("; HttpOnly; SameSite=Strict"), "{}", kept.header("set-cookie"));
+    assert!(!kept.header("set-cookie").contains("sesame") && !kept.header("set-cookie").contains("6f70656e"));
     let cookie = kept.header("set-cookie").split(';').next().unwrap_or_default();
     let overview = site.ask("GET", "/", &[BROWSER, ("cookie", cookie)], "").await;
     assert_eq!(overview.status, 200);
     assert!(overview.text().contains("Throughput"));
 
-    let wrong = site.ask("POST", "/login", &[FORM], "token=guess").await;
-    let cookie = wrong.header("set-cookie").split(';').next().unwrap_or_default();
-    let refused = site.ask("GET", "/", &[BROWSER, ("cookie", cookie)], "").await;
+    let wrong = site.ask("POST", "/login", &[FORM], "token=guess&to=%2Fjobs").await;
+    assert_eq!((wrong.status, wrong.header("set-cookie")), (401, ""));
+    page::read(wrong.text());
+    assert!(wrong.text().contains("the token is not one of this host"), "{}", wrong.text());
+    assert!(wrong.text().contains("name=\"to\" value=\"/jobs\""), "the way back is kept");
+    let refused = site.ask("GET", "/", &[BROWSER, ("cookie", "backroom-session=guess")], "").await;
     assert_eq!((refused.status, refused.header("location")), (303, "/login"));
+}
+
+#[tokio::test]
+async fn a_session_ends_at_its_logout_and_with_its_token() {
+    let site = guarded().await;
+    let (first, second) =
+        (cookie_of(&site, "clerk", "read,payload").await, cookie_of(&site, "guest", "read,payload").await);
+    let status = async |cookie: &str| site.ask("GET", "/jobs", &[("cookie", cookie)], "").await.status;
+    assert_eq!((status(&first).await, status(&second).await), (200, 200));
+    let page = site.ask("GET", "/jobs", &[("cookie", &first)], "").await;
+    assert!(page.text().contains("action=\"/logout\""), "{}", page.text());
+
+    let out = site.ask("POST", "/logout", &[FORM, ("cookie", &first)], "").await;
+    assert_eq!((out.status, out.header("location")), (303, "/login"));
+    assert!(out.header("set-cookie").contains("Max-Age=0"), "{}", out.header("set-cookie"));
+    assert_eq!(status(&first).await, 401, "whoever has kept the cookie has nothing");
+    assert_eq!(status(&second).await, 200);
+
+    let name = TokenName::new("guest").expect("a name");
+    let admin = site.host.tokens.list(TenantId::DEFAULT)[0].caller();
+    site.host.tokens.revoke(admin, TenantId::DEFAULT, name, LastToken::Kept).await.expect("it is there");
+    assert_eq!(status(&second).await, 401);
+    // The secret itself opens nothing as a cookie.
+    assert_eq!(status("backroom-session=open sesame; now").await, 401);
+}
+
+#[tokio::test]
+async fn a_session_over_tls_is_for_tls_only() {
+    let site = guarded().await;
+    let own = format!("https://{}", site.address);
+    let kept = site.ask("POST", "/login", &[FORM, ("origin", &own)], "token=open+sesame%3B+now").await;
+    let cookie = kept.header("set-cookie");
+    assert!(cookie.starts_with("__Host-backroom-session=") && cookie.contains("; Path=/;"), "{cookie}");
+    assert!(cookie.contains("; Secure;") && !cookie.contains("Domain"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap_or_default();
+    assert_eq!(site.ask("GET", "/jobs", &[("cookie", cookie)], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn logins_are_counted() {
+    let site = guarded().await;
+    site.ask("POST", "/login", &[FORM], "token=guess").await;
+    site.ask("POST", "/login", &[FORM], "token=open+sesame%3B+now").await;
+    let metrics = site.ask("GET", "/metrics", &[("authorization", "Bearer open sesame; now")], "").await;
+    for line in ["backroom_logins_total{result=\"ok\"} 1", "backroom_logins_total{result=\"refused\"} 1"] {
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+    }
 }
 
 #[tokio::test]
