@@ -316,50 +316,11 @@ async fn answer(
 mod tests {
     use std::net::Ipv4Addr;
 
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::sync::oneshot;
-
     use super::*;
-    use crate::clock::SimulatedClock;
     use crate::domain::id::Digest;
-    use crate::domain::time::Timestamp;
-    use crate::store::memory::MemoryStore;
-
-    fn tokens() -> Arc<Tokens> {
-        let clock = Arc::new(SimulatedClock::at(Timestamp::default()));
-        Arc::new(Tokens::open(Arc::new(MemoryStore::new()), clock, None).expect("the store is empty"))
-    }
 
     fn limits(connections: u32) -> Limits {
         Limits { connections, headers: Duration::from_secs(20), stall: Duration::from_secs(20) }
-    }
-
-    #[tokio::test]
-    async fn a_silent_caller_gives_its_place_to_the_next() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a port");
-        let address = listener.local_addr().expect("it has one");
-        let router = Router::new().route("/", get(|| async { "here" }));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let closing = async move {
-            let _dropped = stopped.await;
-        };
-        let serving = tokio::spawn(serve(listener, router, tokens(), limits(1), closing));
-
-        let mut silent = TcpStream::connect(address).await.expect("it listens");
-        silent.write_all(b"GET / HTTP/1.1\r\nHost: he").await.expect("it is accepted");
-        let mut polite = TcpStream::connect(address).await.expect("the system queues it");
-        polite.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").await.expect("it is queued");
-        let mut answer = String::new();
-        polite.read_to_string(&mut answer).await.expect("it is answered");
-        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("here"), "{answer}");
-        let mut told = Vec::new();
-        // It was ended, with half a request unread.
-        let _reset = silent.read_to_end(&mut told).await;
-        assert!(!told.starts_with(b"HTTP/1.1 200"), "half a request is not answered");
-
-        drop(stop);
-        serving.await.expect("it does not panic").expect("it ends in order");
     }
 
     fn holder(name: u8, is_admin: bool) -> Party {

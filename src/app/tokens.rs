@@ -108,7 +108,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// The tokens of a store. A `secret` opens everything, whatever tokens there are.
-    pub(crate) fn open(
+    pub(super) fn open(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         secret: Option<Digest>,

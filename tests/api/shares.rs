@@ -119,13 +119,20 @@ fn idle_connections_make_room() {
     let server = small();
     let idle: Vec<_> = (0..100).map(|_| server.connect()).collect();
     are_served(&server);
+    let silent = |_| {
+        let mut connection = server.connect();
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: he").expect("it is open");
+        connection
+    };
+    let half: Vec<_> = (0..100).map(silent).collect();
+    are_served(&server);
     // A script that keeps some connections open and uses them is not disturbed by those that nobody uses.
     let mut kept: Vec<_> = (0..20).map(|_| server.connect()).collect();
     kept.iter_mut().for_each(|connection| assert!(asked(&server, connection).starts_with("HTTP/1.1 200")));
     let more: Vec<_> = (0..100).map(|_| server.connect()).collect();
     are_served(&server);
     kept.iter_mut().for_each(|connection| assert!(asked(&server, connection).starts_with("HTTP/1.1 200")));
-    drop((idle, more));
+    drop((idle, half, more));
 }
 
 /// A job with a large output.
