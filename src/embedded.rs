@@ -86,6 +86,7 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
             notices.push(format!("plug-in `{}` of the settings: {error:#}", plugin.name));
         }
     }
+    notices.extend(settings.plugins.iter().filter_map(|plugin| unwanted_config(&host, plugin)));
     Ok(Opened { host, notices, _guests })
 }
 
@@ -105,6 +106,24 @@ async fn install(host: &Host, plugin: &PluginSettings) -> Result<()> {
         None => {}
     }
     Ok(())
+}
+
+/// Which keys under `config` no handler will see, because the plug-in's manifest does not ask for them.
+fn unwanted_config(host: &Host, plugin: &PluginSettings) -> Option<String> {
+    let there = host.registry.get(TenantId::DEFAULT, &plugin.name).ok()?;
+    let version = there.active_version().or(there.versions.last())?;
+    let unwanted = version.unwanted(plugin.config.iter().map(|(key, _)| key.as_str()));
+    let keys: Vec<_> = unwanted.iter().map(|key| format!("`{key}`")).collect();
+    (!keys.is_empty()).then(|| {
+        format!(
+            "plug-in `{}`: version {} does not want {} of `config`, so its handlers do not see it; list it in plugin.toml: \
+             [wants] config = [{}]",
+            plugin.name,
+            version.version,
+            keys.join(", "),
+            unwanted.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// A component and the `plugin.toml` beside it.

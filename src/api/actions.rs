@@ -11,7 +11,7 @@ use super::json::{JsonFault, unknown_name};
 use super::params::{Params, number_within};
 use super::steer::checked_reason;
 use super::view::{ActionsBody, ActionsView, FailuresView, Problem};
-use super::{ApiState, body, filter, intake, jobs, json};
+use super::{ApiState, body, filter, ids, intake, jobs, json};
 use crate::domain::access::{Caller, Right};
 use crate::domain::audit::Action;
 use crate::domain::query::JobFilter;
@@ -48,7 +48,7 @@ pub(super) async fn act(
     Params::of(&uri, &[])?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: ActionsBody = json::parse(&bytes, ActionsBody::FIELDS)?;
-    let action = bulk_action(&state, &caller, asked)?;
+    let action = bulk_action(&state, &caller, asked).await?;
     let Some(filter) = caller.narrow(Right::Write, action.filter) else {
         return Ok(Json(ActionsView::of(Vec::new(), None)));
     };
@@ -63,9 +63,11 @@ pub(super) async fn act(
     Ok(Json(ActionsView::of(report.results, report.next.map(jobs::cursor_text))))
 }
 
-fn bulk_action(state: &ApiState, caller: &Caller, asked: ActionsBody) -> Result<BulkAction, ApiError> {
+async fn bulk_action(state: &ApiState, caller: &Caller, asked: ActionsBody) -> Result<BulkAction, ApiError> {
     let ActionsBody { action, filter, all, until, dry_run, reason, limit, cursor } = asked;
-    let filter = filter::read(&Params::of_filter(&filter))?;
+    let mut params = Params::of_filter(&filter);
+    ids::complete(state, caller, &mut params).await?;
+    let filter = filter::read(&params)?;
     if filter == JobFilter::default() && !all {
         let detail = format!(
             "the filter is empty, which takes every job: name some of {}, or say \"all\": true",

@@ -5,15 +5,15 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 
-use super::ApiState;
 use super::bulk::{read_jobs, refused};
 use super::caller::{check_job_of, check_submit, noted};
 use super::error::ApiError;
 use super::intake::Intake;
-use super::jobs::{found, job_id, shown};
+use super::jobs::{found, shown};
 use super::params::{Params, number_within};
 use super::steer::{not_steered, reason_of};
 use super::view::{BatchView, FollowUpBody, Problem, SteerBody, SummaryView};
+use super::{ApiState, ids};
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::job::{Job, JobType};
@@ -127,7 +127,7 @@ pub(super) async fn retry_failed(
     body: Body,
 ) -> Result<(StatusCode, Json<BatchView>), ApiError> {
     Params::of(&uri, &[])?;
-    let id = job_id(&id)?;
+    let id = ids::in_address(&state, &caller, &id).await?;
     check_job_of(&state, &caller, Right::Write, id).await?;
     let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(noted(&caller)) };
     let _turn = state.large_body_turn().await?;

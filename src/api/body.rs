@@ -1,12 +1,17 @@
 //! Reading request bodies: bounded in size and time, and told apart when they end early.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::{Body, BodyDataStream, HttpBody};
+use axum::extract::Request;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
+use hyper::body::{Frame, SizeHint};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::error::ApiError;
@@ -27,7 +32,7 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a large body may take as a whole.
 const LARGE_BODY_TIME_MAX: Duration = Duration::from_secs(600);
 
-/// How long the rest of a refused body is read and thrown away, so that the sender gets to see the answer.
+/// How long the rest of a refused body is read and thrown away, so that its sender gets to see the answer.
 const DISCARD_MAX: Duration = Duration::from_secs(5);
 
 /// The pieces of a body as they come in.
@@ -41,17 +46,11 @@ pub(super) struct Chunks {
 
 impl Chunks {
     /// Begins to read. Fails at once when more is announced than `max` bytes.
-    pub(super) async fn open(headers: &HeaderMap, body: Body, max: u64) -> Result<Self, ApiError> {
+    pub(super) fn open(headers: &HeaderMap, body: Body, max: u64) -> Result<Self, ApiError> {
         let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let mut chunks = Self::new(body, announced, max);
+        let chunks = Self::new(body, announced, max);
         match announced {
-            Some(bytes) if bytes > max => {
-                // Whoever asked first (`Expect: 100-continue`) has sent nothing yet and hears of it at once.
-                if !headers.contains_key("expect") {
-                    chunks.discard().await;
-                }
-                Err(chunks.too_large())
-            }
+            Some(bytes) if bytes > max => Err(chunks.too_large()),
             _ => Ok(chunks),
         }
     }
@@ -77,25 +76,9 @@ impl Chunks {
         };
         self.read += chunk.len() as u64;
         if self.read > self.max {
-            self.discard().await;
             return Err(self.too_large());
         }
         Ok(Some(chunk))
-    }
-
-    /// Reads the rest and throws it away, within bounds.
-    pub(super) async fn discard(&mut self) {
-        let mut left = LARGE_BODY_BYTES_MAX;
-        let rest = async {
-            while let Some(Ok(chunk)) = self.stream.next().await {
-                left = left.saturating_sub(chunk.len() as u64);
-                if left == 0 {
-                    return;
-                }
-            }
-        };
-        // A sender that is slower does not get to see the answer.
-        let _in_time = tokio::time::timeout(DISCARD_MAX, rest).await;
     }
 
     fn into_body(self) -> Body {
@@ -140,7 +123,7 @@ pub(crate) fn in_time(body: Body, size: BodySize) -> Body {
 
 /// Reads a whole body of at most `max` bytes.
 pub(super) async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<Bytes, ApiError> {
-    let mut chunks = Chunks::open(headers, body, max).await?;
+    let mut chunks = Chunks::open(headers, body, max)?;
     let Some(first) = chunks.next().await? else { return Ok(Bytes::new()) };
     let Some(second) = chunks.next().await? else { return Ok(first) };
     let mut whole = BytesMut::with_capacity(first.len() + second.len());
@@ -150,6 +133,75 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<By
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+/// The same request, whose body is read to its end within bounds when nobody reads it any more: a sender that is cut off
+/// in the middle does not get to see why.
+pub(super) async fn lingering(request: Request) -> Request {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        return Request::from_parts(parts, body);
+    }
+    // Who asks first has sent nothing before the first read.
+    let is_sent = !parts.headers.contains_key(EXPECT);
+    Request::from_parts(parts, Body::new(Lingering { body: Some(body), is_sent }))
+}
+
+/// A body that is not given up in the middle.
+struct Lingering {
+    /// None at its end.
+    body: Option<Body>,
+    /// Whether any of it is on its way.
+    is_sent: bool,
+}
+
+impl HttpBody for Lingering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.is_sent = true;
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.body = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(HttpBody::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take().filter(|body| self.is_sent && !body.is_end_stream()) else { return };
+        // Without a runtime there is no connection any more that could be read from.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(discard(body));
+        }
+    }
+}
+
+/// Reads the rest and throws it away, within bounds. The answer is on its way meanwhile.
+async fn discard(body: Body) {
+    let mut stream = body.into_data_stream();
+    let mut left = LARGE_BODY_BYTES_MAX;
+    let rest = async {
+        while let Some(Ok(chunk)) = stream.next().await {
+            left = left.saturating_sub(chunk.len() as u64);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // A sender that is slower has had the time to see the answer.
+    let _in_time = tokio::time::timeout(DISCARD_MAX, rest).await;
 }
 
 #[cfg(test)]

@@ -73,11 +73,10 @@ pub(super) async fn read_jobs(
     body: Body,
 ) -> Result<(Vec<NewJob>, Vec<usize>), ApiError> {
     let mut lines = Lines::new(Intake::of(state, caller));
-    let mut chunks = Chunks::open(headers, body, LARGE_BODY_BYTES_MAX).await?;
+    let mut chunks = Chunks::open(headers, body, LARGE_BODY_BYTES_MAX)?;
     while let Some(chunk) = chunks.next().await? {
         lines.feed(&chunk);
         if lines.is_hopeless() {
-            chunks.discard().await;
             break;
         }
     }
@@ -183,15 +182,26 @@ fn too_long() -> String {
 
 /// Says whose line a refusal is about.
 pub(super) fn refused(error: BulkError, numbers: &[usize]) -> ApiError {
-    let BulkError { index, error } = error;
-    let is_of_line = !matches!(error, SubmitError::Commit(_) | SubmitError::Read(_));
+    let BulkError { index, error, more } = error;
+    let line_of = |index: usize, error: &SubmitError| {
+        let is_of_line = !matches!(error, SubmitError::Commit(_) | SubmitError::Read(_));
+        numbers.get(index).copied().filter(|_| is_of_line)
+    };
+    let problem = |line: usize, error: &ApiError| LineProblem {
+        line,
+        code: error.code().name.to_owned(),
+        detail: error.detail().to_owned(),
+    };
+    let line = index.and_then(|index| line_of(index, &error));
     let error = ApiError::from(error);
-    match index.and_then(|index| numbers.get(index)) {
-        Some(&line) if is_of_line => {
-            let (code, detail) = (error.code().name.to_owned(), error.detail().to_owned());
-            ApiError::new(code::BULK_LINE, format!("line {line}: {detail}; nothing was taken"))
-                .with_lines(vec![LineProblem { line, code, detail }])
-        }
-        _ => error,
-    }
+    let Some(line) = line else { return error };
+    let later = more.into_iter().filter_map(|(index, error)| Some((line_of(index, &error)?, ApiError::from(error))));
+    let later = later.map(|(line, error)| problem(line, &error));
+    let lines: Vec<_> = std::iter::once(problem(line, &error)).chain(later).collect();
+    let more = match lines.len() {
+        1 => String::new(),
+        lines => format!(" ({} more lines are faulty)", lines - 1),
+    };
+    let detail = format!("line {line}: {}{more}; nothing was taken", error.detail());
+    ApiError::new(code::BULK_LINE, detail).with_lines(lines)
 }

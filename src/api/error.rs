@@ -151,6 +151,8 @@ fn status_of(code: Code) -> StatusCode {
         | code::UNKNOWN_TOKEN => StatusCode::NOT_FOUND,
         code::SCHEDULE_STATE | code::TOO_MANY_SCHEDULES => StatusCode::CONFLICT,
         code::WRONG_STATE
+        | code::DISABLED
+        | code::AMBIGUOUS_ID
         | code::DUPLICATE_JOB
         | code::VERSION_EXISTS
         | code::PLUGIN_IN_USE
@@ -247,6 +249,9 @@ impl From<SubmitError> for ApiError {
         let detail = error.to_string();
         match error {
             SubmitError::Unfit(unfit) => unfit.into(),
+            SubmitError::Disabled { plugin } => {
+                Self::new(code::DISABLED, detail).with_next(format!("backroom plugin enable {plugin}"))
+            }
             SubmitError::KeyMismatch { job, .. } => {
                 Self::new(code::IDEMPOTENCY_MISMATCH, detail).with_next(format!("backroom job show {job}"))
             }

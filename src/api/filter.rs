@@ -3,34 +3,15 @@
 use super::error::ApiError;
 use super::json::unknown_name;
 use super::params::Params;
+use super::view::FilterBody;
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, TokenName};
 use crate::domain::job::{JobType, Status, WaitReason};
 use crate::domain::query::JobFilter;
 use crate::domain::time::Timestamp;
 
-/// The fields, as [`super::view::FilterBody`] describes them.
-pub(super) const FIELDS: &[&str] = &[
-    "state",
-    "wait_reason",
-    "type",
-    "plugin",
-    "handler",
-    "queue",
-    "created_by",
-    "owner",
-    "tag",
-    "ordering_key",
-    "regarding",
-    "batch",
-    "schedule",
-    "chain",
-    "retry_of",
-    "fingerprint",
-    "q",
-    "from",
-    "before",
-];
+/// The fields, as [`FilterBody`] describes them.
+pub(super) const FIELDS: &[&str] = FilterBody::FIELDS;
 
 /// The filter that some parameters give.
 pub(super) fn read(params: &Params) -> Result<JobFilter, ApiError> {
@@ -52,7 +33,7 @@ pub(super) fn read(params: &Params) -> Result<JobFilter, ApiError> {
         chain: params.read("chain", job_id)?,
         retry_of: params.read("retry_of", job_id)?,
         fingerprint: params.read("fingerprint", str::parse::<Fingerprint>)?,
-        text: params.text("q").map(str::to_owned),
+        text: params.text("search").map(str::to_owned),
         created_from: params.read("from", point_in_time)?,
         created_before: params.read("before", point_in_time)?,
     })
@@ -88,7 +69,6 @@ fn point_in_time(text: &str) -> Result<Timestamp, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::FilterBody;
     use super::*;
 
     #[test]

@@ -7,10 +7,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::ApiState;
 use super::caller::noted;
 use super::json::{JsonFault, unknown_name};
 use super::view::{FollowUpBody, SubmitBody};
+use super::{ApiState, ids};
 use crate::config::units;
 use crate::domain::access::Caller;
 use crate::domain::id::{
@@ -39,6 +39,7 @@ const DEADLINE_END: Duration = Duration::from_secs(86_400);
 
 /// What submits are checked against.
 pub(super) struct Intake<'a> {
+    state: &'a ApiState,
     tenant: TenantId,
     caller: &'a Caller,
     queues: Vec<QueueName>,
@@ -50,7 +51,20 @@ impl<'a> Intake<'a> {
     /// The host as it is now, for somebody.
     pub(super) fn of(state: &'a ApiState, caller: &'a Caller) -> Self {
         let host = state.host();
-        Self { tenant: state.tenant(), caller, queues: host.queue_names(), registry: &host.registry, now: host.now() }
+        Self {
+            state,
+            tenant: state.tenant(),
+            caller,
+            queues: host.queue_names(),
+            registry: &host.registry,
+            now: host.now(),
+        }
+    }
+
+    /// The id of a job that a field names, perhaps by its end alone.
+    fn whole_id(&self, field: &str, text: String) -> Result<String, JsonFault> {
+        ids::completed(self.state, self.caller, text)
+            .map_err(|error| JsonFault::field(field, format!("field `{field}`: {}", error.detail())))
     }
 
     /// The queue of a name; the default one without a name.
@@ -90,7 +104,10 @@ impl<'a> Intake<'a> {
 }
 
 /// Checks a submit and makes a job of it.
-pub(super) fn new_job(intake: &Intake<'_>, body: SubmitBody) -> Result<NewJob, JsonFault> {
+pub(super) fn new_job(intake: &Intake<'_>, mut body: SubmitBody) -> Result<NewJob, JsonFault> {
+    body.after = body.after.into_iter().map(|id| intake.whole_id("after", id)).collect::<Result<_, _>>()?;
+    body.parent = body.parent.map(|id| intake.whole_id("parent", id)).transpose()?;
+    body.batch = body.batch.map(|id| intake.whole_id("batch", id)).transpose()?;
     let SubmitBody {
         plugin,
         handler,

@@ -14,14 +14,17 @@ use super::caller::{check_job, check_some, check_submit};
 use super::error::ApiError;
 use super::intake::Intake;
 use super::json::unknown_name;
-use super::params::{Params, number_within};
+use super::params::{Params, number_within, truth};
 use super::turns::RequestTurn;
-use super::view::{AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, SubmitBody};
-use super::{ApiState, body, filter, intake, json};
+use super::view::{
+    AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, ReasonView, SubmitBody,
+};
+use super::{ApiState, body, filter, ids, intake, json};
 use crate::app::Host;
+use crate::config::units;
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
-use crate::domain::id::{JobId, Sequence, TenantId};
+use crate::domain::id::{JobId, Sequence};
 use crate::domain::job::{Job, Payload};
 use crate::domain::query::{JobQuery, Page};
 use crate::jobs::{NewJob, Submitted};
@@ -33,8 +36,8 @@ pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 /// Tells that a submit was a repeated one.
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// The longest wait for a job's end, in seconds.
-const WAIT_SECONDS_MAX: u64 = 60;
+/// The longest wait for a job's end, and the one of a caller who names none.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 const PAGE_JOBS: u64 = 50;
 const PAGE_JOBS_MAX: u64 = 200;
@@ -49,7 +52,7 @@ const QUERIES_PER_PAGE: usize = 16;
     tag = "jobs",
     operation_id = "jobs_submit",
     params(
-        ("wait" = Option<u64>, Query, description = "Answer when the job has ended, at most after so many seconds (60)"),
+        ("wait" = Option<String>, Query, description = "Answer when the job has ended, at most after so long: seconds, or a duration such as `10s`, a minute at the most; a minute when nothing is said"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the first job; kept for 24 hours"),
     ),
     request_body = SubmitBody,
@@ -70,7 +73,7 @@ pub(super) async fn submit(
 ) -> Result<Response, ApiError> {
     check_submit(&caller)?;
     let params = Params::of(&uri, &["wait"])?;
-    let wait = params.read("wait", |text| number_within(text, 0, WAIT_SECONDS_MAX))?;
+    let wait = params.given("wait").map(patience).transpose()?;
     let key = idempotency_key(&headers)?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
@@ -78,10 +81,10 @@ pub(super) async fn submit(
     let Submitted { job, repeated } = take(&state, new, key).await?;
     let place = wait.and_then(|_| state.turns().wait());
     let job = match wait.filter(|_| place.is_some()) {
-        Some(seconds) => {
+        Some(patience) => {
             // Whoever waits does nothing: others may have the request's place meanwhile.
             turn.iter().for_each(|turn| turn.end());
-            let waited = wait_for_end(&state, &caller, job.clone(), Duration::from_secs(seconds)).await?;
+            let waited = wait_for_end(&state, &caller, job.clone(), patience).await?;
             // Who has lost his token meanwhile is told that the job was taken, and nothing of what became of it.
             if state.check_again(&caller).is_ok() { waited } else { job }
         }
@@ -111,6 +114,23 @@ async fn take(state: &ApiState, new: NewJob, key: Option<String>) -> Result<Subm
     }
     let runtime = tokio::runtime::Handle::current();
     state.blocking(move |host| runtime.block_on(host.jobs.submit(new, key.as_deref()))).await
+}
+
+/// How long a caller waits for the end: a number of seconds, a duration, or as long as may be.
+fn patience(text: &str) -> Result<Duration, ApiError> {
+    if text.is_empty() {
+        return Ok(WAIT_MAX);
+    }
+    let seconds = text.parse().map(Duration::from_secs).ok();
+    match seconds.or_else(|| units::parse_duration(text).ok()) {
+        Some(patience) if patience <= WAIT_MAX => Ok(patience),
+        _ => {
+            let shown: String = text.chars().take(40).collect();
+            let detail =
+                format!("query parameter `wait`: expected at most 60 seconds, such as 20 or 20s, got `{shown}`");
+            Err(ApiError::field("wait", detail))
+        }
+    }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
@@ -170,6 +190,7 @@ pub(super) async fn show(
         ("sort" = Option<String>, Query, description = "`newest` first, or `oldest`, by their submits; `newest` when absent"),
         ("limit" = Option<u64>, Query, description = "1 to 200, 50 when absent"),
         ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+        ("explain" = Option<bool>, Query, description = "Say of each job that waits why it does"),
     ),
     responses(
         (status = 200, description = "A page", body = JobPageView),
@@ -182,11 +203,19 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Json<JobPageView>, ApiError> {
     check_some(&caller, Right::Read)?;
-    let (query, sort) = list_query(state.tenant(), &uri)?;
+    let (query, order) = list_query(&state, &caller, &uri).await?;
     let Some(filter) = caller.narrow(Right::Read, query.filter) else { return Ok(Json(JobPageView::default())) };
     let query = JobQuery { filter, ..query };
-    let page = state.blocking(move |host| page_of(host, &caller, query, sort)).await?;
+    let page = state.blocking(move |host| page_of(host, &caller, query, order)).await?;
     Ok(Json(page))
+}
+
+/// How a page looks.
+#[derive(Clone, Copy)]
+struct Order {
+    sort: Sort,
+    /// Whether it says of each job that waits why it does.
+    explains: bool,
 }
 
 /// Which jobs come first.
@@ -207,14 +236,16 @@ fn sort(text: &str) -> Result<Sort, String> {
     }
 }
 
-fn list_query(tenant: TenantId, uri: &Uri) -> Result<(JobQuery, Sort), ApiError> {
-    let known: Vec<_> = filter::FIELDS.iter().chain(&["sort", "limit", "cursor"]).copied().collect();
-    let params = Params::of(uri, &known)?;
+async fn list_query(state: &ApiState, caller: &Caller, uri: &Uri) -> Result<(JobQuery, Order), ApiError> {
+    let known: Vec<_> = filter::FIELDS.iter().chain(&["sort", "limit", "cursor", "explain"]).copied().collect();
+    let mut params = Params::of(uri, &known)?;
+    ids::complete(state, caller, &mut params).await?;
     let limit = params.read("limit", |text| number_within(text, 1, PAGE_JOBS_MAX))?.unwrap_or(PAGE_JOBS);
     let limit = usize::try_from(limit).unwrap_or(1);
     let sort = params.read("sort", sort)?.unwrap_or(Sort::Newest);
+    let explains = params.read("explain", truth)?.unwrap_or(false);
     let before = params.read("cursor", |text| cursor_of(sort, text))?;
-    Ok((JobQuery { tenant, filter: filter::read(&params)?, before, limit }, sort))
+    Ok((JobQuery { tenant: state.tenant(), filter: filter::read(&params)?, before, limit }, Order { sort, explains }))
 }
 
 /// A cursor of the same order: that of the other would silently leave jobs out.
@@ -246,8 +277,17 @@ pub(super) fn cursor_text(sequence: Sequence) -> String {
     digits.iter().rev().collect()
 }
 
+/// The first thing that keeps a job from running, where it waits for something.
+fn leading_reason(host: &Host, job: &Job) -> Result<Option<ReasonView>, ReadError> {
+    if !job.state.status.waits() {
+        return Ok(None);
+    }
+    Ok(host.jobs.explain(job, host.moment(job))?.into_iter().next().map(ReasonView::from))
+}
+
 /// Asks the store until the page is full, for one query looks at a bounded number of jobs only.
-fn page_of(host: &Host, caller: &Caller, mut query: JobQuery, sort: Sort) -> Result<JobPageView, ReadError> {
+fn page_of(host: &Host, caller: &Caller, mut query: JobQuery, order: Order) -> Result<JobPageView, ReadError> {
+    let Order { sort, explains } = order;
     let mut jobs = Vec::new();
     let mut next = None;
     for _ in 0..QUERIES_PER_PAGE {
@@ -258,7 +298,10 @@ fn page_of(host: &Host, caller: &Caller, mut query: JobQuery, sort: Sort) -> Res
         };
         let Page { jobs: more, next: rest } = page;
         query.limit -= more.len().min(query.limit);
-        jobs.extend(more.iter().map(|job| JobView::of(job, facts(host, caller, job))));
+        for job in &more {
+            let why = if explains { leading_reason(host, job)? } else { None };
+            jobs.push(JobView::of(job, JobFacts { why, ..facts(host, caller, job) }));
+        }
         next = rest;
         query.before = rest;
         if rest.is_none() || query.limit == 0 {
@@ -301,18 +344,9 @@ pub(super) async fn attempts(
     Ok(Json(AttemptsView { attempts: attempts.await? }))
 }
 
-/// The id in an address.
-pub(super) fn job_id(text: &str) -> Result<JobId, ApiError> {
-    text.parse().map_err(|_| {
-        let shown: String = text.chars().take(80).collect();
-        let detail = format!("`{shown}` is no job id; one looks like 01890a5d-ac96-774b-bcce-b302099a8057");
-        ApiError::new(code::UNKNOWN_JOB, detail).with_next("backroom job list")
-    })
-}
-
 /// The job of an id in an address, for a caller who may do this with it.
 pub(super) async fn found(state: &ApiState, caller: &Caller, right: Right, id: &str) -> Result<Job, ApiError> {
-    found_by_id(state, caller, right, job_id(id)?).await
+    found_by_id(state, caller, right, ids::in_address(state, caller, id).await?).await
 }
 
 /// A job, for a caller who may do this with it.
@@ -377,6 +411,7 @@ pub(super) fn facts(host: &Host, caller: &Caller, job: &Job) -> JobFacts {
         progress: host.jobs.progress(job),
         output: None,
         blocked_by: Vec::new(),
+        why: None,
         shows_payload: caller.may(Right::Payload, &job.submission),
     }
 }

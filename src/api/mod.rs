@@ -11,6 +11,7 @@ mod error;
 mod filter;
 mod guard;
 mod health;
+mod ids;
 pub(crate) mod intake;
 mod jobs;
 mod json;
@@ -38,7 +39,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{from_fn, from_fn_with_state, map_request};
 use axum::routing::{delete, get, post, put};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -252,7 +253,8 @@ fn for_everybody() -> Router<ApiState> {
 
 /// Puts the guard before all `routes`, and turns a panic behind it into an answer.
 pub fn guarded(state: &ApiState, routes: Router) -> Router {
-    routes.layer(from_fn_with_state(state.clone(), guard::admit)).layer(CatchPanicLayer::custom(pages::panicked))
+    let guarded = routes.layer(from_fn_with_state(state.clone(), guard::admit));
+    guarded.layer(CatchPanicLayer::custom(pages::panicked)).layer(map_request(body::lingering))
 }
 
 /// Serves `router` until `stopping` ends; then answers what is under way and returns.

@@ -18,8 +18,13 @@ pub(super) struct Params {
 impl Params {
     /// Reads the query of `uri`, in which only `known` names may stand, each once.
     pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+        let Query(mut pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| ApiError::new(code::BAD_FIELD, format!("the query cannot be read: {error}")))?;
+        for (name, _) in &mut pairs {
+            if let Some(usual) = usual_name(name, known) {
+                usual.clone_into(name);
+            }
+        }
         for (index, (name, _)) in pairs.iter().enumerate() {
             if !known.contains(&name.as_str()) {
                 let detail = match known {
@@ -50,6 +55,12 @@ impl Params {
         self.given(name).filter(|value| !value.is_empty())
     }
 
+    /// Puts another text in the place of a parameter's.
+    pub(super) fn replace(&mut self, name: &str, text: &str) {
+        let given = self.pairs.iter_mut().filter(|(known, _)| known == name);
+        given.for_each(|(_, value)| text.clone_into(value));
+    }
+
     /// The value of a parameter, read by `parse`, whose error says what is needed.
     pub(super) fn read<T, E: std::fmt::Display>(
         &self,
@@ -60,6 +71,13 @@ impl Params {
         let value = parse(text);
         value.map(Some).map_err(|error| ApiError::field(name, format!("{} `{name}`: {error}", self.what)))
     }
+}
+
+/// The name that another way of writing it stands for: that of a filter, or with dashes as a flag has them.
+fn usual_name<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let dashed = given.replace('-', "_");
+    let usual = FilterBody::usual_name(given).unwrap_or(&dashed);
+    known.iter().copied().find(|name| *name == usual)
 }
 
 /// Reads a whole number between two bounds.

@@ -21,7 +21,7 @@ use crate::domain::code;
 use crate::domain::job::{Job, Payload, Run};
 use crate::store::ReadError;
 
-/// What a job logged, all of its runs or those of one attempt, as text.
+/// What a job logged, all of its runs or those of one attempt, as text; of the run under way what it has logged so far.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/logs",
@@ -51,8 +51,7 @@ pub(super) async fn logs(
     {
         return Err(ApiError::field("attempt", format!("there is no attempt {asked}; the job has {attempts}")));
     }
-    let wanted = move |run: &Run| attempt.is_none_or(|attempt| u64::from(run.attempt) == attempt);
-    let text = state.blocking(move |host| log_of(host, &job, wanted)).await?;
+    let text = state.blocking(move |host| log_of(host, &job, attempt)).await?;
     Ok(raw("text/plain; charset=utf-8", "inline", text))
 }
 
@@ -83,19 +82,64 @@ fn head_and_tail(sizes: &[u64]) -> (usize, usize) {
     (head, fitting(&mut sizes[head..].iter().rev(), LOGS_BYTES_MAX / 2))
 }
 
+/// The log of one run.
+struct RunLog {
+    run: u32,
+    attempt: u32,
+    kept: Kept,
+}
+
+/// Where a log is.
+enum Kept {
+    Stored(Payload),
+    /// Of the run under way.
+    Live(Bytes),
+}
+
+impl RunLog {
+    fn of(run: Run) -> Option<Self> {
+        Some(Self { run: run.number, attempt: run.attempt, kept: Kept::Stored(run.log?) })
+    }
+
+    fn under_way(host: &Host, job: &Job) -> Option<Self> {
+        let text = host.jobs.live_log(job)?.since(0).text;
+        let kept = Kept::Live(Bytes::from(text));
+        Some(Self { run: job.state.runs, attempt: job.state.attempt, kept })
+    }
+
+    fn len(&self) -> u64 {
+        match &self.kept {
+            Kept::Stored(log) => log.len(),
+            Kept::Live(text) => text.len() as u64,
+        }
+    }
+
+    fn read(&self, host: &Host) -> Result<Bytes, ReadError> {
+        match &self.kept {
+            Kept::Stored(log) => host.jobs.payload(log),
+            Kept::Live(text) => Ok(text.clone()),
+        }
+    }
+}
+
 /// The logs one after another; where there are several, each begins with a line that says whose it is. Of more than fit, the
 /// first and the last ones.
-fn log_of(host: &Host, job: &Job, wanted: impl Fn(&Run) -> bool) -> Result<Bytes, ReadError> {
-    let runs = host.jobs.runs(job)?;
-    let logs: Vec<_> = runs.iter().filter(|run| wanted(run)).filter_map(|run| Some((run, run.log.as_ref()?))).collect();
-    if let [(_, log)] = logs.as_slice() {
-        return host.jobs.payload(log);
+fn log_of(host: &Host, job: &Job, attempt: Option<u64>) -> Result<Bytes, ReadError> {
+    // Looked at before those that have ended: one that ends in between is there once at least.
+    let under_way = RunLog::under_way(host, job);
+    let closed = host.jobs.runs(job)?.into_iter().filter_map(RunLog::of);
+    let closed = closed.filter(|log| under_way.as_ref().is_none_or(|live| log.run != live.run));
+    let mut logs: Vec<_> = closed.collect();
+    logs.extend(under_way);
+    logs.retain(|log| attempt.is_none_or(|attempt| u64::from(log.attempt) == attempt));
+    if let [log] = logs.as_slice() {
+        return log.read(host);
     }
-    let sizes: Vec<u64> = logs.iter().map(|(_, log)| log.len()).collect();
+    let sizes: Vec<u64> = logs.iter().map(RunLog::len).collect();
     let (head, tail) = head_and_tail(&sizes);
     let left_out = logs.len() - head - tail;
     let mut text = Vec::new();
-    for (index, (run, log)) in logs.into_iter().enumerate() {
+    for (index, log) in logs.into_iter().enumerate() {
         if left_out > 0 && index == head {
             let line = format!("--- the logs of {left_out} runs are left out here: ask for an attempt ---\n");
             text.extend_from_slice(line.as_bytes());
@@ -103,8 +147,8 @@ fn log_of(host: &Host, job: &Job, wanted: impl Fn(&Run) -> bool) -> Result<Bytes
         if (head..head + left_out).contains(&index) {
             continue;
         }
-        text.extend_from_slice(format!("--- attempt {}, run {} ---\n", run.attempt, run.number).as_bytes());
-        text.extend_from_slice(&host.jobs.payload(log)?);
+        text.extend_from_slice(format!("--- attempt {}, run {} ---\n", log.attempt, log.run).as_bytes());
+        text.extend_from_slice(&log.read(host)?);
         if !text.ends_with(b"\n") {
             text.push(b'\n');
         }

@@ -10,8 +10,10 @@ use super::error::ApiError;
 use super::params::Params;
 use super::steer::{note_reason, reason_of};
 use super::view::{Problem, QueueListView, QueueView, SteerBody};
+use crate::app::QueueNow;
 use crate::domain::access::Caller;
 use crate::domain::id::QueueName;
+use crate::store::ReadError;
 
 /// Lists the queues by name.
 #[utoipa::path(
@@ -26,7 +28,15 @@ use crate::domain::id::QueueName;
 )]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<QueueListView>, ApiError> {
     Params::of(&uri, &[])?;
-    Ok(Json(QueueListView { queues: state.host().queues().into_iter().map(Into::into).collect() }))
+    let queues = state.blocking(|host| {
+        let (depths, now) = (host.depths()?, host.now());
+        let view = |queue: QueueNow| {
+            let depth = depths.get(&queue.name).copied().unwrap_or_default();
+            QueueView::with_depth(queue, depth, now)
+        };
+        Ok::<_, ReadError>(host.queues().into_iter().map(view).collect())
+    });
+    Ok(Json(QueueListView { queues: queues.await? }))
 }
 
 /// Starts no job of the queue until it is resumed. Nothing is failed or canceled, and jobs are still taken.

@@ -10,11 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::caller::{check_job_of, noted};
 use super::error::ApiError;
-use super::jobs::{found, job_id, shown};
+use super::jobs::{found, shown};
 use super::json::JsonFault;
 use super::params::Params;
 use super::view::{AuditView, ExplainView, JobView, PostponeBody, Problem, RetryBody, SteerBody};
-use super::{ApiState, body, intake, json};
+use super::{ApiState, body, ids, intake, json};
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{JobId, VersionName};
@@ -156,7 +156,7 @@ pub(super) async fn retry(
     body: Body,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let id = job_id(&id)?;
+    let id = ids::in_address(&state, &caller, &id).await?;
     check_job_of(&state, &caller, Right::Write, id).await?;
     let RetryBody { input, input_text, input_base64, version, at, reason } =
         optional(&headers, body, RetryBody::FIELDS).await?;
@@ -208,7 +208,7 @@ pub(super) async fn delete(
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     let params = Params::of(&uri, &["reason"])?;
-    let id = job_id(&id)?;
+    let id = ids::in_address(&state, &caller, &id).await?;
     check_job_of(&state, &caller, Right::Write, id).await?;
     let reason = checked_reason(params.text("reason").map(str::to_owned))?;
     let command = Command { reason, ..Command::new(Order::Delete, noted(&caller)) };
@@ -281,7 +281,7 @@ async fn steer(
     reason: Option<String>,
 ) -> Result<Json<JobView>, ApiError> {
     Params::of(uri, &[])?;
-    let id = job_id(id)?;
+    let id = ids::in_address(state, caller, id).await?;
     check_job_of(state, caller, Right::Write, id).await?;
     let command = Command { reason, ..Command::new(order, noted(caller)) };
     let steered = state.host().jobs.steer(state.tenant(), id, &command).await;

@@ -1,6 +1,6 @@
 //! Changes as they happen, as server-sent events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -12,17 +12,18 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
-use super::ApiState;
 use super::caller::{check_job, check_some};
 use super::error::ApiError;
-use super::jobs::{facts, found, job_id, shown};
-use super::params::Params;
+use super::jobs::{facts, found_by_id, shown};
+use super::params::{Params, truth};
 use super::turns::Turn;
-use super::view::{JobView, Problem};
+use super::view::{JobView, LogView, Problem};
+use super::{ApiState, ids};
 use crate::domain::access::{Caller, Right};
-use crate::domain::id::JobKey;
+use crate::domain::id::{JobId, JobKey};
 use crate::domain::job::{Job, Progress};
-use crate::jobs::{JobChange, Watch};
+use crate::jobs::{JobChange, LogReader, Watch};
+use crate::store::ReadError;
 
 /// How often the progress of a running job is looked at.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -50,6 +51,7 @@ fn event(name: &str, data: &impl serde::Serialize) -> Event {
 }
 
 /// The changes of one job: `job` with its view now and after every change, `deleted` when it is gone. Ends with the job.
+/// With `logs` also `log`, what its last run has logged and logs from now on.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/changes",
@@ -57,9 +59,10 @@ fn event(name: &str, data: &impl serde::Serialize) -> Event {
     operation_id = "stream_of_job",
     params(
         ("id" = String, Path, description = "The job"),
+        ("logs" = Option<bool>, Query, description = "Also what it logs, for those with the right `payload`"),
     ),
     responses(
-        (status = 200, description = "Server-sent events: `job` with a JobView, `deleted`", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events: `job` with a JobView, `log` with a LogView, `deleted`", body = String, content_type = "text/event-stream"),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
@@ -69,18 +72,25 @@ pub(super) async fn of_job(
     Path(id): Path<String>,
     uri: Uri,
 ) -> Result<Events<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
-    Params::of(&uri, &[])?;
+    let params = Params::of(&uri, &["logs"])?;
+    let wants_log = params.read("logs", truth)?.unwrap_or(false);
     let turn = state.stream_turn()?;
-    let watch = state.host().jobs.watch(JobKey { tenant: state.tenant(), sequence: job_id(&id)?.sequence() });
-    let job = match found(&state, &caller, Right::Read, &id).await {
+    let id = ids::in_address(&state, &caller, &id).await?;
+    let watch = state.host().jobs.watch(JobKey { tenant: state.tenant(), sequence: id.sequence() });
+    let job = match found_by_id(&state, &caller, Right::Read, id).await {
         Err(unknown) => {
-            let departed = departed(&state, &id)?.ok_or(unknown)?;
+            let departed = departed(&state, id).ok_or(unknown)?;
             check_job(&caller, Right::Read, &departed)?;
             departed
         }
         found => found?,
     };
-    let follower = Follower { state, caller, watch, job, told: None, is_over: false, _turn: turn };
+    if wants_log {
+        check_job(&caller, Right::Payload, &job)?;
+    }
+    let log = wants_log.then(|| LogReader::before_last_run(&job));
+    let untold = VecDeque::new();
+    let follower = Follower { state, caller, watch, job, log, untold, told: None, is_over: false, _turn: turn };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
@@ -88,10 +98,9 @@ pub(super) async fn of_job(
 }
 
 /// A job that was deleted with its end a moment ago.
-fn departed(state: &ApiState, id: &str) -> Result<Option<Job>, ApiError> {
-    let id = job_id(id)?;
+fn departed(state: &ApiState, id: JobId) -> Option<Job> {
     let key = JobKey { tenant: state.tenant(), sequence: id.sequence() };
-    Ok(state.host().jobs.departed(key).filter(|job| job.submission.id == id))
+    state.host().jobs.departed(key).filter(|job| job.submission.id == id)
 }
 
 /// One listener's place in the changes of a job.
@@ -100,6 +109,10 @@ struct Follower {
     caller: Caller,
     watch: Watch,
     job: Job,
+    /// Its place in the log, where it wants that.
+    log: Option<LogReader>,
+    /// Events that come next.
+    untold: VecDeque<Event>,
     told: Option<Told>,
     is_over: bool,
     _turn: Turn,
@@ -110,30 +123,82 @@ struct Told {
     progress: Option<Progress>,
 }
 
+/// What there is to tell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// The job is another than before.
+    Job,
+    /// It has logged something.
+    Log,
+    /// It is gone.
+    Gone,
+}
+
 impl Follower {
     async fn next(&mut self) -> Option<Event> {
-        if self.is_over {
-            return None;
+        while self.untold.is_empty() && !self.is_over {
+            let news = match self.told {
+                None => News::Job,
+                Some(_) => self.wait_for_news().await?,
+            };
+            self.state.check_again(&self.caller).ok()?;
+            // A run begins with the news of it, and ends with its last lines.
+            let begins = self.job.state.status.is_locked();
+            if !begins {
+                self.tell_log().await;
+            }
+            match news {
+                News::Job => self.tell_job().await?,
+                News::Log => {}
+                News::Gone => {
+                    self.is_over = true;
+                    let gone = serde_json::json!({ "id": self.job.submission.id.to_string() });
+                    self.untold.push_back(event("deleted", &gone));
+                }
+            }
+            if begins {
+                self.tell_log().await;
+            }
         }
-        let is_there = self.told.is_none() || self.wait_for_news().await?;
-        self.state.check_again(&self.caller).ok()?;
-        if !is_there {
-            self.is_over = true;
-            let gone = serde_json::json!({ "id": self.job.submission.id.to_string() });
-            return Some(event("deleted", &gone));
-        }
+        self.untold.pop_front()
+    }
+
+    async fn tell_job(&mut self) -> Option<()> {
         self.is_over = self.job.state.status.is_final();
         self.told = Some(Told { progress: self.progress() });
         let view = shown(&self.state, &self.caller, self.job.clone()).await.ok()?;
-        Some(event("job", &view))
+        self.untold.push_back(event("job", &view));
+        Some(())
+    }
+
+    /// Takes in what was logged meanwhile. A log that cannot be read is left out: the job is told of all the same.
+    async fn tell_log(&mut self) {
+        let Some(mut reader) = self.log.take() else { return };
+        let job = self.job.clone();
+        let read = match reader.needs_store(&job) {
+            true => {
+                let read = self.state.blocking(move |host| {
+                    let pieces = host.jobs.read_log(&job, &mut reader)?;
+                    Ok::<_, ReadError>((pieces, reader))
+                });
+                read.await
+            }
+            false => {
+                self.state.host().jobs.read_log(&job, &mut reader).map(|pieces| (pieces, reader)).map_err(Into::into)
+            }
+        };
+        if let Ok((pieces, reader)) = read {
+            self.log = Some(reader);
+            self.untold.extend(pieces.into_iter().map(|piece| event("log", &LogView::from(piece))));
+        }
     }
 
     fn progress(&self) -> Option<Progress> {
         self.state.host().jobs.progress(&self.job)
     }
 
-    /// Waits until there is something to tell. False when the job is gone; none when there is nobody to tell any more.
-    async fn wait_for_news(&mut self) -> Option<bool> {
+    /// Waits until there is something to tell; none when there is nobody to tell any more.
+    async fn wait_for_news(&mut self) -> Option<News> {
         loop {
             let is_running = self.job.state.status.is_locked();
             let look = async {
@@ -150,25 +215,28 @@ impl Follower {
             }
             let told = self.told.as_ref().and_then(|told| told.progress.clone());
             if self.progress() != told {
-                return Some(true);
+                return Some(News::Job);
+            }
+            if self.log.is_some() && is_running {
+                return Some(News::Log);
             }
         }
     }
 
-    async fn read_again(&mut self) -> Option<bool> {
+    async fn read_again(&mut self) -> Option<News> {
         let key = self.job.submission.key();
         match self.state.blocking(move |host| host.jobs.find(key)).await {
             Ok(Some(job)) => {
                 self.job = job;
-                Some(true)
+                Some(News::Job)
             }
             // It may have gone with its end, which is told all the same.
             Ok(None) => match self.state.host().jobs.departed(key) {
                 Some(departed) => {
                     self.job = departed;
-                    Some(true)
+                    Some(News::Job)
                 }
-                None => Some(false),
+                None => Some(News::Gone),
             },
             Err(_) => None,
         }
@@ -241,7 +309,7 @@ impl Listener {
                     None => missed += 1,
                 }
             }
-            Ok::<_, crate::store::ReadError>((views, missed))
+            Ok::<_, ReadError>((views, missed))
         });
         let Ok((views, missed)) = read.await else { return Vec::new() };
         let mut events: Vec<_> = views.iter().map(|view| event("job", view)).collect();

@@ -27,11 +27,11 @@ use crate::scheduler::{Scheduler, keep_breakers};
 use crate::schedules::Schedules;
 use crate::store::{CommitError, Feed, News, ReadError, Store, StoreStats};
 pub use crate::worker::QueueNow;
-pub use queues::QueueError;
+pub use queues::{QueueDepth, QueueError};
 pub use runtime::{Runtime, RuntimeParts};
 pub use tokens::{CallerWarrant, LastToken, NewToken, NoWarrant, NotAdmitted, TokenError, Tokens};
 
-use crate::worker::{Pool, PoolSettings, Running, Window};
+use crate::worker::{Pool, PoolSettings, Running, Slots, Window};
 
 /// What a host is made of.
 pub struct Parts {
@@ -78,6 +78,8 @@ pub struct Host {
     pub tokens: Arc<Tokens>,
     /// The attempts that run now.
     pub running: Arc<Running>,
+    /// How many attempts may run, and do.
+    pub slots: Slots,
     /// This start of the host.
     pub id: HostId,
     /// When it started.
@@ -132,6 +134,7 @@ impl Host {
         let accepting = watch::Sender::new(kept_state == ServiceState::Running);
         let pool = Pool::new(worker, Arc::clone(&window), guests, pool, accepting.subscribe());
         let drain = parking_lot::Mutex::new(Some(pool.drain()));
+        let slots = pool.slots();
         let ticking = tick_for_ever(scheduler, Arc::clone(&window), Arc::clone(&running), Arc::clone(&clock));
         let sweeper = Arc::new(Sweeper::new(Arc::clone(&store), Arc::clone(&registry)));
         let sweeping = retention::sweep_for_ever(Arc::clone(&sweeper), Arc::clone(&clock));
@@ -143,6 +146,7 @@ impl Host {
             registry,
             tokens,
             running,
+            slots,
             id,
             started_on,
             rescued,

@@ -1,10 +1,13 @@
 //! What people see of the lanes of a host and ask of its queues.
 
+use std::collections::BTreeMap;
+
 use super::Host;
 use crate::domain::change::Change;
 use crate::domain::id::{PluginName, QueueName, TenantId};
 use crate::domain::job::{Job, Status};
 use crate::domain::queue::{Lane, QueueState};
+use crate::domain::time::Timestamp;
 use crate::jobs::Moment;
 use crate::store::{CommitError, ReadError};
 use crate::worker::QueueNow;
@@ -31,6 +34,23 @@ pub enum QueueError {
     Read(#[from] ReadError),
 }
 
+/// Lanes that are asked for at a time.
+const LANES: usize = 256;
+
+/// How many jobs of a queue are counted.
+const COUNTED_MAX: usize = 10_000;
+
+/// How much waits in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Jobs that could start if they had their turn and a slot.
+    pub jobs: usize,
+    /// Whether there are more than were counted.
+    pub is_more: bool,
+    /// When the longest-waiting of those that were counted was submitted.
+    pub oldest: Option<Timestamp>,
+}
+
 impl Host {
     /// The queues that a job may be submitted to, by name.
     pub fn queue_names(&self) -> Vec<QueueName> {
@@ -46,6 +66,29 @@ impl Host {
     /// How each queue does, by name.
     pub fn queues(&self) -> Vec<QueueNow> {
         self.queue_names().iter().map(|name| self.window.queue(name)).collect()
+    }
+
+    /// How much waits in each queue that has something to start. Blocks the calling thread.
+    pub fn depths(&self) -> Result<BTreeMap<QueueName, QueueDepth>, ReadError> {
+        let mut depths = BTreeMap::<QueueName, QueueDepth>::new();
+        let mut behind: Option<Lane> = None;
+        loop {
+            let lanes = self.store.lanes(behind.as_ref(), LANES)?;
+            let is_last = lanes.len() < LANES;
+            behind = lanes.last().cloned();
+            for lane in lanes {
+                let depth = depths.entry(lane.queue.clone()).or_default();
+                let room = COUNTED_MAX.saturating_sub(depth.jobs);
+                let ready = self.store.ready(&lane, room.saturating_add(1))?;
+                depth.is_more |= ready.len() > room;
+                depth.jobs += ready.len().min(room);
+                let oldest = ready.iter().map(|job| job.submission.created_on).min();
+                depth.oldest = [depth.oldest, oldest].into_iter().flatten().min();
+            }
+            if is_last {
+                return Ok(depths);
+            }
+        }
     }
 
     /// Starts no job of a queue until it is resumed, or lets them start again. Fails and cancels nothing; outlives a restart

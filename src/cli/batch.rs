@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::client::{Answer, Client, ClientArgs, JobQuery, NewBatch};
 use super::failure::{Exit, Failure};
 use super::follow::{self, Telling};
-use super::job;
 use super::steer::Why;
 use super::terminal::Terminal;
+use super::{bulk, job};
 use crate::api::view::BatchView;
 
 /// What to do with batches.
@@ -70,8 +70,8 @@ pub(crate) fn run(args: &ClientArgs, command: &BatchCommand, terminal: Terminal)
         BatchCommand::Submit(args) => submit(&client, args, terminal),
         BatchCommand::List { limit, cursor } => {
             let cursor = cursor.iter().map(|cursor| ("cursor", cursor.clone()));
-            let params =
-                [("type", "batch".to_owned()), ("limit", limit.to_string())].into_iter().chain(cursor).collect();
+            let params = [("type", "batch".to_owned()), ("limit", limit.to_string())];
+            let params = params.into_iter().chain(cursor).chain(job::why_wanted(terminal)).collect();
             job::show_page(&client.jobs(&JobQuery { params })?, terminal)
         }
         BatchCommand::Show { id } => show(&client.batch(id)?, terminal),
@@ -88,6 +88,7 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
     let lines = std::fs::read(&args.file).map_err(|error| {
         Failure::bad_input(format!("`{}` cannot be read: {error}", args.file.display()), "check the path")
     })?;
+    bulk::check(&args.file)?;
     let SubmitArgs { name, allowed_failures, on_complete, .. } = args;
     let new = NewBatch {
         name: name.as_deref(),
@@ -100,7 +101,7 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
         return taken(&submitted, terminal);
     }
     let id = &submitted.view.batch.id;
-    let ended = follow::taken_to_the_end(client, id, Telling::Quiet.on(terminal))?;
+    let ended = follow::taken_to_the_end(client, id, Telling::Quiet.on(terminal), terminal)?;
     show(&client.batch(id)?, terminal)?;
     Ok(follow::exit_of(&ended.view))
 }

@@ -1,9 +1,10 @@
 //! `backroom bench`: measures this host on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::carried;
 use super::failure::{Exit, Failure};
 use super::samples::{build_samples, checkout};
 use super::settings::SettingsArgs;
@@ -11,7 +12,7 @@ use super::terminal::Terminal;
 use crate::bench::{self, Plan, Report};
 
 /// What to measure.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct BenchArgs {
     /// Jobs of the throughput run.
     #[arg(long, default_value_t = 100_000)]
@@ -25,7 +26,7 @@ pub(crate) struct BenchArgs {
     /// Samples of each latency run.
     #[arg(long, default_value_t = 10_000)]
     samples: usize,
-    /// The no-op component; `plugins/echo` of this checkout is built when it is absent.
+    /// The no-op component, in place of the one that the program carries.
     #[arg(long)]
     component: Option<PathBuf>,
     /// Submit as the holder of a token does: the host keeps by name whose jobs they are.
@@ -54,6 +55,8 @@ pub(crate) fn run(args: &BenchArgs, terminal: Terminal) -> Result<Exit> {
     }
     args.check_counts()?;
     let (folder, _removed_at_the_end) = args.folder()?;
+    let carried = tempfile::tempdir()?;
+    let args = &BenchArgs { component: Some(args.component_in(carried.path())?), ..args.clone() };
     let plan = args.plan(folder)?;
     if let Some(backlog) = args.backlog {
         let report = runtime.block_on(bench::run_backlog(&plan, &settings, backlog))?;
@@ -86,17 +89,30 @@ impl BenchArgs {
     }
 
     fn plan(&self, folder: PathBuf) -> Result<Plan> {
-        let component = match &self.component {
-            Some(component) if !component.is_file() => {
-                let message = format!("there is no component `{}`", component.display());
-                let next = "give the .wasm file of a plug-in, or leave --component out in a checkout of the source";
-                return Err(Failure::bad_input(message, next).into());
-            }
-            Some(component) => component.clone(),
-            None => echo().context("building the no-op plug-in (or give --component)")?,
-        };
+        let component = self.component.clone().context("a measurement needs a component")?;
         let Self { jobs, input_bytes, batch, samples, owned, .. } = *self;
         Ok(Plan { jobs, input_bytes, batch, samples, owned, component, folder })
+    }
+
+    /// The component to run: the one that was named, the one that the program carries, put into `folder`, or that of a
+    /// checkout.
+    fn component_in(&self, folder: &Path) -> Result<PathBuf> {
+        match (&self.component, carried::ECHO) {
+            (Some(component), _) if component.is_file() => Ok(component.clone()),
+            (Some(component), _) => {
+                let message = format!("there is no component `{}`", component.display());
+                let next = "give the .wasm file of a plug-in, or leave --component out";
+                Err(Failure::bad_input(message, next).into())
+            }
+            (None, Some(echo)) => {
+                let path = folder.join("echo.wasm");
+                std::fs::write(&path, echo.component)?;
+                Ok(path)
+            }
+            (None, None) => {
+                echo().context("this program carries no plug-in to measure with; give one with --component")
+            }
+        }
     }
 
     fn folder(&self) -> Result<(PathBuf, Option<tempfile::TempDir>)> {

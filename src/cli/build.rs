@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::terminal::aside;
 use crate::domain::code;
 
 /// What plug-ins are built for.
@@ -95,7 +96,7 @@ pub(crate) fn ensure_target(project: &Path) -> Result<(), Failure> {
     if has_target(project) {
         return Ok(());
     }
-    eprintln!("the compiler has no {TARGET} target yet; running: rustup target add {TARGET}");
+    aside(&format!("the compiler has no {TARGET} target yet; running: rustup target add {TARGET}"));
     let added = command("rustup", project).args(["target", "add", TARGET]).stdin(Stdio::null()).status();
     match added {
         Ok(status) if status.success() && has_target(project) => Ok(()),

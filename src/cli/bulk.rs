@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
-
 use super::client::Client;
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, Fate};
+use super::progress::Bar;
 use super::terminal::Terminal;
 use crate::api::view::{BulkView, SubmitBody};
 use crate::domain::code;
+use anyhow::Context as _;
 
 /// How much one request holds at most.
 const CHUNK_LINES: usize = 10_000;
@@ -24,16 +23,16 @@ const FAULTS_SHOWN: usize = 20;
 pub(crate) fn submit(client: &Client, file: &Path, from_line: usize, terminal: Terminal) -> anyhow::Result<Exit> {
     check(file)?;
     let bytes = std::fs::metadata(file).map(|metadata| metadata.len()).unwrap_or_default();
-    let bar = ProgressBar::new(bytes).with_style(
-        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {msg}").expect("the template is right"),
-    );
+    let bar = Bar::of_bytes(bytes);
     let mut total = BulkView::default();
     let mut chunks = Chunks::open(file)?;
     while let Some(chunk) = chunks.next()? {
-        bar.inc(chunk.read_bytes);
-        let Some(lines) = chunk.from(from_line) else { continue };
+        let Some(lines) = chunk.from(from_line) else {
+            bar.add(chunk.read_bytes, String::new());
+            continue;
+        };
         let answer = client.submit_bulk(&lines).map_err(|error| {
-            bar.finish_and_clear();
+            bar.clear();
             explained(error, &chunk, from_line, total.count)
         })?;
         let BulkView { count, first, last, ids } = answer.view;
@@ -41,9 +40,9 @@ pub(crate) fn submit(client: &Client, file: &Path, from_line: usize, terminal: T
         total.first = total.first.or(first);
         total.last = last.or(total.last);
         total.ids.extend(ids);
-        bar.set_message(format!("{} jobs", total.count));
+        bar.add(chunk.read_bytes, format!("{} jobs", total.count));
     }
-    bar.finish_and_clear();
+    bar.clear();
     report(&total, terminal)
 }
 
@@ -62,7 +61,7 @@ fn report(total: &BulkView, terminal: Terminal) -> anyhow::Result<Exit> {
 
 /// Looks at every line before the first is sent, so that a typing mistake at the end does not leave half of the file
 /// submitted.
-fn check(file: &Path) -> anyhow::Result<()> {
+pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
     let mut faults = Vec::new();
     let mut chunks = Chunks::open(file)?;
     while let Some(chunk) = chunks.next()? {
@@ -100,46 +99,50 @@ fn in_line(error: &serde_json::Error) -> String {
     }
 }
 
-/// An error of one request, with the lines' numbers in the file and what became of the lines before.
-fn explained(error: anyhow::Error, chunk: &Chunk, from_line: usize, taken: usize) -> anyhow::Error {
-    let first = chunk.first_line.max(from_line);
-    let next = match taken {
-        _ if is_answer_lost(&error) => uncertain(first, chunk.first_line + chunk.lines.len()),
-        0 => "nothing was submitted; mend it and submit the file again".to_owned(),
-        taken => format!("{taken} jobs of the lines before {first} were taken; go on with --from-line {first}"),
-    };
-    match error.downcast::<Failure>() {
-        Ok(failure) => {
-            let notes = failure.notes.iter().map(|note| shifted(note, first - 1)).collect();
-            Failure { notes, next: Some(next), ..failure }.into()
+/// An error of one request, with the lines' numbers in the file and what became of the lines.
+fn explained(error: anyhow::Error, chunk: &Chunk, from_line: usize, accepted: usize) -> anyhow::Error {
+    let (first, end) = (chunk.first_line.max(from_line), chunk.first_line + chunk.lines.len());
+    let failure = match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => {
+            let next = becomes_of(Fate::NotDone, first, end, accepted);
+            return error.context(Failure { exit: Exit::Failed, ..Failure::bad_input("the submit broke off", next) });
         }
-        Err(error) => error.context(Failure { exit: Exit::Failed, ..Failure::bad_input("the submit broke off", next) }),
+    };
+    let again = match accepted {
+        0 => "submit the file again".to_owned(),
+        _ => format!("continue with --from-line {first}"),
+    };
+    let next = match failure.fate {
+        Fate::NotDone if failure.code.as_deref() == Some(code::BULK_LINE.name) => {
+            format!("correct the lines, then {again}")
+        }
+        Fate::NotDone => match &failure.next {
+            Some(next) => format!("{}; then {again}", next.trim_end_matches('.')),
+            None => again,
+        },
+        Fate::Unknown => format!(
+            "see `backroom job list`; continue with --from-line {first} if they are not there, with --from-line {end} if \
+             they are"
+        ),
+        Fate::Done => format!("continue with --from-line {end}"),
+    };
+    let message = failure.message.strip_suffix("; nothing was taken").unwrap_or(&failure.message);
+    let message = format!("{}; {}", shifted(message, first - 1), becomes_of(failure.fate, first, end, accepted));
+    let notes = failure.notes.iter().map(|note| shifted(note, first - 1)).collect();
+    Failure { message, notes, next: Some(next), ..failure }.into()
+}
+
+/// What became of the lines `first..end` and of those before, of which `accepted` jobs are there.
+fn becomes_of(fate: Fate, first: usize, end: usize, accepted: usize) -> String {
+    match (fate, accepted) {
+        (Fate::NotDone, 0) => "nothing was submitted".to_owned(),
+        (Fate::NotDone, _) => {
+            format!("{accepted} jobs of the lines before {first} were accepted, and none from there on")
+        }
+        (Fate::Unknown, _) => format!("the last {} lines, {first} to {}, may have been accepted", end - first, end - 1),
+        (Fate::Done, _) => format!("the last {} lines, {first} to {}, were accepted", end - first, end - 1),
     }
-}
-
-/// Whether the host may have taken the lines although no answer of it came back.
-fn is_answer_lost(error: &anyhow::Error) -> bool {
-    let is_of_catalogue = |failure: &Failure| failure.code.as_deref() == Some(code::NO_HOST.name);
-    let was_reached = !error.chain().filter_map(|cause| cause.downcast_ref()).any(never_connected);
-    error.downcast_ref().is_some_and(is_of_catalogue) && was_reached
-}
-
-fn never_connected(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::BadUri(_) => true,
-        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => true,
-        ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
-        _ => false,
-    }
-}
-
-fn uncertain(first: usize, end: usize) -> String {
-    format!(
-        "the last {} lines, {first} to {}, may have been taken; see `backroom job list`. Go on with --from-line {first} \
-         if they were not, with --from-line {end} if they were",
-        end - first,
-        end - 1
-    )
 }
 
 /// `line 3: ...` of a request as the line of the file.
@@ -231,31 +234,35 @@ mod tests {
     #[test]
     fn faults_are_told_by_the_lines_of_the_file() {
         let notes = vec!["line 2: no plug-in `x` (BR0103)".to_owned(), "something else".to_owned()];
-        let failure = Failure { notes, ..Failure::bad_input("refused", "") };
-        let error = explained(failure.into(), &chunk(), 1, 10).downcast::<Failure>().expect("it stays a failure");
+        let failure = Failure::new(code::BULK_LINE, "line 2: no plug-in `x`; nothing was taken");
+        let error = explained(Failure { notes, ..failure }.into(), &chunk(), 1, 10);
+        let error = error.downcast::<Failure>().expect("it stays a failure");
         assert_eq!(error.notes, ["line 12: no plug-in `x` (BR0103)", "something else"]);
-        let next = "10 jobs of the lines before 11 were taken; go on with --from-line 11";
-        assert_eq!(error.next.as_deref(), Some(next));
+        let message = "line 12: no plug-in `x`; 10 jobs of the lines before 11 were accepted, and none from there on";
+        assert_eq!(error.message, message);
+        assert_eq!(error.next.as_deref(), Some("correct the lines, then continue with --from-line 11"));
     }
 
     #[test]
-    fn a_lost_answer_leaves_it_open_whether_the_lines_were_taken() {
-        let next = |error: ureq::Error| {
-            let failure = Failure::new(code::NO_HOST, "no host answers");
-            let error = explained(anyhow::Error::new(error).context(failure), &chunk(), 12, 0);
-            error.downcast::<Failure>().expect("it stays a failure").next.expect("it says what to do")
+    fn lines_may_have_been_accepted_only_when_nobody_knows() {
+        let told = |fate: Fate, accepted: usize| {
+            let failure = Failure { fate, ..Failure::new(code::NO_ANSWER, "no answer") };
+            let error = explained(failure.into(), &chunk(), 12, accepted);
+            let failure = error.downcast::<Failure>().expect("it stays a failure");
+            (failure.message, failure.next.expect("it says what to do"))
         };
-        let io = |kind: std::io::ErrorKind| ureq::Error::Io(kind.into());
-        for lost in [io(std::io::ErrorKind::ConnectionReset), ureq::Error::Timeout(ureq::Timeout::RecvResponse)] {
-            let next = next(lost);
-            assert!(
-                next.starts_with("the last 2 lines, 12 to 13, may have been taken; see `backroom job list`"),
-                "{next}"
-            );
-        }
-        for unsent in [io(std::io::ErrorKind::ConnectionRefused), ureq::Error::HostNotFound] {
-            assert!(next(unsent).starts_with("nothing was submitted"));
-        }
+        let (message, next) = told(Fate::Unknown, 0);
+        assert_eq!(message, "no answer; the last 2 lines, 12 to 13, may have been accepted");
+        assert!(next.contains("--from-line 12 if they are not there, with --from-line 14 if they are"), "{next}");
+        let (message, next) = told(Fate::Done, 0);
+        assert_eq!(message, "no answer; the last 2 lines, 12 to 13, were accepted");
+        assert_eq!(next, "continue with --from-line 14");
+        let (message, next) = told(Fate::NotDone, 0);
+        assert_eq!(message, "no answer; nothing was submitted");
+        assert!(next.ends_with("; then submit the file again"), "{next}");
+        assert!(
+            told(Fate::NotDone, 7).0.ends_with("7 jobs of the lines before 12 were accepted, and none from there on")
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,13 +10,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use ureq::http::header::RETRY_AFTER;
 use ureq::http::{Response, Uri};
+use ureq::typestate::WithBody;
 use ureq::{Agent, Body, RequestBuilder};
 
-use super::failure::{Exit, Failure};
+use super::address::Address;
+pub(crate) use super::address::ClientArgs;
+use super::failure::{Failure, Fate};
+use super::unanswered::{self, Peer};
+use super::wire::Wire;
 use crate::api::view::{
     ActionsBody, ActionsView, ActivateBody, AttemptsView, AuditView, BackfillBody, BackfillView, BatchView, BulkView,
-    CountsView, ExplainView, FailuresView, JobPageView, JobView, NewTokenView, PluginListView, PluginView,
+    CountsView, ExplainView, FailuresView, JobPageView, JobView, LogView, NewTokenView, PluginListView, PluginView,
     PostponeScheduleBody, Problem, PurgeView, QueueListView, QueueView, ScheduleBody, ScheduleListView, ScheduleView,
     ServiceView, SteerBody, SubmitBody, TokenBody, TokenListView, UploadView,
 };
@@ -29,20 +36,20 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the host may take to begin its answer: a compilation takes a minute at most.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Where the host is and how it knows us.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct ClientArgs {
-    /// The host's address
-    #[arg(long, global = true, value_name = "URL", env = "BACKROOM_SERVER", default_value = "http://127.0.0.1:7171")]
-    pub(crate) server: String,
-    /// The token that the host asks for
-    #[arg(long, global = true, value_name = "TOKEN", env = "BACKROOM_TOKEN", hide_env_values = true)]
-    pub(crate) token: Option<String>,
-}
+/// How long the host may take to read a piece of a request.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a stream may be silent: a host that lives says so every fifteen seconds.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// From this size on the host is asked before a body is sent, so that a refusal costs no transfer.
+const ASK_FIRST_BYTES: usize = 64 << 10;
 
 /// What the host answered: its text, and what that means.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer<T> {
+    /// Whether it is the answer to an earlier request, or names what was there already.
+    pub(crate) repeated: bool,
     /// The JSON exactly as it came.
     pub(crate) text: String,
     /// What it says.
@@ -80,14 +87,22 @@ pub(crate) struct NewBatch<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     agent: Agent,
+    wire: Wire,
     server: String,
     token: Option<String>,
+    /// The settings file that named the host.
+    file: Option<PathBuf>,
 }
 
 impl Client {
     /// A client of the host that `args` name. Nothing is sent yet.
     pub(crate) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
-        let server = args.server.trim_end_matches('/').to_owned();
+        Self::at(args.address())
+    }
+
+    /// A client of the host at an address. Nothing is sent yet.
+    pub(crate) fn at(address: Address) -> anyhow::Result<Self> {
+        let Address { server, token, file } = address;
         let uri = server.parse::<Uri>().ok().filter(|uri| {
             let is_http = uri.scheme_str().is_some_and(|scheme| scheme == "http" || scheme == "https");
             is_http && uri.host().is_some() && matches!(uri.path(), "" | "/") && uri.query().is_none()
@@ -101,11 +116,13 @@ impl Client {
             .max_redirects(0)
             .user_agent(concat!("backroom/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_per_write(Some(WRITE_TIMEOUT))
             .timeout_recv_response(Some(ANSWER_TIMEOUT));
         if uri.host().is_some_and(is_loopback) {
             config = config.proxy(None);
         }
-        Ok(Self { agent: config.build().new_agent(), server, token: args.token.clone() })
+        let wire = Wire::default();
+        Ok(Self { agent: wire.agent(config.build()), wire, server, token, file })
     }
 
     /// The host's address, for messages.
@@ -133,7 +150,7 @@ impl Client {
     /// Submits the jobs of some NDJSON lines, all or none.
     pub(crate) fn submit_bulk(&self, lines: &[u8]) -> anyhow::Result<Answer<BulkView>> {
         let request = self.with_token(self.agent.post(self.url("/v1/jobs/bulk")));
-        self.read(request.content_type("application/x-ndjson").send(lines))
+        self.read(self.asking_first(request.content_type("application/x-ndjson"), lines).send(lines))
     }
 
     /// Submits a batch, all of its jobs or none.
@@ -144,7 +161,7 @@ impl Client {
             [("name", *name), ("allowed_failures", allowed_failures.as_deref()), ("on_complete", *on_complete)];
         let given = params.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let request = self.with_token(self.agent.post(self.url("/v1/batches"))).query_pairs(given);
-        self.read(request.content_type("application/x-ndjson").send(*lines))
+        self.read(self.asking_first(request.content_type("application/x-ndjson"), lines).send(*lines))
     }
 
     /// Shows a batch.
@@ -187,10 +204,12 @@ impl Client {
         self.read_bytes(self.with_token(self.agent.get(self.url(&format!("/v1/jobs/{}/output", segment(id))))).call())
     }
 
-    /// The changes of a job as they happen.
-    pub(crate) fn changes(&self, id: &str) -> anyhow::Result<Changes> {
+    /// The changes of a job as they happen, and what it logs, if that is wanted.
+    pub(crate) fn changes(&self, id: &str, with_log: bool) -> anyhow::Result<Changes> {
         let url = self.url(&format!("/v1/jobs/{}/changes", segment(id)));
-        let response = self.accepted(self.with_token(self.agent.get(url)).call())?;
+        let request = self.with_token(self.agent.get(url)).query_pairs(with_log.then_some(("logs", "true")));
+        let request = request.config().timeout_per_read(Some(SILENCE_TIMEOUT)).build();
+        let response = self.accepted(request.call())?;
         Ok(Changes { lines: Box::new(BufReader::new(response.into_body().into_reader())) })
     }
 
@@ -252,7 +271,7 @@ impl Client {
         if let Some(manifest) = manifest {
             request = request.header("Backroom-Manifest", BASE64.encode(manifest));
         }
-        self.read(request.send(bytes))
+        self.read(self.asking_first(request, bytes).send(bytes))
     }
 
     /// Lists the plug-ins.
@@ -379,6 +398,7 @@ impl Client {
     }
 
     fn with_token<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        self.wire.begin();
         match &self.token {
             Some(token) => request.header("Authorization", format!("Bearer {token}")),
             None => request,
@@ -399,41 +419,67 @@ impl Client {
     }
 
     fn read<T: DeserializeOwned>(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Answer<T>> {
-        let text = String::from_utf8(self.read_bytes(sent)?).map_err(|_| self.not_a_host("bytes that are no text"))?;
-        let view = serde_json::from_str(&text)
-            .map_err(|error| self.not_a_host(&format!("something that is not our JSON ({error})")))?;
-        Ok(Answer { text, view })
+        let response = self.accepted(sent)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = String::from_utf8_lossy(&self.whole(response)?).into_owned();
+        let view = serde_json::from_str(&text).map_err(|error| {
+            tracing::debug!(%error, "the answer is not what this program reads");
+            unanswered::not_ours(self.peer(), status, &headers, &text)
+        })?;
+        Ok(Answer { repeated: headers.contains_key("idempotent-replayed"), text, view })
     }
 
     fn read_bytes(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Vec<u8>> {
-        let mut response = self.accepted(sent)?;
+        self.whole(self.accepted(sent)?)
+    }
+
+    /// The body of an answer. The request was carried out, whatever becomes of the rest of the answer.
+    fn whole(&self, mut response: Response<Body>) -> anyhow::Result<Vec<u8>> {
         let read = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
-        read.map_err(|error| self.unreachable(error))
+        read.map_err(|error| {
+            let message = format!("the answer of {} broke off; what was asked for is done", self.server);
+            let failure = Failure { fate: Fate::Done, ..Failure::new(code::NO_ANSWER, message) };
+            anyhow::Error::new(error)
+                .context(failure.with_next("do not repeat a command that makes something; ask again"))
+        })
     }
 
     /// The response, unless it is an error.
     fn accepted(&self, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<Response<Body>> {
-        let mut response = sent.map_err(|error| self.unreachable(error))?;
+        let mut response = sent.map_err(|error| {
+            let mut failure = unanswered::explained(self.peer(), &error);
+            let note = |file: &PathBuf| format!("the address is that of {}", file.display());
+            failure.notes.extend(self.file.as_ref().map(note));
+            anyhow::Error::new(error).context(failure)
+        })?;
         if response.status().is_success() {
             return Ok(response);
         }
-        let status = response.status();
         let body = response.body_mut().with_config().limit(1 << 20).read_to_string().unwrap_or_default();
+        let (status, headers) = (response.status(), response.headers());
         match serde_json::from_str::<Problem>(&body) {
-            Ok(problem) => Err(Failure::from(problem).into()),
-            Err(_) => Err(self.not_a_host(&format!("HTTP status {status}")).into()),
+            Ok(problem) if problem.code.starts_with("BR") => {
+                let mut failure = Failure::from(problem);
+                let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                failure.notes.extend(retry_after.map(unanswered::try_again));
+                Err(failure.into())
+            }
+            _ => Err(unanswered::not_ours(self.peer(), status, headers, &body).into()),
         }
     }
 
-    fn unreachable(&self, error: ureq::Error) -> anyhow::Error {
-        let failure = Failure::new(code::NO_HOST, format!("no host answers at {}", self.server))
-            .with_next("start one with `backroom serve`, or give its address with `--server`");
-        anyhow::Error::new(error).context(failure)
+    /// The same request, sent only as far as its headers until the host wants the body, where that is large.
+    fn asking_first(&self, request: RequestBuilder<WithBody>, body: &[u8]) -> RequestBuilder<WithBody> {
+        if body.len() < ASK_FIRST_BYTES {
+            return request;
+        }
+        self.wire.expect(body.len());
+        request.header("Expect", "100-continue")
     }
 
-    fn not_a_host(&self, what: &str) -> Failure {
-        let message = format!("what listens at {} answers with {what}; it is not a host of this release", self.server);
-        Failure { exit: Exit::Failed, ..Failure::new(code::NO_HOST, message) }
+    fn peer(&self) -> Peer<'_> {
+        let by_proxy = self.agent.config().proxy().is_some();
+        Peer { server: &self.server, by_proxy, is_connected: self.wire.is_connected(), is_cut: self.wire.is_cut() }
     }
 }
 
@@ -454,6 +500,8 @@ pub(crate) struct Changes {
 pub(crate) enum Change {
     /// The job as it is now.
     Job(Box<Answer<JobView>>),
+    /// What it has logged since.
+    Log(LogView),
     /// It is gone.
     Deleted,
 }
@@ -475,7 +523,12 @@ impl Changes {
                     "job" => {
                         let view = serde_json::from_str(&data)
                             .context("the host tells of a job in a form that is not ours")?;
-                        return Ok(Some(Change::Job(Box::new(Answer { text: data, view }))));
+                        return Ok(Some(Change::Job(Box::new(Answer { repeated: false, text: data, view }))));
+                    }
+                    "log" => {
+                        let log =
+                            serde_json::from_str(&data).context("the host sends a log in a form that is not ours")?;
+                        return Ok(Some(Change::Log(log)));
                     }
                     "deleted" => return Ok(Some(Change::Deleted)),
                     _ => (name, data) = (String::new(), String::new()),
@@ -505,6 +558,7 @@ fn segment(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failure::Exit;
     use super::*;
 
     #[test]
@@ -525,7 +579,7 @@ mod tests {
     #[test]
     fn an_address_that_is_none_is_refused() {
         for server in ["127.0.0.1:7171", "ftp://host", "http://", "http://host/path", "http://host?x=1"] {
-            let args = ClientArgs { server: server.to_owned(), token: None };
+            let args = ClientArgs { server: Some(server.to_owned()), token: None };
             let error = Client::new(&args).expect_err(server);
             let failure = error.downcast_ref::<Failure>().expect("a failure of ours");
             assert_eq!(failure.exit, Exit::BadInput, "{server}");

@@ -1,9 +1,7 @@
 //! `backroom completions`: the script that completes this program's words in a shell.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::Cli;
 use super::failure::Exit;
 use super::terminal::Terminal;
 
@@ -17,7 +15,7 @@ pub(crate) struct CompletionsArgs {
 /// Writes the script.
 pub(crate) fn run(args: &CompletionsArgs, terminal: Terminal) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "backroom", &mut script);
+    clap_complete::generate(args.shell, &mut super::command_line(), "backroom", &mut script);
     terminal.raw_line(String::from_utf8_lossy(&script).trim_end())?;
     Ok(Exit::Done)
 }

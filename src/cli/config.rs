@@ -1,5 +1,7 @@
 //! `backroom config`: checks the settings, shows those in force, writes a complete file to start from.
 
+use serde_json::{Value, json};
+
 use super::failure::Exit;
 use super::settings::SettingsArgs;
 use super::terminal::Terminal;
@@ -23,6 +25,12 @@ pub(crate) fn run(command: &ConfigCommand, terminal: Terminal) -> anyhow::Result
             let loaded = args.load()?;
             let plugins = loaded.settings.plugins.len();
             let given = loaded.places.len();
+            if terminal.is_json() {
+                let file = loaded.file.as_ref().map(|file| file.display().to_string());
+                terminal
+                    .json(&json!({ "right": true, "file": file, "given": given, "plugins": plugins }).to_string())?;
+                return Ok(Exit::Done);
+            }
             match &loaded.file {
                 Some(file) => {
                     terminal
@@ -34,8 +42,20 @@ pub(crate) fn run(command: &ConfigCommand, terminal: Terminal) -> anyhow::Result
                 ))?,
             }
         }
+        ConfigCommand::Show(args) if terminal.is_json() => terminal.json(&document(&args.load()?)?.to_string())?,
         ConfigCommand::Show(args) => terminal.line(config::show(&args.load()?).trim_end())?,
+        ConfigCommand::Schema if terminal.is_json() => {
+            terminal.json(&json!({ "file": config::EXAMPLE }).to_string())?
+        }
         ConfigCommand::Schema => terminal.raw_line(config::EXAMPLE.trim_end())?,
     }
     Ok(Exit::Done)
+}
+
+/// The settings in force as JSON, with the place of each that was given.
+fn document(loaded: &config::Loaded) -> anyhow::Result<Value> {
+    let settings: toml::Table = config::show(loaded).parse()?;
+    let places = loaded.places.iter().map(|(path, place)| (path.clone(), Value::from(place.to_string())));
+    let places: serde_json::Map<_, _> = places.collect();
+    Ok(json!({ "file": loaded.file, "settings": settings, "places": places }))
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::address::Address;
 use super::build::{self, TARGET};
 use super::client::{Client, ClientArgs};
 use super::failure::Exit;
@@ -72,7 +73,7 @@ pub(crate) fn run(client: &ClientArgs, args: &DoctorArgs, terminal: Terminal) ->
     let mut findings = vec![config];
     findings.extend(file.as_deref().and_then(|file| secrets(&settings, file)));
     findings.extend(toolchain());
-    let host = host(client);
+    let host = host(client.address_of(&settings.server, file));
     findings.push(port(&settings, host.verdict));
     findings.push(host);
     findings.extend(data_directory(&settings));
@@ -143,9 +144,9 @@ fn version_of(command: &mut Command) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn host(args: &ClientArgs) -> Finding {
+fn host(address: Address) -> Finding {
     const WHAT: &str = "host";
-    let asked = Client::new(args).and_then(|client| Ok((client.service()?.view, client)));
+    let asked = Client::at(address).and_then(|client| Ok((client.service()?.view, client)));
     match asked {
         Ok((service, client)) => {
             let release = service.version;

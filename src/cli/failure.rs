@@ -1,30 +1,49 @@
 //! Why a command did not do what it was asked, with code, cause and the next command.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use crate::api::view;
 use crate::config::Problems;
 use crate::domain::code::{self, Code};
 
-/// What the process ends with.
+/// What the process ends with: the one table of exit codes, for the help and the documentation, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// It was done.
     #[default]
     Done,
-    /// The job failed, or the host refused.
+    /// The job did not succeed, the host refused or does not answer, or something broke.
     Failed,
-    /// The command line or what it names is not acceptable.
+    /// The command line, a file or a field is not acceptable, or something that it names is not there.
     BadInput,
+    /// A person stopped waiting with ctrl-c; the job goes on.
+    Interrupted,
+}
+
+impl Exit {
+    /// Every code with its meaning.
+    pub(crate) const TABLE: &[(Self, &str)] = &[
+        (Self::Done, "done"),
+        (Self::Failed, "the job did not succeed, the host refused or does not answer, or something broke"),
+        (Self::BadInput, "the command line, a file or a field is not acceptable, or what it names is not there"),
+        (Self::Interrupted, "interrupted with ctrl-c while waiting; the job goes on"),
+    ];
+
+    /// The number.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::BadInput => 2,
+            Self::Interrupted => 130,
+        }
+    }
 }
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Done => Self::SUCCESS,
-            Exit::Failed => Self::from(1),
-            Exit::BadInput => Self::from(2),
-        }
+        Self::from(exit.code())
     }
 }
 
@@ -41,6 +60,20 @@ pub(crate) struct Failure {
     pub(crate) next: Option<String>,
     /// What the process ends with.
     pub(crate) exit: Exit,
+    /// What is known of what was asked for.
+    pub(crate) fate: Fate,
+}
+
+/// What is known of a request that was not answered as it should have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It was not carried out.
+    #[default]
+    NotDone,
+    /// It was sent whole and may have been carried out: no answer says.
+    Unknown,
+    /// It was carried out, and only the rest of the answer is missing.
+    Done,
 }
 
 impl Failure {
@@ -52,12 +85,20 @@ impl Failure {
             notes: Vec::new(),
             next: Some(code.remedy.to_owned()),
             exit: Exit::Failed,
+            fate: Fate::NotDone,
         }
     }
 
     /// Something that was given on the command line and is not acceptable.
     pub(crate) fn bad_input(message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { code: None, message: message.into(), notes: Vec::new(), next: Some(next.into()), exit: Exit::BadInput }
+        Self {
+            code: None,
+            message: message.into(),
+            notes: Vec::new(),
+            next: Some(next.into()),
+            exit: Exit::BadInput,
+            fate: Fate::NotDone,
+        }
     }
 
     /// The same with another next step.
@@ -74,6 +115,25 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// The command that this process does: its words, and the names of its flags.
+static COMMAND: OnceLock<(String, Vec<String>)> = OnceLock::new();
+
+/// This process does the command of these words, which has these flags.
+pub(crate) fn is_done_by(words: &[String], flags: Vec<String>) {
+    COMMAND.get_or_init(|| (words.join(" "), flags));
+}
+
+/// Where the flag of a field is described, for somebody who has written a command and no request.
+fn help_of(field: Option<&str>) -> Option<String> {
+    let (words, flags) = COMMAND.get().filter(|(words, _)| !words.is_empty())?;
+    let names = field.map(|field| [field.replace('_', "-"), field.trim_end_matches('s').to_owned()]);
+    let flag = names.iter().flatten().find(|name| flags.contains(name));
+    Some(match flag {
+        Some(flag) => format!("see `--{flag}` in `backroom {words} --help`"),
+        None => format!("see `backroom {words} --help`"),
+    })
+}
 
 impl From<Problems> for Failure {
     fn from(Problems(problems): Problems) -> Self {
@@ -94,6 +154,7 @@ impl From<Problems> for Failure {
             notes: problems.iter().map(line).collect(),
             next: None,
             exit: Exit::BadInput,
+            fate: Fate::NotDone,
         }
     }
 }
@@ -102,23 +163,28 @@ impl From<view::Problem> for Failure {
     fn from(problem: view::Problem) -> Self {
         let lines = problem.errors.iter().map(|line| format!("line {}: {} ({})", line.line, line.detail, line.code));
         let granting = problem.add_to_config.iter().map(|lines| format!("add to backroom.toml:\n{}", lines.trim_end()));
-        let names = [code::UNKNOWN_PLUGIN.name, code::UNKNOWN_HANDLER.name, code::UNKNOWN_VERSION.name];
         let exit = match problem.status {
-            400 | 413 | 415 | 422 => Exit::BadInput,
-            // The command line names what is not there.
-            _ if names.contains(&problem.code.as_str()) => Exit::BadInput,
+            // 404 and 410: the command line names what is not there.
+            400 | 404 | 410 | 413 | 415 | 422 => Exit::BadInput,
             _ => Exit::Failed,
         };
+        // A fault of the host may have struck after the commit; every other refusal comes instead of it.
+        let fate = if problem.code == code::INTERNAL.name { Fate::Unknown } else { Fate::NotDone };
         let message = match problem.detail.is_empty() {
             true => problem.title,
             false => problem.detail,
+        };
+        let next = match help_of(problem.field.as_deref()) {
+            Some(help) if problem.next.contains("/openapi.json") => help,
+            _ => problem.next,
         };
         Self {
             code: (!problem.code.is_empty()).then_some(problem.code),
             message,
             notes: lines.chain(granting).collect(),
-            next: (!problem.next.is_empty()).then_some(problem.next),
+            next: (!next.is_empty()).then_some(next),
             exit,
+            fate,
         }
     }
 }

@@ -1,15 +1,18 @@
-//! Follows a job to its end: tells each change, shows its log, and ends with its result.
+//! Follows a job to its end: tells each change and each line of its log, says why it does not start, and ends with its
+//! result.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::client::{Answer, Change, Client};
+use super::client::{Answer, Change, Changes, Client};
 use super::failure::{Exit, Failure};
-use super::terminal::{Terminal, Tone, neutralised};
-use crate::api::view::{ErrorView, JobView, OutputEncoding};
+use super::interrupt;
+use super::progress::Bar;
+use super::terminal::{self, Terminal, Tone, neutralised};
+use crate::api::view::{ErrorView, JobView, LogView, OutputEncoding, ReasonView};
 use crate::domain::code;
 
 /// How long a host that went away may take to come back.
@@ -17,34 +20,59 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const RECONNECT_EVERY: Duration = Duration::from_millis(500);
 
+/// How long a job may wait before it is said why.
+const WHY_AFTER: Duration = Duration::from_secs(2);
+
+/// How many events may be read ahead of what is shown.
+const UNHEARD_MAX: usize = 64;
+
+/// How often it is asked again why a job waits; only another answer is told.
+const WHY_EVERY: Duration = Duration::from_secs(10);
+
 /// What is told on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Telling {
     /// Nothing: a program reads what comes of it.
     Nothing,
-    /// Only what keeps it from its end for ever, unless a person does something.
+    /// Only why it does not start.
     Quiet,
-    /// Every change, and the log of every attempt.
+    /// Every change, and the log.
     Everything,
+    /// The log alone, on standard output.
+    Log,
 }
 
 impl Telling {
     /// The same, unless programs read the output.
     pub(crate) fn on(self, terminal: Terminal) -> Self {
-        if terminal.is_json() { Self::Nothing } else { self }
+        if terminal.is_json() && self != Self::Log { Self::Nothing } else { self }
+    }
+
+    fn wants_log(self) -> bool {
+        matches!(self, Self::Everything | Self::Log)
     }
 }
 
 /// Waits for the end of the job `id` and returns it then.
-pub(crate) fn to_the_end(client: &Client, id: &str, telling: Telling) -> anyhow::Result<Answer<JobView>> {
-    let mut teller = Teller::new(client, telling);
+pub(crate) fn to_the_end(
+    client: &Client,
+    id: &str,
+    telling: Telling,
+    terminal: Terminal,
+) -> anyhow::Result<Answer<JobView>> {
+    let mut teller = Teller::new(client, telling, terminal);
+    interrupt::waits_for(id, teller.bar.drawn(), terminal);
+    let ended = follow(client, id, &mut teller);
+    interrupt::over();
+    teller.bar.clear();
+    ended
+}
+
+fn follow(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<Answer<JobView>> {
     let mut lost_since: Option<Instant> = None;
     loop {
-        match listen(client, id, &mut teller) {
-            Ok(Some(ended)) => {
-                teller.clear();
-                return Ok(ended);
-            }
+        match listen(client, id, teller) {
+            Ok(Some(ended)) => return Ok(ended),
             Ok(None) => lost_since = None,
             Err(error) if !is_lost(&error) => return Err(error),
             Err(error) => {
@@ -58,9 +86,18 @@ pub(crate) fn to_the_end(client: &Client, id: &str, telling: Telling) -> anyhow:
     }
 }
 
-/// The same of a job that was just submitted: whoever may not look at it is told that it was taken all the same.
-pub(crate) fn taken_to_the_end(client: &Client, id: &str, telling: Telling) -> anyhow::Result<Answer<JobView>> {
-    to_the_end(client, id, telling).map_err(|error| match error.downcast::<Failure>() {
+/// The same of a job that was just submitted. Its id comes first. Whoever may not look at it hears that it was accepted all
+/// the same.
+pub(crate) fn taken_to_the_end(
+    client: &Client,
+    id: &str,
+    telling: Telling,
+    terminal: Terminal,
+) -> anyhow::Result<Answer<JobView>> {
+    if telling == Telling::Everything {
+        terminal::aside(&format!("job {id}"));
+    }
+    to_the_end(client, id, telling, terminal).map_err(|error| match error.downcast::<Failure>() {
         Ok(failure) if failure.code.as_deref() == Some(code::UNKNOWN_JOB.name) => Failure {
             message: format!("job {id} was taken, but it is gone, or the token may not read it"),
             next: Some("do not submit it again; to follow jobs a token needs the right `read:own`".to_owned()),
@@ -74,18 +111,42 @@ pub(crate) fn taken_to_the_end(client: &Client, id: &str, telling: Telling) -> a
 
 /// Whether the host is gone, rather than refusing.
 fn is_lost(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Failure>().is_none_or(|failure| failure.code.as_deref() == Some("BR0502"))
+    let lost = [code::NO_HOST, code::NO_ANSWER, code::NOT_A_HOST].map(|code| code.name);
+    error
+        .downcast_ref::<Failure>()
+        .is_none_or(|failure| failure.code.as_deref().is_some_and(|code| lost.contains(&code)))
 }
 
 /// Listens until the job ends, or until the host ends the stream.
 fn listen(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<Option<Answer<JobView>>> {
-    let mut changes = client.changes(id)?;
-    while let Some(change) = changes.next()? {
+    let mut changes = open(client, id, teller)?;
+    let (heard, hearing) = mpsc::sync_channel(UNHEARD_MAX);
+    // Reading blocks, and somebody has to see how long nothing comes.
+    std::thread::spawn(move || {
+        loop {
+            let next = changes.next();
+            let is_last = !matches!(next, Ok(Some(_)));
+            if heard.send(next).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    loop {
+        let change = match hearing.recv_timeout(teller.patience()) {
+            Ok(change) => change?,
+            Err(RecvTimeoutError::Timeout) => {
+                teller.say_why(id)?;
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+        };
         match change {
-            Change::Deleted => {
+            None => return Ok(None),
+            Some(Change::Deleted) => {
                 return Err(Failure::bad_input(format!("job {id} was deleted"), "backroom job list").into());
             }
-            Change::Job(job) => {
+            Some(Change::Log(log)) => teller.tell_log(&log)?,
+            Some(Change::Job(job)) => {
                 teller.tell(&job.view)?;
                 if job.view.is_final() {
                     return Ok(Some(*job));
@@ -93,24 +154,62 @@ fn listen(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<
             }
         }
     }
-    Ok(None)
+}
+
+/// The stream of a job, with its log where the token may see that.
+fn open(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<Changes> {
+    if !teller.wants_log {
+        return client.changes(id, false);
+    }
+    let refused = match client.changes(id, true) {
+        Ok(changes) => return Ok(changes),
+        Err(error) => error,
+    };
+    let is_of_log =
+        refused.downcast_ref::<Failure>().is_some_and(|failure| failure.code.as_deref() == Some(code::FORBIDDEN.name));
+    if !is_of_log || teller.telling == Telling::Log {
+        return Err(refused);
+    }
+    teller.wants_log = false;
+    teller.say("the log is not shown: the token has no right `payload`");
+    client.changes(id, false)
 }
 
 struct Teller<'a> {
     client: &'a Client,
     telling: Telling,
-    bar: ProgressBar,
+    terminal: Terminal,
+    wants_log: bool,
+    bar: Bar,
     told: Option<(String, u32)>,
-    logged: u32,
+    /// Since when it is in that state, and whether it waits in it.
+    since: Instant,
+    waits: bool,
+    why: Option<String>,
+    asked_why: Option<Instant>,
+    /// The run whose log was told last, and the number of the line that comes next.
+    logged: (u32, u64),
 }
 
 impl<'a> Teller<'a> {
-    fn new(client: &'a Client, telling: Telling) -> Self {
+    fn new(client: &'a Client, telling: Telling, terminal: Terminal) -> Self {
         let bar = match telling {
-            Telling::Nothing | Telling::Quiet => ProgressBar::hidden(),
-            Telling::Everything => ProgressBar::new_spinner(),
+            Telling::Nothing | Telling::Quiet | Telling::Log => Bar::hidden(),
+            Telling::Everything => Bar::spinner(),
         };
-        Self { client, telling, bar, told: None, logged: 0 }
+        Self {
+            client,
+            telling,
+            terminal,
+            wants_log: telling.wants_log(),
+            bar,
+            told: None,
+            since: Instant::now(),
+            waits: false,
+            why: None,
+            asked_why: None,
+            logged: (0, 0),
+        }
     }
 
     fn has_told(&self) -> bool {
@@ -118,57 +217,117 @@ impl<'a> Teller<'a> {
     }
 
     fn tell(&mut self, job: &JobView) -> anyhow::Result<()> {
+        interrupt::is_in(&job.state);
         let news = Some((job.state.clone(), job.attempt));
-        let is_news = self.told != news;
-        self.told = news;
-        let is_said = match self.telling {
-            Telling::Nothing => false,
-            Telling::Quiet => is_held(job),
-            Telling::Everything => true,
-        };
-        if is_news && is_said {
-            self.say(&describe(job));
-            held(job).iter().for_each(|line| self.say(line));
-        }
-        if self.telling != Telling::Everything {
-            return Ok(());
-        }
-        self.show_progress(job);
-        let is_over = job.is_final() || job.state == "retrying" || job.state == "waiting";
-        // A job that went with its success took its log along.
-        let is_gone = job.auto_delete && job.state == "succeeded";
-        if is_over && !is_gone && job.attempt > self.logged {
-            self.logged = job.attempt;
-            let log = self.client.logs(&job.id, Some(job.attempt))?;
-            for line in String::from_utf8_lossy(&log).lines() {
-                self.say(&format!("  | {line}"));
+        if self.told != news {
+            self.told = news;
+            self.since = Instant::now();
+            self.waits = !job.is_final() && !matches!(job.state.as_str(), "running" | "pausing" | "canceling");
+            (self.why, self.asked_why) = (None, None);
+            if self.telling == Telling::Everything {
+                self.say(&describe(job));
             }
+            let is_told = matches!(self.telling, Telling::Everything | Telling::Quiet);
+            held(job).iter().filter(|_| is_told).for_each(|line| self.say(line));
+            if self.waits && job.attempt > 0 {
+                self.say_breaker(&job.id);
+            }
+        }
+        if self.telling == Telling::Everything
+            && let Some(progress) = &job.progress
+        {
+            self.bar.show(progress.done, progress.total, &neutralised(progress.note.as_deref().unwrap_or_default()));
         }
         Ok(())
     }
 
+    fn tell_log(&mut self, log: &LogView) -> anyhow::Result<()> {
+        let (run, next) = self.logged;
+        let is_new_run = log.run != run;
+        if is_new_run {
+            self.logged = (log.run, 0);
+        }
+        // After a lost connection the host begins at the last run again.
+        let known = if is_new_run { 0 } else { next.saturating_sub(log.line) };
+        let lines: Vec<_> = log.text.lines().skip(usize::try_from(known).unwrap_or(usize::MAX)).collect();
+        self.logged.1 = self.logged.1.max(log.line + log.text.lines().count() as u64);
+        if self.telling == Telling::Log && self.terminal.is_json() {
+            let rest = LogView { line: log.line + known, text: lines.join("\n"), ..log.clone() };
+            return if lines.is_empty() { Ok(()) } else { Ok(self.terminal.json(&serde_json::to_string(&rest)?)?) };
+        }
+        if is_new_run && log.run > 1 && !lines.is_empty() {
+            self.put_log(&format!("--- attempt {}, run {} ---", log.attempt, log.run))?;
+        }
+        lines.into_iter().try_for_each(|line| self.put_log(line))
+    }
+
+    fn put_log(&self, line: &str) -> anyhow::Result<()> {
+        match self.telling {
+            Telling::Log => self.terminal.line(line)?,
+            _ => self.say(&format!("  | {line}")),
+        }
+        Ok(())
+    }
+
+    /// How long to listen before it is asked why nothing happens.
+    fn patience(&self) -> Duration {
+        let is_said = matches!(self.telling, Telling::Everything | Telling::Quiet);
+        if !is_said || !self.waits {
+            return WHY_EVERY;
+        }
+        match self.asked_why {
+            Some(asked) => WHY_EVERY.saturating_sub(asked.elapsed()),
+            None => WHY_AFTER.saturating_sub(self.since.elapsed()),
+        }
+    }
+
+    /// Says why the job waits, in the words of `backroom job explain`, unless that was said already.
+    fn say_why(&mut self, id: &str) -> anyhow::Result<()> {
+        let is_said = matches!(self.telling, Telling::Everything | Telling::Quiet);
+        if !is_said || !self.waits || !self.patience().is_zero() {
+            return Ok(());
+        }
+        self.asked_why = Some(Instant::now());
+        let reasons = match self.client.explain(id) {
+            Ok(explained) => explained.view.reasons,
+            Err(error) if is_lost(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.put_why(&reasons);
+        Ok(())
+    }
+
+    fn put_why(&mut self, reasons: &[ReasonView]) {
+        let lines: Vec<_> = reasons.iter().map(sentence).collect();
+        let why = lines.join("\n");
+        if self.why.as_ref() != Some(&why) {
+            lines.iter().for_each(|line| self.say(&format!("  {line}")));
+            self.why = Some(why);
+        }
+    }
+
+    /// A breaker that has opened on the job's own failures is no news that waits.
+    fn say_breaker(&mut self, id: &str) {
+        if !matches!(self.telling, Telling::Everything | Telling::Quiet) {
+            return;
+        }
+        let explained = self.client.explain(id).map(|explained| explained.view.reasons).unwrap_or_default();
+        if explained.iter().any(|reason| reason.code == "breaker-open") {
+            self.asked_why = Some(Instant::now());
+            self.put_why(&explained);
+        }
+    }
+
     fn say(&self, line: &str) {
         let line = neutralised(line);
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| terminal::aside(&line));
     }
+}
 
-    fn show_progress(&self, job: &JobView) {
-        let Some(progress) = &job.progress else { return };
-        let template = match progress.total {
-            Some(_) => "{bar:30} {pos}/{len} {msg}",
-            None => "{spinner} {pos} {msg}",
-        };
-        self.bar.set_style(ProgressStyle::with_template(template).expect("the template is right"));
-        if let Some(total) = progress.total {
-            self.bar.set_length(total);
-        }
-        self.bar.set_position(progress.done);
-        self.bar.set_message(neutralised(progress.note.as_deref().unwrap_or_default()));
-    }
-
-    fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
+/// One reason in a line.
+fn sentence(reason: &ReasonView) -> String {
+    let jobs = if reason.jobs.is_empty() { String::new() } else { format!(": {}", reason.jobs.join(", ")) };
+    format!("why: {}{jobs}; until {}", reason.message, reason.starts_when)
 }
 
 /// Whether the job has nothing to run: it waits for a person, perhaps for ever, so that must not go untold.
@@ -218,15 +377,33 @@ pub(crate) fn show_result(client: &Client, job: &Answer<JobView>, terminal: Term
             match shown_output(view) {
                 Some(output) => terminal.bytes(&output)?,
                 None => match view.output_bytes.filter(|bytes| *bytes > 0) {
-                    Some(bytes) if view.auto_delete => eprintln!("its output of {bytes} bytes went with it"),
+                    Some(bytes) if view.auto_delete => {
+                        terminal::aside(&format!("its output of {bytes} bytes went with it"))
+                    }
                     Some(_) => terminal.bytes(&client.output(&view.id)?)?,
                     None => {}
                 },
             }
             Ok(Exit::Done)
         }
-        _ => Err(failure_of(view).into()),
+        _ => {
+            Err(Failure { notes: [failure_of(view).notes, slowed_down(client, view)].concat(), ..failure_of(view) }
+                .into())
+        }
     }
+}
+
+/// What is to be known beyond the job that failed: its failures may have slowed the whole plug-in down.
+fn slowed_down(client: &Client, job: &JobView) -> Vec<String> {
+    let plugin = &job.plugin.name;
+    let is_slowed = job.state == "failed" && client.plugin(plugin).is_ok_and(|plugin| plugin.view.degraded);
+    let note = || {
+        format!(
+            "plug-in {plugin} keeps failing, so its jobs start less and less often; once it is fixed: \
+             backroom plugin resume {plugin}"
+        )
+    };
+    is_slowed.then(note).into_iter().collect()
 }
 
 /// The output of a job that was deleted with its end: its view is all that is left of it.

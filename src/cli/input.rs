@@ -8,12 +8,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
+use super::terminal::aside;
 use crate::api::view::SubmitBody;
 
 /// Puts the input into a submit: `@FILE` and `-` are read byte for byte, everything else must be JSON.
 pub(crate) fn put_input(job: &mut SubmitBody, input: &str) -> anyhow::Result<()> {
     match source_of(input)? {
-        Some(bytes) => put_bytes(job, bytes),
+        Some(bytes) => {
+            say_if_broken(&bytes);
+            put_bytes(job, bytes);
+        }
         None => {
             let json = RawValue::from_string(input.to_owned()).map_err(|error| {
                 let message = format!("--input is not JSON: {error}");
@@ -28,8 +32,27 @@ pub(crate) fn put_input(job: &mut SubmitBody, input: &str) -> anyhow::Result<()>
 /// Puts the input into a submit: `@FILE` and `-` are read byte for byte, everything else stands for itself.
 pub(crate) fn put_plain(job: &mut SubmitBody, input: &str) -> anyhow::Result<()> {
     let bytes = source_of(input)?.unwrap_or_else(|| input.as_bytes().to_vec());
+    say_if_broken(&bytes);
     put_bytes(job, bytes);
     Ok(())
+}
+
+/// Says so where an input looks like JSON and is none: the handler is given it all the same, as text.
+fn say_if_broken(bytes: &[u8]) {
+    if let Some(error) = broken_json(bytes) {
+        aside(&format!("note: the input looks like JSON and is not ({error}); it is sent as text, byte for byte"));
+    }
+}
+
+/// What is wrong with an input that begins or ends as JSON does, or that is JSON with more behind it.
+fn broken_json(bytes: &[u8]) -> Option<serde_json::Error> {
+    let text = bytes.trim_ascii();
+    let (first, last) = (text.first()?, text.last()?);
+    let looks_like_json = matches!(first, b'{' | b'[' | b'"') || matches!(last, b'}' | b']');
+    if !looks_like_json {
+        return None;
+    }
+    serde_json::from_slice::<serde::de::IgnoredAny>(text).err()
 }
 
 fn put_bytes(job: &mut SubmitBody, bytes: Vec<u8>) {
@@ -62,6 +85,16 @@ mod tests {
         assert_eq!(job.input.as_deref().map(RawValue::get), Some("{\"a\": 1.0}"));
         let error = put_input(&mut job, "{a: 1}").expect_err("it is not JSON");
         assert_eq!(error.to_string(), "--input is not JSON: key must be a string at line 1 column 2");
+    }
+
+    #[test]
+    fn broken_json_is_told_from_text() {
+        for text in ["{a: 1}", "{\"a\": 1", "[1, 2", "\"open", "{\"a\": 1} x", "{'a': 1}", " {\"a\": 1,}", "a: 1}"] {
+            assert!(broken_json(text.as_bytes()).is_some(), "{text}");
+        }
+        for text in ["", "hello", "{\"a\": 1}\n", "[]", "\"x\"", "12", "nul", "a {b} c", "log: hello"] {
+            assert!(broken_json(text.as_bytes()).is_none(), "{text}");
+        }
     }
 
     #[test]

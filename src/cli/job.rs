@@ -3,12 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::json;
+use serde_json::value::RawValue;
+
 use super::client::{Answer, Client, ClientArgs, JobQuery};
 use super::failure::{Exit, Failure};
 use super::follow::{self, Telling};
 use super::input;
 use super::steer::{self, PostponeArgs, RetryArgs, Targets};
-use super::terminal::{Field, Terminal};
+use super::terminal::{self, Field, Terminal};
 use super::{bulk, job_view};
 use crate::api::view::{FollowUpBody, JobPageView, JobView, SubmitBody};
 
@@ -32,8 +37,11 @@ pub(crate) enum JobCommand {
         /// The job's id
         id: String,
         /// Only what this attempt logged
-        #[arg(long, value_name = "NUMBER")]
+        #[arg(long, value_name = "NUMBER", conflicts_with = "follow")]
         attempt: Option<u32>,
+        /// Print what its last run has logged, then each line as it comes, until the job ends
+        #[arg(long, short = 'f')]
+        follow: bool,
     },
     /// Tell every change of a job until it ends
     Watch {
@@ -149,7 +157,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "TIME|DURATION")]
     at: Option<String>,
     /// Call it off unless it was started by this time, or within so long
-    #[arg(long, value_name = "TIME|DURATION")]
+    #[arg(long, alias = "expires-on", value_name = "TIME|DURATION")]
     expires: Option<String>,
     /// A word to find it by; may be given several times
     #[arg(long = "tag", value_name = "WORD")]
@@ -241,7 +249,7 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "FINGERPRINT")]
     fingerprint: Option<String>,
     /// Only jobs whose name or error holds this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, alias = "q", value_name = "TEXT")]
     search: Option<String>,
     /// Only jobs that this caller submitted, such as api or schedule nightly
     #[arg(long, value_name = "NAME")]
@@ -281,6 +289,9 @@ pub(crate) struct PurgeArgs {
     /// Only count
     #[arg(long)]
     dry_run: bool,
+    /// On a terminal: do it without asking
+    #[arg(long, short = 'y', conflicts_with = "dry_run")]
+    yes: bool,
 }
 
 /// Does something with jobs.
@@ -290,19 +301,17 @@ pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -
         JobCommand::Submit(args) => submit(&client, args, terminal),
         JobCommand::List(args) => list(&client, args, terminal),
         JobCommand::Show { id } => show(&client.job(id)?, terminal),
-        JobCommand::Logs { id, attempt } => {
-            terminal.bytes(&client.logs(id, *attempt)?)?;
+        JobCommand::Logs { id, follow: true, .. } => {
+            follow::to_the_end(&client, id, Telling::Log, terminal)?;
             Ok(Exit::Done)
         }
+        JobCommand::Logs { id, attempt, .. } => logs(&client, id, *attempt, terminal),
         JobCommand::Watch { id } => {
-            let ended = follow::to_the_end(&client, id, Telling::Everything.on(terminal))?;
+            let ended = follow::taken_to_the_end(&client, id, Telling::Everything.on(terminal), terminal)?;
             follow::show_result(&client, &ended, terminal)
         }
         JobCommand::Attempts { id } => job_view::attempts(&client.attempts(id)?, terminal),
-        JobCommand::Output { id } => {
-            terminal.bytes(&client.output(id)?)?;
-            Ok(Exit::Done)
-        }
+        JobCommand::Output { id } => output(&client, id, terminal),
         JobCommand::Purge(args) => purge(&client, args, terminal),
         JobCommand::Explain { id } => steer::explain(&client.explain(id)?, terminal),
         JobCommand::Audit { id } => steer::audit(&client.audit(id)?, terminal),
@@ -316,6 +325,36 @@ pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -
     }
 }
 
+/// Prints what a job has logged, as text or as one document.
+fn logs(client: &Client, id: &str, attempt: Option<u32>, terminal: Terminal) -> anyhow::Result<Exit> {
+    let log = client.logs(id, attempt)?;
+    match terminal.is_json() {
+        true => {
+            terminal.json(&json!({ "id": id, "attempt": attempt, "log": String::from_utf8_lossy(&log) }).to_string())?
+        }
+        false => terminal.bytes(&log)?,
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints what a job has returned, byte for byte, or as one document.
+fn output(client: &Client, id: &str, terminal: Terminal) -> anyhow::Result<Exit> {
+    let bytes = client.output(id)?;
+    if !terminal.is_json() {
+        terminal.bytes(&bytes)?;
+        return Ok(Exit::Done);
+    }
+    let document = match std::str::from_utf8(&bytes) {
+        Ok(text) => match serde_json::from_str::<&RawValue>(text) {
+            Ok(json) => format!("{{\"id\":{},\"output_encoding\":\"json\",\"output\":{json}}}", json!(id)),
+            Err(_) => json!({ "id": id, "output_encoding": "text", "output": text }).to_string(),
+        },
+        Err(_) => json!({ "id": id, "output_encoding": "base64", "output": BASE64.encode(&bytes) }).to_string(),
+    };
+    terminal.json(&document)?;
+    Ok(Exit::Done)
+}
+
 /// Submits a job and follows it.
 pub(crate) fn run_plugin(args: &ClientArgs, run: &RunArgs, terminal: Terminal) -> anyhow::Result<Exit> {
     let client = Client::new(args)?;
@@ -324,7 +363,7 @@ pub(crate) fn run_plugin(args: &ClientArgs, run: &RunArgs, terminal: Terminal) -
         input::put_plain(&mut job, input)?;
     }
     let taken = client.submit(&job, None, None)?;
-    let ended = follow::taken_to_the_end(&client, &taken.view.id, Telling::Everything.on(terminal))?;
+    let ended = follow::taken_to_the_end(&client, &taken.view.id, Telling::Everything.on(terminal), terminal)?;
     follow::show_result(&client, &ended, terminal)
 }
 
@@ -334,19 +373,32 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
     }
     let wait = args.wait.then_some(FIRST_WAIT);
     let taken = client.submit(&body(args)?, args.idempotency_key.as_deref(), wait)?;
+    if taken.repeated && !terminal.is_json() {
+        terminal::aside(&already_there(args, &taken.view.id));
+    }
     if args.follow {
-        let ended = follow::taken_to_the_end(client, &taken.view.id, Telling::Everything.on(terminal))?;
+        let ended = follow::taken_to_the_end(client, &taken.view.id, Telling::Everything.on(terminal), terminal)?;
         return follow::show_result(client, &ended, terminal);
     }
     if args.wait {
         let ended = match taken.view.is_final() {
             true => taken,
-            false => follow::taken_to_the_end(client, &taken.view.id, Telling::Quiet.on(terminal))?,
+            false => follow::taken_to_the_end(client, &taken.view.id, Telling::Quiet.on(terminal), terminal)?,
         };
         show(&ended, terminal)?;
         return Ok(follow::exit_of(&ended.view));
     }
     show_taken(&taken, terminal)
+}
+
+/// Why no new job was made.
+fn already_there(args: &SubmitArgs, id: &str) -> String {
+    let why = match (&args.idempotency_key, &args.dedup_key) {
+        (Some(key), None) => format!("an earlier submit with the idempotency key `{key}` made job {id}"),
+        (None, Some(key)) => format!("the unfinished job {id} has the dedup key `{key}`"),
+        _ => format!("job {id} has the same dedup key, or was made with the same idempotency key"),
+    };
+    format!("nothing new was submitted: {why}")
 }
 
 fn body(args: &SubmitArgs) -> anyhow::Result<SubmitBody> {
@@ -424,14 +476,19 @@ fn list(client: &Client, args: &ListArgs, terminal: Terminal) -> anyhow::Result<
         ("chain", &args.chain),
         ("retry_of", &args.retry_of),
         ("fingerprint", &args.fingerprint),
-        ("q", &args.search),
+        ("search", &args.search),
         ("from", &args.from),
         ("before", &args.before),
         ("cursor", &args.cursor),
     ];
     let given = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
-    let params = given.chain([("limit", args.limit.to_string())]).collect();
+    let params = given.chain([("limit", args.limit.to_string())]).chain(why_wanted(terminal)).collect();
     show_page(&client.jobs(&JobQuery { params })?, terminal)
+}
+
+/// For people a list says of each job that waits why it does.
+pub(super) fn why_wanted(terminal: Terminal) -> Option<(&'static str, String)> {
+    (!terminal.is_json()).then(|| ("explain", true.to_string()))
 }
 
 /// Shows a page of jobs, a line each.
@@ -461,11 +518,21 @@ fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<Exit> {
 }
 
 fn purge(client: &Client, args: &PurgeArgs, terminal: Terminal) -> anyhow::Result<Exit> {
-    let PurgeArgs { state, job_type, older_than, dry_run } = args;
-    let dry_run_text = dry_run.to_string();
-    let asked = [("state", state), ("older_than", older_than), ("dry_run", &dry_run_text)];
-    let asked = asked.into_iter().chain(job_type.iter().map(|job_type| ("type", job_type)));
-    let purged = client.purge(asked)?;
+    let PurgeArgs { state, job_type, older_than, dry_run, yes } = args;
+    let purge = |dry_run: bool| {
+        let dry_run_text = dry_run.to_string();
+        let asked = [("state", state), ("older_than", older_than), ("dry_run", &dry_run_text)];
+        client.purge(asked.into_iter().chain(job_type.iter().map(|job_type| ("type", job_type))))
+    };
+    if !dry_run && !yes && terminal.can_ask() {
+        let counted = purge(true)?.view.removed;
+        let jobs = if counted == 1 { "1 job".to_owned() } else { format!("{counted} jobs") };
+        if counted == 0 || !terminal.ask(&format!("remove {jobs} for good?"))? {
+            terminal.line("nothing was removed")?;
+            return Ok(Exit::Done);
+        }
+    }
+    let purged = purge(*dry_run)?;
     if terminal.is_json() {
         terminal.json(&purged.text)?;
     } else {

@@ -9,13 +9,14 @@ use crate::api::view::{
     AttemptView, AttemptsView, ErrorView, FollowUpBody, JobView, OutputEncoding, ProgressView, UsageView,
 };
 use crate::config::units::{show_duration, show_size};
+use crate::domain::time::Timestamp;
 
 /// The headings of a list of jobs.
 pub(crate) const HEADINGS: &[&str] = &["ID", "STATE", "JOB", "ATTEMPT", "CREATED", "TOOK", "NOTE"];
 
 /// One job of a list.
 pub(crate) fn row(job: &JobView) -> Vec<Field> {
-    let took = job.completed_on.as_ref().map(|_| show_millis(job.usage.wall_ms));
+    let took = took(job.started_on.as_deref(), job.completed_on.as_deref());
     vec![
         Field::new(&job.id),
         Field::state(&job.state),
@@ -27,8 +28,12 @@ pub(crate) fn row(job: &JobView) -> Vec<Field> {
     ]
 }
 
-/// The one thing to know about a job in a list.
+/// The one thing to know about a job in a list: why it does not start, else what went wrong, else how far it is.
 fn note(job: &JobView) -> String {
+    if let Some(why) = &job.why {
+        let last = job.error.as_ref().map(|error| format!(" (last: {})", first_line(&error.message)));
+        return format!("{}{}", first_line(&why.message), last.unwrap_or_default());
+    }
     if let Some(ErrorView { code, message, .. }) = &job.error {
         let code = code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
         return first_line(&format!("{code}{message}"));
@@ -62,6 +67,7 @@ pub(crate) fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<
         ("expires", view.expires_on.clone()),
         ("started", view.started_on.clone()),
         ("completed", view.completed_on.clone()),
+        ("took", took(view.started_on.as_deref(), view.completed_on.as_deref())),
         ("progress", view.progress.as_ref().map(show_progress)),
         ("used", (view.runs > 0).then(|| show_usage(&view.usage))),
         ("deadline", view.deadline_ms.map(|millis| show_duration(Duration::from_millis(millis)))),
@@ -128,7 +134,7 @@ fn show_progress(progress: &ProgressView) -> String {
 fn show_usage(usage: &UsageView) -> String {
     let UsageView { fuel, cpu_ms, wall_ms, peak_memory_bytes, host_calls, log_bytes } = usage;
     format!(
-        "{fuel} fuel, {} on a core, {} in all, {} KiB of memory, {host_calls} host calls, {log_bytes} bytes of log",
+        "{fuel} fuel, {} on a core, {} in its runs, {} KiB of memory, {host_calls} host calls, {log_bytes} bytes of log",
         show_millis(*cpu_ms),
         show_millis(*wall_ms),
         peak_memory_bytes.div_ceil(1_024),
@@ -147,7 +153,7 @@ pub(crate) fn attempts(attempts: &Answer<AttemptsView>, terminal: Terminal) -> a
             Field::new(run.run.to_string()),
             Field::state(run.end.as_deref().unwrap_or("running")),
             Field::new(short_time(&run.started_on)),
-            Field::or_dash(run.ended_on.as_ref().map(|_| show_millis(run.usage.wall_ms))),
+            Field::or_dash(took(Some(&run.started_on), run.ended_on.as_deref())),
             Field::new(run.usage.fuel.to_string()),
             Field::or_dash(run.version.as_ref()),
             Field::new(run.error.as_ref().map(|error| first_line(&error.message)).unwrap_or_default()),
@@ -162,6 +168,13 @@ pub(crate) fn attempts(attempts: &Answer<AttemptsView>, terminal: Terminal) -> a
 pub(crate) fn short_time(time: &str) -> String {
     let cut = time.find('.').map_or(time, |dot| &time[..dot]);
     cut.trim_end_matches('Z').replace('T', " ")
+}
+
+/// How long something took, from its first start to its end: with all that it waited for in between. The console says the same.
+fn took(started_on: Option<&str>, ended_on: Option<&str>) -> Option<String> {
+    let time = |text: Option<&str>| text?.parse::<Timestamp>().ok();
+    let (started_on, ended_on) = (time(started_on)?, time(ended_on)?);
+    Some(show_millis(ended_on.since(started_on).as_secs_f64() * 1_000.0))
 }
 
 fn show_millis(millis: f64) -> String {

@@ -1,9 +1,11 @@
 //! The command line: the tree of verbs, and where each is done.
 
+mod address;
 mod batch;
 mod bench;
 mod build;
 mod bulk;
+mod carried;
 mod client;
 mod completions;
 mod config;
@@ -13,10 +15,12 @@ mod explain;
 mod failure;
 mod follow;
 mod input;
+mod interrupt;
 mod job;
 mod job_view;
 mod new;
 mod plugin;
+mod progress;
 mod queue;
 mod samples;
 mod schedule;
@@ -27,10 +31,13 @@ mod steer;
 mod store;
 mod terminal;
 mod token;
+mod unanswered;
+mod wire;
 
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::telemetry::{self, LogFormat};
 use client::ClientArgs;
@@ -39,21 +46,37 @@ use terminal::{Format, Terminal};
 
 /// Runs uploaded WebAssembly plug-ins as durable jobs, each in a sandbox of its own
 #[derive(Debug, Parser)]
-#[command(name = "backroom", version, max_term_width = 100)]
+#[command(name = "backroom", version, max_term_width = 100, after_help = start())]
 pub(crate) struct Cli {
-    /// Print the API's JSON instead of tables
-    #[arg(long, global = true)]
-    json: bool,
-    /// What goes to the log: a level, or levels by module such as info,backroom::worker=debug
-    #[arg(long, global = true, value_name = "FILTER", env = "BACKROOM_LOG", hide_env_values = true)]
-    log: Option<String>,
-    /// How log lines look
-    #[arg(long, global = true, value_name = "FORMAT", env = "BACKROOM_LOG_FORMAT", default_value = "auto")]
-    log_format: LogWord,
     #[command(flatten)]
     client: ClientArgs,
+    /// Print the API's JSON instead of tables
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    json: bool,
+    /// What goes to the log: a level, or levels by module such as info,backroom::worker=debug
+    #[arg(long, global = true, value_name = "FILTER", env = "BACKROOM_LOG", hide_env_values = true, help_heading = GLOBAL)]
+    log: Option<String>,
+    /// How log lines look
+    #[arg(long, global = true, value_name = "FORMAT", env = "BACKROOM_LOG_FORMAT", default_value = "auto", help_heading = GLOBAL)]
+    log_format: LogWord,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+}
+
+/// Above the options that every command has, apart from its own.
+pub(crate) const GLOBAL: &str = "Global options";
+
+/// What follows the list of commands: how to begin, and what the process ends with.
+fn start() -> String {
+    let code = |(exit, meaning): &(Exit, &str)| format!("  {:>3}  {meaning}\n", exit.code());
+    let codes: String = Exit::TABLE.iter().map(code).collect();
+    format!(
+        "To begin:\n  backroom serve                         start a host in this folder\n  \
+         backroom plugin upload FILE.wasm       give it a plug-in\n  \
+         backroom run PLUGIN '{{\"a\": 1}}'         submit a job and follow it to its end\n  \
+         backroom job list                      see the jobs\n\nExit codes:\n{}",
+        codes.trim_end()
+    )
 }
 
 #[derive(Debug, Subcommand)]
@@ -153,19 +176,30 @@ impl Command {
 
 /// Reads the arguments of this process, does what they say, and reports what went wrong.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let read = command_line().try_get_matches().and_then(|matches| {
+        let path = std::iter::successors(Some(&matches), |within| within.subcommand().map(|(_, within)| within));
+        let words: Vec<_> = path.filter_map(|within| within.subcommand_name().map(str::to_owned)).collect();
+        failure::is_done_by(&words, flags_of(&words));
+        Cli::from_arg_matches(&matches)
+    });
+    let cli = match read {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
             return terminal::report(&of_arguments(&error).into(), Format::Json).into();
         }
         Err(error) => error.exit(),
     };
+    let Some(command) = &cli.command else {
+        // Nobody is left to tell when standard output is gone.
+        drop(command_line().print_help());
+        return Exit::Done.into();
+    };
     let format = if cli.json { Format::Json } else { Format::Human };
-    if cli.command.keeps_a_store() {
+    if command.keeps_a_store() {
         // Whatever is written then holds payloads, digests of tokens, or code that the host trusts.
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     }
-    let done = start_log(&cli).and_then(|()| run(&cli.client, &cli.command, Terminal::new(format)));
+    let done = start_log(&cli, command).and_then(|()| run(&cli.client, command, Terminal::new(format)));
     done.unwrap_or_else(|error| terminal::report(&error, format)).into()
 }
 
@@ -178,8 +212,33 @@ fn of_arguments(error: &clap::Error) -> Failure {
     Failure { notes: lines.map(str::to_owned).collect(), ..Failure::bad_input(message, "backroom --help") }
 }
 
-fn start_log(cli: &Cli) -> anyhow::Result<()> {
-    let filter = cli.log.as_deref().unwrap_or(cli.command.default_log());
+/// The tree of arguments. Each name may be written with underscores in place of dashes, as the API has it.
+fn command_line() -> clap::Command {
+    /// Names live as long as the process, which builds the tree once.
+    static TREE: LazyLock<clap::Command> = LazyLock::new(|| forgiving(Cli::command()));
+
+    fn forgiving(command: clap::Command) -> clap::Command {
+        let command = command.mut_args(|argument| match argument.get_long().filter(|name| name.contains('-')) {
+            Some(name) => {
+                let other: &'static str = String::leak(name.replace('-', "_"));
+                argument.alias(other)
+            }
+            None => argument,
+        });
+        command.mut_subcommands(forgiving)
+    }
+    TREE.clone()
+}
+
+/// The names of the flags that the command of some words has.
+fn flags_of(words: &[String]) -> Vec<String> {
+    let within = |command: clap::Command, word: &String| command.find_subcommand(word).cloned().unwrap_or(command);
+    let command = words.iter().fold(command_line(), within);
+    command.get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
+}
+
+fn start_log(cli: &Cli, command: &Command) -> anyhow::Result<()> {
+    let filter = cli.log.as_deref().unwrap_or(command.default_log());
     telemetry::start(filter, cli.log_format.into()).map_err(|error| {
         let next = "write a level such as info, or levels by module such as info,backroom::worker=debug";
         Failure::bad_input(error.to_string(), next).into()
@@ -209,10 +268,8 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_tree_of_arguments_holds_together() {
-        super::Cli::command().debug_assert();
+        super::command_line().debug_assert();
     }
 }

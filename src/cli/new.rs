@@ -88,6 +88,10 @@ pub(crate) fn run(args: &NewArgs, terminal: Terminal) -> anyhow::Result<Exit> {
 
 fn tell(name: &PluginName, folder: &Path, terminal: Terminal) -> anyhow::Result<()> {
     let shown = folder.display();
+    if terminal.is_json() {
+        let document = serde_json::json!({ "name": name.as_str(), "folder": shown.to_string() });
+        return Ok(terminal.json(&document.to_string())?);
+    }
     terminal.line(&format!(
         "plug-in `{name}` is in {shown}\n\n  \
          cd {shown}\n  \

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use super::build::{self, BuildOptions, Lock};
+use serde_json::json;
+
+use super::build::{self, BuildOptions, BuiltComponent, Lock};
 use super::client::{Answer, Client, ClientArgs, Component, Force};
 use super::failure::{Exit, Failure};
 use super::new;
+use super::progress::Bar;
 use super::steer::Why;
-use super::terminal::{Field, Terminal};
+use super::terminal::{self, Field, Terminal};
 use crate::api::view::{GrantView, PluginView, UploadView, VersionState, VersionView};
 use crate::config::units::show_size;
 use crate::config::{Problems, parse_manifest};
@@ -84,6 +87,9 @@ pub(crate) enum PluginCommand {
         /// Also when unfinished jobs need it: they wait until it is uploaded again
         #[arg(long)]
         force: bool,
+        /// On a terminal: do it without asking
+        #[arg(long, short = 'y')]
+        yes: bool,
     },
 }
 
@@ -125,27 +131,46 @@ pub(crate) fn run(args: &ClientArgs, command: &PluginCommand, terminal: Terminal
         PluginCommand::Disable { name } => changed(&client.steer_plugin(name, "disable")?, terminal),
         PluginCommand::Pause { name, why } => changed(&client.hold_plugin(name, "pause", &why.body())?, terminal),
         PluginCommand::Resume { name, why } => changed(&client.hold_plugin(name, "resume", &why.body())?, terminal),
-        PluginCommand::Remove { name, force } => {
-            client.remove_plugin(name, if *force { Force::Yes } else { Force::No })?;
-            if !terminal.is_json() {
-                terminal.line(&format!("plug-in `{name}` was removed"))?;
-            }
-            Ok(Exit::Done)
+        PluginCommand::Remove { name, force, yes } => {
+            let force = if *force { Force::Yes } else { Force::No };
+            remove(&client, name, force, *yes, terminal)
         }
     }
 }
 
+fn remove(client: &Client, name: &str, force: Force, is_sure: bool, terminal: Terminal) -> anyhow::Result<Exit> {
+    if !is_sure && terminal.can_ask() {
+        let versions = client.plugin(name)?.view.versions.len();
+        let versions = if versions == 1 { "its version".to_owned() } else { format!("its {versions} versions") };
+        if !terminal.ask(&format!("remove plug-in `{name}` with {versions} for good?"))? {
+            terminal.line("nothing was removed")?;
+            return Ok(Exit::Done);
+        }
+    }
+    client.remove_plugin(name, force)?;
+    match terminal.is_json() {
+        true => terminal.json(&json!({ "name": name, "removed": true }).to_string())?,
+        false => terminal.line(&format!("plug-in `{name}` was removed"))?,
+    }
+    Ok(Exit::Done)
+}
+
 fn build(dir: &Path, options: BuildOptions, terminal: Terminal) -> anyhow::Result<Exit> {
     let here = std::env::current_dir().unwrap_or_default();
-    for built in build::build_component(dir, &options)? {
+    let built = build::build_component(dir, &options)?;
+    if terminal.is_json() {
+        let path = |path: &PathBuf| path.display().to_string();
+        let of = |built: &BuiltComponent| json!({ "component": path(&built.wasm), "manifest": built.manifest.as_ref().map(path) });
+        terminal.json(&json!({ "built": built.iter().map(of).collect::<Vec<_>>() }).to_string())?;
+        return Ok(Exit::Done);
+    }
+    for built in built {
         let shown = built.wasm.strip_prefix(&here).unwrap_or(&built.wasm);
         terminal.line(&shown.display().to_string())?;
         if let Some(manifest) = &built.manifest {
             read_manifest(manifest)?;
         }
-        if !terminal.is_json() {
-            eprintln!("next: {}", uploading(shown, built.manifest.as_deref()));
-        }
+        terminal::aside(&format!("next: {}", uploading(shown, built.manifest.as_deref())));
     }
     Ok(Exit::Done)
 }
@@ -174,7 +199,10 @@ fn upload(client: &Client, args: &UploadArgs, terminal: Terminal) -> anyhow::Res
     })?;
     let Identity { name, version, manifest } = identify(args)?;
     let component = Component { name: &name, version: &version, manifest: manifest.as_deref(), bytes: &bytes };
-    let uploaded = client.upload(component)?;
+    let bar = Bar::while_doing(&format!("uploading and compiling {}", kibibytes(bytes.len() as u64)));
+    let uploaded = client.upload(component);
+    bar.clear();
+    let uploaded = uploaded?;
     if terminal.is_json() {
         terminal.json(&uploaded.text)?;
         return Ok(Exit::Done);

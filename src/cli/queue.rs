@@ -1,10 +1,13 @@
 //! `backroom queue`: how the queues do, and pausing them.
 
+use std::time::Duration;
+
 use super::client::{Client, ClientArgs};
 use super::failure::Exit;
 use super::steer::Why;
 use super::terminal::{Field, Terminal};
 use crate::api::view::QueueView;
+use crate::config::units::show_duration;
 
 /// What to do with queues.
 #[derive(Debug, clap::Subcommand)]
@@ -51,9 +54,12 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
             Field::or_dash(queue.concurrency.map(|limit| limit.to_string())),
             Field::or_dash(queue.rate.as_ref()),
             Field::new(queue.running.to_string()),
+            Field::or_dash(queue.ready.map(|ready| format!("{ready}{}", if queue.ready_is_more { "+" } else { "" }))),
+            Field::or_dash(queue.oldest_ready_ms.map(age)),
         ]
     });
-    terminal.table(&["QUEUE", "STATE", "WEIGHT", "CONCURRENCY", "RATE", "RUNNING"], rows.collect())?;
+    let headings = ["QUEUE", "STATE", "WEIGHT", "CONCURRENCY", "RATE", "RUNNING", "READY", "OLDEST"];
+    terminal.table(&headings, rows.collect())?;
     Ok(Exit::Done)
 }
 
@@ -64,6 +70,11 @@ fn set(client: &Client, name: &str, verb: &str, why: &Why, terminal: Terminal) -
         false => terminal.line(&format!("queue {} is {}", queue.view.name, state(&queue.view)))?,
     }
     Ok(Exit::Done)
+}
+
+/// How long a job has waited, to the second.
+fn age(millis: u64) -> String {
+    show_duration(Duration::from_secs(millis / 1_000))
 }
 
 fn state(queue: &QueueView) -> &'static str {

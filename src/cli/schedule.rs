@@ -369,8 +369,9 @@ fn backfill(client: &Client, name: &str, span: &BackfillBody, terminal: Terminal
 
 fn remove(client: &Client, name: &str, terminal: Terminal) -> anyhow::Result<Exit> {
     client.remove_schedule(name)?;
-    if !terminal.is_json() {
-        terminal.line(&format!("schedule {name} was removed; its jobs stay"))?;
+    match terminal.is_json() {
+        true => terminal.json(&serde_json::json!({ "name": name, "removed": true }).to_string())?,
+        false => terminal.line(&format!("schedule {name} was removed; its jobs stay"))?,
     }
     Ok(Exit::Done)
 }

@@ -48,13 +48,13 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let ServiceView { state, version, host_id, started_on, running, rescued, store, queues, .. } = &service.view;
-    let ServiceView { paused_plugins, degraded_plugins, .. } = &service.view;
+    let ServiceView { slots, claimed, paused_plugins, degraded_plugins, .. } = &service.view;
     let refusing = store.refusing.as_ref().map(|why| format!("takes no new jobs: {why}"));
     terminal.facts(&[
         ("host", Some(format!("{host_id} at {}, release {version}", client.server()))),
         ("state", Some(state.clone())),
         ("started", Some(started_on.clone())),
-        ("running", Some(format!("{running} attempts"))),
+        ("running", Some(in_slots(*running, *slots, *claimed))),
         ("rescued", (*rescued > 0).then(|| format!("{rescued} jobs when it started"))),
         ("paused", paused(queues, paused_plugins)),
         (
@@ -73,6 +73,15 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     terminal.line("")?;
     terminal.table(&["PLUG-IN", "QUEUED", "WAITING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED", "TOTAL"], rows)?;
     Ok(Exit::Done)
+}
+
+/// How many attempts run, in how many slots, and how many jobs are claimed ahead of one.
+fn in_slots(running: usize, slots: usize, claimed: usize) -> String {
+    let ahead = match claimed {
+        0 => String::new(),
+        claimed => format!("; {claimed} more are claimed and wait for a slot"),
+    };
+    format!("{running} of {slots} slots{ahead}")
 }
 
 fn row(name: &str, counts: &StateCounts) -> Vec<Field> {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::client::{Answer, Client};
 use super::failure::{Exit, Failure};
 use super::input;
@@ -147,10 +149,7 @@ pub(crate) fn delete(client: &Client, targets: &Targets, terminal: Terminal) -> 
     }
     each(&targets.ids, |id| {
         client.delete_job(id, targets.reason.as_deref())?;
-        if !terminal.is_json() {
-            terminal.line(&format!("job {id} was deleted"))?;
-        }
-        Ok(())
+        told(terminal, &json!({ "id": id, "deleted": true }).to_string(), &format!("job {id} was deleted"))
     })
 }
 
@@ -200,7 +199,9 @@ fn filter(given: &[String]) -> anyhow::Result<FilterBody> {
         let Some((name, value)) = pair.split_once('=') else {
             return Err(Failure::bad_input(format!("`{pair}` is no condition"), "give --where FIELD=VALUE").into());
         };
-        if fields.insert(name.to_owned(), value.into()).is_some() {
+        // The names are those of the flags of `backroom job list`, which have dashes.
+        let name = name.trim().replace('-', "_");
+        if fields.insert(name.clone(), value.into()).is_some() {
             let next = "give several values of one field with commas between, where it takes several";
             return Err(Failure::bad_input(format!("`{name}` stands there twice"), next).into());
         }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use serde_json::json;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::failure::{Exit, Failure};
 use crate::domain::code;
@@ -30,6 +30,11 @@ impl Terminal {
     pub(crate) fn new(format: Format) -> Self {
         let is_terminal = io::stdout().is_terminal();
         Self { format, colours: is_terminal && colours_are_welcome(), is_terminal }
+    }
+
+    /// Whom the output is for.
+    pub(crate) fn format(self) -> Format {
+        self.format
     }
 
     /// Whether programs read the output.
@@ -93,27 +98,44 @@ impl Terminal {
         out.flush()
     }
 
-    /// Writes rows under their headings.
+    /// Writes rows under their headings, each row on one line. On a narrow terminal the column that has most to say is cut
+    /// with an ellipsis, never an id.
     pub(crate) fn table(self, headings: &[&str], rows: Vec<Vec<Field>>) -> io::Result<()> {
-        let mut table = Table::new();
-        table.load_preset(comfy_table::presets::NOTHING);
-        if self.colours {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
+        let mut widths: Vec<_> = headings.iter().map(|heading| heading.chars().count()).collect();
+        for row in &rows {
+            for (width, field) in widths.iter_mut().zip(row) {
+                *width = (*width).max(shown_width(&field.text));
+            }
         }
-        if self.is_terminal {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
+        if let Some(room) = self.columns() {
+            fit(&mut widths, headings, &rows, room);
         }
-        table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
-        table.add_rows(rows.into_iter().map(|row| row.into_iter().map(Field::cell).collect::<Vec<_>>()));
-        if let Some(first) = table.column_mut(0) {
-            first.set_padding((0, 1));
-        }
-        let text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let heading = headings.iter().map(|heading| Field { text: (*heading).to_owned(), tone: Tone::Heading });
+        let mut text = self.row(&heading.collect::<Vec<_>>(), &widths);
+        rows.iter().for_each(|row| text.push_str(&self.row(row, &widths)));
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()
+    }
+
+    fn row(self, row: &[Field], widths: &[usize]) -> String {
+        let mut line = String::new();
+        for (index, (field, width)) in row.iter().zip(widths).enumerate() {
+            let text = cut(&field.text, *width);
+            let is_last = index + 1 == row.len();
+            let padding = if is_last { 0 } else { width.saturating_sub(shown_width(&text)) + COLUMN_GAP };
+            line.push_str(&self.paint(field.tone, &text));
+            line.extend(std::iter::repeat_n(' ', padding));
+        }
+        format!("{}\n", line.trim_end())
+    }
+
+    /// How wide the terminal is; none for a file or a pipe, where nothing is cut.
+    fn columns(self) -> Option<usize> {
+        let named = || std::env::var("COLUMNS").ok()?.parse().ok();
+        let asked = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+        let columns = || asked().filter(|columns| *columns > 0).or_else(named);
+        self.is_terminal.then(columns).flatten()
     }
 
     /// Writes names and values under each other.
@@ -154,6 +176,7 @@ pub(crate) enum Tone {
     Doubtful,
     Busy,
     Quiet,
+    Heading,
     Plain,
 }
 
@@ -165,18 +188,8 @@ impl Tone {
             Self::Doubtful => 33,
             Self::Busy => 36,
             Self::Quiet => 2,
+            Self::Heading => 1,
             Self::Plain => 0,
-        }
-    }
-
-    fn color(self) -> Option<Color> {
-        match self {
-            Self::Good => Some(Color::DarkGreen),
-            Self::Bad => Some(Color::DarkRed),
-            Self::Doubtful => Some(Color::DarkYellow),
-            Self::Busy => Some(Color::DarkCyan),
-            Self::Quiet => Some(Color::DarkGrey),
-            Self::Plain => None,
         }
     }
 
@@ -215,14 +228,52 @@ impl Field {
     pub(crate) fn or_dash(text: Option<impl AsRef<str>>) -> Self {
         text.map_or_else(|| Self::new("-"), Self::new)
     }
+}
 
-    fn cell(self) -> Cell {
-        let cell = Cell::new(self.text);
-        match self.tone.color() {
-            Some(color) => cell.fg(color),
-            None => cell,
-        }
+/// Blanks between two columns.
+const COLUMN_GAP: usize = 2;
+
+/// A column is not cut to fewer characters.
+const COLUMN_LEAST: usize = 8;
+
+/// Narrows the widest columns until all fit into `room` characters. One that holds ids, states, times or numbers stays whole.
+fn fit(widths: &mut [usize], headings: &[&str], rows: &[Vec<Field>], room: usize) {
+    let gaps = COLUMN_GAP * widths.len().saturating_sub(1);
+    let is_prose = |column: usize| rows.iter().any(|row| row.get(column).is_some_and(|field| field.text.contains(' ')));
+    let is_whole = |column: usize| {
+        const WHOLE: &[&str] = &["ID", "STATE", "CREATED", "STARTED", "ON", "UPLOADED", "NEWEST", "NEXT", "EXPIRES"];
+        headings.get(column).is_some_and(|heading| WHOLE.contains(heading)) || !is_prose(column)
+    };
+    // The last column is the one with most to say where none other is prose.
+    let mut may_be_cut: Vec<_> = (0..widths.len()).filter(|column| !is_whole(*column)).collect();
+    if may_be_cut.is_empty() {
+        may_be_cut.extend(widths.len().checked_sub(1));
     }
+    while widths.iter().sum::<usize>() + gaps > room {
+        let widest = may_be_cut.iter().copied().max_by_key(|column| widths[*column]);
+        let Some(widest) = widest.filter(|column| widths[*column] > COLUMN_LEAST) else { return };
+        widths[widest] -= 1;
+    }
+}
+
+/// How many columns of a terminal a text takes.
+fn shown_width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text, or its beginning with an ellipsis.
+fn cut(text: &str, width: usize) -> String {
+    if shown_width(text) <= width {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        if shown_width(&kept) + shown_width(c.encode_utf8(&mut [0; 4])) + 1 > width {
+            break;
+        }
+        kept.push(c);
+    }
+    kept + "\u{2026}"
 }
 
 /// Text from elsewhere made safe for a terminal: what would steer it is shown as an escape instead.
@@ -265,6 +316,11 @@ fn steers(c: char) -> bool {
 fn colours_are_welcome() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Writes a line on standard error, made safe. Nobody is left to tell when standard error is gone or full.
+pub(crate) fn aside(line: &str) {
+    drop(io::stderr().write_all(format!("{}\n", neutralised(line)).as_bytes()));
 }
 
 /// Writes an error with its causes, its code and the next command on standard error, and says how to end.

@@ -1,5 +1,7 @@
 //! `backroom token`: give somebody a token with rights, see who has one, take it back.
 
+use serde_json::json;
+
 use super::client::{Client, ClientArgs};
 use super::failure::Exit;
 use super::terminal::{Field, Terminal};
@@ -89,8 +91,9 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
 
 fn revoke(client: &Client, name: &str, last: bool, terminal: Terminal) -> anyhow::Result<Exit> {
     client.revoke_token(name, last)?;
-    if !terminal.is_json() {
-        terminal.line(&format!("token {name} opens nothing any more"))?;
+    match terminal.is_json() {
+        true => terminal.json(&json!({ "name": name, "revoked": true }).to_string())?,
+        false => terminal.line(&format!("token {name} opens nothing any more"))?,
     }
     Ok(Exit::Done)
 }

@@ -49,7 +49,7 @@ catalogue! {
         "Send a complete JSON document with `Content-Type: application/json`.";
     BAD_FIELD = "BR0102", "a field of the request is unknown or has a wrong value",
         "Unknown fields are refused so that a typo does not pass for a default.",
-        "Compare the request with `/openapi.json`; the message names the field and what it may be.";
+        "Correct the field that the message names. `/openapi.json` describes every request.";
     UNKNOWN_PLUGIN = "BR0103", "there is no such plug-in",
         "No plug-in of that name has been uploaded, or it was removed.",
         "See `backroom plugin list`; upload with `backroom plugin upload FILE.wasm`.";
@@ -121,6 +121,12 @@ catalogue! {
         "A host that has neither a token nor a secret in its settings lets everybody in who reaches it.",
         "If that is wanted: `backroom token revoke NAME --last`. Otherwise make another token first: \
          `backroom token create NAME --rights admin`.";
+    DISABLED = "BR0150", "the plug-in is disabled",
+        "Jobs of a disabled plug-in are canceled when their turn comes, so no new one is accepted.",
+        "Enable it (`backroom plugin enable NAME`) and submit again.";
+    AMBIGUOUS_ID = "BR0151", "several jobs have an id with this end",
+        "The last 8 characters of an id name a job only while no other job has the same.",
+        "Give the whole id of one of the jobs that the message lists.";
     UNKNOWN_QUEUE = "BR0125", "there is no such queue",
         "`default`, `bulk` and `maintenance` exist from the start; others stand in backroom.toml.",
         "See `backroom queue list`, or add a `[[queue]]` to backroom.toml and restart the host.";
@@ -279,6 +285,12 @@ catalogue! {
     BUILD_FAILED = "BR0506", "building the plug-in failed",
         "The compiler's message says why.",
         "Mend the plug-in and build again.";
+    NO_ANSWER = "BR0507", "the answer did not arrive",
+        "The connection ended, or the time was up, before the host's answer was there.",
+        "See whether it was done before you repeat it: `backroom job list` shows the newest jobs.";
+    NOT_A_HOST = "BR0508", "something other than a host answers",
+        "A proxy in front of the host, or another program at the address, sent the answer.",
+        "Give the address of a host with `--server`; see what the proxy in front of it says.";
     // Outbound HTTP.
     RESERVED_NAME = "BR0601", "the name belongs to a built-in handler",
         "The host plays `http` itself: there is nothing to upload, activate or remove.",

@@ -65,6 +65,39 @@ impl JobId {
     }
 }
 
+/// The end of a job's id: 8 to 12 hexadecimal digits. They are the low bits of its sequence, so that they lead to the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdEnding {
+    value: u64,
+    digits: u32,
+}
+
+impl IdEnding {
+    /// The sequences below `end` whose ids end so, the smallest first.
+    pub fn sequences(self, end: Sequence) -> impl Iterator<Item = Sequence> {
+        let step = 1_usize << (4 * self.digits);
+        (self.value..end.0).step_by(step).map(Sequence)
+    }
+}
+
+impl FromStr for IdEnding {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WHAT: &str = "the end of an id has 8 to 12 hexadecimal digits";
+        let is_ending = (8..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let value = u64::from_str_radix(text, 16).ok().filter(|_| is_ending).ok_or(WHAT)?;
+        Ok(Self { value, digits: u32::try_from(text.len()).map_err(|_| WHAT)? })
+    }
+}
+
+impl fmt::Display for IdEnding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { value, digits } = *self;
+        write!(f, "{value:0width$x}", width = digits as usize)
+    }
+}
+
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

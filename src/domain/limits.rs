@@ -49,7 +49,7 @@ impl Default for Limits {
     fn default() -> Self {
         const MIB: u64 = 1 << 20;
         Self {
-            fuel: 5_000_000_000,
+            fuel: 400_000_000_000,
             wall: Duration::from_secs(30),
             memory_bytes: 64 * MIB,
             table_elements: 10_000,

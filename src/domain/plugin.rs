@@ -94,6 +94,13 @@ pub struct PluginVersion {
     pub uploaded_on: Timestamp,
 }
 
+impl PluginVersion {
+    /// Those of some keys of its configuration that it does not ask for, so that it never sees them.
+    pub fn unwanted<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        keys.filter(|key| !self.wishes.wants.contains(&Grant::Config((*key).to_owned()))).collect()
+    }
+}
+
 /// A named plug-in with its versions, newest last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plugin {

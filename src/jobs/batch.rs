@@ -49,7 +49,7 @@ impl Jobs {
     /// Takes a batch and all its jobs, or nothing, in one commit.
     pub async fn submit_batch(&self, new: NewBatch, members: Vec<NewJob>) -> Result<(Job, Vec<JobId>), BulkError> {
         let now = self.clock.now();
-        let failed = |error| BulkError { index: None, error };
+        let failed = |error: SubmitError| BulkError::of_all(error);
         let batch = self.new_batch(new, now).map_err(failed)?;
         let (ids, pending) = self.number_and_commit_bulk(members, Some(&batch), now)?;
         pending.await.map_err(|error| failed(error.into()))?;

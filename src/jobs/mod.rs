@@ -6,6 +6,7 @@ mod circle;
 mod explain;
 mod failures;
 mod idempotency;
+mod log;
 mod offers;
 mod rerun;
 mod steer;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Clock;
-use crate::domain::id::{JobId, JobKey, PluginName, Sequence, TenantId};
+use crate::domain::id::{IdEnding, JobId, JobKey, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, JobType, Payload, Progress, Run, Status};
 use crate::domain::query::{Counts, JobFilter, JobQuery, Page};
 use crate::registry::Registry;
@@ -28,10 +29,14 @@ use crate::worker::{Advance, Identities, Running};
 /// How many jobs one look from the oldest on reads.
 const OLDEST_LOOKED_AT: usize = 1_000;
 
+/// How many jobs are looked at for the end of an id. A host that has had fewer than four thousand million has one to look at.
+const ENDINGS_MAX: usize = 16;
+
 pub use actions::{ActionError, ActionReport, ActionResult, BulkAction, Step};
 pub use batch::NewBatch;
 pub use explain::Moment;
 pub use failures::FailureSummary;
+pub use log::{LogPiece, LogReader};
 pub use rerun::{Rerun, RerunError};
 pub use steer::{Command, Order, SteerError};
 pub use submit::{BulkError, NewJob, SubmitError, Submitted};
@@ -78,6 +83,13 @@ impl Jobs {
         let key = JobKey { tenant, sequence: id.sequence() };
         let found = self.store.job(key)?;
         Ok(found.filter(|job| job.submission.id == id))
+    }
+
+    /// The jobs of a tenant whose id ends so; of very many the first ones.
+    pub fn ending_in(&self, tenant: TenantId, ending: IdEnding) -> Result<Vec<Job>, ReadError> {
+        let end = self.identities.reserve(0);
+        let found = ending.sequences(end).take(ENDINGS_MAX).map(|sequence| self.store.job(JobKey { tenant, sequence }));
+        found.filter_map(Result::transpose).collect()
     }
 
     /// One job, by its place: what a [`JobChange`] names.

@@ -28,6 +28,9 @@ const KEY_BYTES_MAX: usize = 255;
 /// How many pages of jobs about one record are looked at for those that ran; the rest of a flood was refused anyway.
 const LOOP_PAGES_MAX: usize = 16;
 
+/// How many faulty jobs of a bulk submit are told of.
+const FAULTS_MAX: usize = 20;
+
 /// How often a submit is decided again when another one with the same key came between.
 const ATTEMPTS: usize = 4;
 
@@ -125,6 +128,12 @@ pub enum SubmitError {
     /// The plug-in, the handler or the input do not fit.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// The plug-in is disabled: its jobs are canceled when their turn comes.
+    #[error("plug-in `{plugin}` is disabled: the job would be canceled when its turn comes")]
+    Disabled {
+        /// The plug-in.
+        plugin: PluginName,
+    },
     /// The `Idempotency-Key` belongs to another request.
     #[error("the Idempotency-Key `{key}` was used for another request, which made job {job}")]
     KeyMismatch {
@@ -225,6 +234,20 @@ pub struct BulkError {
     pub index: Option<usize>,
     /// What is wrong.
     pub error: SubmitError,
+    /// What is wrong with later jobs, with the place of each; of very many the first ones.
+    pub more: Vec<(usize, SubmitError)>,
+}
+
+impl BulkError {
+    /// A fault that is not one job's.
+    pub(super) fn of_all(error: impl Into<SubmitError>) -> Self {
+        Self { index: None, error: error.into(), more: Vec::new() }
+    }
+
+    /// A fault of the job at a place.
+    fn at(index: usize, error: SubmitError) -> Self {
+        Self { index: Some(index), error, more: Vec::new() }
+    }
 }
 
 impl Jobs {
@@ -267,7 +290,7 @@ impl Jobs {
     /// Takes all jobs or none, in one commit.
     pub async fn submit_bulk(&self, news: Vec<NewJob>) -> Result<Vec<JobId>, BulkError> {
         let (ids, pending) = self.number_and_commit_bulk(news, None, self.clock.now())?;
-        pending.await.map_err(|error| BulkError { index: None, error: error.into() })?;
+        pending.await.map_err(BulkError::of_all)?;
         Ok(ids)
     }
 
@@ -279,12 +302,23 @@ impl Jobs {
         now: Timestamp,
     ) -> Result<(Vec<JobId>, Pending), BulkError> {
         let mut submissions = Vec::with_capacity(news.len());
+        let mut faults = Vec::new();
         for (index, new) in news.into_iter().enumerate() {
-            let failed = |error| BulkError { index: Some(index), error };
-            if let (Some(_), Some(other)) = (batch, new.ties.batch) {
-                return Err(failed(SubmitError::OtherBatch { batch: other }));
+            let checked = match (batch, new.ties.batch) {
+                (Some(_), Some(other)) => Err(SubmitError::OtherBatch { batch: other }),
+                _ => self.submission(new),
+            };
+            match checked {
+                Ok(submission) => submissions.push(submission),
+                Err(error) => faults.push((index, error)),
             }
-            submissions.push(self.submission(new).map_err(failed)?);
+            if faults.len() == FAULTS_MAX {
+                break;
+            }
+        }
+        if !faults.is_empty() {
+            let (index, error) = faults.remove(0);
+            return Err(BulkError { more: faults, ..BulkError::at(index, error) });
         }
         let _turn = submissions.iter().any(is_keyed).then(|| self.identities.turn());
         let first = self.identities.reserve(submissions.len() as u64);
@@ -294,7 +328,7 @@ impl Jobs {
         changes.extend(batch.cloned().map(Change::submit));
         let batch = batch.map(|batch| batch.submission.id);
         for (index, submission) in submissions.into_iter().enumerate() {
-            let failed = |error| BulkError { index: Some(index), error };
+            let failed = |error| BulkError::at(index, error);
             let id = self.identities.of(Sequence(first.0 + index as u64), now);
             if let Some(key) = submission.ties().dedup_key.clone() {
                 let unfinished = self.duplicate(submission.tenant, &key).map_err(|error| failed(error.into()))?;
@@ -358,6 +392,9 @@ impl Jobs {
     fn submission(&self, new: NewJob) -> Result<Submission, SubmitError> {
         let (handler, version) = (new.handler.as_ref(), new.version.as_ref());
         let handler = self.registry.check_fit(new.tenant, &new.plugin, version, handler, new.input.len() as u64)?;
+        if self.registry.get(new.tenant, &new.plugin).is_ok_and(|plugin| plugin.disabled) {
+            return Err(SubmitError::Disabled { plugin: new.plugin });
+        }
         for (field, is_given) in [("args", !new.args.is_empty()), ("env", !new.env.is_empty())] {
             if is_given {
                 self.registry.check_command(new.tenant, &new.plugin, version, field)?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::text;
+use super::{LogPart, text};
 
 /// Bytes of one line that are kept.
 const LINE_BYTES: usize = 8 << 10;
@@ -63,6 +63,7 @@ pub(crate) struct Log {
     half: usize,
     head: String,
     head_is_full: bool,
+    head_lines: u64,
     tail: VecDeque<String>,
     tail_bytes: usize,
     left_out_lines: u64,
@@ -81,6 +82,7 @@ impl Log {
             half: usize::try_from(limit / 2).unwrap_or(usize::MAX),
             head: String::new(),
             head_is_full: false,
+            head_lines: 0,
             tail: VecDeque::new(),
             tail_bytes: 0,
             left_out_lines: 0,
@@ -126,11 +128,6 @@ impl Log {
         *self.open_line(source) = open;
     }
 
-    /// The log, leaving an empty one that keeps nothing.
-    pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::new(self.start, 0))
-    }
-
     /// Bytes written, kept or not.
     pub(crate) fn written(&self) -> u64 {
         self.written
@@ -151,19 +148,34 @@ impl Log {
         }
     }
 
-    /// The head, a marker for what was left out, and the tail.
-    pub(crate) fn into_bytes(mut self) -> Bytes {
-        self.finish();
-        if self.left_out_lines > 0 {
-            self.head.push_str(&format!(
-                "          ----- {} lines ({}) left out: the log is bounded -----\n",
-                text::grouped(self.left_out_lines, ','),
-                text::bytes(self.left_out_bytes)
-            ));
+    /// The lines from number `line` on that are kept, with a marker in place of those that are not.
+    pub(crate) fn since(&self, line: u64) -> LogPart {
+        let tail_start = self.head_lines + self.left_out_lines;
+        let mut text = String::new();
+        if line < self.head_lines {
+            text.push_str(&self.head[end_of_line(&self.head, line)..]);
         }
-        self.head.reserve(self.tail_bytes);
-        self.tail.iter().for_each(|line| self.head.push_str(line));
-        Bytes::from(self.head)
+        let missed = tail_start.saturating_sub(line.max(self.head_lines));
+        if missed > 0 {
+            let bytes = match missed == self.left_out_lines {
+                true => format!(" ({})", text::bytes(self.left_out_bytes)),
+                false => String::new(),
+            };
+            let missed = text::grouped(missed, ',');
+            text.push_str(&format!("          ----- {missed} lines{bytes} left out: the log is bounded -----\n"));
+        }
+        let skipped = usize::try_from(line.saturating_sub(tail_start)).unwrap_or(usize::MAX);
+        text.reserve(if skipped == 0 { self.tail_bytes } else { 0 });
+        self.tail.iter().skip(skipped).for_each(|line| text.push_str(line));
+        LogPart { text, next: tail_start + self.tail.len() as u64 }
+    }
+
+    /// The whole log: the head, a marker for what was left out, and the tail.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        if self.tail.is_empty() && self.left_out_lines == 0 {
+            return Bytes::copy_from_slice(self.head.as_bytes());
+        }
+        Bytes::from(self.since(0).text)
     }
 
     fn open_line(&mut self, source: Source) -> &mut Vec<u8> {
@@ -210,6 +222,7 @@ impl Log {
         self.head_is_full |= self.head.len() + line.len() > self.half;
         if !self.head_is_full {
             self.head.push_str(&line);
+            self.head_lines += 1;
             return;
         }
         self.tail_bytes += line.len();
@@ -221,6 +234,13 @@ impl Log {
             self.left_out_bytes += oldest.len() as u64;
         }
     }
+}
+
+/// Where the first `lines` lines of a text end.
+fn end_of_line(text: &str, lines: u64) -> usize {
+    let Some(last) = lines.checked_sub(1) else { return 0 };
+    let mut ends = text.bytes().enumerate().filter_map(|(index, byte)| (byte == b'\n').then_some(index + 1));
+    ends.nth(usize::try_from(last).unwrap_or(usize::MAX)).unwrap_or(text.len())
 }
 
 /// The whole lines between the first and the last ones of a text; none when there are few.
@@ -267,8 +287,9 @@ mod tests {
         Log::new(Instant::now(), limit)
     }
 
-    fn shown(log: Log) -> String {
-        let text = String::from_utf8(log.into_bytes().to_vec()).expect("a log is UTF-8");
+    fn shown(mut log: Log) -> String {
+        log.finish();
+        let text = String::from_utf8(log.to_bytes().to_vec()).expect("a log is UTF-8");
         text.lines().map(|line| line.get(10..).unwrap_or(line)).collect::<Vec<_>>().join("\n")
     }
 
@@ -312,6 +333,27 @@ mod tests {
     }
 
     #[test]
+    fn who_reads_on_gets_each_line_once_and_is_told_of_a_gap() {
+        let mut log = log(2_000);
+        let (mut seen, mut line) = (String::new(), 0);
+        for number in 0..1_000 {
+            log.message(Source::Info, "", &format!("line {number}"));
+            if !(50..=990).contains(&number) {
+                let part = log.since(line);
+                assert!(part.next > line, "{number}");
+                (seen, line) = (seen + &part.text, part.next);
+            }
+        }
+        assert_eq!(line, 1_000);
+        assert_eq!(log.since(line), LogPart { text: String::new(), next: 1_000 });
+        for number in (0..=49).chain(991..=999) {
+            assert_eq!(seen.matches(&format!("info  line {number}\n")).count(), 1, "{number}: {seen}");
+        }
+        assert_eq!(seen.matches("left out: the log is bounded").count(), 1, "{seen}");
+        assert_eq!(log.since(0).text.as_bytes(), log.to_bytes());
+    }
+
+    #[test]
     fn a_crowd_of_lines_in_one_call_is_counted_and_not_formatted() {
         let crowd = format!("first{}last", "\n".repeat(4 << 20));
         for (source, by_stream) in [(Source::Info, false), (Source::Stdout, true)] {
@@ -342,7 +384,8 @@ mod tests {
             log.stream(Source::Stdout, &[b'x'; 4096]);
         }
         assert_eq!(log.written(), 409_600);
-        assert!(log.into_bytes().len() < LINE_BYTES + 100);
+        log.finish();
+        assert!(log.to_bytes().len() < LINE_BYTES + 100);
     }
 
     #[test]

@@ -15,10 +15,11 @@ mod text;
 pub mod wasm;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -79,19 +80,56 @@ pub enum Signal {
     Kill = 4,
 }
 
-/// The line from the host to one running handler. Signals only grow more urgent.
-#[derive(Clone, Debug, Default)]
-pub struct SignalLine(Arc<AtomicU8>);
+/// The log of a run, which others may read while it grows. Lines are counted from 0, left out ones included.
+pub trait LiveLog: Send + Sync {
+    /// The lines from number `line` on, as far as they are kept.
+    fn since(&self, line: u64) -> LogPart;
+}
+
+/// Some lines of a log that grows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogPart {
+    /// Whole lines; one of them says so where others were left out.
+    pub text: String,
+    /// The number of the line that comes next.
+    pub next: u64,
+}
+
+/// The line between the host and one running handler: signals go in, and the log comes out. Signals only grow more urgent.
+#[derive(Clone, Default)]
+pub struct SignalLine(Arc<Line>);
+
+#[derive(Default)]
+struct Line {
+    signal: AtomicU8,
+    log: OnceLock<Arc<dyn LiveLog>>,
+}
+
+impl fmt::Debug for SignalLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SignalLine").field(&self.signal()).finish()
+    }
+}
 
 impl SignalLine {
     /// Raises the signal; a less urgent one than the present is without effect.
     pub fn raise(&self, signal: Signal) {
-        self.0.fetch_max(signal as u8, Ordering::Relaxed);
+        self.0.signal.fetch_max(signal as u8, Ordering::Relaxed);
+    }
+
+    /// Lets others read what the run logs. The first log of a line stays.
+    pub fn share_log(&self, log: Arc<dyn LiveLog>) {
+        self.0.log.get_or_init(|| log);
+    }
+
+    /// What the run has logged so far; none before it has started.
+    pub fn log(&self) -> Option<Arc<dyn LiveLog>> {
+        self.0.log.get().cloned()
     }
 
     /// The present signal.
     pub fn signal(&self) -> Signal {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.signal.load(Ordering::Relaxed) {
             0 => Signal::None,
             1 => Signal::Pause,
             2 => Signal::Cancel,

@@ -14,7 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Signal, Slice, SliceEnd, SliceReport};
+use super::{
+    Admitted, BoxFuture, HostPort, LiveLog, LogPart, Rejection, Sandbox, Signal, Slice, SliceEnd, SliceReport,
+};
 use crate::clock::Clock;
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
@@ -212,6 +214,19 @@ impl Future for Turn {
     }
 }
 
+/// What a script logs, all of it from the start.
+struct Said(Bytes);
+
+impl LiveLog for Said {
+    fn since(&self, line: u64) -> LogPart {
+        let text = String::from_utf8_lossy(&self.0);
+        let mut lines = text.split_inclusive('\n');
+        let skipped = usize::try_from(line).unwrap_or(usize::MAX);
+        let rest: String = lines.by_ref().skip(skipped).collect();
+        LogPart { text: rest, next: line.max(text.lines().count() as u64) }
+    }
+}
+
 impl Sandbox for ScriptedSandbox {
     fn admit(&self, upload: Bytes) -> BoxFuture<'_, Result<Admitted, Rejection>> {
         Box::pin(async move {
@@ -242,6 +257,9 @@ impl Sandbox for ScriptedSandbox {
             let started_on = self.clock.now();
             let script = (self.director)(&slice);
             let (mut usage, log) = (script.usage, script.log.clone());
+            if !log.is_empty() {
+                slice.signals.share_log(Arc::new(Said(log.clone())));
+            }
             let end = self.follow(script, &slice, port).await;
             let passed = self.clock.now().since(started_on);
             usage.wall_micros = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);

@@ -152,6 +152,7 @@ impl From<SubmitError> for Trouble {
             | SubmitError::LongDeadline { .. }) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::BAD_FIELD, error.to_string())
             }
+            error @ SubmitError::Disabled { .. } => Self::new(StatusCode::CONFLICT, code::DISABLED, error.to_string()),
             error @ (SubmitError::Duplicate { .. } | SubmitError::Twice { .. }) => {
                 Self::new(StatusCode::CONFLICT, code::DUPLICATE_JOB, error.to_string())
             }

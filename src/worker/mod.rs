@@ -23,7 +23,7 @@ pub use advance::{Advance, Identities};
 pub use attempt::Finished;
 pub use claim::{Claim, Claimed};
 pub(crate) use pool::Drain;
-pub use pool::{Pool, PoolSettings};
+pub use pool::{Pool, PoolSettings, Slots};
 pub use running::Running;
 pub use window::{QueueNow, Started, Window};
 

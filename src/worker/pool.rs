@@ -46,6 +46,25 @@ impl PoolSettings {
     }
 }
 
+/// How many attempts run at a time, and how many do now.
+#[derive(Clone)]
+pub struct Slots {
+    free: Arc<Semaphore>,
+    total: usize,
+}
+
+impl Slots {
+    /// How many there are.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// How many are in use. What is claimed beyond them waits for one.
+    pub fn used(&self) -> usize {
+        self.total.saturating_sub(self.free.available_permits())
+    }
+}
+
 /// The slots and what fills them.
 pub struct Pool {
     worker: Arc<Worker>,
@@ -75,6 +94,11 @@ impl Drop for ClaimPermit {
 }
 
 impl Pool {
+    /// The slots, to look at.
+    pub fn slots(&self) -> Slots {
+        Slots { free: Arc::clone(&self.slots), total: self.settings.concurrency }
+    }
+
     /// A pool that runs guests on `guests` while `accepting` holds true.
     pub fn new(
         worker: Arc<Worker>,

@@ -11,7 +11,7 @@ use crate::domain::change::Change;
 use crate::domain::id::JobKey;
 use crate::domain::job::{Progress, Status};
 use crate::domain::time::Timestamp;
-use crate::sandbox::{Signal, SignalLine};
+use crate::sandbox::{LiveLog, Signal, SignalLine};
 
 #[derive(Default)]
 struct Entry {
@@ -148,6 +148,11 @@ impl Running {
     /// How far a handler says it has come.
     pub fn progress(&self, job: JobKey) -> Option<Progress> {
         self.entries.lock().range(runs_of(job)).next_back()?.1.progress.clone()
+    }
+
+    /// What one run logs while it goes on; none when it is not here or has not started.
+    pub fn log(&self, job: JobKey, fence: u32) -> Option<Arc<dyn LiveLog>> {
+        self.entries.lock().get(&(job, fence))?.signals.log()
     }
 }
 

@@ -158,10 +158,10 @@ fn a_job_explains_what_it_waits_for() {
     server.post(&format!("/v1/jobs/{scheduled}/cancel"), "");
     assert_eq!(codes(&server, &scheduled), ["finished"]);
     server.post("/v1/service/drain", "");
-    server.post("/v1/plugins/echo/disable", "");
     server.post("/v1/queues/default/pause", "");
     let stuck = server.submit(r#"{"plugin": "echo"}"#);
     let later = server.submit(r#"{"plugin": "echo"}"#);
+    server.post("/v1/plugins/echo/disable", "");
     assert_eq!(codes(&server, &stuck), ["draining", "plugin-disabled", "queue-paused"]);
     assert_eq!(codes(&server, &later), ["draining", "plugin-disabled", "queue-paused", "behind"]);
     let unknown = server.get("/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/explain");

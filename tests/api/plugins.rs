@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::Value;
 
+use crate::stream::Events;
 use crate::support::{Server, manifest, wasm};
 
 #[test]
@@ -79,8 +80,17 @@ fn a_plugin_in_use_is_removed_by_force_only() {
 fn a_disabled_plugin_says_so() {
     let server = Server::start();
     assert_eq!(server.post("/v1/plugins/echo/disable", "").json()["enabled"], false);
-    let job = server.post("/v1/jobs?wait=20", r#"{"plugin": "echo"}"#).json();
-    assert_eq!((&job["state"], &job["error"]["code"]), (&Value::from("canceled"), &Value::from("BR0313")));
+    let refused = server.post("/v1/jobs", r#"{"plugin": "echo"}"#);
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &Value::from("BR0150")));
+    // One that was submitted before is canceled when its turn comes.
+    server.post("/v1/plugins/echo/enable", "");
+    server.post("/v1/queues/default/pause", "");
+    let earlier = server.submit(r#"{"plugin": "echo"}"#);
+    server.post("/v1/plugins/echo/disable", "");
+    let mut changes = Events::open(&server, &format!("/v1/jobs/{earlier}/changes"));
+    server.post("/v1/queues/default/resume", "");
+    changes.until("canceled");
+    assert_eq!(server.get(&format!("/v1/jobs/{earlier}")).json()["error"]["code"], "BR0313");
     assert_eq!(server.post("/v1/plugins/echo/enable", "").json()["enabled"], true);
     server.run(r#"{"plugin": "echo"}"#);
 }

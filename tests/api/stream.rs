@@ -135,3 +135,28 @@ fn streams_are_bounded() {
     assert_eq!(server.get("/v1/jobs").status, 200, "other requests go on");
     drop(open);
 }
+
+#[test]
+fn a_log_is_told_while_the_job_runs_and_once() {
+    let server = Server::start();
+    let id = server.submit(r#"{"plugin": "echo", "handler": "chatty", "input_text": "held"}"#);
+    let mut events = Events::open(&server, &format!("/v1/jobs/{id}/changes?logs=true"));
+    let log = loop {
+        let (name, data) = events.next().expect("the log is told of");
+        if name == "log" {
+            break data;
+        }
+        assert_ne!(data["state"], "succeeded", "the log comes before the end");
+    };
+    let text = "first line\nsecond <line>\n";
+    assert_eq!(log, serde_json::json!({ "run": 1, "attempt": 1, "line": 0, "text": text }));
+    assert_eq!(server.get(&format!("/v1/jobs/{id}/logs")).text(), text, "the log so far");
+    server.gate.open();
+    let rest = events.read_to_the_end();
+    assert!(rest.contains("\"state\":\"succeeded\"") && !rest.contains("log {"), "{rest}");
+    // Of a job that has ended the log of its last run comes first.
+    let ended = Events::open(&server, &format!("/v1/jobs/{id}/changes?logs=true")).read_to_the_end();
+    assert!(ended.starts_with("log {") && ended.contains("\"state\":\"succeeded\""), "{ended}");
+    let without = Events::open(&server, &format!("/v1/jobs/{id}/changes")).read_to_the_end();
+    assert!(!without.contains("log {"), "{without}");
+}

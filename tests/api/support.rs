@@ -245,7 +245,10 @@ fn script(slice: &Slice, gate: &Gate) -> Script {
             script.log = bytes::Bytes::from_static(b"first line\nsecond <line>\n");
             script.usage.fuel = 1_234;
             script.usage.cpu_micros = 56;
-            script
+            match &input[..] {
+                b"held" => script.after(Step::Gate(gate.clone())),
+                _ => script,
+            }
         }
         _ => Script::succeeds(input),
     }

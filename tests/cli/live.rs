@@ -15,7 +15,7 @@ pub(crate) fn steadied(test: impl FnOnce()) {
         (r"\b\d+ KiB\b", "[size]"),
         (r"\b\d+(\.\d+)?ms\b|\b\d+\.\d+s\b", "[took]"),
         (r"\b\d+ fuel\b", "[fuel] fuel"),
-        (r"(?m)^(queued|running, attempt 1 of 4)\n", ""),
+        (r"(?m)^(queued|running, attempt 1 of 4|  why: .*)\n", ""),
         (r"\| +\d+\.\d{3} ", "| [seconds] "),
         (r"(?s)\nimports .*\n\nVERSION", "\nimports  [interfaces]\n\nVERSION"),
         (r" +\n", "\n"),
@@ -89,7 +89,7 @@ fn what_the_host_refuses_names_the_next_command() {
         assert_snapshot!("unknown_handler", host.run(&["run", "echo", "x", "--handler", "oops"]).whole());
         assert_snapshot!("unknown_job", host.run(&["job", "show", "nonsense"]).whole());
         let unknown = host.run(&["job", "show", "018f3d2a-0000-7000-8000-000000000000", "--json"]);
-        assert_eq!((unknown.code, unknown.out.as_str()), (1, ""), "{}", unknown.whole());
+        assert_eq!((unknown.code, unknown.out.as_str()), (2, ""), "{}", unknown.whole());
         assert_snapshot!("unknown_job_json", unknown.err);
         assert_snapshot!("bad_state", host.run(&["job", "list", "--state", "faild"]).whole());
         for (given, field) in [("--arg=x", "args"), ("--env=A=b", "env")] {

@@ -1,5 +1,6 @@
 //! The command line through the real program: what it says, and what it ends with.
 
+mod answers;
 mod host;
 mod live;
 mod offline;
@@ -7,8 +8,10 @@ mod private;
 mod program;
 mod project;
 mod schedules;
+mod small_things;
 mod steer;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod waiting;

@@ -39,7 +39,7 @@ fn f006_a_token_opens_what_it_is_made_for_across_a_restart() {
     });
     let of_admin = as_admin(&host, &["job", "submit", "echo", "--text", "y", "--at", FAR]).done().trim().to_owned();
     let unknown = with(&shop, &["job", "show", &of_admin]);
-    assert!(unknown.code == 1 && unknown.err.contains("there is no job"), "{}", unknown.whole());
+    assert!(unknown.code == 2 && unknown.err.contains("there is no job"), "{}", unknown.whole());
     let listed = with(&shop, &["job", "list", "--json"]).done();
     assert!(listed.contains(&id) && !listed.contains(&of_admin), "{listed}");
     assert!(with(&auditor, &["job", "list", "--owner", "shop", "--json"]).done().contains(&id));

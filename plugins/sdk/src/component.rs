@@ -1,5 +1,8 @@
 //! The real host: the contract in `wit/`, and the way between its types and ours.
 
+use std::io::Write as _;
+use std::sync::Once;
+
 use crate::control::Signal;
 use crate::logging::Level;
 use crate::{ErrorClass, Event, Failure, Job, Outcome, Plugin, Wake};
@@ -25,11 +28,32 @@ use bindings::wasi::logging::logging;
 
 impl<P: Plugin> handler::Guest for P {
     fn handle(job: types::Job, input: Vec<u8>) -> Result<handler::Outcome, types::Failure> {
-        match P::handle(job.into(), input) {
+        write_out_before_a_panic();
+        let ended = P::handle(job.into(), input);
+        write_out();
+        match ended {
             Ok(outcome) => Ok(outcome.into()),
             Err(failure) => Err(failure.into()),
         }
     }
+}
+
+/// Writes out what `print!` has kept back: the last line where it has no end. A component has no exit that would do it.
+fn write_out() {
+    // Whatever becomes of the log, the outcome of the handler stands.
+    let _written = std::io::stdout().flush();
+}
+
+/// A panic ends the component at once, so what was printed goes out before its message does.
+fn write_out_before_a_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            write_out();
+            usual(panic);
+        }));
+    });
 }
 
 pub(crate) fn log(level: Level, context: &str, message: &str) {

@@ -1,10 +1,14 @@
 //! Which jobs a list shows and a bulk action changes.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use utoipa::{IntoParams, ToSchema};
 
-/// What jobs must be like: all that is given counts together, and an empty text counts as absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
+/// What jobs must be like: all that is given counts together, and an empty text counts as absent. A name may have dashes in
+/// place of its underscores, as on the command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct FilterBody {
@@ -56,9 +60,9 @@ pub struct FilterBody {
     /// Failed in this way: the fingerprint of a group of `GET /v1/failures`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// With this text in the name, plug-in, tags, id or error; letter case does not count.
+    /// With this text in the name, plug-in, tags, id or error; letter case does not count. `q` for short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub q: Option<String>,
+    pub search: Option<String>,
     /// Submitted at this time or later, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -68,11 +72,65 @@ pub struct FilterBody {
 }
 
 impl FilterBody {
+    /// The names of the fields.
+    pub const FIELDS: &'static [&'static str] = &[
+        "state",
+        "wait_reason",
+        "type",
+        "plugin",
+        "handler",
+        "queue",
+        "created_by",
+        "owner",
+        "tag",
+        "ordering_key",
+        "regarding",
+        "batch",
+        "schedule",
+        "chain",
+        "retry_of",
+        "fingerprint",
+        "search",
+        "from",
+        "before",
+    ];
+
+    /// The field that a name stands for, which may have dashes as flags do, or be `q`.
+    pub(crate) fn usual_name(given: &str) -> Option<&'static str> {
+        let usual = if given == "q" { "search".to_owned() } else { given.replace('-', "_") };
+        Self::FIELDS.iter().copied().find(|name| *name == usual)
+    }
+
+    fn field(&mut self, name: &str) -> Option<&mut Option<String>> {
+        Some(match name {
+            "state" => &mut self.state,
+            "wait_reason" => &mut self.wait_reason,
+            "type" => &mut self.job_type,
+            "plugin" => &mut self.plugin,
+            "handler" => &mut self.handler,
+            "queue" => &mut self.queue,
+            "created_by" => &mut self.created_by,
+            "owner" => &mut self.owner,
+            "tag" => &mut self.tag,
+            "ordering_key" => &mut self.ordering_key,
+            "regarding" => &mut self.regarding,
+            "batch" => &mut self.batch,
+            "schedule" => &mut self.schedule,
+            "chain" => &mut self.chain,
+            "retry_of" => &mut self.retry_of,
+            "fingerprint" => &mut self.fingerprint,
+            "search" => &mut self.search,
+            "from" => &mut self.from,
+            "before" => &mut self.before,
+            _ => return None,
+        })
+    }
+
     /// The names and texts that are given.
     pub fn pairs(&self) -> Vec<(String, String)> {
         let Self { state, wait_reason, job_type, plugin, handler, queue, created_by, owner, tag, .. } = self;
         let Self { ordering_key, regarding, batch, schedule, .. } = self;
-        let Self { chain, retry_of, fingerprint, q, from, before, .. } = self;
+        let Self { chain, retry_of, fingerprint, search, from, before, .. } = self;
         let given = [
             ("state", state),
             ("wait_reason", wait_reason),
@@ -90,10 +148,41 @@ impl FilterBody {
             ("chain", chain),
             ("retry_of", retry_of),
             ("fingerprint", fingerprint),
-            ("q", q),
+            ("search", search),
             ("from", from),
             ("before", before),
         ];
         given.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))).collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for FilterBody {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Fields)
+    }
+}
+
+/// Reads the fields of a filter, each under any of its names.
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = FilterBody;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FilterBody, A::Error> {
+        let mut body = FilterBody::default();
+        while let Some(given) = map.next_key::<String>()? {
+            let unknown = || de::Error::unknown_field(&given, FilterBody::FIELDS);
+            let name = FilterBody::usual_name(&given).ok_or_else(unknown)?;
+            let field = body.field(name).ok_or_else(unknown)?;
+            if field.is_some() {
+                return Err(de::Error::duplicate_field(name));
+            }
+            *field = map.next_value()?;
+        }
+        Ok(body)
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{FollowUpBody, time, time_of};
+use super::{FollowUpBody, ReasonView, time, time_of};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::{Digest, JobId};
 use crate::domain::job::{
@@ -127,6 +127,9 @@ pub struct JobView {
     /// The unfinished jobs that a queued one waits for, where one job is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked_by: Vec<String>,
+    /// The first thing that keeps it from running; only in lists that were asked to `explain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<ReasonView>,
     /// Counts the changes of this job.
     pub revision: u32,
 }
@@ -268,6 +271,8 @@ pub(crate) struct JobFacts {
     pub(crate) output: Option<Output>,
     /// The unfinished jobs that it waits for, where they are shown.
     pub(crate) blocked_by: Vec<JobId>,
+    /// The first thing that keeps it from running, where that is shown.
+    pub(crate) why: Option<ReasonView>,
     /// Whether the details of its errors are shown: only to those who may see its payloads.
     pub(crate) shows_payload: bool,
 }
@@ -422,6 +427,7 @@ impl JobView {
             auto_delete: *auto_delete,
             on_complete: on_complete.as_ref().map(|next| FollowUpBody::of(next, facts.shows_payload)),
             blocked_by: facts.blocked_by.iter().map(ToString::to_string).collect(),
+            why: facts.why,
             revision: *revision,
         }
     }

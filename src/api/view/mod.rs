@@ -7,6 +7,7 @@ mod action;
 mod batch;
 mod filter;
 mod job;
+mod log;
 mod plugin;
 mod problem;
 mod schedule;
@@ -25,6 +26,7 @@ pub use job::{
     ProgressView, TypeView, UsageView,
 };
 pub(crate) use job::{JobFacts, Output};
+pub use log::LogView;
 pub use plugin::{ActivateBody, GrantView, PluginListView, PluginView, UploadView, VersionState, VersionView};
 pub use problem::{LineProblem, Problem};
 pub use schedule::{

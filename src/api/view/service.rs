@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::time;
-use crate::app::QueueNow;
+use crate::app::{QueueDepth, QueueNow};
 use crate::domain::admission::StartLimits;
 use crate::domain::id::{PluginName, TenantId};
 use crate::domain::job::Status;
 use crate::domain::query::Counts;
 use crate::domain::service::ServiceState;
+use crate::domain::time::Timestamp;
 use crate::store::StoreStats;
 
 /// How many finished jobs a purge removed.
@@ -36,8 +37,14 @@ pub struct ServiceView {
     pub started_on: String,
     /// What its clock says.
     pub now: String,
-    /// Attempts that run now.
+    /// Attempts that run now, each in a slot.
     pub running: usize,
+    /// Attempts that may run at a time.
+    #[serde(default)]
+    pub slots: usize,
+    /// Jobs that are claimed and wait for a slot; none of them waits for long.
+    #[serde(default)]
+    pub claimed: usize,
     /// Jobs of an interrupted host that it rescued when it started.
     pub rescued: usize,
     /// The queues, by name.
@@ -75,12 +82,41 @@ pub struct QueueView {
     pub paused: bool,
     /// How many of its jobs run now.
     pub running: u32,
+    /// How many of its jobs could start if they had their turn and a slot, 10,000 at the most; none where that was not
+    /// counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<usize>,
+    /// Whether there are more than were counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ready_is_more: bool,
+    /// How long the longest-waiting of them has waited since its submit, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ready_ms: Option<u64>,
+}
+
+impl QueueView {
+    /// A queue with what waits in it.
+    pub(crate) fn with_depth(queue: QueueNow, depth: QueueDepth, now: Timestamp) -> Self {
+        let QueueDepth { jobs, is_more, oldest } = depth;
+        let age = oldest.map(|oldest| u64::try_from(now.since(oldest).as_millis()).unwrap_or(u64::MAX));
+        Self { ready: Some(jobs), ready_is_more: is_more, oldest_ready_ms: age, ..Self::from(queue) }
+    }
 }
 
 impl From<QueueNow> for QueueView {
     fn from(queue: QueueNow) -> Self {
         let QueueNow { name, weight, limits: StartLimits { concurrency, rate }, paused, running } = queue;
-        Self { name: name.to_string(), weight, concurrency, rate: rate.map(|rate| rate.to_string()), paused, running }
+        Self {
+            name: name.to_string(),
+            weight,
+            concurrency,
+            rate: rate.map(|rate| rate.to_string()),
+            paused,
+            running,
+            ready: None,
+            ready_is_more: false,
+            oldest_ready_ms: None,
+        }
     }
 }
 
@@ -200,7 +236,9 @@ impl ServiceView {
             host_id: host.id.to_string(),
             started_on: time(host.started_on),
             now: time(host.now()),
-            running: host.running.len(),
+            running: host.slots.used(),
+            slots: host.slots.total(),
+            claimed: host.running.len().saturating_sub(host.slots.used()),
             rescued: host.rescued,
             queues: host.queues().into_iter().map(Into::into).collect(),
             paused_plugins: paused.map(|plugin| plugin.name.to_string()).collect(),

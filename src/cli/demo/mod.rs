@@ -1,12 +1,13 @@
 //! `backroom demo`: builds the sample plug-ins, starts a host, runs real work through its HTTP API, and shows the result.
 
+mod anywhere;
 mod contacts;
 mod pages;
 mod show;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use anyhow::{Result, anyhow, bail};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use super::carried::{self, Carried};
 use super::client::{Client, ClientArgs, Component};
 use super::failure::Exit;
 use super::samples::{Samples, build_samples, checkout};
@@ -42,12 +44,32 @@ pub(crate) struct DemoArgs {
     settings: SettingsArgs,
 }
 
-/// Runs the demo on a checkout.
+/// What the demo works with.
+enum Material {
+    /// The samples of a checkout.
+    Samples(PathBuf, Samples),
+    /// The plug-in that the program carries.
+    Carried(Carried),
+}
+
+impl Material {
+    fn find() -> Result<Self> {
+        match (checkout(), carried::ECHO) {
+            (Ok(checkout), _) => {
+                show::heading("Building the sample plug-ins");
+                let samples = build_samples(&checkout, &SAMPLES)?;
+                Ok(Self::Samples(checkout, samples))
+            }
+            (Err(_), Some(echo)) => Ok(Self::Carried(echo)),
+            (Err(no_checkout), None) => Err(no_checkout.context("this program carries no plug-in to show")),
+        }
+    }
+}
+
+/// Runs the demo: the whole in a checkout, a smaller one anywhere else.
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit> {
-    let checkout = checkout()?;
     let stays = std::io::stdout().is_terminal() && !args.exit;
-    show::heading("Building the sample plug-ins");
-    let plugins = build_samples(&checkout, &SAMPLES)?;
+    let material = Material::find()?;
 
     let mut settings = args.settings.load()?.settings;
     let removed_at_the_end = tempfile::Builder::new().prefix("backroom-demo-").tempdir()?;
@@ -59,8 +81,11 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit> {
     show::line(&format!("A host runs on {}, its data in {}.", demo_host.address, settings.store.path.display()));
 
     let token = settings.server.token.as_ref().map(|token| token.reveal().to_owned());
-    let client = Client::new(&ClientArgs { server: demo_host.address.clone(), token })?;
-    let worked = work(&client, &checkout, &plugins);
+    let client = Client::new(&ClientArgs { server: Some(demo_host.address.clone()), token })?;
+    let worked = match &material {
+        Material::Samples(checkout, plugins) => work(&client, checkout, plugins),
+        Material::Carried(echo) => anywhere::work(&client, *echo),
+    };
     if worked.is_ok() {
         show::where_next(&demo_host.address, stays);
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use parking_lot::Mutex;
 
 use super::exchange::{self, Answer, ExchangeError};
 use super::output;
@@ -17,7 +18,7 @@ use crate::domain::outbound::{BadRequest, Coverage, HttpRequest, Meaning, Origin
 use crate::sandbox::bill::Bill;
 use crate::sandbox::log::{Log, Source};
 use crate::sandbox::outbound::{ConnectError, Connector};
-use crate::sandbox::{Signal, SignalLine, Slice, SliceEnd, SliceReport, text};
+use crate::sandbox::{LiveLog, LogPart, Signal, SignalLine, Slice, SliceEnd, SliceReport, text};
 
 /// Redirects of one call that are followed.
 const REDIRECTS_MAX: usize = 5;
@@ -46,9 +47,10 @@ impl HttpCaller {
     /// Runs one slice to its end: the answer, the wall-clock limit, or a signal.
     pub(crate) async fn run(&self, slice: Slice) -> SliceReport {
         let start = Instant::now();
-        let log = Log::new(start, slice.limits.log_bytes);
+        let log = Arc::new(CallLog(Mutex::new(Log::new(start, slice.limits.log_bytes))));
+        slice.signals.share_log(Arc::clone(&log) as Arc<dyn LiveLog>);
         let bill = Bill::default();
-        let mut call = Call { caller: self, slice: &slice, log, requests: 0, bill: bill.clone() };
+        let mut call = Call { caller: self, slice: &slice, log: &log, requests: 0, bill: bill.clone() };
         let wall = slice.limits.wall;
         let end = tokio::select! {
             end = bill.of(call.run()) => end,
@@ -61,7 +63,8 @@ impl HttpCaller {
             }
             _ => {}
         }
-        let Call { log, requests, .. } = call;
+        let requests = call.requests;
+        let log = log.0.lock();
         let usage = Usage {
             cpu_micros: u64::try_from(bill.sum().as_micros()).unwrap_or(u64::MAX),
             wall_micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -69,7 +72,16 @@ impl HttpCaller {
             log_bytes: log.written(),
             ..Usage::default()
         };
-        SliceReport { end, usage, log: log.into_bytes() }
+        SliceReport { end, usage, log: log.to_bytes() }
+    }
+}
+
+/// The log of a call, for others to read while it goes on.
+struct CallLog(Mutex<Log>);
+
+impl LiveLog for CallLog {
+    fn since(&self, line: u64) -> LogPart {
+        self.0.lock().since(line)
     }
 }
 
@@ -88,7 +100,7 @@ async fn stopped(signals: &SignalLine) -> SliceEnd {
 struct Call<'a> {
     caller: &'a HttpCaller,
     slice: &'a Slice,
-    log: Log,
+    log: &'a CallLog,
     requests: u32,
     bill: Bill,
 }
@@ -236,7 +248,7 @@ impl Call<'_> {
     }
 
     fn note(&mut self, line: &str) {
-        self.log.message(Source::Host, "", line);
+        self.log.0.lock().message(Source::Host, "", line);
     }
 }
 

@@ -15,7 +15,7 @@ use super::wasi;
 use crate::sandbox::bill::Bill;
 use crate::sandbox::log::{Log, Source};
 use crate::sandbox::outbound::Connector;
-use crate::sandbox::{HostPort, Signal, Slice};
+use crate::sandbox::{HostPort, LiveLog, LogPart, Signal, Slice};
 
 /// Bytes that one set of header fields may hold, what the host needs to keep them included.
 pub(crate) const FIELDS_BYTES: usize = 64 << 10;
@@ -28,6 +28,12 @@ pub(crate) struct Shared {
     beside: OnceLock<Bill>,
     /// What it waits for outside, as the end of a sentence.
     awaited: Mutex<Option<String>>,
+}
+
+impl LiveLog for Shared {
+    fn since(&self, line: u64) -> LogPart {
+        self.log.lock().since(line)
+    }
 }
 
 impl Shared {
@@ -89,6 +95,7 @@ impl Guest {
             beside: OnceLock::new(),
             awaited: Mutex::default(),
         });
+        slice.signals.share_log(Arc::clone(&shared) as Arc<dyn LiveLog>);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         Self {

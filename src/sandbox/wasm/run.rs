@@ -158,7 +158,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 fn report(ending: Ending, guest: Guest, spent: Spent) -> SliceReport {
-    let mut log = guest.shared.log.lock().take();
+    let mut log = guest.shared.log.lock();
     log.finish();
     let usage = Usage {
         fuel: spent.fuel,
@@ -168,6 +168,8 @@ fn report(ending: Ending, guest: Guest, spent: Spent) -> SliceReport {
         host_calls: guest.host_calls,
         log_bytes: log.written(),
     };
-    let end = outcome::end(ending, &Facts { guest: &guest, usage: &usage, panic: log.panic() });
-    SliceReport { end, usage, log: log.into_bytes() }
+    let (panic, bytes) = (log.panic(), log.to_bytes());
+    drop(log);
+    let end = outcome::end(ending, &Facts { guest: &guest, usage: &usage, panic });
+    SliceReport { end, usage, log: bytes }
 }

@@ -228,7 +228,7 @@ fn described(job: &Job, max_attempts: u32, now: Timestamp) -> Vec<Fact> {
     described.extend(submission.deadline.map(|limit| fact("Deadline of a run", text::span(limit))));
     described.extend(state.started_on.filter(|_| submission.job_type != JobType::BATCH).map(|on| time("Started", on)));
     described.extend(state.completed_on.map(|on| time("Ended", on)));
-    described.extend(duration(job, now).map(|took| fact("Duration", text::span(took))));
+    described.extend(duration(job, now).map(|took| fact("Took", text::span(took))));
     if usage != Usage::default() {
         described.push(Fact { name: "Fuel", value: text::short_count(usage.fuel), title: text::count(usage.fuel) });
         described.push(fact("Peak memory", text::bytes(usage.peak_memory_bytes)));

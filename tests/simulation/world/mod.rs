@@ -312,7 +312,10 @@ impl World {
                 // A job that it names may be deleted before it is looked at.
                 let expected = matches!(
                     error,
-                    SubmitError::Commit(_) | SubmitError::KeyOfDeleted { .. } | SubmitError::UnknownTie { .. }
+                    SubmitError::Commit(_)
+                        | SubmitError::KeyOfDeleted { .. }
+                        | SubmitError::UnknownTie { .. }
+                        | SubmitError::Disabled { .. }
                 );
                 assert!(expected, "the submit of {key:?} fails: {error}");
             }

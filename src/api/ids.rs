@@ -1,0 +1,73 @@
+//! Ids of jobs as callers write them: whole, or the end of one, as the console and the terminal show it.
+
+use super::ApiState;
+use super::error::ApiError;
+use super::params::Params;
+use crate::domain::access::{Caller, Right};
+use crate::domain::code;
+use crate::domain::id::{IdEnding, JobId};
+use crate::store::ReadError;
+
+/// The parameters of a filter that name a job.
+const NAMING: &[&str] = &["batch", "chain", "retry_of"];
+
+/// The id in an address.
+pub(super) async fn in_address(state: &ApiState, caller: &Caller, text: &str) -> Result<JobId, ApiError> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let Ok(ending) = text.parse::<IdEnding>() else {
+        let shown: String = text.chars().take(80).collect();
+        let detail = format!(
+            "`{shown}` is no job id; one looks like 01890a5d-ac96-774b-bcce-b302099a8057, and its last 8 characters will do"
+        );
+        return Err(ApiError::new(code::UNKNOWN_JOB, detail).with_next("backroom job list"));
+    };
+    let (state, caller) = (state.clone(), caller.clone());
+    let found = state.clone().blocking(move |_| ending_in(&state, &caller, ending)).await?;
+    only(ending, &found)
+}
+
+/// The same of an id within a document; `text` itself where it is whole, or no id at all.
+pub(super) fn completed(state: &ApiState, caller: &Caller, text: String) -> Result<String, ApiError> {
+    if text.parse::<JobId>().is_ok() {
+        return Ok(text);
+    }
+    let Ok(ending) = text.parse::<IdEnding>() else { return Ok(text) };
+    Ok(only(ending, &ending_in(state, caller, ending)?)?.to_string())
+}
+
+/// Completes the ids that a filter names.
+pub(super) async fn complete(state: &ApiState, caller: &Caller, params: &mut Params) -> Result<(), ApiError> {
+    for name in NAMING {
+        let ending =
+            params.text(name).filter(|text| text.parse::<JobId>().is_err() && text.parse::<IdEnding>().is_ok());
+        if let Some(text) = ending.map(str::to_owned) {
+            let id = in_address(state, caller, &text).await?;
+            params.replace(name, &id.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// The jobs whose id ends so. Those that the caller may not read do not exist for them.
+fn ending_in(state: &ApiState, caller: &Caller, ending: IdEnding) -> Result<Vec<JobId>, ReadError> {
+    let found = state.host().jobs.ending_in(state.tenant(), ending)?;
+    let seen = found.iter().filter(|job| caller.may(Right::Read, &job.submission));
+    Ok(seen.map(|job| job.submission.id).collect())
+}
+
+fn only(ending: IdEnding, found: &[JobId]) -> Result<JobId, ApiError> {
+    match found {
+        [id] => Ok(*id),
+        [] => {
+            let error = ApiError::new(code::UNKNOWN_JOB, format!("there is no job whose id ends in {ending}"));
+            Err(error.with_next("backroom job list"))
+        }
+        several => {
+            let ids: Vec<_> = several.iter().map(ToString::to_string).collect();
+            let detail = format!("{} jobs have an id that ends in {ending}: {}", ids.len(), ids.join(", "));
+            Err(ApiError::new(code::AMBIGUOUS_ID, detail))
+        }
+    }
+}

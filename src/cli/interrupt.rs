@@ -1,0 +1,78 @@
+//! What a person who stops waiting is told: the job goes on without them.
+
+use std::sync::OnceLock;
+
+use indicatif::ProgressBar;
+use parking_lot::Mutex;
+
+use super::failure::{Exit, Failure};
+use super::terminal::{self, Format, Terminal};
+
+/// What this process waits for.
+#[derive(Clone)]
+struct Waiting {
+    job: String,
+    state: String,
+    bar: ProgressBar,
+    format: Format,
+}
+
+static WAITING: Mutex<Option<Waiting>> = Mutex::new(None);
+static LISTENS: OnceLock<()> = OnceLock::new();
+
+/// From now on an interrupt says that the job still runs, and what to do about it.
+pub(crate) fn waits_for(job: &str, bar: &ProgressBar, terminal: Terminal) {
+    let waiting = Waiting { job: job.to_owned(), state: String::new(), bar: bar.clone(), format: terminal.format() };
+    *WAITING.lock() = Some(waiting);
+    LISTENS.get_or_init(listen);
+}
+
+/// The job is in this state now.
+pub(crate) fn is_in(state: &str) {
+    if let Some(waiting) = &mut *WAITING.lock() {
+        state.clone_into(&mut waiting.state);
+    }
+}
+
+/// Nothing is waited for any more.
+pub(crate) fn over() {
+    *WAITING.lock() = None;
+}
+
+/// Without a thread of its own an interrupt ends the process as ever.
+fn listen() {
+    let listening = std::thread::Builder::new().spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(tokio::signal::ctrl_c())?;
+        // Nobody may end it twice: the lock is kept until the process is gone.
+        let waiting = WAITING.lock();
+        if let Some(waiting) = &*waiting {
+            waiting.bar.finish_and_clear();
+            tell(waiting);
+        }
+        std::process::exit(Exit::Interrupted.code().into());
+        #[expect(unreachable_code, reason = "it names the type of the question marks above")]
+        Ok::<_, std::io::Error>(())
+    });
+    if let Err(error) = listening {
+        tracing::debug!(%error, "an interrupt will not say what goes on");
+    }
+}
+
+fn tell(waiting: &Waiting) {
+    let Waiting { job, state, format, .. } = waiting;
+    let state = if state.is_empty() { "submitted" } else { state };
+    let message = format!("job {job} goes on without you: it is {state}, and nothing was canceled");
+    let (watch, cancel) = (format!("backroom job watch {job}"), format!("backroom job cancel {job}"));
+    match format {
+        Format::Human => {
+            terminal::aside(&message);
+            terminal::aside(&format!("  watch it:  {watch}"));
+            terminal::aside(&format!("  cancel it: {cancel}"));
+        }
+        Format::Json => {
+            let failure = Failure { notes: vec![cancel], ..Failure::bad_input(message, watch) };
+            terminal::report(&failure.into(), *format);
+        }
+    }
+}
