@@ -13,6 +13,9 @@
 pub mod domain;
 
 pub mod clock;
+#[cfg(feature = "host")]
+pub mod descriptors;
+pub mod resources;
 pub mod sandbox;
 pub mod store;
 

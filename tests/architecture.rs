@@ -17,25 +17,31 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule { module: "domain", may_import: &[], instead: "the rules are pure: take the fact as an argument" },
     Rule { module: "clock", may_import: &["domain"], instead: "a clock only tells the time" },
-    Rule { module: "store", may_import: &["domain"], instead: "a store holds no rules: let the caller decide" },
+    Rule { module: "descriptors", may_import: &[], instead: "it asks the system how much there is" },
+    Rule { module: "resources", may_import: &[], instead: "it knows what the machine lacks, and nobody's rules" },
+    Rule {
+        module: "store",
+        may_import: &["domain", "resources"],
+        instead: "a store holds no rules: let the caller decide",
+    },
     Rule {
         module: "sandbox",
-        may_import: &["domain", "clock"],
+        may_import: &["resources", "domain", "clock"],
         instead: "what a guest asks of the host leaves the sandbox as a `HostCall` through `HostPort`",
     },
     Rule {
         module: "registry",
-        may_import: &["domain", "clock", "store", "sandbox"],
+        may_import: &["resources", "domain", "clock", "store", "sandbox"],
         instead: "the registry is below the loops: let them ask it",
     },
     Rule {
         module: "worker",
-        may_import: &["domain", "clock", "store", "sandbox", "registry"],
+        may_import: &["resources", "domain", "clock", "store", "sandbox", "registry"],
         instead: "the worker is below the scheduler and the commands: let them call it",
     },
     Rule {
         module: "scheduler",
-        may_import: &["domain", "clock", "store", "registry", "worker"],
+        may_import: &["resources", "domain", "clock", "store", "registry", "worker"],
         instead: "the scheduler makes time pass and runs nothing: leave that to the worker",
     },
     Rule {
@@ -50,7 +56,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "retention",
-        may_import: &["domain", "clock", "store", "registry"],
+        may_import: &["resources", "domain", "clock", "store", "registry"],
         instead: "it removes what has ended: let the domain say what may go",
     },
     Rule { module: "telemetry", may_import: &["domain"], instead: "take numbers as arguments" },
@@ -62,6 +68,7 @@ const RULES: &[Rule] = &[
     Rule {
         module: "app",
         may_import: &[
+            "resources",
             "domain",
             "clock",
             "store",
@@ -80,6 +87,8 @@ const RULES: &[Rule] = &[
     Rule {
         module: "api",
         may_import: &[
+            "descriptors",
+            "resources",
             "domain",
             "app",
             "jobs",
@@ -101,6 +110,7 @@ const RULES: &[Rule] = &[
     Rule {
         module: "ui",
         may_import: &[
+            "resources",
             "domain",
             "app",
             "jobs",
@@ -119,7 +129,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         module: "embedded",
-        may_import: &["domain", "clock", "store", "sandbox", "registry", "worker", "app", "config"],
+        may_import: &["resources", "domain", "clock", "store", "sandbox", "registry", "worker", "app", "config"],
         instead: "it opens a host from settings and knows no protocol",
     },
     Rule {
@@ -130,6 +140,8 @@ const RULES: &[Rule] = &[
     Rule {
         module: "cli",
         may_import: &[
+            "descriptors",
+            "resources",
             "domain",
             "clock",
             "app",

@@ -24,8 +24,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use super::paced::Paced;
 use super::turns::{Allowances, Party};
 use crate::app::Tokens;
+use crate::descriptors::Descriptors;
 use crate::domain::access::Caller;
 use crate::domain::network::neighbourhood;
+use crate::resources::Quiet;
 
 /// How long nothing is accepted after the process had no room for another connection.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -54,6 +56,12 @@ impl Limits {
     /// What callers are allowed.
     pub(super) fn of(allowances: &Allowances) -> Self {
         let Allowances { connections, stall, .. } = *allowances;
+        // Asked once the host is up: what it has open by then is not for connections.
+        let connections = Descriptors::now().connections(connections);
+        if connections < allowances.connections {
+            let next = "raise the limit of open files (`ulimit -Hn`, `LimitNOFILE=` of systemd)";
+            tracing::warn!(connections, next, "few descriptors are left for connections");
+        }
         Self { connections, headers: Duration::from_secs(60), stall }
     }
 }
@@ -251,6 +259,7 @@ struct Accepted {
 }
 
 async fn accept(listener: &TcpListener, table: &Arc<Table>) -> Option<Accepted> {
+    static NOT_ACCEPTED: Quiet = Quiet::new();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -260,7 +269,9 @@ async fn accept(listener: &TcpListener, table: &Arc<Table>) -> Option<Accepted> 
             }
             Err(error) if is_of_the_peer(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted");
+                if let Some(unsaid) = NOT_ACCEPTED.say() {
+                    tracing::error!(%error, unsaid, "no connection can be accepted");
+                }
                 tokio::time::sleep(AFTER_ERROR).await;
             }
         }

@@ -11,8 +11,9 @@ use crate::domain::code::{self, Code};
 use crate::domain::job::transition::Refused;
 use crate::domain::outbound::{self, BadRequest};
 use crate::domain::schedule::{RuleError, ScheduleRefusal};
-use crate::jobs::{RerunError, SteerError, SubmitError};
+use crate::jobs::{RerunError, SteerError, SubmitError, TooManySearches};
 use crate::registry::{InstallError, Unfit};
+use crate::resources::QuietByKind;
 use crate::retention::SweepError;
 use crate::sandbox::Rejection;
 use crate::schedules::ScheduleError;
@@ -20,6 +21,9 @@ use crate::store::{CommitError, ReadError};
 
 /// How long a client should wait before it asks a busy host again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// Whoever asks a host in trouble again and again does not fill its log.
+static NOT_DONE: QuietByKind = QuietByKind::new();
 
 /// A request that was not done, and why.
 #[derive(Debug)]
@@ -163,7 +167,7 @@ fn status_of(code: Code) -> StatusCode {
         | code::OPENS_THE_HOST
         | code::TOO_MANY_TOKENS => StatusCode::CONFLICT,
         code::BODY_TOO_LARGE | code::INPUT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
-        code::BUSY | code::STORE_FAILED => StatusCode::SERVICE_UNAVAILABLE,
+        code::BUSY | code::STORE_FAILED | code::SHORT_OF_RESOURCES => StatusCode::SERVICE_UNAVAILABLE,
         code::DISK_FULL => StatusCode::INSUFFICIENT_STORAGE,
         code::INTERNAL | code::STORE_DAMAGED | code::HOST_FAULT => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -173,8 +177,16 @@ fn status_of(code: Code) -> StatusCode {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.problem();
-        if self.0.status.is_server_error() && self.0.code != code::BUSY {
-            tracing::error!(error.code = problem.code, error.message = problem.detail, "a request was not done");
+        if self.0.status.is_server_error()
+            && self.0.code != code::BUSY
+            && let Some(unsaid) = NOT_DONE.say(self.0.code.name)
+        {
+            tracing::error!(
+                error.code = problem.code,
+                error.message = problem.detail,
+                unsaid,
+                "a request was not done"
+            );
         }
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (self.0.status, body).into_response();
@@ -228,6 +240,7 @@ impl From<CommitError> for ApiError {
             }
             CommitError::NotAdmitted(_) => code::UNAUTHORIZED,
             CommitError::Full(_) => code::DISK_FULL,
+            CommitError::Short(_) => code::SHORT_OF_RESOURCES,
             CommitError::Failed(_) => code::STORE_FAILED,
         };
         Self::new(code, error.to_string())
@@ -238,6 +251,7 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         let code = match error {
             ReadError::Damaged(_) => code::STORE_DAMAGED,
+            ReadError::Short(_) => code::SHORT_OF_RESOURCES,
             ReadError::Failed(_) => code::STORE_FAILED,
         };
         Self::new(code, error.to_string())
@@ -291,6 +305,12 @@ impl From<SweepError> for ApiError {
             SweepError::Read(error) => error.into(),
             SweepError::Commit(error) => error.into(),
         }
+    }
+}
+
+impl From<TooManySearches> for ApiError {
+    fn from(error: TooManySearches) -> Self {
+        Self::new(code::BUSY, error.to_string())
     }
 }
 

@@ -26,8 +26,8 @@ use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{JobId, Sequence};
 use crate::domain::job::{Job, Payload};
-use crate::domain::query::{JobQuery, Page};
-use crate::jobs::{NewJob, Submitted};
+use crate::domain::query::JobQuery;
+use crate::jobs::{NewJob, Sort, Submitted};
 use crate::store::ReadError;
 
 /// The header that makes a repeated submit return the first job.
@@ -41,9 +41,6 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 const PAGE_JOBS: u64 = 50;
 const PAGE_JOBS_MAX: u64 = 200;
-
-/// How many bounded queries one page may take when few jobs match.
-const QUERIES_PER_PAGE: usize = 16;
 
 /// Takes a job.
 #[utoipa::path(
@@ -206,8 +203,13 @@ pub(super) async fn list(
     let (query, order) = list_query(&state, &caller, &uri).await?;
     let Some(filter) = caller.narrow(Right::Read, query.filter) else { return Ok(Json(JobPageView::default())) };
     let query = JobQuery { filter, ..query };
-    let page = state.blocking(move |host| page_of(host, &caller, query, order)).await?;
-    Ok(Json(page))
+    let turn = state.host().jobs.search_turn(&query.filter).await?;
+    let page = state.blocking(move |host| {
+        let page = page_of(host, &caller, &query, order);
+        drop(turn);
+        page
+    });
+    Ok(Json(page.await?))
 }
 
 /// How a page looks.
@@ -216,13 +218,6 @@ struct Order {
     sort: Sort,
     /// Whether it says of each job that waits why it does.
     explains: bool,
-}
-
-/// Which jobs come first.
-#[derive(Clone, Copy)]
-enum Sort {
-    Newest,
-    Oldest,
 }
 
 /// What the cursors of pages with the oldest jobs first start with.
@@ -285,31 +280,18 @@ fn leading_reason(host: &Host, job: &Job) -> Result<Option<ReasonView>, ReadErro
     Ok(host.jobs.explain(job, host.moment(job))?.into_iter().next().map(ReasonView::from))
 }
 
-/// Asks the store until the page is full, for one query looks at a bounded number of jobs only.
-fn page_of(host: &Host, caller: &Caller, mut query: JobQuery, order: Order) -> Result<JobPageView, ReadError> {
-    let Order { sort, explains } = order;
-    let mut jobs = Vec::new();
-    let mut next = None;
-    for _ in 0..QUERIES_PER_PAGE {
-        let from = query.before.unwrap_or_default();
-        let page = match sort {
-            Sort::Newest => host.jobs.list(&query)?,
-            Sort::Oldest => host.jobs.list_oldest(query.tenant, &query.filter, from, query.limit)?,
-        };
-        let Page { jobs: more, next: rest } = page;
-        query.limit -= more.len().min(query.limit);
-        for job in &more {
-            let why = if explains { leading_reason(host, job)? } else { None };
-            jobs.push(JobView::of(job, JobFacts { why, ..facts(host, caller, job) }));
-        }
-        next = rest;
-        query.before = rest;
-        if rest.is_none() || query.limit == 0 {
-            break;
-        }
-    }
-    let order = if matches!(sort, Sort::Oldest) { OLDEST_CURSOR } else { "" };
-    Ok(JobPageView { jobs, next: next.map(|next| format!("{order}{}", cursor_text(next))) })
+fn page_of(host: &Host, caller: &Caller, query: &JobQuery, order: Order) -> Result<JobPageView, ReadError> {
+    let found = host.jobs.search(query, order.sort)?;
+    let view = |job: &Job| {
+        let why = if order.explains { leading_reason(host, job)? } else { None };
+        Ok(JobView::of(job, JobFacts { why, ..facts(host, caller, job) }))
+    };
+    let prefix = if order.sort == Sort::Oldest { OLDEST_CURSOR } else { "" };
+    Ok(JobPageView {
+        jobs: found.jobs.iter().map(view).collect::<Result<_, ReadError>>()?,
+        next: found.next.map(|next| format!("{prefix}{}", cursor_text(next))),
+        looked_to: found.looked_to.map(|looked_to| looked_to.to_string()),
+    })
 }
 
 /// The runs of a job.

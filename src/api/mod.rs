@@ -49,6 +49,7 @@ use crate::app::Host;
 use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::TenantId;
+use crate::resources::blocking;
 use crate::store::warrant::carried;
 
 pub use error::ApiError;
@@ -149,7 +150,7 @@ impl ApiState {
         E: Into<ApiError> + Send + 'static,
     {
         let host = Arc::clone(&self.0.host);
-        match tokio::task::spawn_blocking(carried(move || work(&host))).await {
+        match blocking(carried(move || work(&host))).await {
             Ok(result) => result.map_err(Into::into),
             Err(error) => Err(ApiError::new(code::INTERNAL, error.to_string())),
         }

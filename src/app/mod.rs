@@ -21,6 +21,7 @@ use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::jobs::Jobs;
 use crate::registry::{Policies, Registry};
+use crate::resources::{BackOff, QuietByKind, blocking};
 use crate::retention::{self, SweepError, Sweeper, Swept};
 use crate::sandbox::Sandbox;
 use crate::scheduler::{Scheduler, keep_breakers};
@@ -212,28 +213,41 @@ impl Host {
         // What the last runs have turned.
         keep_breakers(&*self.store, &self.window);
         let store = Arc::clone(&self.store);
-        if let Err(error) = tokio::task::spawn_blocking(move || store.close()).await {
+        if let Err(error) = blocking(move || store.close()).await {
             tracing::error!(%error, "the store did not close in order");
         }
     }
 }
 
-/// The scheduler's loop: tick, then wait for the next deadline or a nudge. A failing tick is tried again, for ever.
+/// The scheduler's loop: tick, then wait for the next deadline or a nudge. A failing tick is tried again, for ever, and no nudge
+/// makes it come sooner: what failed is nudged again each time.
 async fn tick_for_ever(scheduler: Scheduler, window: Arc<Window>, running: Arc<Running>, clock: Arc<dyn Clock>) {
-    const AFTER_ERROR: Duration = Duration::from_secs(1);
+    static FAILED: QuietByKind = QuietByKind::new();
+    let mut back_off = BackOff::new(Duration::from_secs(1), Duration::from_secs(5));
     let scheduler = Arc::new(scheduler);
     loop {
         let now = clock.now();
         let ticking = Arc::clone(&scheduler);
-        let wait = match tokio::task::spawn_blocking(move || ticking.tick(now)).await {
-            Ok(Ok(tick)) => tick.next.since(now),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the scheduler could not read");
-                AFTER_ERROR
+        let failure = match blocking(move || ticking.tick(now)).await {
+            Ok(Ok(tick)) if !tick.has_failed => Ok(tick.next.since(now)),
+            // It has said so itself.
+            Ok(Ok(_)) => Err(None),
+            Ok(Err(error)) => Err(Some(("the scheduler could not read", error.to_string()))),
+            Err(error) => Err(Some(("the scheduler stumbled", error.to_string()))),
+        };
+        let wait = match failure {
+            Ok(wait) => {
+                back_off.succeeded();
+                wait
             }
-            Err(error) => {
-                tracing::error!(%error, "the scheduler stumbled");
-                AFTER_ERROR
+            Err(said) => {
+                if let Some((what, error)) = said
+                    && let Some(unsaid) = FAILED.say(what)
+                {
+                    tracing::error!(error, unsaid, "{what}");
+                }
+                tokio::time::sleep(back_off.failed()).await;
+                continue;
             }
         };
         tokio::select! {

@@ -500,16 +500,25 @@ pub(super) fn show_page(page: &Answer<JobPageView>, terminal: Terminal) -> anyho
     let rows: Vec<Vec<Field>> = page.view.jobs.iter().map(job_view::row).collect();
     match (rows.is_empty(), &page.view.next) {
         (true, None) => terminal.line("there are no such jobs")?,
-        // One call looks at a bounded number of jobs.
-        (true, Some(cursor)) => terminal.line(&format!("none so far; go on with --cursor {cursor}"))?,
-        (false, next) => {
-            terminal.table(job_view::HEADINGS, rows)?;
-            if let Some(cursor) = next {
-                terminal.line(&format!("\nthere are more: add --cursor {cursor}"))?;
-            }
+        (true, Some(cursor)) => {
+            let so_far = so_far(cursor, page.view.looked_to.as_deref());
+            terminal.line(&format!("none found yet; {so_far}go on with --cursor {cursor}"))?;
         }
+        (false, Some(cursor)) => {
+            terminal.table(job_view::HEADINGS, rows)?;
+            let so_far = so_far(cursor, page.view.looked_to.as_deref());
+            terminal.line(&format!("\nthere may be more: {so_far}go on with --cursor {cursor}"))?;
+        }
+        (false, None) => terminal.table(job_view::HEADINGS, rows)?,
     }
     Ok(Exit::Done)
+}
+
+/// How far a list has looked.
+fn so_far(cursor: &str, looked_to: Option<&str>) -> String {
+    // The cursor of a list that starts with the oldest job says so.
+    let word = if cursor.starts_with('o') { "until" } else { "since" };
+    looked_to.map(|time| format!("the jobs submitted {word} {time} were looked at; ")).unwrap_or_default()
 }
 
 fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<Exit> {

@@ -15,6 +15,7 @@ use super::terminal::Terminal;
 use crate::api::{self, Allowances, ApiState, Guard};
 use crate::app::Host;
 use crate::config::{Server, Settings};
+use crate::descriptors::raise_descriptors;
 use crate::domain::code;
 use crate::embedded::open;
 use crate::ui;
@@ -41,6 +42,9 @@ pub(crate) struct ServeArgs {
 /// Serves until SIGTERM or SIGINT, then ends in order within the grace.
 pub(crate) fn run(args: &ServeArgs, terminal: Terminal) -> Result<Exit> {
     let settings = args.settings.load()?.settings;
+    if let Err(error) = raise_descriptors() {
+        tracing::warn!(%error, "the limit of open files stays as low as it was set");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
     let served = runtime.block_on(serve(&settings, terminal));
     runtime.shutdown_timeout(LAST_ANSWERS);

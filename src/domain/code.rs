@@ -263,6 +263,9 @@ catalogue! {
     STORE_FAILED = "BR0404", "the store cannot write",
         "Writing or syncing failed, so nothing is taken that could be lost.",
         "See the host's log for the cause, mend it, and restart the host.";
+    SHORT_OF_RESOURCES = "BR0406", "the host is short of something that comes back",
+        "It has run out of descriptors, threads, memory or room for a moment. Nothing was taken, and what was taken before is safe.",
+        "Try again; the host goes on by itself as soon as it can. If that takes long, see its log for what it is short of.";
     STORE_FORMAT = "BR0405", "the store was written by another release",
         "Its format version is not one that this release reads.",
         "Use the release that wrote it, or restore a logical backup.";

@@ -75,6 +75,12 @@ impl JobFilter {
 }
 
 impl JobFilter {
+    /// Whether a store has to look through jobs to find those that match, because it can look up none of what is asked.
+    pub fn is_looked_through(&self) -> bool {
+        let is_looked_up = Self { statuses: self.statuses.clone(), ..Self::default() };
+        self.label().is_none() && *self != is_looked_up
+    }
+
     /// What of it the store can look up; the one that most likely leaves the fewest jobs.
     pub fn label(&self) -> Option<Label> {
         self.labels().into_iter().next()
@@ -178,14 +184,21 @@ impl FailureGroup {
 }
 
 fn has_text(job: &Job, text: &str) -> bool {
-    let needle = text.to_lowercase();
-    let has = |hay: &str| hay.to_lowercase().contains(&needle);
+    // A search looks at very many: what is plain needs no copy of either.
+    let has = |hay: &str| match hay.is_ascii() && text.is_ascii() {
+        true => hay.len() >= text.len() && has_ascii(hay.as_bytes(), text.as_bytes()),
+        false => hay.to_lowercase().contains(&text.to_lowercase()),
+    };
     let submission = &job.submission;
     has(&submission.display_name())
         || has(submission.plugin.as_str())
         || has(&submission.id.to_string())
         || submission.tags.iter().any(|tag| has(tag))
         || job.state.failure().is_some_and(|failure| has(&failure.message))
+}
+
+fn has_ascii(hay: &[u8], needle: &[u8]) -> bool {
+    needle.is_empty() || hay.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
 }
 
 /// A page of a list, newest first.

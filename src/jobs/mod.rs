@@ -9,6 +9,7 @@ mod idempotency;
 mod log;
 mod offers;
 mod rerun;
+mod search;
 mod steer;
 mod submit;
 mod watch;
@@ -38,6 +39,7 @@ pub use explain::Moment;
 pub use failures::FailureSummary;
 pub use log::{LogPiece, LogReader};
 pub use rerun::{Rerun, RerunError};
+pub use search::{Found, SearchTurn, Sort, TooManySearches};
 pub use steer::{Command, Order, SteerError};
 pub use submit::{BulkError, NewJob, SubmitError, Submitted};
 pub use watch::{JobChange, Watch, Watchers};
@@ -51,6 +53,8 @@ pub struct Jobs {
     watchers: Arc<Watchers>,
     /// Held while many jobs are looked at and run again: of two callers at a time, the second finds what the first has done.
     rerunning: tokio::sync::Mutex<()>,
+    /// The turns of those who search.
+    searches: Arc<tokio::sync::Semaphore>,
     advance: Advance,
     identities: Identities,
 }
@@ -73,6 +77,7 @@ impl Jobs {
             running,
             watchers,
             rerunning: tokio::sync::Mutex::default(),
+            searches: search::turns(),
             advance,
             identities,
         }

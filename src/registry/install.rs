@@ -15,6 +15,7 @@ use crate::domain::job::{Event, Job, Status, WaitReason};
 use crate::domain::outbound::is_built_in;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
 use crate::domain::query::{JobFilter, JobQuery};
+use crate::resources::blocking;
 use crate::sandbox::Rejection;
 use crate::store::warrant::{carried, without_warrant};
 use crate::store::{CommitError, ReadError};
@@ -167,7 +168,7 @@ impl Registry {
             check_version_count(plugin)?;
         }
         let store = Arc::clone(&self.store);
-        let kept = tokio::task::spawn_blocking(carried(move || {
+        let kept = blocking(carried(move || {
             store.check_room()?;
             store.put_blob(admitted.component)
         }));
@@ -326,6 +327,7 @@ impl Registry {
             match self.release_held(tenant, &name).await {
                 Ok(()) => {}
                 Err(InstallError::Commit(error)) => return Err(error),
+                Err(InstallError::Read(error)) => return Err(error.into()),
                 Err(error) => return Err(CommitError::Failed(error.to_string().into())),
             }
         }

@@ -12,10 +12,12 @@ use self::builtin::{batch_runnable, http_runnable};
 use crate::clock::Clock;
 use crate::domain::batch;
 use crate::domain::change::Change;
+use crate::domain::code;
 use crate::domain::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::limits::Limits;
 use crate::domain::outbound::{BadRequest, Origin, is_built_in};
 use crate::domain::plugin::{Absence, Grant, Plugin, PluginVersion, Policy, Shape};
+use crate::resources::blocking;
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::warrant::carried;
 use crate::store::{ReadError, Store};
@@ -357,13 +359,17 @@ impl Registry {
         if self.sandbox.is_ready(version) {
             return Ok(());
         }
-        self.load(version).await.inspect_err(|error| self.warn_once(version, error))
+        self.load(version).await.inspect_err(|error| {
+            if !error.is_passing() {
+                self.warn_once(version, error);
+            }
+        })
     }
 
     async fn load(&self, version: &PluginVersion) -> Result<(), PrepareError> {
         let store = Arc::clone(&self.store);
         let digest = version.inspection.digest;
-        let read = tokio::task::spawn_blocking(carried(move || store.blob(digest))).await;
+        let read = blocking(carried(move || store.blob(digest))).await;
         let component = read.map_err(|error| PrepareError::Host(error.to_string()))??;
         let component = component.ok_or_else(|| ReadError::Damaged(format!("component {digest} is missing")))?;
         Ok(self.sandbox.prepare(version, component).await?)
@@ -428,6 +434,17 @@ pub enum PrepareError {
     /// The host itself is in trouble.
     #[error("the host could not read the component: {0}")]
     Host(String),
+}
+
+impl PrepareError {
+    /// Whether it may be made ready in a moment, when the host has more of what was wanted.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Read(error) => error.is_passing(),
+            Self::Rejected(rejection) => rejection.code == code::SHORT_OF_RESOURCES,
+            Self::Host(_) => false,
+        }
+    }
 }
 
 fn choose_handler(

@@ -10,6 +10,7 @@ use crate::domain::job::{Job, JobType};
 use crate::domain::retention::Retention;
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
+use crate::resources::{Quiet, blocking};
 use crate::store::{CommitError, Pending, ReadError, Store, why_kept};
 
 /// How many jobs one step looks at. It reads that many into memory, and one commit removes what it finds.
@@ -20,6 +21,9 @@ const AHEAD: usize = 2;
 
 /// How long the background rests after it has looked at all jobs.
 const REST: Duration = Duration::from_secs(600);
+
+/// How long it rests after a step that failed. A full disk wants its room soon.
+const AFTER_ERROR: Duration = Duration::from_secs(15);
 
 /// How long it rests between two steps, so that it takes only a small share of a core from what runs.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -145,10 +149,11 @@ fn next_key(last: JobKey) -> JobKey {
 
 /// The background's loop: a sweep through all jobs in small steps, then a rest.
 pub async fn sweep_for_ever(sweeper: Arc<Sweeper>, clock: Arc<dyn Clock>) {
+    static NOT_REMOVED: Quiet = Quiet::new();
     let mut from = JobKey::default();
     loop {
         let (stepping, now) = (Arc::clone(&sweeper), clock.now());
-        let step = tokio::task::spawn_blocking(move || stepping.step(from, now)).await;
+        let step = blocking(move || stepping.step(from, now)).await;
         let rest = match step {
             Ok(Ok(Some(next))) => {
                 from = next;
@@ -159,8 +164,10 @@ pub async fn sweep_for_ever(sweeper: Arc<Sweeper>, clock: Arc<dyn Clock>) {
                 REST
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "finished jobs could not be removed; it is tried again");
-                REST
+                if let Some(unsaid) = NOT_REMOVED.say() {
+                    tracing::warn!(%error, unsaid, "finished jobs could not be removed; it is tried again");
+                }
+                AFTER_ERROR
             }
             Err(error) => {
                 tracing::error!(%error, "the removal of finished jobs stumbled");

@@ -8,6 +8,7 @@ use crate::domain::job::transition;
 use crate::domain::job::{AFTER_MAX, Event, Job};
 use crate::domain::schedule::{self, Firing, Overlap, Schedule};
 use crate::domain::time::Timestamp;
+use crate::resources::Quiet;
 use crate::store::{CommitError, Pending, ReadError};
 
 /// How many schedules one tick fires; more follow in the next tick at once.
@@ -15,6 +16,9 @@ const FIRE_BATCH: usize = 128;
 
 /// How many unfinished jobs one firing cancels at most, where the schedule says so.
 const CANCEL_MAX: usize = 1_000;
+
+/// What the log has been told.
+static NOT_FIRED: Quiet = Quiet::new();
 
 /// Who cancels the job before, where the schedule says so.
 const BY: &str = "schedule";
@@ -55,7 +59,9 @@ impl Scheduler {
             None => true,
             Some(Ok(()) | Err(CommitError::Conflict { .. })) => false,
             Some(Err(error)) => {
-                tracing::error!(%name, %error, "a schedule could not be fired; it is tried again");
+                if let Some(unsaid) = NOT_FIRED.say() {
+                    tracing::error!(%name, %error, unsaid, "a schedule could not be fired; it is tried again");
+                }
                 fired.failed += 1;
                 false
             }

@@ -16,6 +16,7 @@ use crate::domain::job::{Event, Job, JobType, Lease, Status, WaitReason};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
+use crate::resources::Quiet;
 use crate::store::{CommitError, Pending, ReadError, Store};
 use crate::worker::{Advance, Running, Window};
 
@@ -37,6 +38,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// The least time between two looks at many that are due while commits are under way.
 const LOOK_AGAIN_SLOWLY: Duration = Duration::from_millis(10);
 
+/// What the log has been told.
+static NOT_WRITTEN: Quiet = Quiet::new();
+static LEFT_OUT: Quiet = Quiet::new();
+
 /// How many jobs were changed, and how many could not be.
 #[derive(Clone, Copy, Debug, Default)]
 struct Advanced {
@@ -51,8 +56,8 @@ impl Advanced {
             // Somebody else was first: what they made of the job will be seen in the next tick.
             Err(CommitError::Conflict { .. }) => {}
             Err(error) => {
-                if self.failed == 0 {
-                    tracing::error!(%error, "the scheduler could not write");
+                if let Some(unsaid) = NOT_WRITTEN.say() {
+                    tracing::error!(%error, unsaid, "the scheduler could not write; it tries again");
                 }
                 self.failed += 1;
             }
@@ -72,6 +77,8 @@ pub struct Tick {
     pub changed: usize,
     /// When to tick again at the latest.
     pub next: Timestamp,
+    /// Whether something could not be written: then there is no use in ticking before `next`, whatever has happened meanwhile.
+    pub has_failed: bool,
 }
 
 /// The loop's body, without the loop: whoever drives it waits until [`Tick::next`].
@@ -146,7 +153,7 @@ impl Scheduler {
             next => next.max(now.after(LOOK_AGAIN)),
         };
         self.window.set_next_wake(next);
-        Ok(Tick { changed: advanced.changed, next })
+        Ok(Tick { changed: advanced.changed, next, has_failed: advanced.failed > 0 })
     }
 
     fn next_wake(&self, now: Timestamp, pressed: Option<Timestamp>) -> Result<Timestamp, ReadError> {
@@ -248,7 +255,14 @@ impl Scheduler {
             match self.load(key, now) {
                 Ok(job) => job.into_iter().for_each(|job| self.window.offer(job)),
                 Err(ReadError::Damaged(why)) => {
-                    tracing::error!(why, job = key.sequence.0, "a job that is ready cannot be read and is left out");
+                    if let Some(unsaid) = LEFT_OUT.say() {
+                        tracing::error!(
+                            why,
+                            job = key.sequence.0,
+                            unsaid,
+                            "a job that is ready cannot be read and is left out"
+                        );
+                    }
                 }
                 Err(failed) => {
                     std::iter::once(key).chain(unloaded).for_each(|key| self.window.reload(key));

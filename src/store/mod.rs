@@ -11,6 +11,7 @@ pub mod sled;
 mod tokens;
 pub mod warrant;
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -30,6 +31,7 @@ use crate::domain::queue::{Lane, QueueState};
 use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
+use crate::resources::Resource;
 
 /// Why a commit wrote nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,9 +48,29 @@ pub enum CommitError {
     /// There is no room for new jobs: what the disk lacks.
     #[error("the disk is full: {0}")]
     Full(Arc<str>),
+    /// The store wants something that comes back, and takes nothing until then; what it acknowledged is safe.
+    #[error("the store cannot write just now: {0}")]
+    Short(Arc<str>),
     /// The store has failed and takes nothing more; what it acknowledged is safe.
     #[error("the store cannot write: {0}")]
     Failed(Arc<str>),
+}
+
+impl CommitError {
+    /// What an error of the system means to whoever wanted to keep something.
+    pub fn of(error: &io::Error, what: &str) -> Self {
+        let why = format!("{what}: {error}");
+        match Resource::wanted_by(error) {
+            Some(Resource::Room) => Self::Full(why.into()),
+            Some(wanted) => Self::Short(format!("the host is short of {}; {why}", wanted.word()).into()),
+            None => Self::Failed(why.into()),
+        }
+    }
+
+    /// Whether the same may be taken later, when there is more of what is wanted.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Short(_))
+    }
 }
 
 /// Why a read gave nothing.
@@ -57,9 +79,39 @@ pub enum ReadError {
     /// Something stored is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// The store wants something that comes back before it can be read again.
+    #[error("the store cannot be read just now: {0}")]
+    Short(String),
     /// The store could not be read.
     #[error("the store cannot be read: {0}")]
     Failed(String),
+}
+
+impl ReadError {
+    /// What an error of the system means to a reader.
+    pub fn of(error: &io::Error) -> Self {
+        match (Resource::wanted_by(error), error.kind()) {
+            (Some(wanted), _) => Self::Short(format!("the host is short of {}; {error}", wanted.word())),
+            (None, io::ErrorKind::InvalidData) => Self::Damaged(error.to_string()),
+            (None, _) => Self::Failed(error.to_string()),
+        }
+    }
+
+    /// Whether it may be read later, when there is more of what is wanted.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Short(_))
+    }
+}
+
+impl From<ReadError> for CommitError {
+    /// What cannot be read can be neither checked nor changed.
+    fn from(error: ReadError) -> Self {
+        let why = Arc::from(error.to_string());
+        match error.is_passing() {
+            true => Self::Short(why),
+            false => Self::Failed(why),
+        }
+    }
 }
 
 /// A commit under way. It has its place in the order of commits from the moment that it exists; awaiting it tells

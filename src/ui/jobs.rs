@@ -16,6 +16,7 @@ use crate::domain::id::{PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Status};
 use crate::domain::query::{Counts, JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
+use crate::jobs::Sort;
 use crate::store::ReadError;
 
 /// Jobs on one page.
@@ -250,6 +251,8 @@ struct List {
     plugins: Vec<String>,
     rows: Vec<Row>,
     next: Option<String>,
+    /// How far the search has come whose time was up before the page was full.
+    looked_to: Option<When>,
     newest: Option<String>,
     cleared: String,
     has_jobs: bool,
@@ -262,7 +265,22 @@ struct List {
 /// The page.
 pub(super) async fn show(State(console): State<Console>, headers: HeaderMap, Query(asked): Query<Asked>) -> Response {
     let address = address(&headers);
-    console.page(move |console| list(console, asked, address).map_err(|trouble| trouble.at(Section::Jobs))).await
+    let asked = asked.typed();
+    let turn = match query_of(&asked) {
+        Ok((_, query)) => console.host.jobs.search_turn(&query.filter).await,
+        // The page says what is wrong with it.
+        Err(_) => Ok(None),
+    };
+    let turn = match turn {
+        Ok(turn) => turn,
+        Err(busy) => return console.refuse(&Trouble::from(busy).at(Section::Jobs)),
+    };
+    let page = console.page(move |console| {
+        let list = list(console, asked, address).map_err(|trouble| trouble.at(Section::Jobs));
+        drop(turn);
+        list
+    });
+    page.await
 }
 
 /// The address by which the browser knows the host; the usual one where it has characters that a shell would obey.
@@ -274,20 +292,17 @@ fn address(headers: &HeaderMap) -> String {
 }
 
 fn list(console: &Console, asked: Asked, address: String) -> Result<List, Trouble> {
-    let asked = asked.typed();
-    let group = match asked.state.as_str() {
-        "" => None,
-        word => Some(Group::from_word(word).ok_or_else(|| Trouble::field(unknown_state(word)))?),
-    };
-    let query = query(&asked, group)?;
+    let (group, query) = query_of(&asked)?;
     let counts = counts(console, query.filter.plugin.as_ref())?;
-    let page = console.host.jobs.list(&query)?;
+    let page = console.host.jobs.search(&query, Sort::Newest)?;
+    let now = console.now();
     let plugins: Vec<_> =
         console.host.registry.list(TenantId::DEFAULT).iter().map(|plugin| plugin.name.to_string()).collect();
     let state = group.map_or("", Group::word);
     Ok(List {
         tabs: tabs(&asked, group, &counts),
         rows: page.jobs.iter().map(|job| Row::new(console, job)).collect::<Result<_, _>>()?,
+        looked_to: page.looked_to.filter(|_| page.jobs.len() < PAGE).map(|looked_to| When::new(looked_to, now)),
         next: page.next.map(|next| asked.address(state, Some(next))),
         newest: asked.before.map(|_| asked.address(state, None)),
         cleared: Asked::default().with_state(state),
@@ -299,6 +314,15 @@ fn list(console: &Console, asked: Asked, address: String) -> Result<List, Troubl
         shell: console.shell(Section::Jobs, "Jobs", After { done: asked.done }),
         asked,
     })
+}
+
+/// What an address asks for.
+fn query_of(asked: &Asked) -> Result<(Option<Group>, JobQuery), Trouble> {
+    let group = match asked.state.as_str() {
+        "" => None,
+        word => Some(Group::from_word(word).ok_or_else(|| Trouble::field(unknown_state(word)))?),
+    };
+    Ok((group, query(asked, group)?))
 }
 
 fn unknown_state(word: &str) -> String {

@@ -12,6 +12,7 @@ use crate::domain::id::TenantId;
 use crate::domain::job::Status;
 use crate::domain::query::Counts;
 use crate::domain::time::Timestamp;
+use crate::resources::{Quiet, blocking};
 
 /// Samples kept: ten minutes and the one before.
 const SAMPLES: usize = 601;
@@ -104,12 +105,14 @@ fn per_second(count: u64, seconds: f64) -> f64 {
 }
 
 async fn sample_for_ever(host: Weak<Host>, sampler: Weak<Sampler>) {
+    static NOT_COUNTED: Quiet = Quiet::new();
+    static STUMBLED: Quiet = Quiet::new();
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let (Some(host), Some(sampler)) = (host.upgrade(), sampler.upgrade()) else { return };
-        let sampled = tokio::task::spawn_blocking(move || {
+        let sampled = blocking(move || {
             let counts = host.jobs.counts(TenantId::DEFAULT)?;
             let total = counts.iter().fold(Counts::default(), |total, (_, counts)| total.plus(counts));
             sampler.take(host.now(), &total);
@@ -117,8 +120,16 @@ async fn sample_for_ever(host: Weak<Host>, sampler: Weak<Sampler>) {
         });
         match sampled.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the console could not count jobs"),
-            Err(error) => tracing::warn!(%error, "the console stumbled over counting jobs"),
+            Ok(Err(error)) => {
+                if let Some(unsaid) = NOT_COUNTED.say() {
+                    tracing::warn!(%error, unsaid, "the console could not count jobs");
+                }
+            }
+            Err(error) => {
+                if let Some(unsaid) = STUMBLED.say() {
+                    tracing::warn!(%error, unsaid, "the console stumbled over counting jobs");
+                }
+            }
         }
     }
 }

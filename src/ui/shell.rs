@@ -10,6 +10,7 @@ use super::Console;
 use super::trouble::Trouble;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
+use crate::resources::blocking;
 use crate::store::warrant::carried;
 
 /// Which entry of the menu a page belongs to.
@@ -165,7 +166,7 @@ impl Console {
         F: FnOnce(&Self) -> Result<T, Trouble> + Send + 'static,
     {
         let console = self.clone();
-        let built = tokio::task::spawn_blocking(carried(move || build(&console)?.render().map_err(Trouble::host)));
+        let built = blocking(carried(move || build(&console)?.render().map_err(Trouble::host)));
         match built.await.map_err(Trouble::host).and_then(|rendered| rendered) {
             Ok(html) => Html(html).into_response(),
             Err(trouble) => self.refuse(&trouble),

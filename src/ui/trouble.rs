@@ -8,7 +8,7 @@ use crate::api::ApiError;
 use crate::app::{NotAdmitted, QueueError};
 use crate::domain::code::{self, Code};
 use crate::domain::plugin::Grant;
-use crate::jobs::{RerunError, SteerError, SubmitError};
+use crate::jobs::{RerunError, SteerError, SubmitError, TooManySearches};
 use crate::registry::{InstallError, Unfit};
 use crate::store::{CommitError, ReadError};
 
@@ -80,11 +80,12 @@ impl From<NotAdmitted> for Trouble {
 
 impl From<ReadError> for Trouble {
     fn from(error: ReadError) -> Self {
-        let code = match error {
-            ReadError::Damaged(_) => code::STORE_DAMAGED,
-            ReadError::Failed(_) => code::STORE_FAILED,
+        let (status, code) = match error {
+            ReadError::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, code::STORE_DAMAGED),
+            ReadError::Short(_) => (StatusCode::SERVICE_UNAVAILABLE, code::SHORT_OF_RESOURCES),
+            ReadError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, code::STORE_FAILED),
         };
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, error.to_string())
+        Self::new(status, code, error.to_string())
     }
 }
 
@@ -94,9 +95,16 @@ impl From<CommitError> for Trouble {
             CommitError::Conflict { .. } => (StatusCode::CONFLICT, code::WRONG_STATE),
             CommitError::NotAdmitted(_) => (StatusCode::UNAUTHORIZED, code::UNAUTHORIZED),
             CommitError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, code::DISK_FULL),
+            CommitError::Short(_) => (StatusCode::SERVICE_UNAVAILABLE, code::SHORT_OF_RESOURCES),
             CommitError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, code::STORE_FAILED),
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<TooManySearches> for Trouble {
+    fn from(error: TooManySearches) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code::BUSY, error.to_string())
     }
 }
 

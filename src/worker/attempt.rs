@@ -17,11 +17,18 @@ use crate::domain::job::{Event, Job, JobType, Outcome, Payload, RunReport, Statu
 use crate::domain::limits::Limits;
 use crate::domain::time::Timestamp;
 use crate::registry::PrepareError;
+use crate::resources::{Quiet, blocking};
 use crate::sandbox::{Signal, SignalLine, Slice, SliceEnd, SliceReport};
 use crate::store::{CommitError, Pending, ReadError, payload_bytes, put_payload};
 
-/// How long the end of a run waits before it asks again for room on the disk.
-const UNTIL_ROOM: Duration = Duration::from_secs(1);
+/// How long a run waits before it asks again for what the host was short of.
+const UNTIL_MORE: Duration = Duration::from_secs(1);
+
+/// How long a job that cannot be started keeps its slot.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the log has been told.
+static NOT_STARTED: Quiet = Quiet::new();
 
 /// How often the end of a run is decided again when somebody steered the job meanwhile.
 const ATTEMPTS: usize = 16;
@@ -66,12 +73,26 @@ enum Fault {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl Fault {
+    /// Whether there may be more in a moment of what was wanted. Once the handler has run, what it leaves behind is waited for
+    /// where it is kept.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Read(error) => error.is_passing(),
+            Self::Prepare(error) => error.is_passing(),
+            Self::Commit(_) | Self::Task(_) => false,
+        }
+    }
+}
+
 impl Worker {
     /// Runs a claimed job to the end of its slice and commits what came of it. The commit is under way when this returns:
     /// [`Worker::settle`] waits for it.
     pub async fn run(&self, claimed: Claimed) -> Finished {
         let event = match self.slice(&claimed).await {
             Ok(event) => event,
+            // What the host was short of costs the job no attempt.
+            Err(fault) if fault.is_passing() => Event::SafePoint(RunReport::default()),
             Err(fault) => Event::Returned(Outcome::Failed(host_fault(&fault)), RunReport::default()),
         };
         self.finished(claimed, event)
@@ -104,11 +125,16 @@ impl Worker {
                         return Err(error);
                     }
                 }
-                // The work is done, so its end is worth waiting for until there is room or the host goes down.
-                Err(CommitError::Full(_)) => tokio::time::sleep(UNTIL_ROOM).await,
+                // The work is done, so its end is worth waiting for until there is more or the host goes down.
+                Err(error) if error.is_passing() => tokio::time::sleep(UNTIL_MORE).await,
                 Err(error) => return Err(error),
             }
-            let present = self.store.job(key).map_err(|error| CommitError::Failed(error.to_string().into()))?;
+            let present = loop {
+                match self.store.job(key) {
+                    Err(error) if error.is_passing() => tokio::time::sleep(UNTIL_MORE).await,
+                    present => break present?,
+                }
+            };
             let is_ours = |present: &Job| present.state.status.is_locked() && present.state.fence == job.state.fence;
             let still_ours = present.filter(is_ours);
             let Some(present) = still_ours else { return Ok(()) };
@@ -128,8 +154,7 @@ impl Worker {
         if claimed.job.submission.job_type == JobType::BATCH {
             return self.batch_end(&claimed.job);
         }
-        let input = self.read(&claimed.job.submission.input).await?;
-        self.registry.prepare(&claimed.runnable.version).await?;
+        let input = self.prepare_in_time(claimed).await?;
         let limits = limits_of(claimed);
         let deadline = self.clock.now().after(limits.wall);
         let outlives_lease = claimed.job.state.lease.is_some_and(|lease| deadline > lease.until);
@@ -168,6 +193,32 @@ impl Worker {
         })
     }
 
+    /// Waits with its slot for what the host is short of, within bounds: then it is given back, and others may have the slot.
+    async fn prepare_in_time(&self, claimed: &Claimed) -> Result<Bytes, Fault> {
+        let give_up = tokio::time::Instant::now() + START_PATIENCE;
+        loop {
+            let fault = match self.prepare(claimed).await {
+                Err(fault) if fault.is_passing() => fault,
+                prepared => return prepared,
+            };
+            if let Some(unsaid) = NOT_STARTED.say() {
+                let job = claimed.job.submission.id;
+                tracing::warn!(%job, %fault, unsaid, "a job cannot be started just now; it waits");
+            }
+            tokio::time::sleep(UNTIL_MORE).await;
+            if claimed.entered.signals().signal() != Signal::None || tokio::time::Instant::now() >= give_up {
+                return Err(fault);
+            }
+        }
+    }
+
+    /// What has to be there before the guest starts.
+    async fn prepare(&self, claimed: &Claimed) -> Result<Bytes, Fault> {
+        let input = self.read(&claimed.job.submission.input).await?;
+        self.registry.prepare(&claimed.runnable.version).await?;
+        Ok(input)
+    }
+
     /// Decides what the end of a run makes of the job as `present`, and commits it. None when there is nothing to write.
     fn finish(&self, present: &Job, event: &Event) -> Option<Pending> {
         let Job { submission, state } = present;
@@ -188,10 +239,10 @@ impl Worker {
             return Ok(bytes.clone());
         }
         let (store, payload) = (Arc::clone(&self.store), payload.clone());
-        Ok(tokio::task::spawn_blocking(move || payload_bytes(&*store, &payload)).await??)
+        Ok(blocking(move || payload_bytes(&*store, &payload)).await??)
     }
 
-    /// Keeps what a run leaves behind. When the disk is full it waits for room with its slot, until the host goes down or
+    /// Keeps what a run leaves behind. When the host is short of room or anything else it waits for more with its slot, until the host goes down or
     /// the run is stopped: the work is done, and doing it again would not need less.
     async fn keep(&self, bytes: Bytes, signals: &SignalLine) -> Result<Payload, Fault> {
         if bytes.len() <= Payload::INLINE_BYTES_MAX {
@@ -199,10 +250,10 @@ impl Worker {
         }
         loop {
             let (store, bytes) = (Arc::clone(&self.store), bytes.clone());
-            let kept = tokio::task::spawn_blocking(move || put_payload(&*store, bytes)).await?;
+            let kept = blocking(move || put_payload(&*store, bytes)).await?;
             let is_wanted = !matches!(signals.signal(), Signal::Shutdown | Signal::Kill);
             match kept {
-                Err(CommitError::Full(_)) if is_wanted => tokio::time::sleep(UNTIL_ROOM).await,
+                Err(error) if error.is_passing() && is_wanted => tokio::time::sleep(UNTIL_MORE).await,
                 kept => return Ok(kept?),
             }
         }

@@ -11,10 +11,16 @@ use super::turnover::Turnover;
 use super::{Claim, Claimed, Started, Window, Worker};
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
+use crate::resources::Quiet;
 use crate::sandbox::Signal;
 
 /// How many jobs are claimed in one go at most; the store writes them as one group.
 const CLAIM_BATCH: usize = 64;
+
+/// What the log has been told.
+static NOT_READ: Quiet = Quiet::new();
+static NOT_CLAIMED: Quiet = Quiet::new();
+static NOT_SETTLED: Quiet = Quiet::new();
 
 /// How long a job waits whose claim could not be written.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
@@ -180,8 +186,14 @@ impl Pool {
         match self.worker.claim(job, now) {
             Ok(claim) => Some((claim?, started)),
             Err(error) => {
-                tracing::error!(%error, job = key.sequence.0, "what a job waits for could not be read; it is tried again");
-                self.window.reload(key);
+                if let Some(unsaid) = NOT_READ.say() {
+                    tracing::error!(%error, job = key.sequence.0, unsaid, "a job could not be looked at; it is tried again");
+                }
+                let window = Arc::clone(&self.window);
+                self.guests.spawn(async move {
+                    tokio::time::sleep(AFTER_ERROR).await;
+                    window.reload(key);
+                });
                 None
             }
         }
@@ -200,7 +212,9 @@ impl Pool {
                 // Whoever changed it first may have left it ready, and its new form may have been taken out too early.
                 Ok(None) => return window.reload(job),
                 Err(error) => {
-                    tracing::error!(%error, "a claim could not be written; it is tried again");
+                    if let Some(unsaid) = NOT_CLAIMED.say() {
+                        tracing::error!(%error, unsaid, "a claim could not be written; it is tried again");
+                    }
                     // The permit is kept meanwhile, so that a store in trouble does not empty the window.
                     tokio::time::sleep(AFTER_ERROR).await;
                     window.reload(job);
@@ -220,7 +234,9 @@ impl Pool {
             };
             drop((slot, claim_permit));
             if let Err(error) = worker.settle(finished).await {
-                tracing::error!(%error, "the end of a run could not be written; the job will be rescued");
+                if let Some(unsaid) = NOT_SETTLED.say() {
+                    tracing::error!(%error, unsaid, "the end of a run could not be written; the job will be rescued");
+                }
             }
             // Only now the next of the queue, the plug-in or the key may start: its limit counts what the store says.
             drop((started, unsettled_permit));

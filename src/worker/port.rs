@@ -9,6 +9,7 @@ use super::Running;
 use super::running::Place;
 use crate::domain::host_call::{HostAnswer, HostCall};
 use crate::domain::job::{Payload, Progress};
+use crate::resources::blocking;
 use crate::sandbox::{BoxFuture, HostPort};
 use crate::store::{Store, payload_bytes};
 
@@ -69,7 +70,7 @@ impl AttemptPort {
             return HostAnswer::Bytes(Some(bytes));
         }
         let store = Arc::clone(&self.store);
-        match tokio::task::spawn_blocking(move || payload_bytes(&*store, &former)).await {
+        match blocking(move || payload_bytes(&*store, &former)).await {
             Ok(Ok(bytes)) => HostAnswer::Bytes(Some(bytes)),
             Ok(Err(error)) => HostAnswer::Refused(error.to_string()),
             Err(error) => HostAnswer::Refused(error.to_string()),

@@ -144,3 +144,39 @@ fn f005_jobs_are_listed_by_type_and_by_who_submitted_them_and_in_either_order() 
         assert!(refused.contains(message), "{refused}");
     }
 }
+
+#[test]
+fn jobs_behind_twenty_thousand_newer_ones_are_found_by_every_filter() {
+    let server = Server::start();
+    let needle = server.run(r#"{"plugin": "echo", "tags": ["needle"], "name": "The Needle"}"#);
+    fill(&server, 1_000..23_000);
+    let newest = server.get("/v1/jobs?limit=1").json();
+    assert_ne!(newest["jobs"][0]["id"], json!(needle), "others are newer");
+    for query in ["tag=needle", "q=needle", "q=the%20NEEDLE", "tag=needle&state=succeeded,failed,running"] {
+        let page = server.get(&format!("/v1/jobs?{query}")).json();
+        assert_eq!(page["jobs"][0]["id"], json!(needle), "{query}: {page}");
+        assert_eq!((&page["next"], page.get("looked_to")), (&Value::Null, None), "all were looked at");
+    }
+    let some = server.get("/v1/jobs?q=mailer&limit=1").json();
+    assert!(some["next"].is_string() && some["looked_to"].is_string(), "{some}");
+}
+
+/// Puts jobs into the store that wait for a plug-in which nobody has.
+fn fill(server: &Server, sequences: std::ops::Range<u64>) {
+    use backroom::domain::change::Change;
+    use backroom::domain::id::{JobId, PluginName, Sequence};
+    use backroom::domain::job::{JobState, Status, Submission, WaitReason};
+    use backroom::store::Store;
+
+    let on = "2030-01-01T08:00:01Z".parse().expect("a time");
+    let plugin = PluginName::new("mailer").expect("a name");
+    let waiting =
+        JobState { status: Status::Waiting, wait_reason: Some(WaitReason::MissingComponent), ..JobState::default() };
+    for group in sequences.collect::<Vec<_>>().chunks(2_000) {
+        let submit = |sequence: &u64| {
+            let submission = Submission::new(JobId::new(on, Sequence(*sequence), 7), plugin.clone(), on);
+            Change::Submit(std::sync::Arc::new(submission), Box::new(waiting.clone()))
+        };
+        server.store.commit(group.iter().map(submit).collect()).wait().expect("there is room");
+    }
+}

@@ -15,10 +15,15 @@ pub(crate) struct Host {
 impl Host {
     /// Starts a host on a free port of loopback and waits until it says where it listens.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, Command::new(env!("CARGO_BIN_EXE_backroom")))
+    }
+
+    /// The same with a command that becomes the host.
+    pub(crate) fn start_with(folder: &Path, mut command: Command) -> Self {
         // A job may be under way at any number of kills: that must not use up what it is allowed, nor make it wait long.
         let settings = "[retry]\nmax_crashes = 1000\nbase = \"10ms\"\ncap = \"100ms\"\n";
         std::fs::write(folder.join("backroom.toml"), settings).expect("the folder can be written");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_backroom"))
+        let mut process = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(folder.join("data"))
             .current_dir(folder)
@@ -30,6 +35,11 @@ impl Host {
         let line = line.expect("the host says where it listens");
         let address = line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address").to_owned();
         Self { process, address }
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     pub(crate) fn upload(&self, name: &str, component: &Path) {

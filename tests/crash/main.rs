@@ -7,6 +7,7 @@
 mod support;
 
 mod host;
+mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -210,3 +210,44 @@ async fn an_upload_beyond_the_bound_is_refused_unread() {
 async fn the_pool_is_reserved_here() {
     assert_eq!(sandbox().notice(), None, "the tests of {CONCURRENCY} slices at a time mean the pool");
 }
+
+/// The compiler as whoever has given the host little memory starts it, while `confined` is there; `kib` KiB are too few.
+fn confined_compiler(folder: &std::path::Path, kib: u32) -> CompileSettings {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = folder.join("compiler");
+    let (flag, real) = (folder.join("confined"), env!("CARGO_BIN_EXE_backroom"));
+    let text = format!("#!/bin/sh\n[ -e '{}' ] && ulimit -v {kib}\nexec '{real}' \"$@\"\n", flag.display());
+    std::fs::write(&flag, "").expect("it can be made");
+    std::fs::write(&program, text).expect("it can be written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("it can be made a program");
+    CompileSettings { program, ..compile_settings() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_lacks_memory_says_so_and_compiles_when_it_has_some() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let component = std::fs::read(built_plugin("echo")).expect("it is built");
+    for kib in [120_000, 160_000] {
+        let settings = WasmSettings::new(folder.path(), CONCURRENCY, confined_compiler(folder.path(), kib));
+        let sandbox = WasmSandbox::new(settings).expect("the sandbox starts");
+        let rejection = sandbox.admit(component.clone().into()).await.expect_err("it lacks memory");
+        assert_eq!(rejection.code.name, "BR0406", "at {kib} KiB: {}", rejection.message);
+        assert!(rejection.message.contains("for want of memory"), "{}", rejection.message);
+        std::fs::remove_file(folder.path().join("confined")).expect("it is there");
+        sandbox.admit(component.clone().into()).await.expect("it has memory again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compiler_that_the_system_kills_for_its_memory_is_tried_again_later() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("compiler");
+    std::fs::write(&program, "#!/bin/sh\nkill -9 $$\n").expect("it can be written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("it can be made a program");
+    let settings = WasmSettings::new(folder.path(), CONCURRENCY, CompileSettings { program, ..compile_settings() });
+    let sandbox = WasmSandbox::new(settings).expect("the sandbox starts");
+    let component = std::fs::read(built_plugin("echo")).expect("it is built");
+    let rejection = sandbox.admit(component.into()).await.expect_err("it was killed");
+    assert_eq!(rejection.code.name, "BR0406", "{}", rejection.message);
+}

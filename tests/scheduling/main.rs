@@ -10,4 +10,5 @@ mod loops;
 mod order;
 mod recovery;
 mod retries;
+mod searching;
 mod states;

@@ -112,7 +112,7 @@ fn f045_jobs_of_a_removed_plugin_are_held_and_run_when_it_is_back() {
         wishes: Wishes::default(),
     };
     // An upload keeps its bytes on a thread of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime can be made");
     runtime.block_on(host.registry.upload(upload)).expect("it looks like Wasm");
     host.finish(&jobs, seconds(5));
     assert!(jobs.iter().all(|job| host.status(*job) == Status::Succeeded));

@@ -30,7 +30,7 @@ fn a_plugin_has_so_many_versions_and_no_more() {
     let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
     let (store, ledger) = (Arc::new(MemoryStore::new()), Arc::new(Mutex::new(Ledger::new(AdmissionPolicy::default()))));
     let host = Host::directed(1, &store, &clock, &ledger, AdmissionPolicy::default(), |_| Script::succeeds("done"));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
     runtime.block_on(async {
         for number in 0..VERSIONS_MAX {
             host.registry.upload(upload(number)).await.expect("there may be so many");

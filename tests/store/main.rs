@@ -27,4 +27,6 @@ mod damage;
 #[cfg(feature = "host")]
 mod reopen;
 #[cfg(feature = "host")]
+mod resources;
+#[cfg(feature = "host")]
 mod verify;

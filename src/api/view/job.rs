@@ -221,8 +221,12 @@ pub enum OutputEncoding {
 pub struct JobPageView {
     /// The jobs, without their outputs.
     pub jobs: Vec<JobView>,
-    /// The `cursor` of the next page; none at the end. A page may hold fewer jobs than asked for and still have a next one.
+    /// The `cursor` of the next page; none at the end. A page may hold fewer jobs than asked for and still have a next one: one
+    /// request looks through jobs for a second at most.
     pub next: Option<String>,
+    /// With a `next`: when the last job was submitted that was looked at. Whether one matches beyond it is not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_to: Option<String>,
 }
 
 /// The runs of a job.

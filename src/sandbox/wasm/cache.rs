@@ -18,6 +18,7 @@ use super::guest::Guest;
 use super::linker::{self, Entry};
 use crate::domain::id::Digest;
 use crate::domain::plugin::Shape;
+use crate::resources::Resource;
 
 const WORKSHOP_PREFIX: &str = "compiling-";
 
@@ -45,6 +46,8 @@ struct Slot {
 pub(crate) enum LoadError {
     #[error("it has not been compiled by this host")]
     Missing,
+    #[error("the compiled file cannot be loaded just now: {1}")]
+    Short(Resource, String),
     #[error("the compiled file is not usable: {0}")]
     Unusable(String),
 }
@@ -118,7 +121,13 @@ impl Cache {
         if !path.exists() {
             return Err(LoadError::Missing);
         }
-        let unusable = |error: wasmtime::Error| LoadError::Unusable(format!("{error:#}"));
+        let unusable = |error: wasmtime::Error| {
+            let why = format!("{error:#}");
+            match Resource::named_in(&why) {
+                Some(resource) => LoadError::Short(resource, why),
+                None => LoadError::Unusable(why),
+            }
+        };
         if let Some((engine, linker)) = &self.pool {
             let pooled = load_file(engine, &path).and_then(|component| linker::entry(linker, &component, shape));
             match pooled {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{self, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
@@ -17,6 +17,7 @@ use super::engine::{STACK_BYTES, base_config, settings_hash};
 use super::{linker, text};
 use crate::domain::code;
 use crate::domain::plugin::Inspection;
+use crate::resources::Resource;
 use crate::sandbox::Rejection;
 
 /// The first argument that makes the program the compiler's child instead of itself.
@@ -33,6 +34,9 @@ const MIB: u64 = 1 << 20;
 const ADDRESS_SPACE: u64 = 2048 * MIB;
 const CPU_SECONDS: u64 = 120;
 const FILE_BYTES: u64 = 1024 * MIB;
+
+/// What the child says first when it may use less than [`ADDRESS_SPACE`]: then a want of memory is the machine's.
+const CONFINED: &str = "less address space than a compiler is meant to have";
 
 /// Bytes of the child's answer and of what it says on standard error.
 const ANSWER_BYTES: u64 = MIB;
@@ -74,7 +78,7 @@ pub(crate) async fn compile(settings: &CompileSettings, folder: &Path) -> Result
     let mut command = Command::new(&settings.program);
     command.arg(CHILD_ARGUMENT).arg(folder).env_clear().envs([("RAYON_NUM_THREADS", "4"), ("MALLOC_ARENA_MAX", "2")]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| host_fault(&format!("it could not be started: {error}")))?;
+    let mut child = command.spawn().map_err(|error| failed(&format!("it could not be started: {error}")))?;
     let mut stdout = child.stdout.take().expect("it was piped").take(ANSWER_BYTES);
     let mut stderr = child.stderr.take().expect("it was piped").take(ANSWER_BYTES);
     let (mut answer, mut said) = (Vec::new(), Vec::new());
@@ -84,7 +88,7 @@ pub(crate) async fn compile(settings: &CompileSettings, folder: &Path) -> Result
     });
     match ended.await {
         Err(_) => Err(limit(&format!("compiling took longer than {} seconds", settings.wall.as_secs()))),
-        Ok(Err(error)) => Err(host_fault(&error.to_string())),
+        Ok(Err(error)) => Err(failed(&error.to_string())),
         Ok(Ok(status)) if status.success() => serde_json::from_slice(&answer).map_err(|error| {
             let program = settings.program.display();
             host_fault(&format!("`{program}` did not answer as the compiler of this host: {error}"))
@@ -97,25 +101,53 @@ fn host_fault(what: &str) -> Rejection {
     Rejection::new(code::HOST_FAULT, format!("the compiler's process failed: {what}"))
 }
 
+/// A refusal for now: what the host is short of comes back, and nothing is wrong with the component.
+pub(super) fn short(resource: Resource, what: &str) -> Rejection {
+    let message = format!("the component cannot be compiled just now, for want of {}: {what}", resource.word());
+    Rejection::new(code::SHORT_OF_RESOURCES, message)
+}
+
+/// What a failure of the host means to whoever wants something compiled.
+fn failed(what: &str) -> Rejection {
+    match Resource::named_in(what) {
+        Some(resource) => short(resource, what),
+        None => host_fault(what),
+    }
+}
+
 fn limit(what: &str) -> Rejection {
     Rejection::new(code::COMPILE_LIMIT, what.to_owned())
 }
 
 fn died(status: ExitStatus, said: &str) -> Rejection {
     use std::os::unix::process::ExitStatusExt as _;
+    const SIGKILL: i32 = 9;
     const SIGXCPU: i32 = 24;
     if is_out_of_memory(said) {
-        return limit("compiling needs more than 2 GiB of memory");
+        return out_of_memory(said.contains(CONFINED));
     }
     match status.signal() {
+        // Nobody else kills it than a system that runs out of memory.
+        Some(SIGKILL) => short(Resource::Memory, "the compiler was killed"),
+        Some(signal) if signal != SIGXCPU && said.contains(CONFINED) => out_of_memory(true),
         Some(SIGXCPU) => limit(&format!("compiling needs more than {CPU_SECONDS} seconds of processor time")),
         Some(signal) => limit(&format!("the compiler was stopped by signal {signal}")),
-        None => host_fault(&format!("{status}: {}", text::neutral(said.trim(), 300))),
+        None => failed(&format!("{status}: {}", text::neutral(said.trim(), 300))),
+    }
+}
+
+fn out_of_memory(is_confined: bool) -> Rejection {
+    match is_confined {
+        true => short(Resource::Memory, "the process may use less than the compiler is meant to have"),
+        false => limit("compiling needs more than 2 GiB of memory"),
     }
 }
 
 fn is_out_of_memory(said: &str) -> bool {
-    said.contains("memory allocation of") || said.contains("os error 12") || said.contains("out of memory")
+    // Of the standard library, the system, the engine, and the loader of programs.
+    let words =
+        ["memory allocation of", "os error 12", "annot allocate memory", "out of memory", "failed to map segment"];
+    words.iter().any(|word| said.contains(word))
 }
 
 /// The child's whole life: limit itself, read, compile, write, answer. `main` calls it before anything else when the
@@ -124,10 +156,14 @@ pub fn compile_child() -> ExitCode {
     let Some(folder) = std::env::args_os().nth(2).map(PathBuf::from) else {
         return complain("no folder was given");
     };
-    if let Err(error) = limit_this_process() {
-        return complain(&format!("limits cannot be set: {error}"));
+    let is_confined = match limit_this_process() {
+        Ok(is_confined) => is_confined,
+        Err(error) => return complain(&format!("limits cannot be set: {error}")),
+    };
+    if is_confined {
+        let _ = writeln!(std::io::stderr(), "{CONFINED}");
     }
-    let answer = match compile_in(&folder) {
+    let answer = match compile_in(&folder, is_confined) {
         Ok(answer) => answer,
         Err(error) => return complain(&error),
     };
@@ -143,19 +179,25 @@ fn complain(what: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn limit_this_process() -> rustix::io::Result<()> {
+/// Returns whether the process has less address space than it is meant to have.
+fn limit_this_process() -> rustix::io::Result<bool> {
+    use process::Resource;
     let fixed = |value| Rlimit { current: Some(value), maximum: Some(value) };
-    setrlimit(Resource::As, fixed(ADDRESS_SPACE))?;
+    // Whoever has given the host less has meant it, for its children, too.
+    let address_space = getrlimit(Resource::As).maximum.map_or(ADDRESS_SPACE, |there| there.min(ADDRESS_SPACE));
+    setrlimit(Resource::As, fixed(address_space))?;
     setrlimit(Resource::Fsize, fixed(FILE_BYTES))?;
     setrlimit(Resource::Core, fixed(0))?;
-    setrlimit(Resource::Cpu, Rlimit { current: Some(CPU_SECONDS), maximum: Some(CPU_SECONDS + 5) })
+    setrlimit(Resource::Cpu, Rlimit { current: Some(CPU_SECONDS), maximum: Some(CPU_SECONDS + 5) })?;
+    Ok(address_space < ADDRESS_SPACE)
 }
 
 /// A refusal is an answer; an error is a fault of the host.
-fn compile_in(folder: &Path) -> Result<Answer, String> {
+fn compile_in(folder: &Path, is_confined: bool) -> Result<Answer, String> {
     let io = |error: std::io::Error| error.to_string();
     let upload = std::fs::read(folder.join(UPLOAD)).map_err(io)?;
-    let compiled = admit::examine(&upload).and_then(|examined| Ok((compile_examined(&examined)?, examined)));
+    let compiled =
+        admit::examine(&upload).and_then(|examined| Ok((compile_examined(&examined, is_confined)?, examined)));
     let ((artefact, settings), examined) = match compiled {
         Ok(compiled) => compiled,
         Err(Rejection { code, message, next }) => {
@@ -178,22 +220,22 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Compiles, and links once, so that what does not fit the host is found at upload.
-fn compile_examined(examined: &Examined<'_>) -> Result<(Vec<u8>, u64), Rejection> {
-    let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| host_fault(&format!("{error:#}")))?;
-    let component =
-        wasmtime::component::Component::from_binary(&engine, &examined.component).map_err(|error| invalid(&error))?;
-    let linker = linker::linker(&engine).map_err(|error| host_fault(&format!("{error:#}")))?;
+fn compile_examined(examined: &Examined<'_>, is_confined: bool) -> Result<(Vec<u8>, u64), Rejection> {
+    let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| failed(&format!("{error:#}")))?;
+    let component = wasmtime::component::Component::from_binary(&engine, &examined.component)
+        .map_err(|error| invalid(&error, is_confined))?;
+    let linker = linker::linker(&engine).map_err(|error| failed(&format!("{error:#}")))?;
     linker.instantiate_pre(&component).map_err(|error| does_not_fit(&error))?;
     admit::check_entry_point(&component, &examined.inspection)?;
     linker::entry(&linker, &component, examined.inspection.shape).map_err(|error| does_not_fit(&error))?;
-    let artefact = component.serialize().map_err(|error| host_fault(&format!("{error:#}")))?;
+    let artefact = component.serialize().map_err(|error| failed(&format!("{error:#}")))?;
     Ok((artefact, settings_hash(&engine)))
 }
 
-fn invalid(error: &wasmtime::Error) -> Rejection {
+fn invalid(error: &wasmtime::Error, is_confined: bool) -> Rejection {
     let said = format!("{error:#}");
     if is_out_of_memory(&said) {
-        return limit("compiling needs more than 2 GiB of memory");
+        return out_of_memory(is_confined);
     }
     Rejection::new(code::BROKEN_WASM, format!("the component is not valid: {}", text::neutral(&said, 1_000)))
 }

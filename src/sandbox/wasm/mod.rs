@@ -36,6 +36,7 @@ use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceRepor
 use crate::domain::code;
 use crate::domain::id::Digest;
 use crate::domain::plugin::PluginVersion;
+use crate::resources::{Resource, blocking};
 
 /// Compilations at a time: each may take 2 GiB.
 const COMPILERS: usize = 2;
@@ -148,7 +149,10 @@ impl WasmSandbox {
 
     /// Compiles in a child process and keeps the result, if it is about the component that it was asked about.
     async fn compile(&self, _turn: &SemaphorePermit<'_>, upload: Bytes) -> Result<Admitted, Rejection> {
-        let io = |error: std::io::Error| broken_compiler(&format!("the folder of compiled code: {error}"));
+        let io = |error: std::io::Error| match Resource::wanted_by(&error) {
+            Some(resource) => compile::short(resource, &format!("the folder of compiled code: {error}")),
+            None => broken_compiler(&format!("the folder of compiled code: {error}")),
+        };
         let workshop = self.cache.workshop().map_err(io)?;
         tokio::fs::write(workshop.path().join(compile::UPLOAD), &upload).await.map_err(io)?;
         let (inspection, is_lifted) = match compile::compile(&self.settings.compile, workshop.path()).await? {
@@ -171,7 +175,7 @@ impl WasmSandbox {
 
     async fn load(&self, version: &PluginVersion) -> Result<Arc<Entry>, LoadError> {
         let (cache, digest, shape) = (Arc::clone(&self.cache), version.inspection.digest, version.inspection.shape);
-        let loaded = tokio::task::spawn_blocking(move || cache.get(&digest, shape)).await;
+        let loaded = blocking(move || cache.get(&digest, shape)).await;
         loaded.unwrap_or_else(|error| Err(LoadError::Unusable(error.to_string())))
     }
 
@@ -179,6 +183,7 @@ impl WasmSandbox {
         match self.load(version).await {
             Ok(_) => return Ok(()),
             Err(LoadError::Missing) => {}
+            Err(LoadError::Short(resource, why)) => return Err(compile::short(resource, &why)),
             Err(error) => tracing::warn!(version = %version.version, "compiling again: {error}"),
         }
         if Digest::of(&component) != version.inspection.digest {
@@ -192,7 +197,10 @@ impl WasmSandbox {
         }
         self.compile(&turn, component).await?;
         drop(turn);
-        self.load(version).await.map(drop).map_err(|error| broken_compiler(&error.to_string()))
+        self.load(version).await.map(drop).map_err(|error| match error {
+            LoadError::Short(resource, why) => compile::short(resource, &why),
+            error => broken_compiler(&error.to_string()),
+        })
     }
 }
 

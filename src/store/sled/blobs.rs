@@ -54,14 +54,22 @@ impl Blobs {
             return Ok(digest);
         }
         let aside = self.directory.join("tmp").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        let mut file = private::file().truncate(true).open(&aside)?;
+        self.write(bytes, &aside, &path).inspect_err(|_| {
+            // What could not be kept must not take up the room; it is not there once it has its name.
+            let _removed = std::fs::remove_file(&aside);
+        })?;
+        Ok(digest)
+    }
+
+    fn write(&self, bytes: &Bytes, aside: &Path, path: &Path) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(&self.directory);
+        let mut file = private::file().truncate(true).open(aside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         private::folder(folder)?;
         sync_directory(&self.directory)?;
-        std::fs::rename(&aside, &path)?;
-        sync_directory(folder)?;
-        Ok(digest)
+        std::fs::rename(aside, path)?;
+        sync_directory(folder)
     }
 
     /// Whether the file is there already; makes it young again, so that a sweep leaves it for the coming commit.

@@ -1,6 +1,5 @@
 //! Checkpoints: the tree brought to disk, so that old segments of the journal may go.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::journal;
 use super::keys;
-use super::shared::{Shared, Watch};
+use super::shared::{Shared, Tree, Watch};
+use super::values::{read_error, told};
 use crate::domain::id::Digest;
 
 /// How often blobs that nothing names are looked for.
@@ -28,14 +28,16 @@ impl Checkpointer {
     pub(super) fn new(shared: &Arc<Shared>) -> io::Result<Self> {
         let (wish, wishes) = mpsc::channel::<u64>();
         let is_busy = Arc::new(AtomicBool::new(false));
-        let mut keeper = Keeper { shared: Arc::clone(shared), db: open_db(shared)?, swept: Instant::now() };
+        let mut keeper = Keeper { shared: Arc::clone(shared), swept: Instant::now() };
         let busy = Arc::clone(&is_busy);
         let watch = Watch(Arc::clone(shared));
         let work = move || {
             let _watch = watch;
             for lsn in wishes {
-                if let Err(why) = keeper.checkpoint(lsn) {
-                    keeper.shared.fail(&why);
+                match keeper.checkpoint(lsn) {
+                    Ok(()) => {}
+                    Err(Undone::Short(why)) => *keeper.shared.index_wants.lock() = Some(why),
+                    Err(Undone::Broken(why)) => keeper.shared.fail(&why),
                 }
                 busy.store(false, Ordering::Release);
             }
@@ -79,22 +81,30 @@ impl Drop for Checkpointer {
     }
 }
 
-/// A handle of our own to the tree's file, open as long as the store is: it sees every failure to write.
-fn open_db(shared: &Shared) -> io::Result<File> {
-    File::open(shared.index.join("db"))
+/// Why a checkpoint was not made.
+enum Undone {
+    /// The tree could not be written for want of something that comes back: it has to be opened again.
+    Short(String),
+    /// Nobody knows what the disk holds.
+    Broken(String),
 }
 
 struct Keeper {
     shared: Arc<Shared>,
-    db: File,
     swept: Instant,
 }
 
 impl Keeper {
-    fn checkpoint(&mut self, lsn: u64) -> Result<(), String> {
-        self.shared.tree.flush().map_err(|error| error.to_string())?;
-        // The tree's own flush does not reach the disk (design section 6).
-        self.db.sync_data().map_err(|error| error.to_string())?;
+    fn checkpoint(&mut self, lsn: u64) -> Result<(), Undone> {
+        let Some(Tree { db, file }) = self.shared.open_tree() else { return Ok(()) };
+        db.flush().map_err(|error| match read_error(&error) {
+            error if error.is_passing() => Undone::Short(error.to_string()),
+            _ => Undone::Broken(told(&error)),
+        })?;
+        // The tree's own flush does not reach the disk (design section 6). When this fails, whatever the reason, pages of the
+        // tree may be lost that a later sync would not miss, and the tree cannot write them again: no segment may go any more.
+        file.sync_data().map_err(|error| Undone::Broken(error.to_string()))?;
+        drop(db);
         let settings = &self.shared.settings;
         let directory = settings.path.join(super::JOURNAL);
         let segments = &self.shared.segments;
@@ -135,7 +145,8 @@ pub(super) fn is_named(shared: &Shared, digest: Digest) -> io::Result<bool> {
     if live.schedules.all().iter().any(by_schedule) {
         return Ok(true);
     }
-    let values = super::values::Values::after(&shared.tree, &live.ahead);
+    let tree = shared.tree().map_err(|error| io::Error::other(error.to_string()))?;
+    let values = super::values::Values::after(&tree, &live.ahead);
     match values.starting(&keys::blob(digest)).next() {
         None => Ok(false),
         Some(Ok(_)) => Ok(true),

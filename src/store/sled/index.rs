@@ -7,7 +7,7 @@ use super::deletion::is_deletion;
 use super::keys::{self, ReadyKind};
 use super::live::{FreshBlock, Live, Place, View, is_single_ready};
 use super::standing::Standing;
-use super::values::{Values, Writes, parts_of_entry};
+use super::values::{Values, parts_of_entry};
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::fingerprint::Fingerprint;
@@ -86,13 +86,13 @@ impl<'a> Indexer<'a> {
     /// Writes all that is ahead of the tree, which becomes what it is after the group `lsn`. Returns how many entries that
     /// were, for [`super::values::free_replaced_pages`], which nobody should have to wait for.
     pub(super) fn write(&mut self, lsn: u64) -> sled::Result<usize> {
-        let writes = self.take(lsn);
-        let entries = writes.len();
-        self.tree.apply_batch(writes.into_batch())?;
-        Ok(entries)
+        self.prepare(lsn);
+        self.tree.apply_batch(self.live.ahead.batch())?;
+        // What the tree has not taken whole is still read from memory.
+        Ok(std::mem::take(&mut self.live.ahead).len())
     }
 
-    fn take(&mut self, lsn: u64) -> Writes {
+    fn prepare(&mut self, lsn: u64) {
         self.close_buckets();
         for (tenant, plugin) in std::mem::take(&mut self.live.counted) {
             let key = keys::counts(tenant, &plugin);
@@ -102,7 +102,6 @@ impl<'a> Indexer<'a> {
             }
         }
         self.live.ahead.put(keys::META_LSN.to_vec(), codec::encode(&lsn));
-        std::mem::take(&mut self.live.ahead)
     }
 
     /// Writes what only memory has, so that a replay can start behind the group `lsn`. `recorded` are the jobs that the

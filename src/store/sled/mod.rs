@@ -41,7 +41,7 @@ use self::live::View;
 use self::lock::DirectoryLock;
 use self::recover::Recovered;
 use self::shared::{Shared, Watch, Work};
-use self::writer::Writer;
+use self::writer::{Owed, Writer};
 use super::warrant;
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
 use crate::domain::access::Token;
@@ -182,6 +182,8 @@ impl SledStore {
             checkpointed_at: std::time::Instant::now(),
             frame: Vec::new(),
             room_seen: None,
+            owed: Owed::default(),
+            ailing: None,
         };
         let watch = Watch(Arc::clone(&shared));
         let work = move || {
@@ -199,11 +201,17 @@ impl SledStore {
 
     fn view<T>(&self, read: impl FnOnce(View<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let live = self.shared.live.read();
-        read(View::new(&live, &self.shared.tree))
+        let tree = self.shared.tree()?;
+        read(View::new(&live, &tree)).map_err(|error| match self.shared.short() {
+            // What a tree that could not be written says of itself is not to be believed; it is made whole from the journal.
+            Some(why) => ReadError::Short(why.to_string()),
+            None => error,
+        })
     }
 
     /// Has a number written down before any commit that uses it, because the journal keeps the order in which things are
-    /// sent: nobody needs to wait. When it fails no later commit can succeed either, so that the number is never used.
+    /// sent: nobody needs to wait. When it fails for good no later commit can succeed either, so that the number is never
+    /// used; when it fails for want of something, the writer owes it and writes it with whatever it takes next.
     fn write_down(&self, work: Work) {
         drop(self.shared.send(work));
     }
@@ -347,10 +355,11 @@ impl Store for SledStore {
     }
 
     fn check_room(&self) -> Result<(), CommitError> {
-        match (self.shared.failure(), self.shared.shortage()) {
-            (Some(why), _) => Err(CommitError::Failed(why)),
-            (None, Some(why)) => Err(CommitError::Full(Arc::from(why))),
-            (None, None) => Ok(()),
+        match (self.shared.failure(), self.shared.short(), self.shared.shortage()) {
+            (Some(why), ..) => Err(CommitError::Failed(why)),
+            (None, Some(why), _) => Err(CommitError::Short(why)),
+            (None, None, Some(why)) => Err(CommitError::Full(Arc::from(why))),
+            (None, None, None) => Ok(()),
         }
     }
 
@@ -358,19 +367,11 @@ impl Store for SledStore {
         if let Some(why) = self.shared.failure() {
             return Err(CommitError::Failed(why));
         }
-        self.shared.blobs.put(&bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                CommitError::Full(Arc::from(error.to_string()))
-            }
-            _ => CommitError::Failed(Arc::from(error.to_string())),
-        })
+        self.shared.blobs.put(&bytes).map_err(|error| CommitError::of(&error, "a blob could not be kept"))
     }
 
     fn blob(&self, digest: Digest) -> Result<Option<Bytes>, ReadError> {
-        self.shared.blobs.get(digest).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => ReadError::Damaged(error.to_string()),
-            _ => ReadError::Failed(error.to_string()),
-        })
+        self.shared.blobs.get(digest).map_err(|error| ReadError::of(&error))
     }
 
     fn blob_part(&self, digest: Digest, from: u64, most: usize) -> Result<Option<Bytes>, ReadError> {
@@ -378,13 +379,14 @@ impl Store for SledStore {
     }
 
     fn stats(&self) -> StoreStats {
-        let index = self.shared.tree.size_on_disk().unwrap_or(0);
+        let index = self.shared.tree().ok().and_then(|tree| tree.size_on_disk().ok()).unwrap_or(0);
+        let why = self.shared.failure().or_else(|| self.shared.short()).map(|why| why.to_string());
         StoreStats {
             durability: self.shared.settings.durability.word(),
             commits: self.shared.commits.load(Ordering::Relaxed),
             fsyncs: self.shared.syncs.load(Ordering::Relaxed),
             disk_bytes: index + self.shared.segments.bytes(),
-            refusing: self.shared.failure().map(|why| why.to_string()).or_else(|| self.shared.shortage()),
+            refusing: why.or_else(|| self.shared.shortage()),
         }
     }
 

@@ -14,7 +14,11 @@ use crate::domain::job::{Job, Rank, Run, StateCode, Status};
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
+use crate::resources::Quiet;
 use crate::store::{RUNS_READ_MAX, ReadError};
+
+/// What the log has been told.
+static LEFT_OUT: Quiet = Quiet::new();
 
 /// How many jobs one query looks at.
 pub(super) const LOOKED_AT_MAX: usize = 20_000;
@@ -300,10 +304,14 @@ fn log_unless_failed(job: JobKey, error: ReadError) -> Result<(), ReadError> {
     match error {
         ReadError::Damaged(why) => {
             let sequence = job.sequence.0;
-            tracing::error!(why, "job number {sequence} cannot be read and is left out; run `backroom store verify`");
+            // It is met again at each look.
+            if let Some(unsaid) = LEFT_OUT.say() {
+                let next = "run `backroom store verify`";
+                tracing::error!(why, unsaid, next, "job number {sequence} cannot be read and is left out");
+            }
             Ok(())
         }
-        failed @ ReadError::Failed(_) => Err(failed),
+        failed @ (ReadError::Short(_) | ReadError::Failed(_)) => Err(failed),
     }
 }
 

@@ -16,7 +16,7 @@ use super::keys;
 use super::live::{Live, View};
 use super::lock::{DirectoryLock, LockError};
 use super::private;
-use super::shared::{Opened, Shared};
+use super::shared::{Opened, Shared, Tree};
 use super::standing::Standings;
 use super::values::{Values, free_replaced_pages, read_error, told};
 use super::writer;
@@ -27,6 +27,7 @@ use crate::domain::job::JobState;
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
 use crate::domain::queue::QueueState;
+use crate::resources::Resource;
 use crate::store::ReadError;
 
 /// The format of the directory; another one is refused.
@@ -62,19 +63,12 @@ pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
     let blobs_path = path.join(BLOBS);
     private::folder(&blobs_path)?;
     let blobs = Blobs::open(&blobs_path)?;
-    let index_path = path.join(INDEX);
-    let tree = open_or_rebuild(&path, settings.cache_bytes)?;
-    private::close(&index_path)?;
-    let mut replay = Replay::start(&tree)?;
-    let found = scan::scan(&path.join(JOURNAL), replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload))?;
-    replay.finish(&found)?;
-    let Replay { live, standings, recorded, lsn, .. } = replay;
+    let Reindexed { tree, live, standings, recorded, found, lsn } = reindex(&settings)?;
     let journal = Journal::open(&path.join(JOURNAL), settings.segment_bytes, &found, lsn + 1)?;
     unmark_new(&path)?;
     let opened = Opened {
-        index: index_path,
-        sequence: number(&tree, keys::META_SEQUENCE)?,
-        host: number(&tree, keys::META_HOST)?,
+        sequence: number(&tree.db, keys::META_SEQUENCE)?,
+        host: number(&tree.db, keys::META_HOST)?,
         tree,
         live,
         blobs,
@@ -82,6 +76,31 @@ pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
         settings,
     };
     Ok(Recovered { lock, shared: Shared::new(opened), journal, standings, recorded })
+}
+
+/// An index that is what the journal says, and what memory holds beside it.
+pub(super) struct Reindexed {
+    pub(super) tree: Tree,
+    pub(super) live: Live,
+    pub(super) standings: Standings,
+    pub(super) recorded: Vec<JobKey>,
+    /// What the journal holds.
+    pub(super) found: Found,
+    /// The last group that the index has.
+    pub(super) lsn: u64,
+}
+
+/// Opens the index and brings it up to the end of the journal.
+pub(super) fn reindex(settings: &SledSettings) -> Result<Reindexed, OpenError> {
+    let journal = settings.path.join(JOURNAL);
+    let tree = open_or_rebuild(&settings.path, settings.cache_bytes)?;
+    private::close(&settings.path.join(INDEX))?;
+    let mut replay = Replay::start(&tree)?;
+    let found = scan::scan(&journal, replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload))?;
+    replay.finish(&found)?;
+    let Replay { live, standings, recorded, lsn, .. } = replay;
+    let tree = Tree::new(tree, &settings.path.join(INDEX))?;
+    Ok(Reindexed { tree, live, standings, recorded, found, lsn })
 }
 
 fn check_format(path: &Path, is_new: bool) -> Result<(), OpenError> {
@@ -217,7 +236,8 @@ fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
 fn try_open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
     let config =
         sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(None).print_profile_on_drop(false);
-    let opening = std::thread::spawn(move || catch_unwind(AssertUnwindSafe(|| config.open())));
+    let open = move || catch_unwind(AssertUnwindSafe(|| config.open()));
+    let opening = std::thread::Builder::new().name("store-open".to_owned()).spawn(open)?;
     match opening.join() {
         Ok(Ok(Ok(tree))) => Ok(tree),
         Ok(Ok(Err(error))) => Err(error.into()),
@@ -239,11 +259,14 @@ enum TreeFault {
 }
 
 impl TreeFault {
-    /// A fault of which only the text is left. A full disk is never taken for damage.
+    /// A fault of which only the text is left. What wants something that comes back is never taken for damage.
     fn of_text(text: String) -> Self {
-        match text.contains("StorageFull") || text.contains("No space left on device") {
-            true => Self::Disk(io::Error::new(io::ErrorKind::StorageFull, text)),
-            false => Self::Bad(text),
+        let is_full = text.contains("StorageFull") || text.contains("No space left on device");
+        match Resource::named_in(&text) {
+            Some(Resource::Room) => Self::Disk(io::Error::new(io::ErrorKind::StorageFull, text)),
+            Some(_) => Self::Disk(io::Error::other(text)),
+            None if is_full => Self::Disk(io::Error::new(io::ErrorKind::StorageFull, text)),
+            None => Self::Bad(text),
         }
     }
 }
@@ -251,6 +274,7 @@ impl TreeFault {
 impl From<io::Error> for TreeFault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
+            _ if Resource::wanted_by(&error).is_some() => Self::Disk(error),
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::ReadOnlyFilesystem

@@ -1,6 +1,8 @@
 //! What the callers, the writer and the checkpoint thread share.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use super::journal::Segments;
 use super::live::Live;
 use crate::domain::change::Change;
 use crate::store::warrant::Warrant;
-use crate::store::{CommitError, Feed, Pending};
+use crate::store::{CommitError, Feed, Pending, ReadError};
 
 /// The end through which a request is answered.
 pub(super) type Answer = oneshot::Sender<Result<(), CommitError>>;
@@ -41,12 +43,27 @@ struct Queue {
     is_closed: bool,
 }
 
+/// The index while it is open.
+#[derive(Clone)]
+pub(super) struct Tree {
+    pub(super) db: sled::Db,
+    /// A handle of our own to its file, open as long as it is: it sees every failure to write.
+    pub(super) file: Arc<File>,
+}
+
+impl Tree {
+    /// An index that was just opened.
+    pub(super) fn new(db: sled::Db, index: &Path) -> io::Result<Self> {
+        Ok(Self { db, file: Arc::new(File::open(index.join("db"))?) })
+    }
+}
+
 /// The store between its threads.
 pub(super) struct Shared {
     pub(super) settings: SledSettings,
     pub(super) min_free_bytes: AtomicU64,
-    pub(super) index: PathBuf,
-    pub(super) tree: sled::Db,
+    /// None while it is opened again.
+    tree: RwLock<Option<Tree>>,
     pub(super) live: RwLock<Live>,
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
@@ -59,6 +76,10 @@ pub(super) struct Shared {
     pub(super) commits: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) refusing: Mutex<Option<String>>,
+    /// Why nothing is taken until something that is wanted comes back.
+    short: Mutex<Option<Arc<str>>>,
+    /// What the checkpoint thread wanted in vain, for the writer to see to.
+    pub(super) index_wants: Mutex<Option<String>>,
     pub(super) failure: OnceLock<Arc<str>>,
     queue: Mutex<Queue>,
     wake: Condvar,
@@ -67,8 +88,7 @@ pub(super) struct Shared {
 /// The parts that a store is put together from when it opens.
 pub(super) struct Opened {
     pub(super) settings: SledSettings,
-    pub(super) index: PathBuf,
-    pub(super) tree: sled::Db,
+    pub(super) tree: Tree,
     pub(super) live: Live,
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
@@ -81,8 +101,7 @@ impl Shared {
         Self {
             min_free_bytes: AtomicU64::new(opened.settings.min_free_bytes),
             settings: opened.settings,
-            index: opened.index,
-            tree: opened.tree,
+            tree: RwLock::new(Some(opened.tree)),
             live: RwLock::new(opened.live),
             blobs: opened.blobs,
             segments: opened.segments,
@@ -93,6 +112,8 @@ impl Shared {
             commits: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             refusing: Mutex::new(None),
+            short: Mutex::new(None),
+            index_wants: Mutex::new(None),
             failure: OnceLock::new(),
             queue: Mutex::default(),
             wake: Condvar::new(),
@@ -155,6 +176,31 @@ impl Shared {
         }
         drop(queue);
         self.wake.notify_all();
+    }
+
+    /// The index. Whoever reads it holds `live` as long, so that both are of the same groups.
+    pub(super) fn tree(&self) -> Result<sled::Db, ReadError> {
+        self.open_tree().map(|tree| tree.db).ok_or_else(|| ReadError::Short("the index is opened again".to_owned()))
+    }
+
+    /// The index with its file, unless it is opened again just now.
+    pub(super) fn open_tree(&self) -> Option<Tree> {
+        self.tree.read().clone()
+    }
+
+    /// Lets go of the index, or has another one from now on.
+    pub(super) fn set_tree(&self, tree: Option<Tree>) -> Option<Tree> {
+        std::mem::replace(&mut *self.tree.write(), tree)
+    }
+
+    /// Why nothing is taken just now, if so.
+    pub(super) fn short(&self) -> Option<Arc<str>> {
+        self.short.lock().clone()
+    }
+
+    /// From now on nothing is taken until something comes back; or it has.
+    pub(super) fn set_short(&self, why: Option<Arc<str>>) {
+        *self.short.lock() = why;
     }
 
     /// Why nothing is written any more, if so.

@@ -27,6 +27,7 @@ impl From<Malformed> for ReadError {
 pub(super) fn read_error(error: &sled::Error) -> ReadError {
     match error {
         sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => ReadError::Damaged(told(error)),
+        sled::Error::Io(error) => ReadError::of(error),
         _ => ReadError::Failed(told(error)),
     }
 }
@@ -111,12 +112,12 @@ impl Writes {
     }
 
     /// The writes as the tree takes them.
-    pub(super) fn into_batch(self) -> sled::Batch {
+    pub(super) fn batch(&self) -> sled::Batch {
         let mut batch = sled::Batch::default();
-        for (key, value) in self.0 {
+        for (key, value) in &self.0 {
             match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
             }
         }
         batch

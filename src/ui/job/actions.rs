@@ -15,6 +15,7 @@ use crate::domain::job::{Job, Payload};
 use crate::domain::offers::Offer;
 use crate::domain::time::Timestamp;
 use crate::jobs::{Command, Order, Rerun};
+use crate::resources::blocking;
 use crate::store::warrant::carried;
 use crate::ui::Console;
 use crate::ui::rights;
@@ -143,7 +144,7 @@ async fn download(
 
 async fn read(console: &Console, id: String) -> Result<Job, Trouble> {
     let console = console.clone();
-    let read = tokio::task::spawn_blocking(carried(move || find(&console, &id)));
+    let read = blocking(carried(move || find(&console, &id)));
     read.await.map_err(Trouble::host)?.map_err(|trouble| trouble.at(Section::Jobs))
 }
 

@@ -10,11 +10,16 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use self::segment::SegmentStart;
 use self::spare::Spares;
+use crate::resources::Resource;
+
+/// How long nothing is tried again that wanted something of which there was too little.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
 
 /// The end of the journal, where one thread writes.
 pub(super) struct Journal {
@@ -31,6 +36,13 @@ pub(super) struct Journal {
     spares: Spares,
     segments: Segments,
     syncs: u64,
+    /// The frames since the last sync, as they lie before `end`: a sync that failed may have lost them, and only writing them
+    /// again makes the next sync bring them to disk.
+    unsynced: Vec<u8>,
+    /// Up to where the segment may hold what was not taken, while it is not known to hold what it should.
+    doubtful: Option<u64>,
+    /// What was wanted in vain, and when.
+    wanting: Option<(Instant, io::Error)>,
 }
 
 /// The segments that are kept, shared with whoever drops old ones.
@@ -79,16 +91,26 @@ impl Segments {
 /// Why an append failed.
 #[derive(Debug)]
 pub(super) enum AppendError {
-    /// There is no room for another segment; nothing was written.
-    Full(io::Error),
+    /// Something was wanted that comes back; nothing was taken, and the next append may be.
+    Short(io::Error),
     /// The disk failed; the journal must not be written any more.
     Broken(io::Error),
+}
+
+impl AppendError {
+    /// What an error means that leaves behind nothing but what the next try does again.
+    fn of(error: io::Error) -> Self {
+        match Resource::wanted_by(&error) {
+            Some(_) => Self::Short(error),
+            None => Self::Broken(error),
+        }
+    }
 }
 
 impl From<AppendError> for io::Error {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Full(error) | AppendError::Broken(error) => error,
+            AppendError::Short(error) | AppendError::Broken(error) => error,
         }
     }
 }
@@ -118,6 +140,9 @@ impl Journal {
                 spares,
                 segments,
                 syncs: 0,
+                unsynced: Vec::new(),
+                doubtful: None,
+                wanting: None,
             });
         };
         let path = segment::path(directory, last.start.number);
@@ -137,6 +162,9 @@ impl Journal {
             spares,
             segments,
             syncs: 0,
+            unsynced: Vec::new(),
+            doubtful: None,
+            wanting: None,
         })
     }
 
@@ -167,32 +195,104 @@ impl Journal {
 
     /// Writes the frame that `buffer` holds, without its header; returns its number. It is not synced.
     pub(super) fn append(&mut self, buffer: &mut Vec<u8>) -> Result<u64, AppendError> {
+        self.settle()?;
         let lsn = self.lsn + 1;
         frame::seal(buffer, lsn, self.durable);
         let bytes = buffer.len() as u64;
         if self.end + bytes > self.capacity {
-            self.roll(bytes)?;
+            self.roll(bytes).map_err(|error| self.wanted(error))?;
             frame::reseal(buffer, self.durable);
         }
-        self.file.write_all_at(buffer, self.end).map_err(AppendError::Broken)?;
+        if let Err(error) = self.file.write_all_at(buffer, self.end) {
+            return Err(self.doubt(error, self.end + bytes));
+        }
+        self.unsynced.extend_from_slice(buffer);
         self.end += bytes;
         self.lsn = lsn;
         Ok(lsn)
     }
 
     /// Brings everything that was written to disk.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
+    pub(super) fn sync(&mut self) -> Result<(), AppendError> {
+        if self.durable == self.lsn {
+            return Ok(());
+        }
+        self.settle()?;
         if self.durable < self.lsn {
-            self.file.sync_data()?;
-            self.durable = self.lsn;
-            self.syncs += 1;
+            if let Err(error) = self.file.sync_data() {
+                return Err(self.doubt(error, self.end));
+            }
+            self.is_synced_now();
         }
         Ok(())
     }
 
+    fn is_synced_now(&mut self) {
+        self.durable = self.lsn;
+        self.unsynced.clear();
+        self.syncs += 1;
+    }
+
+    /// Takes the frame back that was appended last and that a sync has not reached: nobody is told that it was taken. Its bytes
+    /// go at once if they can: until then a crash would leave it.
+    pub(super) fn take_back(&mut self, frame: &[u8]) -> Result<(), AppendError> {
+        let end = self.end;
+        self.end -= frame.len() as u64;
+        self.lsn -= 1;
+        self.unsynced.truncate(self.unsynced.len() - frame.len());
+        self.doubtful = Some(self.doubtful.map_or(end, |doubtful| doubtful.max(end)));
+        match self.write_again() {
+            Err(broken @ AppendError::Broken(_)) => Err(broken),
+            Ok(()) | Err(AppendError::Short(_)) => Ok(()),
+        }
+    }
+
+    /// After a failed write or sync nobody knows what the segment holds from the last sync on. Of an error of the device it
+    /// never will be known: a later sync that succeeds says nothing of what an earlier one has lost. Where only room or memory
+    /// was wanting, everything since the last sync is written again and synced before anything else is taken.
+    fn doubt(&mut self, error: io::Error, up_to: u64) -> AppendError {
+        let error = self.wanted(AppendError::of(error));
+        if matches!(error, AppendError::Short(_)) {
+            self.doubtful = Some(self.doubtful.map_or(up_to, |doubtful| doubtful.max(up_to)));
+        }
+        error
+    }
+
+    /// Sees to what is in doubt before anything else is written; not at every call where something is wanting.
+    fn settle(&mut self) -> Result<(), AppendError> {
+        if let Some((when, error)) = &self.wanting {
+            if when.elapsed() < TRY_AGAIN {
+                return Err(AppendError::Short(again(error)));
+            }
+            self.wanting = None;
+        }
+        self.write_again()
+    }
+
+    /// Makes the segment hold what it should, and nothing behind it, where that is in doubt.
+    fn write_again(&mut self) -> Result<(), AppendError> {
+        let Some(doubtful) = self.doubtful else { return Ok(()) };
+        let from = self.end - self.unsynced.len() as u64;
+        let mut bytes = self.unsynced.clone();
+        bytes.resize(usize::try_from(doubtful.max(self.end) - from).unwrap_or(usize::MAX), 0);
+        let settled = self.file.write_all_at(&bytes, from).and_then(|()| self.file.sync_data());
+        settled.map_err(|error| self.wanted(AppendError::of(error)))?;
+        self.doubtful = None;
+        self.is_synced_now();
+        Ok(())
+    }
+
+    /// Remembers what was wanted, so that the next call does not try again at once.
+    fn wanted(&mut self, error: AppendError) -> AppendError {
+        if let AppendError::Short(error) = &error {
+            self.wanting = Some((Instant::now(), again(error)));
+        }
+        error
+    }
+
     fn roll(&mut self, frame_bytes: u64) -> Result<(), AppendError> {
         // The frames of a segment are on disk before the next segment has any: the end is always in the last one.
-        self.sync().map_err(AppendError::Broken)?;
+        self.sync()?;
         let start = SegmentStart { number: self.number + 1, first_lsn: self.lsn + 1 };
         let bytes = self.segment_bytes.max(frame_bytes + segment::START as u64);
         let (file, capacity) = self.spares.place(start, bytes)?;
@@ -204,6 +304,12 @@ impl Journal {
         self.segments.push(start, capacity);
         Ok(())
     }
+}
+
+/// The same error once more.
+fn again(error: &io::Error) -> io::Error {
+    let of_text = || io::Error::new(error.kind(), error.to_string());
+    error.raw_os_error().map_or_else(of_text, io::Error::from_raw_os_error)
 }
 
 /// Drops the segments that lie wholly before `lsn`, as far as `keep_bytes` has no room for them. A few are kept for

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::AppendError;
 use super::segment::{self, SegmentStart};
+use crate::resources::Resource;
 
 /// How many spare segments lie ready.
 pub(super) const WANTED: usize = 2;
@@ -55,7 +56,10 @@ impl Spares {
             let work = move || {
                 for () in wishes {
                     let made = make_one(&directory, segment_bytes);
-                    *shortage.lock() = made.err().map(|error| format!("no room for a journal segment: {error}"));
+                    *shortage.lock() = made
+                        .err()
+                        .filter(is_of_the_disk)
+                        .map(|error| format!("no room for a journal segment: {error}"));
                 }
             };
             std::thread::Builder::new().name("journal-spare".to_owned()).spawn(work).ok()
@@ -72,19 +76,20 @@ impl Spares {
         shortage
     }
 
-    /// Puts a segment into its place, on disk with its name and first bytes, and sees to the next spare. Only what lacks room
-    /// before that is a want of room: a failed write, rename or sync leaves behind what nobody knows.
+    /// Puts a segment into its place, on disk with its name and first bytes, and sees to the next spare. What has failed for
+    /// want of something may be tried again from the start, whichever step it was: until the last one has succeeded nothing
+    /// is written into the segment, and the next try puts another file into the same place.
     pub(super) fn place(&self, start: SegmentStart, bytes: u64) -> Result<(File, u64), AppendError> {
         let to = segment::path(&self.directory, start.number);
         let spare = match bytes == self.segment_bytes {
-            true => list(&self.directory).map_err(AppendError::Broken)?.into_iter().next(),
+            true => list(&self.directory).map_err(AppendError::of)?.into_iter().next(),
             false => None,
         };
         let (from, file) = match spare {
             Some(from) => {
-                let file = OpenOptions::new().read(true).write(true).open(&from).map_err(AppendError::Broken)?;
+                let file = OpenOptions::new().read(true).write(true).open(&from).map_err(AppendError::of)?;
                 // It may have been a segment until a moment ago: its old name must not come back with new first bytes.
-                segment::sync_directory(&self.directory).map_err(AppendError::Broken)?;
+                segment::sync_directory(&self.directory).map_err(AppendError::of)?;
                 (from, file)
             }
             None => {
@@ -93,7 +98,7 @@ impl Spares {
                 (from, file)
             }
         };
-        self.name(&file, start, &from, &to).map_err(AppendError::Broken)?;
+        self.name(&file, start, &from, &to).map_err(AppendError::of)?;
         self.ask();
         Ok((file, bytes))
     }
@@ -127,10 +132,12 @@ impl Drop for Spares {
 fn not_made(path: &Path, error: io::Error) -> AppendError {
     // What could not be filled must not take up the room.
     let _removed = std::fs::remove_file(path);
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full(error),
-        _ => AppendError::Broken(error),
-    }
+    AppendError::of(error)
+}
+
+/// What a segment wants besides is asked for again when it is needed.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    matches!(Resource::wanted_by(error), None | Some(Resource::Room))
 }
 
 fn make_one(directory: &Path, bytes: u64) -> io::Result<()> {
@@ -151,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_want_of_room_is_one() {
+    fn only_what_comes_back_is_waited_for() {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let spares = Spares::start(directory.path(), 4096);
         let start = SegmentStart { number: 1, first_lsn: 1 };
@@ -159,6 +166,6 @@ mod tests {
         std::fs::create_dir(segment::path(directory.path(), 1)).expect("it can be made");
         assert!(matches!(spares.place(start, 8192), Err(AppendError::Broken(_))));
         let full = || io::Error::from(io::ErrorKind::StorageFull);
-        assert!(matches!(not_made(&directory.path().join("next.tmp"), full()), AppendError::Full(_)));
+        assert!(matches!(not_made(&directory.path().join("next.tmp"), full()), AppendError::Short(_)));
     }
 }

@@ -95,10 +95,10 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
     if let Some(why) = store.shared.failure() {
         report.find("store", format!("it could not be written: {why}"));
     }
-    let tree: &sled::Tree = &store.shared.tree;
-    let checkpoint = number(tree, keys::META_CHECKPOINT).unwrap_or(0);
+    let tree = store.shared.tree()?;
+    let checkpoint = number(&tree, keys::META_CHECKPOINT).unwrap_or(0);
     let last = check_journal(&path.join(JOURNAL), checkpoint, &mut report);
-    let mut walk = Walk::new(Values::stored(tree), report);
+    let mut walk = Walk::new(Values::stored(&tree), report);
     walk.blobs(&store.shared.blobs);
     // Bad bytes can make the tree panic.
     if catch_unwind(AssertUnwindSafe(|| walk.index(last))).is_err() {
