@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::exception::{Exception, ExceptionWatch};
 use super::text;
 
 /// Bytes of one line that are kept.
@@ -71,6 +72,7 @@ pub(crate) struct Log {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     panic: PanicWatch,
+    exception: ExceptionWatch,
 }
 
 impl Log {
@@ -89,6 +91,7 @@ impl Log {
             stdout: Vec::new(),
             stderr: Vec::new(),
             panic: PanicWatch::default(),
+            exception: ExceptionWatch::default(),
         }
     }
 
@@ -141,6 +144,11 @@ impl Log {
         self.panic.found.clone()
     }
 
+    /// The last exception whose traceback was printed to standard error.
+    pub(crate) fn exception(&self) -> Option<Exception> {
+        self.exception.found()
+    }
+
     /// Completes open lines, so that [`Log::panic`] sees them.
     pub(crate) fn finish(&mut self) {
         for source in [Source::Stdout, Source::Stderr] {
@@ -178,6 +186,7 @@ impl Log {
         let line = line.trim_end_matches(['\n', '\r']);
         if source == Source::Stderr {
             self.panic.read(line);
+            self.exception.read(line);
         }
         self.line(source, "", line);
     }

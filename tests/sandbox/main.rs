@@ -1,10 +1,13 @@
 //! The sandbox against real components: what is taken, what runs, and what is stopped.
 
 mod admission;
+mod composition;
+mod ends;
 mod fixtures;
 mod held;
 mod limits;
 mod outbound;
+mod needs;
 mod runs;
 
 #[path = "../support/mod.rs"]

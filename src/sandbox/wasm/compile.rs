@@ -13,10 +13,12 @@ use tokio::process::Command;
 use wasmtime::Engine;
 
 use super::admit::{self, Examined};
+use super::cache::artefact_name;
 use super::engine::{STACK_BYTES, base_config, settings_hash};
-use super::{linker, text};
+use super::{features, linker, needs, text};
 use crate::domain::code;
 use crate::domain::plugin::Inspection;
+use crate::domain::uploads::{Needs, UploadLimits};
 use crate::sandbox::Rejection;
 
 /// The first argument that makes the program the compiler's child instead of itself.
@@ -24,6 +26,7 @@ pub const CHILD_ARGUMENT: &str = "__compile";
 
 /// Files in the folder that the parent makes and the child works in.
 pub(crate) const UPLOAD: &str = "upload";
+pub(crate) const LIMITS: &str = "limits";
 pub(crate) const COMPONENT: &str = "component";
 pub(crate) const ARTEFACT: &str = "artefact";
 
@@ -33,6 +36,10 @@ const MIB: u64 = 1 << 20;
 const ADDRESS_SPACE: u64 = 2048 * MIB;
 const CPU_SECONDS: u64 = 120;
 const FILE_BYTES: u64 = 1024 * MIB;
+
+/// How the child ends, and what it says before the reason, where the compiler itself panicked over an upload.
+const GAVE_UP: i32 = 101;
+const GAVE_UP_MARK: &str = "the compiler panicked: ";
 
 /// Bytes of the child's answer and of what it says on standard error.
 const ANSWER_BYTES: u64 = MIB;
@@ -58,7 +65,10 @@ impl CompileSettings {
 pub(crate) enum Answer {
     Compiled {
         inspection: Inspection,
+        needs: Needs,
         lifted: bool,
+        /// Whether it was compiled now, and not before under another name.
+        is_new: bool,
         /// The settings that the artefact was compiled for; the parent's, unless the program was replaced under it.
         settings: u64,
     },
@@ -107,6 +117,10 @@ fn died(status: ExitStatus, said: &str) -> Rejection {
     if is_out_of_memory(said) {
         return limit("compiling needs more than 2 GiB of memory");
     }
+    if let (Some(GAVE_UP), Some((_, why))) = (status.code(), said.rsplit_once(GAVE_UP_MARK)) {
+        let message = format!("the compiler gave up: {}", text::neutral(why.trim(), 500));
+        return Rejection::new(code::COMPILER_GAVE_UP, message);
+    }
     match status.signal() {
         Some(SIGXCPU) => limit(&format!("compiling needs more than {CPU_SECONDS} seconds of processor time")),
         Some(signal) => limit(&format!("the compiler was stopped by signal {signal}")),
@@ -127,6 +141,11 @@ pub fn compile_child() -> ExitCode {
     if let Err(error) = limit_this_process() {
         return complain(&format!("limits cannot be set: {error}"));
     }
+    // A panic is the compiler's over what was uploaded: it has to be told as a refusal, and not as a fault of the host.
+    std::panic::set_hook(Box::new(|panic| {
+        let why = panic.payload_as_str().unwrap_or("it gave no reason");
+        let _ = writeln!(std::io::stderr(), "{GAVE_UP_MARK}{why}");
+    }));
     let answer = match compile_in(&folder) {
         Ok(answer) => answer,
         Err(error) => return complain(&error),
@@ -155,8 +174,11 @@ fn limit_this_process() -> rustix::io::Result<()> {
 fn compile_in(folder: &Path) -> Result<Answer, String> {
     let io = |error: std::io::Error| error.to_string();
     let upload = std::fs::read(folder.join(UPLOAD)).map_err(io)?;
-    let compiled = admit::examine(&upload).and_then(|examined| Ok((compile_examined(&examined)?, examined)));
-    let ((artefact, settings), examined) = match compiled {
+    let limits = std::fs::read(folder.join(LIMITS)).map_err(io)?;
+    let limits: UploadLimits = serde_json::from_slice(&limits).map_err(|error| error.to_string())?;
+    let compiled = admit::examine(&upload)
+        .and_then(|examined| Ok((compile_examined(&examined, &limits, folder.parent())?, examined)));
+    let (Code { artefact, settings, needs }, examined) = match compiled {
         Ok(compiled) => compiled,
         Err(Rejection { code, message, next }) => {
             return Ok(Answer::Refused { code: code.name.to_owned(), message, next });
@@ -166,8 +188,10 @@ fn compile_in(folder: &Path) -> Result<Answer, String> {
     if lifted {
         write_synced(&folder.join(COMPONENT), &examined.component).map_err(io)?;
     }
-    write_synced(&folder.join(ARTEFACT), &artefact).map_err(io)?;
-    Ok(Answer::Compiled { inspection: examined.inspection, lifted, settings })
+    if let Some(artefact) = &artefact {
+        write_synced(&folder.join(ARTEFACT), artefact).map_err(io)?;
+    }
+    Ok(Answer::Compiled { inspection: examined.inspection, needs, lifted, is_new: artefact.is_some(), settings })
 }
 
 /// Synced before it gets its name, because code that a power cut left half-written must never be run.
@@ -177,17 +201,36 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Compiles, and links once, so that what does not fit the host is found at upload.
-fn compile_examined(examined: &Examined<'_>) -> Result<(Vec<u8>, u64), Rejection> {
+/// What is kept of a compilation.
+struct Code {
+    /// None where there is one already.
+    artefact: Option<Vec<u8>>,
+    settings: u64,
+    needs: Needs,
+}
+
+/// Checks what it needs, compiles, and links once, so that what does not fit the host is found at upload. What was compiled
+/// before, under whatever name, is not compiled again.
+fn compile_examined(examined: &Examined<'_>, limits: &UploadLimits, kept: Option<&Path>) -> Result<Code, Rejection> {
+    let (wasm, inspection) = (&examined.component, &examined.inspection);
+    let outlined = needs::outlined(wasm, limits)?;
+    features::check(wasm)?;
+    let needs = needs::measure(wasm, outlined, limits)?;
     let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| host_fault(&format!("{error:#}")))?;
-    let component =
-        wasmtime::component::Component::from_binary(&engine, &examined.component).map_err(|error| invalid(&error))?;
+    let settings = settings_hash(&engine);
+    let kept = kept.map(|folder| folder.join(artefact_name(&inspection.digest, settings)));
+    if let Some(there) = kept.and_then(|artefact| artefact.metadata().ok()) {
+        let needs = needs::compiled(needs, there.len(), wasm.len() as u64, limits)?;
+        return Ok(Code { artefact: None, settings, needs });
+    }
+    let component = wasmtime::component::Component::from_binary(&engine, wasm).map_err(|error| invalid(&error))?;
     let linker = linker::linker(&engine).map_err(|error| host_fault(&format!("{error:#}")))?;
     linker.instantiate_pre(&component).map_err(|error| does_not_fit(&error))?;
-    admit::check_entry_point(&component, &examined.inspection)?;
-    linker::entry(&linker, &component, examined.inspection.shape).map_err(|error| does_not_fit(&error))?;
-    let artefact = component.serialize().map_err(|error| host_fault(&format!("{error:#}")))?;
-    Ok((artefact, settings_hash(&engine)))
+    admit::check_entry_point(&component, inspection)?;
+    linker::entry(&linker, &component, inspection.shape).map_err(|error| does_not_fit(&error))?;
+    let artefact = component.serialize().map_err(|error| invalid(&error))?;
+    let needs = needs::compiled(needs, artefact.len() as u64, wasm.len() as u64, limits)?;
+    Ok(Code { artefact: Some(artefact), settings, needs })
 }
 
 fn invalid(error: &wasmtime::Error) -> Rejection {
@@ -195,7 +238,8 @@ fn invalid(error: &wasmtime::Error) -> Rejection {
     if is_out_of_memory(&said) {
         return limit("compiling needs more than 2 GiB of memory");
     }
-    Rejection::new(code::BROKEN_WASM, format!("the component is not valid: {}", text::neutral(&said, 1_000)))
+    // It passed validation, so it is the compiler that does not handle it.
+    Rejection::new(code::COMPILER_GAVE_UP, format!("the compiler gave up: {}", text::neutral(&said, 1_000)))
 }
 
 fn does_not_fit(error: &wasmtime::Error) -> Rejection {
