@@ -6,8 +6,8 @@ mod ends;
 mod fixtures;
 mod held;
 mod limits;
-mod outbound;
 mod needs;
+mod outbound;
 mod runs;
 
 #[path = "../support/mod.rs"]
