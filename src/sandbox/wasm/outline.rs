@@ -45,7 +45,7 @@ pub(crate) fn outline(component: &[u8]) -> Result<Needs, BinaryReaderError> {
             Payload::InstanceSection(instances) => {
                 for instance in instances {
                     if let (Instance::Instantiate { .. }, Some(scope)) = (instance?, scopes.last_mut()) {
-                        scope.brings.core_instances += 1;
+                        scope.brings.add(Brings { core_instances: 1, component_instances: 0 });
                     }
                 }
             }
@@ -144,9 +144,9 @@ mod tests {
                         (instance (instantiate $x)) (instance (instantiate $x)))"
                 ));
             }
-            text + &format!("(instance (instantiate $c{count})))")
+            text + &format!("(instance (instantiate $c{count})) (core module $m) (core instance (instantiate $m)))")
         };
-        assert_eq!(of(&doubling(3)).core_instances, 8);
+        assert_eq!(of(&doubling(3)).core_instances, 8 + 1);
         assert_eq!(of(&doubling(3)).component_instances, 1 + 15);
         assert_eq!(of(&doubling(90)).core_instances, u64::MAX, "it is not counted one by one");
     }
