@@ -17,7 +17,7 @@ pub struct Needs {
     pub memories: u64,
     /// Tables of all core instances.
     pub tables: u64,
-    /// Elements that these tables start with, and those of passive segments.
+    /// Elements that these tables start with, and those of passive segments; of all modules at least those that are prepared.
     pub table_elements: u64,
     /// Global variables of all core instances.
     pub globals: u64,

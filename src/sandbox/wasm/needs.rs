@@ -209,11 +209,14 @@ fn steps(expr: &ConstExpr) -> u64 {
     expr.ops().len() as u64 * PASSIVE_ELEMENT_BYTES
 }
 
-/// Adds what the descriptions of the modules take while the component is loaded.
+/// Adds what the descriptions of the modules take while the component is loaded. A table's image is in there whole, whether
+/// the module is ever instantiated or not: 70 tables with an element at the far end of each are a few hundred bytes to upload.
 fn hold_modules(needs: &mut Needs, modules: &Modules<'_>) {
+    let mut in_images = 0_u64;
     for (_, translation) in modules.iter() {
         let module = &translation.module;
         let images = module.table_initialization.iter().map(|(_, image)| image.len() as u64).sum::<u64>();
+        in_images = in_images.saturating_add(images);
         let held = (module.functions.len() as u64 * FUNCTION_HELD)
             + (module.globals.len() as u64 * GLOBAL_HELD)
             + ((module.exports.len() + module.initializers.len()) as u64 * NAME_HELD)
@@ -223,4 +226,5 @@ fn hold_modules(needs: &mut Needs, modules: &Modules<'_>) {
         needs.functions = needs.functions.saturating_add(module.functions.len() as u64);
         needs.loaded_bytes = needs.loaded_bytes.saturating_add(held);
     }
+    needs.table_elements = needs.table_elements.max(in_images);
 }
