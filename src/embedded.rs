@@ -58,6 +58,8 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
     };
     let wasm = WasmSettings {
         connector: connector.clone(),
+        uploads: settings.uploads.limits.clone(),
+        loaded_bytes: settings.uploads.loaded_bytes,
         stack_bytes: usize::try_from(settings.limits.stack_bytes).context("the stack does not fit this machine")?,
         ..WasmSettings::new(&settings.store.path, settings.worker.concurrency, compile)
     };

@@ -35,14 +35,19 @@ pub(super) struct Asked {
 
 /// Checks a schedule, whose jobs go to one of `queues`. A rule whose start is left out starts after `now`, or `now` where it is
 /// to fire at once. Counting a rule to its end may take some time.
-pub(super) fn asked(body: ScheduleBody, queues: &[QueueName], now: Timestamp) -> Result<Asked, ApiError> {
+pub(super) fn asked(
+    body: ScheduleBody,
+    queues: &[QueueName],
+    now: Timestamp,
+    is_command: impl FnOnce(&PluginName, Option<&VersionName>) -> bool,
+) -> Result<Asked, ApiError> {
     let rule_field = rule_field(&body);
     let recurrence = recurrence(&body, now).map_err(|error| named_as(error, rule_field))?;
     let misfire = policy("misfire", body.misfire.as_deref())?;
     let overlap = policy("overlap", body.overlap.as_deref())?;
     let jitter = body.jitter.as_deref().map(jitter).transpose()?.unwrap_or_default();
     let (start_left_out, at_once) = (body.start.is_none(), body.now);
-    let (target, input) = target(body, queues)?;
+    let (target, input) = target(body, queues, is_command)?;
     let definition = Definition { recurrence, target, misfire, overlap, jitter, start_left_out, at_once };
     Ok(Asked { definition, input, rule_field })
 }
@@ -110,7 +115,12 @@ fn shortened(text: &str) -> String {
 }
 
 /// The jobs of a schedule, and their input.
-fn target(mut body: ScheduleBody, queues: &[QueueName]) -> Result<(JobTemplate, Bytes), JsonFault> {
+fn target(
+    mut body: ScheduleBody,
+    queues: &[QueueName],
+    is_command: impl FnOnce(&PluginName, Option<&VersionName>) -> bool,
+) -> Result<(JobTemplate, Bytes), JsonFault> {
+    let version = body.version.as_deref().map(|text| intake::named("version", VersionName::new(text))).transpose()?;
     let (plugin, input) = match body.http.take() {
         Some(request) => request_of(&body, &request)?,
         None => {
@@ -118,7 +128,10 @@ fn target(mut body: ScheduleBody, queues: &[QueueName]) -> Result<(JobTemplate, 
                 return Err(JsonFault::field("plugin", "give `plugin`, what to run, or `http`, a request to send"));
             };
             let plugin = intake::named("plugin", PluginName::new(plugin))?;
-            (plugin, intake::input_bytes(body.input.take(), body.input_text.take(), body.input_base64.take())?)
+            let is_command = || is_command(&plugin, version.as_ref());
+            let (json, text, base64) = (body.input.take(), body.input_text.take(), body.input_base64.take());
+            let input = intake::input_bytes(json, text, base64, is_command)?;
+            (plugin, input)
         }
     };
     let env: Vec<_> = body.env.into_iter().collect();
@@ -138,7 +151,7 @@ fn target(mut body: ScheduleBody, queues: &[QueueName]) -> Result<(JobTemplate, 
         max_attempts: body.max_attempts.map(intake::attempts).transpose()?,
         expires_after: body.expires_after.as_deref().map(expires_after).transpose()?,
         name: body.name.map(intake::display_name).transpose()?,
-        version: body.version.map(|text| intake::named("version", VersionName::new(&text))).transpose()?,
+        version,
     };
     Ok((template, input))
 }
@@ -169,7 +182,7 @@ mod tests {
 
     fn read(text: &str) -> Result<Asked, ApiError> {
         let body = super::super::json::parse(text.as_bytes(), ScheduleBody::FIELDS)?;
-        asked(body, &[], Timestamp::from_millis(1_900_000_000_000))
+        asked(body, &[], Timestamp::from_millis(1_900_000_000_000), |_, _| false)
     }
 
     #[test]

@@ -165,11 +165,15 @@ pub(super) fn new_job(intake: &Intake<'_>, mut body: SubmitBody) -> Result<NewJo
         retry_of: None,
         on_complete: on_complete.map(|body| intake.follow_up(body)).transpose()?,
     };
+    let plugin = named("plugin", PluginName::new(&plugin))?;
+    let version = version.map(|text| named("version", VersionName::new(&text))).transpose()?;
+    let is_command = || intake.registry.is_command(intake.tenant, &plugin, version.as_ref());
     Ok(NewJob {
         tenant: intake.tenant,
-        plugin: named("plugin", PluginName::new(&plugin))?,
         handler: handler.map(|text| named("handler", HandlerName::new(&text))).transpose()?,
-        input: input_bytes(input, input_text, input_base64)?,
+        input: input_bytes(input, input_text, input_base64, is_command)?,
+        plugin,
+        version,
         name: name.map(display_name).transpose()?,
         args,
         env,
@@ -183,7 +187,6 @@ pub(super) fn new_job(intake: &Intake<'_>, mut body: SubmitBody) -> Result<NewJo
         max_attempts: max_attempts.map(attempts).transpose()?,
         by: Some(noted(intake.caller).to_owned()),
         caller: intake.caller.clone(),
-        version: version.map(|text| named("version", VersionName::new(&text))).transpose()?,
         deadline: deadline.map(|text| shorter_wall(&text)).transpose()?,
         auto_delete,
         ties,
@@ -235,13 +238,19 @@ pub(super) fn named<T>(field: &str, name: Result<T, InvalidName>) -> Result<T, J
     name.map_err(|error| JsonFault::field(field, error.to_string()))
 }
 
+/// The bytes of an input. A command reads text, so a JSON string is its text to one; a handler gets every document as it is.
 pub(super) fn input_bytes(
     json: Option<Box<RawValue>>,
     text: Option<String>,
     base64: Option<String>,
+    is_command: impl FnOnce() -> bool,
 ) -> Result<Bytes, JsonFault> {
     match (json, text, base64) {
         (None, None, None) => Ok(Bytes::new()),
+        (Some(json), None, None) if json.get().starts_with('"') && is_command() => {
+            let text: Result<String, _> = serde_json::from_str(json.get());
+            text.map(Bytes::from).map_err(|error| JsonFault::field("input", format!("field `input`: {error}")))
+        }
         (Some(json), None, None) => Ok(Bytes::from(Box::<str>::from(json).into_string())),
         (None, Some(text), None) => Ok(Bytes::from(text)),
         (None, None, Some(encoded)) => {

@@ -19,7 +19,7 @@ use super::{ApiState, body, intake, jobs, json};
 use crate::app::Host;
 use crate::domain::access::{Caller, Reach, Right};
 use crate::domain::code;
-use crate::domain::id::{ScheduleName, TenantId};
+use crate::domain::id::{PluginName, ScheduleName, TenantId, VersionName};
 use crate::domain::schedule::Schedule;
 use crate::schedules::ScheduleError;
 use crate::store::ReadError;
@@ -101,7 +101,9 @@ async fn put_in(
     body: ScheduleBody,
 ) -> Result<(StatusCode, Schedule), ApiError> {
     let now = host.schedules.now();
-    let Asked { definition, input, rule_field } = definition::asked(body, &host.queue_names(), now)?;
+    let is_command =
+        |plugin: &PluginName, version: Option<&VersionName>| host.registry.is_command(tenant, plugin, version);
+    let Asked { definition, input, rule_field } = definition::asked(body, &host.queue_names(), now, is_command)?;
     let named = |error: ScheduleError| definition::named_as(error.into(), rule_field);
     match host.schedules.edit(tenant, &name, definition.clone(), input.clone(), noted(caller), now).await {
         Err(ScheduleError::Unknown(_)) => {}

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::caller::{check_job_of, noted};
 use super::error::ApiError;
-use super::jobs::{found, shown};
+use super::jobs::{found, found_by_id, shown};
 use super::json::JsonFault;
 use super::params::Params;
 use super::view::{AuditView, ExplainView, JobView, PostponeBody, Problem, RetryBody, SteerBody};
@@ -164,10 +164,19 @@ pub(super) async fn retry(
     if has_input {
         check_job_of(&state, &caller, Right::Payload, id).await?;
     }
-    let bytes = intake::input_bytes(input, input_text, input_base64)?;
+    let version = version.map(|text| intake::named("version", VersionName::new(&text))).transpose()?;
+    let is_command = match &input {
+        Some(_) => {
+            let finished = found_by_id(&state, &caller, Right::Write, id).await?.submission;
+            let version = version.as_ref().or(finished.version.as_ref());
+            state.host().registry.is_command(finished.tenant, &finished.plugin, version)
+        }
+        None => false,
+    };
+    let bytes = intake::input_bytes(input, input_text, input_base64, || is_command)?;
     let rerun = Rerun {
         input: has_input.then_some(bytes),
-        version: version.map(|text| intake::named("version", VersionName::new(&text))).transpose()?,
+        version,
         at: at.map(|text| intake::moment("at", &text, state.host().now())).transpose()?,
         reason: checked_reason(reason)?,
         ..Rerun::new(noted(&caller))

@@ -29,6 +29,7 @@ use crate::domain::plugin::Grant;
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
 use crate::domain::service::Durability;
+use crate::domain::uploads::UploadLimits;
 
 pub use environment::Flag;
 pub use manifest::{Manifest, parse_manifest};
@@ -53,6 +54,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// `[limits]`: for every plug-in that sets none of its own.
     pub limits: Limits,
+    /// `[uploads]`: what components may need.
+    pub uploads: Uploads,
     /// `[retry]`: likewise.
     pub retry: RetryPolicy,
     /// `[retention]`: likewise.
@@ -63,6 +66,21 @@ pub struct Settings {
     pub queues: Queues,
     /// `[[plugin]]`.
     pub plugins: Vec<PluginSettings>,
+}
+
+/// `[uploads]`: what components may need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploads {
+    /// What one may need.
+    pub limits: UploadLimits,
+    /// Bytes of compiled code of all of them that are kept loaded.
+    pub loaded_bytes: u64,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self { limits: UploadLimits::default(), loaded_bytes: 1 << 30 }
+    }
 }
 
 /// How long some jobs are kept where that is not as long as others.

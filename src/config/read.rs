@@ -15,7 +15,7 @@ use super::section::{Report, Section};
 use super::value::{self, Entry, Given, Reading, Value, choice, duration, list, number, parsed, size, small_number};
 use super::{
     Durability, Flag, HttpSettings, OwnRetention, PluginSettings, Queues, Server, Settings, StoreSettings, Token,
-    WorkerSettings, environment, pattern,
+    Uploads, WorkerSettings, environment, pattern,
 };
 use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::batch;
@@ -27,6 +27,7 @@ use crate::domain::outbound;
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::uploads::CORE_INSTANCES_MAX;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -88,7 +89,7 @@ pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
 /// The tables of one layer by name, each with the variables' prefix where it consists of those.
 type Layer = BTreeMap<&'static str, (Vec<Entry>, Option<String>)>;
 
-const SECTIONS: [&str; 7] = ["server", "store", "worker", "http", "limits", "retry", "retention"];
+const SECTIONS: [&str; 8] = ["server", "store", "worker", "http", "limits", "uploads", "retry", "retention"];
 
 /// Bytes of the shortest token: nobody guesses one of so many, also not somebody who shares the machine.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -138,6 +139,7 @@ fn read_layer(layer: &mut Layer, settings: &mut Settings, report: &mut Report) {
     read_section(layer, "worker", report, |section| read_worker(section, &mut settings.worker));
     read_section(layer, "http", report, |section| read_http(section, &mut settings.http));
     read_section(layer, "limits", report, |section| read_host_limits(section, &mut settings.limits));
+    read_section(layer, "uploads", report, |section| read_uploads(section, &mut settings.uploads));
     read_section(layer, "retry", report, |section| read_retry(section, &mut settings.retry));
     read_section(layer, "retention", report, |section| read_retentions(section, settings));
 }
@@ -264,6 +266,26 @@ fn read_limits(section: &mut Section<'_>, limits: &mut Limits) {
     section.set("table_elements", &mut limits.table_elements, number(0..=10_000_000));
     section.set("handles", &mut limits.handles, small_number(1..=1_000_000));
     section.set("outbound_requests", &mut limits.outbound_requests, small_number(0..=1_000_000));
+}
+
+/// What a component may need, and how much compiled code is kept loaded.
+fn read_uploads(section: &mut Section<'_>, uploads: &mut Uploads) {
+    section.set("loaded", &mut uploads.loaded_bytes, size(1 << 20..=1024 * GIB));
+    let uploads = &mut uploads.limits;
+    let instances = || number(1..=CORE_INSTANCES_MAX);
+    section.set("nesting", &mut uploads.nesting, number(1..=100));
+    section.set("definitions", &mut uploads.definitions, number(1..=1_000_000));
+    section.set("component_instances", &mut uploads.component_instances, instances());
+    section.set("core_instances", &mut uploads.core_instances, instances());
+    section.set("memories", &mut uploads.memories, instances());
+    section.set("tables", &mut uploads.tables, instances());
+    section.set("table_elements", &mut uploads.table_elements, number(0..=100_000_000));
+    section.set("globals", &mut uploads.globals, number(0..=10_000_000));
+    section.set("functions", &mut uploads.functions, number(1..=10_000_000));
+    section.set("instance", &mut uploads.instance_bytes, size(64 << 10..=GIB));
+    section.set("start", &mut uploads.start_bytes, size(64 << 10..=64 * GIB));
+    section.set("compiled", &mut uploads.compiled_bytes, size(1 << 20..=GIB));
+    section.set("compiled_ratio", &mut uploads.compiled_ratio, number(1..=1_000_000));
 }
 
 /// A budget of fuel.

@@ -13,6 +13,7 @@ use crate::domain::limits::Limits;
 use crate::domain::plugin::Grant;
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
+use crate::domain::uploads::UploadLimits;
 
 /// What stands for a secret: as long as one may be at the least, so that what is shown reads back.
 const HIDDEN: &str = "****************";
@@ -68,6 +69,7 @@ pub fn show(loaded: &Loaded) -> String {
     let signing_key = http.signing_key.as_ref().map(|_| quoted(HIDDEN));
     sheet.table("[http]", "http", vec![("signing_key", signing_key), ("ca_file", ca_file)]);
     sheet.table("[limits]", "limits", limits(&settings.limits));
+    sheet.table("[uploads]", "uploads", uploads(&settings.uploads.limits, settings.uploads.loaded_bytes));
     sheet.table("[retry]", "retry", retry(&settings.retry));
     sheet.table("[retention]", "retention", retention(&settings.retention));
     let of_batches = settings.batch_retention.over(settings.retention);
@@ -153,6 +155,26 @@ fn limits_of_plugin(limits: &Limits) -> Lines {
         ("table_elements", Some(limits.table_elements.to_string())),
         ("handles", Some(limits.handles.to_string())),
         ("outbound_requests", Some(limits.outbound_requests.to_string())),
+    ]
+}
+
+fn uploads(uploads: &UploadLimits, loaded_bytes: u64) -> Lines {
+    let (count, size) = (|count: u64| Some(count.to_string()), |bytes| Some(quoted(&show_size(bytes))));
+    vec![
+        ("nesting", count(uploads.nesting)),
+        ("definitions", count(uploads.definitions)),
+        ("component_instances", count(uploads.component_instances)),
+        ("core_instances", count(uploads.core_instances)),
+        ("memories", count(uploads.memories)),
+        ("tables", count(uploads.tables)),
+        ("table_elements", count(uploads.table_elements)),
+        ("globals", count(uploads.globals)),
+        ("functions", count(uploads.functions)),
+        ("instance", size(uploads.instance_bytes)),
+        ("start", size(uploads.start_bytes)),
+        ("compiled", size(uploads.compiled_bytes)),
+        ("compiled_ratio", count(uploads.compiled_ratio)),
+        ("loaded", size(loaded_bytes)),
     ]
 }
 

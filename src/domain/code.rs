@@ -183,6 +183,17 @@ catalogue! {
     PLUGIN_IN_USE = "BR0214", "the plug-in has jobs that have not ended",
         "Removing it would leave them without anything to run.",
         "Cancel them, or remove with `--force`: they wait until it is uploaded again.";
+    UNKNOWN_FEATURE = "BR0215", "the component uses a feature of WebAssembly that the host does not offer",
+        "The file is valid, but it needs a proposal that is switched off here: threads, exception handling, garbage collection, 64-bit \
+         memory or another. The message names it.",
+        "Build it without that feature; `cargo build --target wasm32-wasip2 --release` uses none of them.";
+    NEEDS_TOO_MUCH = "BR0216", "the component needs more than a component may",
+        "What an instance takes before any of its code runs, and what its compiled code takes, is bounded at upload, so that no job \
+         finds out later. The message names the bound and both values.",
+        "Build it smaller, or raise the bound under `[uploads]` in backroom.toml.";
+    COMPILER_GAVE_UP = "BR0217", "the compiler cannot make code of the component",
+        "The component passed validation, but the compiler found a case that it does not handle. Nothing of it was kept.",
+        "Build it with other optimisation settings or a newer toolchain. If it comes from a stock toolchain, report it with the file.";
     VERSION_LIMIT = "BR0230", "the plug-in has as many versions as it may have",
         "All versions of a plug-in are kept, and there may be 100.",
         "Remove the plug-in and upload it again, or go on under another name.";
@@ -203,7 +214,8 @@ catalogue! {
         "It executed something that WebAssembly forbids; the message names it.",
         "Look at the job's detail for the stack.";
     STACK_OVERFLOW = "BR0306", "the handler's stack overflowed",
-        "It recursed deeper than the stack allows.",
+        "It recursed deeper than the stack allows: the host's, or the one that its own linker laid out in linear memory; the \
+         message says which.",
         "Bound the recursion, or raise `stack` under `[limits]` in backroom.toml; it is the same for every plug-in.";
     OUTPUT_TOO_LARGE = "BR0307", "the handler's output is larger than allowed",
         "The output was not kept.",
@@ -215,7 +227,8 @@ catalogue! {
         "Elements of tables and resource handles are bounded.",
         "Hold fewer, or raise `table_elements` or `handles` of the plug-in in backroom.toml.";
     EXIT_CODE = "BR0310", "the command ended with an exit code other than 0",
-        "The program says that it failed; the job's log holds what it printed.",
+        "The program says that it failed; the job's log holds what it printed. WASI 0.2 tells success from failure; the number \
+         itself is known where the program calls `exit-with-code` of `wasi:cli/exit`.",
         "Look at the log.";
     CRASH_BUDGET = "BR0311", "the host died repeatedly while it ran this job",
         "After as many lost leases as the policy allows the job is finalised, so that it cannot take the host down again.",
@@ -247,6 +260,9 @@ catalogue! {
     BATCH_FAILED = "BR0320", "more jobs of the batch failed than it allows",
         "A batch ends by how its jobs did: it fails when more of them have not succeeded than `allowed_failures`.",
         "See `backroom job list --batch ID --state failed,canceled`; retry those, or allow more failures.";
+    GUEST_EXCEPTION = "BR0325", "the handler raised an exception",
+        "Nothing in the handler caught it. The message is the exception's own, with the innermost place.",
+        "Look at the job's log for the whole traceback; fix the handler or catch the exception.";
     RUN_LIMIT = "BR0330", "the job has run as often as a job may",
         "It yielded, slept or was tried again 10,000 times without an end. Each run is kept, so there is a last one.",
         "Do more per run, or let the handler submit a new job that goes on.";

@@ -14,7 +14,7 @@ pub struct Limits {
     pub fuel: u64,
     /// Wall-clock time of one slice.
     pub wall: Duration,
-    /// Sum of the linear memories, in bytes.
+    /// Sum of the linear memories, in bytes, with the tables and what else an instance takes beyond the first MiB of that.
     pub memory_bytes: u64,
     /// Elements of one table.
     pub table_elements: u64,
@@ -75,7 +75,7 @@ pub struct Usage {
     pub cpu_micros: u64,
     /// Time from start to end, in microseconds.
     pub wall_micros: u64,
-    /// The greatest sum of linear memories, in bytes.
+    /// The greatest sum of linear memories, tables and what else an instance takes, in bytes.
     pub peak_memory_bytes: u64,
     /// Calls from the guest into the host.
     pub host_calls: u64,

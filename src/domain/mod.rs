@@ -28,3 +28,4 @@ pub mod retry;
 pub mod schedule;
 pub mod service;
 pub mod time;
+pub mod uploads;

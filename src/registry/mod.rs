@@ -282,14 +282,17 @@ impl Registry {
         field: &'static str,
     ) -> Result<(), Unfit> {
         let plugin = self.get(tenant, name)?;
-        let chosen = match version {
-            Some(version) => plugin.version(version),
-            None => plugin.active_version().or_else(|| plugin.versions.last()),
-        };
-        match chosen.is_some_and(|version| version.inspection.shape == Shape::Handler) {
+        match shape_of(&plugin, version) == Some(Shape::Handler) {
             true => Err(Unfit::NoCommand { plugin: name.clone(), field }),
             false => Ok(()),
         }
+    }
+
+    /// Whether what a job of this plug-in would run is a command: it reads text, where a handler reads JSON.
+    pub fn is_command(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> bool {
+        let entries = self.entries.read();
+        let entry = entries.get(&(tenant, name.clone()));
+        entry.is_some_and(|entry| shape_of(&entry.plugin, version) == Some(Shape::Command))
     }
 
     /// What a claimed job of this plug-in finds now: the version that it asks for, or the active one. Of a built-in handler
@@ -445,6 +448,15 @@ impl PrepareError {
             Self::Host(_) => false,
         }
     }
+}
+
+/// The shape of the version that a job would run: the one that it asks for, the active one, or else the newest.
+fn shape_of(plugin: &Plugin, version: Option<&VersionName>) -> Option<Shape> {
+    let chosen = match version {
+        Some(version) => plugin.version(version),
+        None => plugin.active_version().or_else(|| plugin.versions.last()),
+    };
+    chosen.map(|version| version.inspection.shape)
 }
 
 fn choose_handler(

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::exception::{Exception, ExceptionWatch};
 use super::{LogPart, text};
 
 /// Bytes of one line that are kept.
@@ -72,6 +73,7 @@ pub(crate) struct Log {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     panic: PanicWatch,
+    exception: ExceptionWatch,
 }
 
 impl Log {
@@ -91,6 +93,7 @@ impl Log {
             stdout: Vec::new(),
             stderr: Vec::new(),
             panic: PanicWatch::default(),
+            exception: ExceptionWatch::default(),
         }
     }
 
@@ -136,6 +139,11 @@ impl Log {
     /// The last panic that was printed to standard error.
     pub(crate) fn panic(&self) -> Option<Panic> {
         self.panic.found.clone()
+    }
+
+    /// The last exception whose traceback was printed to standard error.
+    pub(crate) fn exception(&self) -> Option<Exception> {
+        self.exception.found()
     }
 
     /// Completes open lines, so that [`Log::panic`] sees them.
@@ -190,6 +198,7 @@ impl Log {
         let line = line.trim_end_matches(['\n', '\r']);
         if source == Source::Stderr {
             self.panic.read(line);
+            self.exception.read(line);
         }
         self.line(source, "", line);
     }

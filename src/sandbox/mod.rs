@@ -5,6 +5,8 @@ mod bill;
 #[cfg(feature = "host")]
 pub mod builtin;
 #[cfg(feature = "host")]
+mod exception;
+#[cfg(feature = "host")]
 mod log;
 #[cfg(feature = "host")]
 pub mod outbound;

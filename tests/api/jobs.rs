@@ -1,6 +1,9 @@
 //! One job and lists of them.
 
+use backroom::domain::change::Change;
+use backroom::domain::plugin::Shape;
 use backroom::domain::time::Timestamp;
+use backroom::store::Store as _;
 use insta::assert_snapshot;
 use serde_json::Value;
 
@@ -142,4 +145,35 @@ fn lists_are_filtered_and_paged() {
     let (first, next) = listed("limit=4");
     let (second, end) = listed(&format!("limit=4&cursor={}", next.expect("a next page")));
     assert_eq!((first, second, end), (vec![5, 4, 3, 2], vec![1, 0], None));
+}
+
+/// A command reads text, so a JSON string is its text to one; a document stays JSON, and a handler gets all as it is.
+#[test]
+fn a_json_string_is_its_text_to_a_command() {
+    let server = Server::start();
+    let input_of = |body: &str| {
+        let id = server.submit(body);
+        server.get(&format!("/v1/jobs/{id}/input")).text().to_owned()
+    };
+    let string = r#"{"plugin": "echo", "at": "1h", "input": "two\nlines \u00fc \"quoted\""}"#;
+    assert_eq!(input_of(string), r#""two\nlines \u00fc \"quoted\"""#, "to a handler");
+
+    let mut plugin =
+        server.store.plugins().expect("it reads").into_iter().find(|plugin| plugin.name.as_str() == "echo");
+    let mut plugin = plugin.take().expect("it is there");
+    plugin.versions.iter_mut().for_each(|version| version.inspection.shape = Shape::Command);
+    plugin.revision += 1;
+    server.store.commit(vec![Change::PutPlugin(plugin)]).wait().expect("it is written");
+
+    assert_eq!(input_of(string), "two\nlines ü \"quoted\"", "to a command");
+    let document = r#"{"plugin": "echo", "at": "1h", "input": {"a": "b"}}"#;
+    assert_eq!(input_of(document), r#"{"a": "b"}"#);
+    let text = r#"{"plugin": "echo", "at": "1h", "input_text": "\"kept\""}"#;
+    assert_eq!(input_of(text), "\"kept\"", "a text is what it is");
+    let schedule = br#"{"rule": "FREQ=HOURLY", "plugin": "echo", "input": "hello"}"#;
+    let put = server.send("PUT", "/v1/schedules/hourly", &[("content-type", "application/json")], schedule);
+    assert_eq!(put.status, 201, "{}", put.text());
+    let made = server.post("/v1/schedules/hourly/run", "").json();
+    let id = made["id"].as_str().expect("an id");
+    assert_eq!(server.get(&format!("/v1/jobs/{id}/input")).text(), "hello");
 }

@@ -1,9 +1,12 @@
 //! The sandbox against real components: what is taken, what runs, and what is stopped.
 
 mod admission;
+mod composition;
+mod ends;
 mod fixtures;
 mod held;
 mod limits;
+mod needs;
 mod outbound;
 mod runs;
 

@@ -131,7 +131,7 @@ async fn a_command_reads_its_input_and_prints_its_output() {
     let nothing = run(slice("wc", wc.clone(), "")).await;
     let failure = failure(&nothing);
     assert_eq!((failure.class, failure.code.as_deref()), (ErrorClass::Transient, Some("BR0310")));
-    assert!(failure.message.contains("exit code 1"), "{}", failure.message);
+    assert!(failure.message.contains("an exit code that is not zero"), "{}", failure.message);
     assert!(log(&nothing).contains("there is nothing to count"), "{}", log(&nothing));
     let mut narrow = slice("wc", wc, "one two\nthree\n");
     narrow.limits = Limits { output_bytes: 10, ..Limits::default() }.into();

@@ -8,6 +8,7 @@ use wasi_preview1_component_adapter_provider::{
 use wasmparser::{CanonicalFunction, CanonicalOption, Parser, Payload};
 use wasmtime::component::Component;
 
+use super::features;
 use crate::domain::code::{self, Code};
 use crate::domain::id::Digest;
 use crate::domain::plugin::{Inspection, Shape};
@@ -309,6 +310,7 @@ fn lift(module: &[u8]) -> Result<Vec<u8>, Rejection> {
     if let Some(rejection) = not_a_command(&surface) {
         return Err(rejection);
     }
+    features::check(module)?;
     let mut encoder = wit_component::ComponentEncoder::default().validate(true);
     let encoded = (|| {
         encoder = std::mem::take(&mut encoder).module(module)?.adapter(WASIP1, COMMAND_ADAPTER)?;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use super::linker::{self, Entry};
 use crate::domain::id::Digest;
 use crate::domain::plugin::Shape;
 use crate::resources::Resource;
+use crate::domain::uploads::Needs;
 
 const WORKSHOP_PREFIX: &str = "compiling-";
 
@@ -31,14 +32,58 @@ pub(crate) struct Cache {
     settings: u64,
     pool: Option<(wasmtime::Engine, Linker<Guest>)>,
     on_demand: (wasmtime::Engine, Linker<Guest>),
-    capacity: usize,
-    loaded: RwLock<HashMap<Digest, Slot>>,
+    room: Room,
+    loaded: RwLock<Loaded>,
     uses: AtomicU64,
 }
 
+/// How much is kept loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) versions: usize,
+    pub(crate) bytes: u64,
+}
+
+/// A component that is ready to run, and what it needs.
+pub(crate) struct Ready {
+    pub(crate) entry: Entry,
+    pub(crate) needs: Needs,
+}
+
 struct Slot {
-    entry: Arc<Entry>,
+    ready: Arc<Ready>,
     last_use: AtomicU64,
+}
+
+/// What is loaded, with its weight.
+#[derive(Default)]
+struct Loaded {
+    slots: HashMap<Digest, Slot>,
+    bytes: u64,
+}
+
+impl Loaded {
+    /// Lets go of what was not used for longest, until there is room for `bytes` more. What is larger than all the room is
+    /// loaded alone.
+    fn make_room(&mut self, bytes: u64, room: Room) {
+        while self.slots.len() >= room.versions.max(1) || self.bytes.saturating_add(bytes) > room.bytes {
+            let oldest = self.slots.iter().min_by_key(|(_, slot)| slot.last_use.load(Ordering::Relaxed));
+            let Some(oldest) = oldest.map(|(digest, _)| *digest) else { break };
+            self.remove(&oldest);
+        }
+    }
+
+    fn insert(&mut self, digest: Digest, slot: Slot) {
+        self.remove(&digest);
+        self.bytes = self.bytes.saturating_add(slot.ready.needs.loaded_bytes);
+        self.slots.insert(digest, slot);
+    }
+
+    fn remove(&mut self, digest: &Digest) {
+        if let Some(slot) = self.slots.remove(digest) {
+            self.bytes = self.bytes.saturating_sub(slot.ready.needs.loaded_bytes);
+        }
+    }
 }
 
 /// Why a compiled component is not loaded.
@@ -54,7 +99,7 @@ pub(crate) enum LoadError {
 
 impl Cache {
     /// Opens `folder`, which must belong to this user alone: its files are run as native code.
-    pub(crate) fn open(folder: PathBuf, engines: &Engines, capacity: usize) -> Result<Self, SetupError> {
+    pub(crate) fn open(folder: PathBuf, engines: &Engines, room: Room) -> Result<Self, SetupError> {
         make_private(&folder)?;
         let settings = settings_hash(&engines.on_demand);
         remove_stale(&folder, settings);
@@ -66,7 +111,7 @@ impl Cache {
             settings,
             pool: engines.pool.as_ref().map(with_linker).transpose()?,
             on_demand: with_linker(&engines.on_demand)?,
-            capacity: capacity.max(1),
+            room,
             loaded: RwLock::default(),
             uses: AtomicU64::new(0),
         })
@@ -82,8 +127,14 @@ impl Cache {
         tempfile::Builder::new().prefix(WORKSHOP_PREFIX).tempdir_in(&self.folder)
     }
 
-    /// Keeps an artefact that was written and synced in a workshop.
-    pub(crate) fn keep(&self, digest: &Digest, artefact: &Path) -> io::Result<()> {
+    /// Keeps an artefact that was written and synced in a workshop, with what it needs. An artefact is looked for first, so
+    /// its note has to be there by then.
+    pub(crate) fn keep(&self, digest: &Digest, needs: &Needs, artefact: &Path) -> io::Result<()> {
+        let noted = artefact.with_extension(NEEDS);
+        let mut note = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&noted)?;
+        note.write_all(&serde_json::to_vec(needs)?)?;
+        note.sync_all()?;
+        fs::rename(noted, self.path(digest).with_extension(NEEDS))?;
         fs::rename(artefact, self.path(digest))?;
         fs::File::open(&self.folder)?.sync_all()
     }
@@ -95,32 +146,35 @@ impl Cache {
 
     /// Whether a version is loaded.
     pub(crate) fn is_loaded(&self, digest: &Digest) -> bool {
-        self.loaded.read().contains_key(digest)
+        self.loaded.read().slots.contains_key(digest)
+    }
+
+    /// Forgets an artefact that cannot be used, so that it is made anew.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        self.loaded.write().remove(digest);
+        let _ = fs::remove_file(self.path(digest));
     }
 
     /// A version's entry, loaded from disk when it is not in memory.
-    pub(crate) fn get(&self, digest: &Digest, shape: Shape) -> Result<Arc<Entry>, LoadError> {
-        if let Some(slot) = self.loaded.read().get(digest) {
+    pub(crate) fn get(&self, digest: &Digest, shape: Shape) -> Result<Arc<Ready>, LoadError> {
+        if let Some(slot) = self.loaded.read().slots.get(digest) {
             slot.last_use.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-            return Ok(Arc::clone(&slot.entry));
+            return Ok(Arc::clone(&slot.ready));
         }
-        let entry = Arc::new(self.load(digest, shape)?);
-        let mut loaded = self.loaded.write();
-        while loaded.len() >= self.capacity && !loaded.contains_key(digest) {
-            let oldest = loaded.iter().min_by_key(|(_, slot)| slot.last_use.load(Ordering::Relaxed));
-            let Some(oldest) = oldest.map(|(digest, _)| *digest) else { break };
-            loaded.remove(&oldest);
-        }
+        let ready = Arc::new(self.load(digest, shape)?);
         let last_use = AtomicU64::new(self.uses.fetch_add(1, Ordering::Relaxed));
-        loaded.insert(*digest, Slot { entry: Arc::clone(&entry), last_use });
-        Ok(entry)
+        let mut loaded = self.loaded.write();
+        loaded.make_room(ready.needs.loaded_bytes, self.room);
+        loaded.insert(*digest, Slot { ready: Arc::clone(&ready), last_use });
+        Ok(ready)
     }
 
-    fn load(&self, digest: &Digest, shape: Shape) -> Result<Entry, LoadError> {
+    fn load(&self, digest: &Digest, shape: Shape) -> Result<Ready, LoadError> {
         let path = self.path(digest);
         if !path.exists() {
             return Err(LoadError::Missing);
         }
+        let needs = self.needs(digest)?;
         let unusable = |error: wasmtime::Error| {
             let why = format!("{error:#}");
             match Resource::named_in(&why) {
@@ -131,45 +185,66 @@ impl Cache {
         if let Some((engine, linker)) = &self.pool {
             let pooled = load_file(engine, &path).and_then(|component| linker::entry(linker, &component, shape));
             match pooled {
-                Ok(entry) => return Ok(entry),
+                Ok(entry) => return Ok(Ready { entry, needs }),
                 Err(error) => tracing::debug!(%digest, "does not fit the pool, so it runs on demand: {error:#}"),
             }
         }
         let (engine, linker) = &self.on_demand;
         let component = load_file(engine, &path).map_err(unusable)?;
-        linker::entry(linker, &component, shape).map_err(unusable)
+        let entry = linker::entry(linker, &component, shape).map_err(unusable)?;
+        Ok(Ready { entry, needs })
+    }
+
+    fn needs(&self, digest: &Digest) -> Result<Needs, LoadError> {
+        let noted = fs::read(self.path(digest).with_extension(NEEDS)).map_err(|_| LoadError::Missing)?;
+        serde_json::from_slice(&noted).map_err(|error| LoadError::Unusable(error.to_string()))
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(format!("{digest}{}", suffix(self.settings)))
+        self.folder.join(artefact_name(digest, self.settings))
     }
 }
 
-fn suffix(settings: u64) -> String {
-    format!("-{settings:016x}.cwasm")
+/// The endings of an artefact and of the note beside it that says what it needs.
+const ARTEFACT: &str = "cwasm";
+const NEEDS: &str = "needs";
+
+/// The file of an artefact, which depends on all that compiled code depends on.
+pub(crate) fn artefact_name(digest: &Digest, settings: u64) -> String {
+    format!("{digest}{}.{ARTEFACT}", mark(settings))
+}
+
+fn mark(settings: u64) -> String {
+    format!("-{settings:016x}")
 }
 
 /// Removes what no host of these settings will read again. What cannot be removed only takes room.
 fn remove_stale(folder: &Path, settings: u64) {
-    let current = suffix(settings);
+    let current = mark(settings);
     for file in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
         let age = file.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
         if name.starts_with(WORKSHOP_PREFIX) && age.is_some_and(|age| age > ABANDONED) {
             let _ = fs::remove_dir_all(file.path());
-        } else if name.ends_with(".cwasm") && !name.ends_with(&current) {
+        } else if stem(&name).is_some_and(|stem| !stem.ends_with(&current)) {
             let _ = fs::remove_file(file.path());
         }
     }
 }
 
+/// What an artefact and its note have in common; none for any other file.
+fn stem(name: &str) -> Option<&str> {
+    let (stem, ending) = name.rsplit_once('.')?;
+    [ARTEFACT, NEEDS].contains(&ending).then_some(stem)
+}
+
 /// Removes the artefacts of these settings that belong to none of `named`. What cannot be removed only takes room.
 fn remove_unnamed(folder: &Path, settings: u64, named: &BTreeSet<Digest>) {
-    let current = suffix(settings);
+    let current = mark(settings);
     let kept: BTreeSet<String> = named.iter().map(|digest| format!("{digest}{current}")).collect();
     for file in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
-        if name.ends_with(&current) && !kept.contains(&name) {
+        if stem(&name).is_some_and(|stem| stem.ends_with(&current) && !kept.contains(stem)) {
             let _ = fs::remove_file(file.path());
         }
     }
@@ -211,12 +286,14 @@ mod tests {
         let (named, forgotten) = (Digest([1; 32]), Digest([2; 32]));
         let path = |name: String| folder.path().join(name);
         let files = [
-            path(format!("{named}{}", suffix(7))),
-            path(format!("{forgotten}{}", suffix(7))),
+            path(artefact_name(&named, 7)),
+            path(artefact_name(&named, 7).replace(ARTEFACT, NEEDS)),
+            path(artefact_name(&forgotten, 7)),
+            path(artefact_name(&forgotten, 7).replace(ARTEFACT, NEEDS)),
             path("something else".to_owned()),
         ];
         files.iter().for_each(|file| fs::write(file, b"code").expect("it can be written"));
         remove_unnamed(folder.path(), 7, &BTreeSet::from([named]));
-        assert_eq!(files.map(|file| file.exists()), [true, false, true]);
+        assert_eq!(files.map(|file| file.exists()), [true, true, false, false, true]);
     }
 }

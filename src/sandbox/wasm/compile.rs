@@ -13,11 +13,13 @@ use tokio::process::Command;
 use wasmtime::Engine;
 
 use super::admit::{self, Examined};
+use super::cache::artefact_name;
 use super::engine::{STACK_BYTES, base_config, settings_hash};
-use super::{linker, text};
+use super::{features, linker, needs, text};
 use crate::domain::code;
 use crate::domain::plugin::Inspection;
 use crate::resources::Resource;
+use crate::domain::uploads::{Needs, UploadLimits};
 use crate::sandbox::Rejection;
 
 /// The first argument that makes the program the compiler's child instead of itself.
@@ -25,6 +27,7 @@ pub const CHILD_ARGUMENT: &str = "__compile";
 
 /// Files in the folder that the parent makes and the child works in.
 pub(crate) const UPLOAD: &str = "upload";
+pub(crate) const LIMITS: &str = "limits";
 pub(crate) const COMPONENT: &str = "component";
 pub(crate) const ARTEFACT: &str = "artefact";
 
@@ -37,6 +40,10 @@ const FILE_BYTES: u64 = 1024 * MIB;
 
 /// What the child says first when it may use less than [`ADDRESS_SPACE`]: then a want of memory is the machine's.
 const CONFINED: &str = "less address space than a compiler is meant to have";
+
+/// How the child ends, and what it says before the reason, where the compiler itself panicked over an upload.
+const GAVE_UP: i32 = 101;
+const GAVE_UP_MARK: &str = "the compiler panicked: ";
 
 /// Bytes of the child's answer and of what it says on standard error.
 const ANSWER_BYTES: u64 = MIB;
@@ -62,7 +69,10 @@ impl CompileSettings {
 pub(crate) enum Answer {
     Compiled {
         inspection: Inspection,
+        needs: Needs,
         lifted: bool,
+        /// Whether it was compiled now, and not before under another name.
+        is_new: bool,
         /// The settings that the artefact was compiled for; the parent's, unless the program was replaced under it.
         settings: u64,
     },
@@ -126,6 +136,10 @@ fn died(status: ExitStatus, said: &str) -> Rejection {
     if is_out_of_memory(said) {
         return out_of_memory(said.contains(CONFINED));
     }
+    if let (Some(GAVE_UP), Some((_, why))) = (status.code(), said.rsplit_once(GAVE_UP_MARK)) {
+        let message = format!("the compiler gave up: {}", text::neutral(why.trim(), 500));
+        return Rejection::new(code::COMPILER_GAVE_UP, message);
+    }
     match status.signal() {
         // Nobody else kills it than a system that runs out of memory.
         Some(SIGKILL) => short(Resource::Memory, "the compiler was killed"),
@@ -163,6 +177,11 @@ pub fn compile_child() -> ExitCode {
     if is_confined {
         let _ = writeln!(std::io::stderr(), "{CONFINED}");
     }
+    // A panic is the compiler's over what was uploaded: it has to be told as a refusal, and not as a fault of the host.
+    std::panic::set_hook(Box::new(|panic| {
+        let why = panic.payload_as_str().unwrap_or("it gave no reason");
+        let _ = writeln!(std::io::stderr(), "{GAVE_UP_MARK}{why}");
+    }));
     let answer = match compile_in(&folder, is_confined) {
         Ok(answer) => answer,
         Err(error) => return complain(&error),
@@ -196,9 +215,11 @@ fn limit_this_process() -> rustix::io::Result<bool> {
 fn compile_in(folder: &Path, is_confined: bool) -> Result<Answer, String> {
     let io = |error: std::io::Error| error.to_string();
     let upload = std::fs::read(folder.join(UPLOAD)).map_err(io)?;
-    let compiled =
-        admit::examine(&upload).and_then(|examined| Ok((compile_examined(&examined, is_confined)?, examined)));
-    let ((artefact, settings), examined) = match compiled {
+    let limits = std::fs::read(folder.join(LIMITS)).map_err(io)?;
+    let limits: UploadLimits = serde_json::from_slice(&limits).map_err(|error| error.to_string())?;
+    let compiled = admit::examine(&upload)
+        .and_then(|examined| Ok((compile_examined(&examined, &limits, folder.parent(), is_confined)?, examined)));
+    let (Code { artefact, settings, needs }, examined) = match compiled {
         Ok(compiled) => compiled,
         Err(Rejection { code, message, next }) => {
             return Ok(Answer::Refused { code: code.name.to_owned(), message, next });
@@ -208,8 +229,10 @@ fn compile_in(folder: &Path, is_confined: bool) -> Result<Answer, String> {
     if lifted {
         write_synced(&folder.join(COMPONENT), &examined.component).map_err(io)?;
     }
-    write_synced(&folder.join(ARTEFACT), &artefact).map_err(io)?;
-    Ok(Answer::Compiled { inspection: examined.inspection, lifted, settings })
+    if let Some(artefact) = &artefact {
+        write_synced(&folder.join(ARTEFACT), artefact).map_err(io)?;
+    }
+    Ok(Answer::Compiled { inspection: examined.inspection, needs, lifted, is_new: artefact.is_some(), settings })
 }
 
 /// Synced before it gets its name, because code that a power cut left half-written must never be run.
@@ -219,17 +242,36 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// Compiles, and links once, so that what does not fit the host is found at upload.
-fn compile_examined(examined: &Examined<'_>, is_confined: bool) -> Result<(Vec<u8>, u64), Rejection> {
+/// What is kept of a compilation.
+struct Code {
+    /// None where there is one already.
+    artefact: Option<Vec<u8>>,
+    settings: u64,
+    needs: Needs,
+}
+
+/// Checks what it needs, compiles, and links once, so that what does not fit the host is found at upload. What was compiled
+/// before, under whatever name, is not compiled again.
+fn compile_examined(examined: &Examined<'_>, limits: &UploadLimits, kept: Option<&Path>, is_confined: bool) -> Result<Code, Rejection> {
+    let (wasm, inspection) = (&examined.component, &examined.inspection);
+    let outlined = needs::outlined(wasm, limits)?;
+    features::check(wasm)?;
+    let needs = needs::measure(wasm, outlined, limits)?;
     let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| failed(&format!("{error:#}")))?;
-    let component = wasmtime::component::Component::from_binary(&engine, &examined.component)
-        .map_err(|error| invalid(&error, is_confined))?;
+    let settings = settings_hash(&engine);
+    let kept = kept.map(|folder| folder.join(artefact_name(&inspection.digest, settings)));
+    if let Some(there) = kept.and_then(|artefact| artefact.metadata().ok()) {
+        let needs = needs::compiled(needs, there.len(), wasm.len() as u64, limits)?;
+        return Ok(Code { artefact: None, settings, needs });
+    }
+    let component = wasmtime::component::Component::from_binary(&engine, wasm).map_err(|error| invalid(&error, is_confined))?;
     let linker = linker::linker(&engine).map_err(|error| failed(&format!("{error:#}")))?;
     linker.instantiate_pre(&component).map_err(|error| does_not_fit(&error))?;
-    admit::check_entry_point(&component, &examined.inspection)?;
-    linker::entry(&linker, &component, examined.inspection.shape).map_err(|error| does_not_fit(&error))?;
-    let artefact = component.serialize().map_err(|error| failed(&format!("{error:#}")))?;
-    Ok((artefact, settings_hash(&engine)))
+    admit::check_entry_point(&component, inspection)?;
+    linker::entry(&linker, &component, inspection.shape).map_err(|error| does_not_fit(&error))?;
+    let artefact = component.serialize().map_err(|error| invalid(&error, is_confined))?;
+    let needs = needs::compiled(needs, artefact.len() as u64, wasm.len() as u64, limits)?;
+    Ok(Code { artefact: Some(artefact), settings, needs })
 }
 
 fn invalid(error: &wasmtime::Error, is_confined: bool) -> Rejection {
@@ -237,7 +279,8 @@ fn invalid(error: &wasmtime::Error, is_confined: bool) -> Rejection {
     if is_out_of_memory(&said) {
         return out_of_memory(is_confined);
     }
-    Rejection::new(code::BROKEN_WASM, format!("the component is not valid: {}", text::neutral(&said, 1_000)))
+    // It passed validation, so it is the compiler that does not handle it.
+    Rejection::new(code::COMPILER_GAVE_UP, format!("the compiler gave up: {}", text::neutral(&said, 1_000)))
 }
 
 fn does_not_fit(error: &wasmtime::Error) -> Rejection {

@@ -11,7 +11,7 @@ use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-use super::SetupError;
+use super::{SetupError, features};
 
 const MIB: usize = 1 << 20;
 
@@ -21,6 +21,13 @@ pub const STACK_BYTES: usize = 512 << 10;
 
 /// What a stack has beside that, for the host's own functions that a guest calls.
 const HOST_STACK_BYTES: usize = 1536 << 10;
+
+/// The largest memory image that is made of scattered initial data. It lies in the compiled file whole, gaps included, so a
+/// larger one would let a few bytes of data at either end of a memory make a large file.
+pub(crate) const IMAGE_BYTES: u64 = 1 << 20;
+
+/// What memory images are aligned to.
+pub(crate) const PAGE_BYTES: u64 = 4 << 10;
 
 /// The most elements of one table that the pool has room for; a component with more runs on demand.
 const POOL_TABLE_ELEMENTS: usize = 100_000;
@@ -38,9 +45,9 @@ pub(crate) fn base_config(stack_bytes: usize) -> Config {
     config
         .wasm_component_model(true)
         .concurrency_support(false)
-        .gc_support(false)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        .wasm_features(features::OFF, false)
+        .shared_memory(false)
+        .memory_guaranteed_dense_image_size(IMAGE_BYTES)
         .consume_fuel(true)
         .epoch_interruption(true)
         .cranelift_nan_canonicalization(true)

@@ -16,6 +16,7 @@ pub(crate) fn breach(breach: Breach, facts: &Facts<'_>, stack: Option<String>) -
     let mut detail = match (line(breach, facts), breach) {
         (Some(line), _) => to_allow_more(facts, &line),
         (None, Breach::Fields) => "Send fewer or shorter fields: no setting changes this limit.".to_owned(),
+        (None, Breach::ShadowStack) => MORE_SHADOW_STACK.to_owned(),
         (None, _) => more_stack(facts.guest.slice.limits.stack_bytes),
     };
     if let Some(stack) = stack {
@@ -50,6 +51,10 @@ fn more_stack(bytes: u64) -> String {
     }
 }
 
+/// That stack is the author's to give.
+const MORE_SHADOW_STACK: &str = "Bound the recursion, keep large values off the stack, or build with a larger one: \
+                                 `-C link-arg=-zstack-size=8388608` in RUSTFLAGS, `-Wl,-z,stack-size=8388608` for C.";
+
 fn to_allow_more(facts: &Facts<'_>, line: &str) -> String {
     format!(
         "To allow more, in backroom.toml:\n[[plugin]]\nname = \"{}\"\nlimits = {{ {line} }}",
@@ -81,6 +86,10 @@ fn told(breach: Breach, facts: &Facts<'_>) -> (Code, String) {
             let limit = text::bytes(limits.stack_bytes);
             (code::STACK_OVERFLOW, format!("stack overflow: its calls needed more than {limit} of stack"))
         }
+        Breach::ShadowStack => (
+            code::STACK_OVERFLOW,
+            "stack overflow: its calls needed more than the stack that its linker gave it in linear memory".to_owned(),
+        ),
         Breach::Output { at_least } => {
             let (limit, had) = (text::bytes(limits.output_bytes), text::bytes(at_least));
             (code::OUTPUT_TOO_LARGE, format!("output too large: at least {had}, and may be {limit}"))
@@ -124,7 +133,7 @@ fn line(breach: Breach, facts: &Facts<'_>) -> Option<String> {
             format!("table_elements = {}", text::grouped(enough, '_'))
         }
         Breach::Handles => format!("handles = {}", text::grouped(u64::from(limits.handles) * 2, '_')),
-        Breach::Stack | Breach::Fields => return None,
+        Breach::Stack | Breach::ShadowStack | Breach::Fields => return None,
         Breach::Output { at_least } => {
             format!("output = \"{}\"", config_bytes(limits.output_bytes.saturating_mul(2).max(at_least)))
         }

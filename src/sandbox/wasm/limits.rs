@@ -5,9 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::ResourceLimiter;
 
 use crate::domain::limits::Limits;
+use crate::domain::uploads::CORE_INSTANCES_MAX;
 
-/// Core instances, memories and tables of one store. Composed components and those of Python have some dozens.
-const ITEMS_PER_STORE: usize = 200;
+/// Core instances, memories and tables of one store. What a component starts with is bounded at upload, so nothing runs into
+/// this; there is no way to make more later.
+const ITEMS_PER_STORE: usize = CORE_INSTANCES_MAX as usize;
+
+/// Bytes of one element of a table.
+const ELEMENT_BYTES: u64 = 8;
 
 /// A limit that a guest ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +28,8 @@ pub(crate) enum Breach {
     },
     Handles,
     Stack,
+    /// The stack that compilers keep in linear memory.
+    ShadowStack,
     Output {
         at_least: u64,
     },
@@ -50,16 +57,40 @@ pub(crate) enum Halt {
     Breach(Breach),
 }
 
-/// Limits memories by their sum and tables one by one, and remembers what it refused.
+/// Bytes beside the linear memories that are not counted against the limit of memory: what an ordinary instance takes.
+const FREE_BYTES: u64 = 1 << 20;
+
+/// Limits what an instance takes by the sum of memories and tables, tables also one by one, and remembers what it refused.
 #[derive(Debug)]
 pub(crate) struct Meter {
     memory_limit: u64,
     table_limit: u64,
-    memory: u64,
+    held: Held,
     peak: u64,
-    /// What the last growth added, in case that it fails after all.
-    last_growth: u64,
+    /// What was held before the last growth, in case that it fails after all.
+    before: Held,
     refused: Option<Breach>,
+}
+
+/// Bytes of linear memories, and bytes beside them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    memory: u64,
+    beside: u64,
+}
+
+impl Held {
+    fn with(self, memory: u64, beside: u64) -> Self {
+        Self { memory: self.memory.saturating_add(memory), beside: self.beside.saturating_add(beside) }
+    }
+
+    fn sum(self) -> u64 {
+        self.memory.saturating_add(self.beside)
+    }
+
+    fn counted(self) -> u64 {
+        self.memory.saturating_add(self.beside.saturating_sub(FREE_BYTES))
+    }
 }
 
 impl Meter {
@@ -67,14 +98,21 @@ impl Meter {
         Self {
             memory_limit: limits.memory_bytes,
             table_limit: limits.table_elements,
-            memory: 0,
+            held: Held::default(),
             peak: 0,
-            last_growth: 0,
+            before: Held::default(),
             refused: None,
         }
     }
 
-    /// The greatest sum of memories, in bytes.
+    /// Counts what the instance takes beside its memories and tables: it is there before any growth can be refused, and
+    /// bounded at upload.
+    pub(crate) fn hold(&mut self, bytes: u64) {
+        self.held = self.held.with(0, bytes);
+        self.peak = self.peak.max(self.held.sum());
+    }
+
+    /// The greatest sum of memories, tables and what else an instance takes, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.peak
     }
@@ -83,33 +121,44 @@ impl Meter {
     pub(crate) fn refused(&self) -> Option<Breach> {
         self.refused
     }
+
+    fn grow(&mut self, memory: u64, beside: u64) -> bool {
+        let grown = self.held.with(memory, beside);
+        if grown.counted() > self.memory_limit {
+            let asked = memory.saturating_add(beside);
+            self.refused = Some(Breach::Memory { had: self.held.counted(), asked });
+            return false;
+        }
+        self.before = std::mem::replace(&mut self.held, grown);
+        self.peak = self.peak.max(grown.sum());
+        true
+    }
+}
+
+fn growth(current: usize, desired: usize) -> u64 {
+    (desired as u64).saturating_sub(current as u64)
 }
 
 impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let growth = (desired as u64).saturating_sub(current as u64);
-        let sum = self.memory.saturating_add(growth);
-        if sum > self.memory_limit {
-            self.refused = Some(Breach::Memory { had: self.memory, asked: growth });
-            return Ok(false);
-        }
-        self.memory = sum;
-        self.last_growth = growth;
-        self.peak = self.peak.max(sum);
-        Ok(true)
+        Ok(self.grow(growth(current, desired), 0))
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory = self.memory.saturating_sub(std::mem::take(&mut self.last_growth));
+        self.held = self.before;
         Ok(())
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         if desired as u64 > self.table_limit {
             self.refused = Some(Breach::TableElements { asked: desired as u64 });
             return Ok(false);
         }
-        Ok(true)
+        Ok(self.grow(0, growth(current, desired).saturating_mul(ELEMENT_BYTES)))
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory_grow_failed(error)
     }
 
     fn instances(&self) -> usize {
@@ -181,6 +230,19 @@ mod tests {
         assert_eq!(meter.refused(), Some(Breach::Memory { had: 250, asked: 100 }));
         assert!(meter.memory_growing(100, 150, None).expect("no trap"));
         assert_eq!(meter.peak(), 300);
+    }
+
+    #[test]
+    fn what_lies_beside_the_memories_counts_past_the_first_mebibyte() {
+        let limits = Limits { memory_bytes: 1_000, table_elements: u64::MAX, ..Limits::default() };
+        let mut meter = Meter::new(&limits);
+        meter.hold(FREE_BYTES - 80);
+        assert!(meter.table_growing(0, 10, None).expect("no trap"), "the first MiB is free");
+        assert!(meter.memory_growing(0, 920, None).expect("no trap"));
+        assert!(meter.table_growing(0, 10, None).expect("no trap"));
+        assert!(!meter.table_growing(10, 11, None).expect("no trap"));
+        assert_eq!(meter.refused(), Some(Breach::Memory { had: 1_000, asked: 8 }));
+        assert_eq!(meter.peak(), FREE_BYTES + 1_000);
     }
 
     #[test]

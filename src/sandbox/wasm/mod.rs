@@ -7,12 +7,15 @@ mod compile;
 mod connect;
 mod engine;
 mod explain;
+mod features;
 mod guest;
 mod http;
 mod limits;
 mod linker;
 mod metered;
+mod needs;
 mod outcome;
+mod outline;
 mod run;
 mod turns;
 mod wasi;
@@ -27,19 +30,22 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 pub use compile::{CHILD_ARGUMENT, CompileSettings, compile_child};
 pub use engine::STACK_BYTES;
 
-use self::cache::{Cache, LoadError};
+use self::cache::{Cache, LoadError, Ready, Room};
 use self::compile::Answer;
 use self::engine::{Engines, Ticker};
-use self::linker::Entry;
 use super::outbound::Connector;
 use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport, text};
 use crate::domain::code;
 use crate::domain::id::Digest;
 use crate::domain::plugin::PluginVersion;
 use crate::resources::{Resource, blocking};
+use crate::domain::uploads::UploadLimits;
 
 /// Compilations at a time: each may take 2 GiB.
 const COMPILERS: usize = 2;
+
+/// Bytes of compiled code that are kept loaded, unless the operator sets another number.
+pub const LOADED_BYTES: u64 = 1 << 30;
 
 /// What the sandbox needs to know of its host.
 #[derive(Clone, Debug)]
@@ -50,6 +56,10 @@ pub struct WasmSettings {
     pub concurrency: usize,
     /// Versions that are kept loaded; each holds a file descriptor and some mappings.
     pub loaded_versions: usize,
+    /// Bytes of compiled code that are kept loaded.
+    pub loaded_bytes: u64,
+    /// What a component may need.
+    pub uploads: UploadLimits,
     /// Bytes of the largest upload.
     pub component_bytes: usize,
     /// Bytes of the native stack that Wasm frames may use, the same for every plug-in.
@@ -67,6 +77,8 @@ impl WasmSettings {
             data_dir: data_dir.into(),
             concurrency,
             loaded_versions: 256,
+            loaded_bytes: LOADED_BYTES,
+            uploads: UploadLimits::default(),
             component_bytes: 64 << 20,
             stack_bytes: STACK_BYTES,
             compile,
@@ -115,7 +127,8 @@ impl WasmSandbox {
     /// Sets up the engines and opens the folder of compiled code.
     pub fn new(settings: WasmSettings) -> Result<Self, SetupError> {
         let engines = Engines::new(settings.concurrency, settings.stack_bytes)?;
-        let cache = Cache::open(settings.data_dir.join("compiled"), &engines, settings.loaded_versions)?;
+        let room = Room { versions: settings.loaded_versions, bytes: settings.loaded_bytes };
+        let cache = Cache::open(settings.data_dir.join("compiled"), &engines, room)?;
         Ok(Self {
             notice: engines.notice.clone(),
             cache: Arc::new(cache),
@@ -155,25 +168,30 @@ impl WasmSandbox {
         };
         let workshop = self.cache.workshop().map_err(io)?;
         tokio::fs::write(workshop.path().join(compile::UPLOAD), &upload).await.map_err(io)?;
-        let (inspection, is_lifted) = match compile::compile(&self.settings.compile, workshop.path()).await? {
-            Answer::Compiled { settings, .. } if settings != self.cache.settings() => {
-                return Err(broken_compiler("the program was replaced while it runs; restart the host"));
-            }
-            Answer::Compiled { inspection, lifted, .. } => (inspection, lifted),
-            Answer::Refused { code, message, next } => {
-                let rejection = Rejection::new(code::find(&code).unwrap_or(code::BROKEN_WASM), message);
-                return Err(Rejection { next, ..rejection });
-            }
-        };
+        let limits = serde_json::to_vec(&self.settings.uploads).expect("limits are plain data");
+        tokio::fs::write(workshop.path().join(compile::LIMITS), limits).await.map_err(io)?;
+        let (inspection, needs, is_lifted, is_new) =
+            match compile::compile(&self.settings.compile, workshop.path()).await? {
+                Answer::Compiled { settings, .. } if settings != self.cache.settings() => {
+                    return Err(broken_compiler("the program was replaced while it runs; restart the host"));
+                }
+                Answer::Compiled { inspection, needs, lifted, is_new, .. } => (inspection, needs, lifted, is_new),
+                Answer::Refused { code, message, next } => {
+                    let rejection = Rejection::new(code::find(&code).unwrap_or(code::BROKEN_WASM), message);
+                    return Err(Rejection { next, ..rejection });
+                }
+            };
         let component = if is_lifted { read_lifted(workshop.path()).await.map_err(io)? } else { upload };
         if Digest::of(&component) != inspection.digest {
             return Err(broken_compiler("the compiler's process answered about another component"));
         }
-        self.cache.keep(&inspection.digest, &workshop.path().join(compile::ARTEFACT)).map_err(io)?;
+        if is_new {
+            self.cache.keep(&inspection.digest, &needs, &workshop.path().join(compile::ARTEFACT)).map_err(io)?;
+        }
         Ok(Admitted { inspection, component })
     }
 
-    async fn load(&self, version: &PluginVersion) -> Result<Arc<Entry>, LoadError> {
+    async fn load(&self, version: &PluginVersion) -> Result<Arc<Ready>, LoadError> {
         let (cache, digest, shape) = (Arc::clone(&self.cache), version.inspection.digest, version.inspection.shape);
         let loaded = blocking(move || cache.get(&digest, shape)).await;
         loaded.unwrap_or_else(|error| Err(LoadError::Unusable(error.to_string())))
@@ -184,7 +202,10 @@ impl WasmSandbox {
             Ok(_) => return Ok(()),
             Err(LoadError::Missing) => {}
             Err(LoadError::Short(resource, why)) => return Err(compile::short(resource, &why)),
-            Err(error) => tracing::warn!(version = %version.version, "compiling again: {error}"),
+            Err(error) => {
+                tracing::warn!(version = %version.version, "compiling again: {error}");
+                self.cache.forget(&version.inspection.digest);
+            }
         }
         if Digest::of(&component) != version.inspection.digest {
             let message = format!("the stored component of version {} does not match its digest", version.version);
@@ -233,9 +254,9 @@ impl Sandbox for WasmSandbox {
         Box::pin(async move {
             let inspection = &slice.version.inspection;
             match self.cache.get(&inspection.digest, inspection.shape) {
-                Ok(entry) => {
+                Ok(ready) => {
                     let connector = self.settings.connector.clone();
-                    run::run(&entry, &self.ticker, &self.beside, slice, port, connector).await
+                    run::run(&ready, &self.ticker, &self.beside, slice, port, connector).await
                 }
                 Err(error) => SliceReport::of(outcome::host_fault(&error.to_string())),
             }
@@ -249,13 +270,20 @@ mod tests {
 
     use super::*;
     use crate::domain::plugin::{Inspection, Shape};
+    use crate::domain::uploads::Needs;
 
     /// A compiler that answers every upload with the same inspection.
     fn liar(folder: &Path, digest: Digest, settings: u64) -> PathBuf {
         let inspection =
             Inspection { shape: Shape::Command, imports: Vec::new(), exports: Vec::new(), digest, bytes: 8 };
-        let answer =
-            serde_json::to_string(&Answer::Compiled { inspection, lifted: false, settings }).expect("plain data");
+        let answer = serde_json::to_string(&Answer::Compiled {
+            inspection,
+            needs: Needs::default(),
+            lifted: false,
+            is_new: true,
+            settings,
+        })
+        .expect("plain data");
         let program = folder.join("liar");
         let text = format!("#!/bin/sh\necho code > \"$2/{}\"\necho '{answer}'\n", compile::ARTEFACT);
         std::fs::write(&program, text).expect("it can be written");
@@ -281,6 +309,6 @@ mod tests {
 
         sandbox.settings = settings(liar(folder.path(), Digest::of(&upload), sandbox.cache.settings()));
         sandbox.admit(upload).await.expect("it is about the same component");
-        assert_eq!(kept(), 1);
+        assert_eq!(kept(), 2, "the artefact and what it needs");
     }
 }

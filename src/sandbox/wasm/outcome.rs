@@ -1,6 +1,7 @@
 //! What the end of a call means for the attempt. The only place where causes are told apart: by our own types and flags
 //! first, by trap codes second, by text last.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use wasmtime::component::ResourceTableError;
@@ -17,6 +18,7 @@ use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::job::Wake;
 use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
+use crate::sandbox::exception::Exception;
 use crate::sandbox::log::Panic;
 use crate::sandbox::{SliceEnd, text};
 
@@ -28,11 +30,38 @@ const DETAIL_BYTES: usize = 16 << 10;
 /// Bytes of a stack that are kept.
 const STACK_TEXT_BYTES: usize = 4 << 10;
 
+/// Addresses from here on lie below 0 by less than a large frame.
+const BELOW_ZERO: u64 = (1 << 32) - (16 << 20);
+
+/// Frames of a stack that may show a recursion.
+const RECURSION_FRAMES: usize = 12;
+
 /// What is known of a slice at its end.
 pub(crate) struct Facts<'a> {
     pub(crate) guest: &'a Guest,
     pub(crate) usage: &'a Usage,
     pub(crate) panic: Option<Panic>,
+    pub(crate) exception: Option<Exception>,
+}
+
+impl Facts<'_> {
+    /// The limit of memory that it was refused, where nothing that it said since speaks of another cause. Runtimes turn a
+    /// refusal into an orderly end: an exception, a panic, an exit code.
+    fn ran_out(&self) -> Option<Breach> {
+        let panic = self.panic.as_ref().map(|panic| panic.message.as_str());
+        let exception = self.exception.as_ref().map(|exception| exception.text.as_str());
+        let said: Vec<&str> = panic.into_iter().chain(exception).collect();
+        let speaks_of_it = said.is_empty() || said.iter().any(|said| speaks_of_memory(said));
+        self.guest.meter.refused().filter(|_| speaks_of_it)
+    }
+}
+
+/// How Rust, C, Python and JavaScript say that memory was refused.
+fn speaks_of_memory(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    ["memoryerror", "out of memory", "memory allocation", "cannot allocate", "bad_alloc", "alloc failed"]
+        .iter()
+        .any(|words| said.contains(words))
 }
 
 /// What a fault of the host means: the attempt is tried again.
@@ -55,7 +84,7 @@ pub(crate) fn end(ending: Ending, facts: &Facts<'_>) -> SliceEnd {
             host_fault(&format!("it panicked: {message}"))
         }
         Ending::Returned(Ok(Returned::Handler(Ok(outcome)))) => returned(outcome, facts),
-        Ending::Returned(Ok(Returned::Handler(Err(failure)))) => SliceEnd::Failed(guest_failure(failure)),
+        Ending::Returned(Ok(Returned::Handler(Err(failure)))) => failed(failure, facts),
         Ending::Returned(Ok(Returned::Command(Ok(())))) => printed(facts),
         Ending::Returned(Ok(Returned::Command(Err(())))) => exited(1, facts),
         Ending::Returned(Err(error)) => broke(&error, facts),
@@ -93,6 +122,14 @@ fn returned(outcome: Outcome, facts: &Facts<'_>) -> SliceEnd {
 
 fn printed(facts: &Facts<'_>) -> SliceEnd {
     SliceEnd::Succeeded(facts.guest.output.as_ref().map(super::wasi::Output::take).unwrap_or_default())
+}
+
+/// The guest returned an error. One without a class that says it ran out of memory would do so again.
+fn failed(failure: types::Failure, facts: &Facts<'_>) -> SliceEnd {
+    match facts.guest.meter.refused() {
+        Some(breach) if failure.class.is_none() && speaks_of_memory(&failure.message) => breached(breach, facts, None),
+        _ => SliceEnd::Failed(guest_failure(failure)),
+    }
 }
 
 /// A failure in the guest's own words; an error without a class is transient (design section 4).
@@ -152,7 +189,8 @@ fn breach_of(error: &wasmtime::Error, facts: &Facts<'_>) -> Option<Breach> {
         Some(Trap::OutOfFuel) => return Some(Breach::Fuel),
         Some(Trap::StackOverflow) => return Some(Breach::Stack),
         // A guest that was refused memory usually aborts, unless it panicked for another reason since.
-        Some(Trap::UnreachableCodeReached) if facts.panic.is_none() => return facts.guest.meter.refused(),
+        Some(Trap::UnreachableCodeReached) => return facts.ran_out(),
+        Some(Trap::MemoryOutOfBounds) if is_shadow_stack(error) => return Some(Breach::ShadowStack),
         Some(_) => return None,
         None if !facts.guest.has_started => return facts.guest.meter.refused(),
         None => {}
@@ -171,6 +209,11 @@ fn breach_of(error: &wasmtime::Error, facts: &Facts<'_>) -> Option<Breach> {
 
 fn trapped(error: &wasmtime::Error, facts: &Facts<'_>) -> Failure {
     let trap = error.downcast_ref::<Trap>();
+    if let (Some(exception), Some(Trap::UnreachableCodeReached)) = (&facts.exception, trap) {
+        let place = exception.place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+        let message = format!("raised {}{place}", exception.text);
+        return with_stack(Failure::host(ErrorClass::Transient, code::GUEST_EXCEPTION, message), error);
+    }
     if let (Some(panic), Some(Trap::UnreachableCodeReached)) = (&facts.panic, trap) {
         let message = format!("panicked at {}: {}", panic.place, panic.message);
         return with_stack(Failure::host(ErrorClass::Transient, code::GUEST_PANIC, message), error);
@@ -211,9 +254,33 @@ fn without_hash(frame: &str) -> &str {
 }
 
 fn exited(code: i32, facts: &Facts<'_>) -> SliceEnd {
+    if let Some(breach) = facts.ran_out() {
+        return breached(breach, facts, None);
+    }
     let who = if facts.guest.output.is_some() { "the command" } else { "the handler left by itself and" };
-    let message = format!("{who} ended with exit code {code}");
+    // WASI's `exit` tells success from failure and nothing more; the number comes with `exit-with-code` only.
+    let mut message = match code {
+        1 => format!("{who} ended with an exit code that is not zero"),
+        code => format!("{who} ended with exit code {code}"),
+    };
+    if let Some(exception) = &facts.exception {
+        message = format!("{message}: {}", exception.text);
+    }
     SliceEnd::Failed(Failure::host(ErrorClass::Transient, code::EXIT_CODE, message))
+}
+
+/// Whether it ran off the end of the stack that compilers keep in linear memory. It grows downwards from a low address, so
+/// what recurses past its end reaches below address 0, which is near 4 GiB, from a few functions that call each other.
+fn is_shadow_stack(error: &wasmtime::Error) -> bool {
+    let said = format!("{error:#}");
+    let address = said.split_once("memory fault at wasm address 0x").map(|(_, rest)| rest);
+    let digits = address.and_then(|rest| rest.split(|c: char| !c.is_ascii_hexdigit()).next());
+    let is_below_zero = digits
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+        .is_some_and(|address| (BELOW_ZERO..1 << 32).contains(&address));
+    let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
+    let functions: BTreeSet<u32> = frames.iter().map(wasmtime::FrameInfo::func_index).collect();
+    is_below_zero && frames.len() >= RECURSION_FRAMES && functions.len() * 3 <= frames.len()
 }
 
 #[cfg(test)]

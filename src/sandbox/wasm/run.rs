@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use wasmtime::Store;
 
 use super::bindings::{self, Outcome, types};
+use super::cache::Ready;
 use super::engine::Ticker;
 use super::guest::Guest;
 use super::limits::{self, Stop};
@@ -20,14 +22,18 @@ use super::outcome::{self, Facts};
 use super::turns::{self, Turns};
 use super::wasi::Output;
 use crate::domain::limits::Usage;
+use crate::sandbox::log::Source;
 use crate::sandbox::outbound::Connector;
-use crate::sandbox::{HostPort, Signal, SignalLine, Slice, SliceReport};
+use crate::sandbox::{HostPort, Signal, SignalLine, Slice, SliceEnd, SliceReport};
 
 /// How often a guest that waits in a host call is looked after. One that computes is stopped by the tick.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Memory of a guest from which on to give it back takes long.
 const LARGE: u64 = 16 << 20;
+
+/// Bytes at the end of what a failed command printed that go into its log.
+const PRINTED_TAIL: usize = 16 << 10;
 
 /// What came back from a guest.
 pub(crate) enum Returned {
@@ -45,7 +51,7 @@ pub(crate) enum Ending {
 
 /// Runs a slice to its end.
 pub(crate) async fn run(
-    entry: &Entry,
+    ready: &Ready,
     ticker: &Ticker,
     room: &Semaphore,
     slice: Slice,
@@ -56,7 +62,9 @@ pub(crate) async fn run(
     let _ticking = ticker.tick();
     let signals = slice.signals.clone();
     let fuel = slice.limits.fuel;
-    let guest = Guest::new(slice, port, start, connector);
+    let entry = &ready.entry;
+    let mut guest = Guest::new(slice, port, start, connector);
+    guest.meter.hold(ready.needs.instance_bytes);
     let mut store = match fresh_store(entry, guest) {
         Ok(store) => store,
         Err(error) => return SliceReport::of(outcome::host_fault(&format!("{error:#}"))),
@@ -157,6 +165,14 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
+/// The end of what a command printed, from a line's beginning where there is one.
+fn tail(printed: Bytes) -> Bytes {
+    let cut = printed.len().saturating_sub(PRINTED_TAIL);
+    let rest = printed.slice(cut..);
+    let line = rest.iter().position(|byte| *byte == b'\n').filter(|_| cut > 0);
+    line.map_or(rest.clone(), |end| rest.slice(end + 1..))
+}
+
 fn report(ending: Ending, guest: Guest, spent: Spent) -> SliceReport {
     let mut log = guest.shared.log.lock();
     log.finish();
@@ -168,8 +184,14 @@ fn report(ending: Ending, guest: Guest, spent: Spent) -> SliceReport {
         host_calls: guest.host_calls,
         log_bytes: log.written(),
     };
-    let (panic, bytes) = (log.panic(), log.to_bytes());
+    let (panic, exception) = (log.panic(), log.exception());
+    let end = outcome::end(ending, &Facts { guest: &guest, usage: &usage, panic, exception });
+    if let (Some(output), false) = (&guest.output, matches!(end, SliceEnd::Succeeded(_))) {
+        // It is the output of a command that succeeds; of one that fails, it may say why.
+        log.stream(Source::Stdout, &tail(output.take()));
+        log.finish();
+    }
+    let bytes = log.to_bytes();
     drop(log);
-    let end = outcome::end(ending, &Facts { guest: &guest, usage: &usage, panic });
     SliceReport { end, usage, log: bytes }
 }
