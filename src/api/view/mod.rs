@@ -16,7 +16,7 @@ mod token;
 
 pub use action::{
     ActionResultView, ActionsBody, ActionsView, AuditRowView, AuditView, ExplainView, FailureView, FailuresView,
-    PostponeBody, ReasonView, RetryBody, SteerBody,
+    PauseBody, PostponeBody, ReasonView, RetryBody, SteerBody,
 };
 pub use batch::{BatchView, SummaryView};
 pub use filter::FilterBody;
@@ -33,7 +33,8 @@ pub use schedule::{
 };
 pub(crate) use service::service_word;
 pub use service::{
-    CountsView, HealthView, PluginCountsView, PurgeView, QueueListView, QueueView, ServiceView, StateCounts, StoreView,
+    CountsView, HealthView, PauseView, PluginCountsView, PurgeView, QueueListView, QueueView, ServiceView, StateCounts,
+    StoreView,
 };
 pub use submit::{BulkView, FollowUpBody, SubmitBody};
 pub use token::{NewTokenView, TokenBody, TokenListView, TokenView};
