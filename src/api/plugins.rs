@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::error::ApiError;
 use super::params::{Params, truth};
-use super::steer::{note_reason, reason_of};
-use super::view::{ActivateBody, PluginListView, PluginView, Problem, SteerBody, UploadView};
+use super::steer::{note_reason, pause_of, reason_of};
+use super::view::{ActivateBody, PauseBody, PluginListView, PluginView, Problem, SteerBody, UploadView};
 use super::{ApiState, body, json};
 use crate::config::{Manifest, parse_manifest};
 use crate::domain::access::Caller;
@@ -239,7 +239,7 @@ pub(super) async fn disable(
     Ok(Json(viewed(&state, &plugin)))
 }
 
-/// Starts none of the plug-in's jobs until it is resumed. Nothing is failed or canceled, and jobs are still taken.
+/// Starts none of the plug-in's jobs until the time that is given, or until it is resumed. Nothing is failed or canceled, and jobs are still taken.
 #[utoipa::path(
     post,
     path = "/v1/plugins/{name}/pause",
@@ -248,7 +248,7 @@ pub(super) async fn disable(
     params(
         ("name" = String, Path, description = "The plug-in"),
     ),
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = PauseBody, description = "May be left out"),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
@@ -262,10 +262,10 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<PluginView>, ApiError> {
-    let reason = reason_of(&headers, body).await?;
+    let pause = pause_of(&state, &caller, &headers, body).await?;
     Params::of(&uri, &[])?;
-    let plugin = state.host().registry.pause(state.tenant(), &plugin_name(&name)?).await?;
-    note_reason(&caller, "pause of the plug-in", &name, reason);
+    let plugin = state.host().registry.pause(state.tenant(), &plugin_name(&name)?, pause.clone()).await?;
+    note_reason(&caller, "pause of the plug-in", &name, pause.reason);
     Ok(Json(viewed(&state, &plugin)))
 }
 
@@ -328,7 +328,10 @@ pub(super) async fn remove(
 fn viewed(state: &ApiState, plugin: &Plugin) -> PluginView {
     let host = state.host();
     let degraded = host.is_degraded(plugin.tenant, &plugin.name);
-    PluginView { degraded, ..PluginView::of(plugin, &host.registry.policy(plugin.tenant, &plugin.name)) }
+    PluginView {
+        degraded,
+        ..PluginView::of(plugin, &host.registry.policy(plugin.tenant, &plugin.name), host.schedules.now())
+    }
 }
 
 /// An error with the lines to add to the operator's file, where grants are missing.

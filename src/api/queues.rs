@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, Uri};
 use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
-use super::steer::{note_reason, reason_of};
-use super::view::{Problem, QueueListView, QueueView, SteerBody};
+use super::steer::{note_reason, pause_of, reason_of};
+use super::view::{PauseBody, Problem, QueueListView, QueueView, SteerBody};
 use crate::app::QueueNow;
 use crate::domain::access::Caller;
 use crate::domain::id::QueueName;
 use crate::store::ReadError;
+use crate::domain::queue::Pause;
 
 /// Lists the queues by name.
 #[utoipa::path(
@@ -39,7 +40,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     Ok(Json(QueueListView { queues: queues.await? }))
 }
 
-/// Starts no job of the queue until it is resumed. Nothing is failed or canceled, and jobs are still taken.
+/// Starts no job of the queue until the time that is given, or until it is resumed. Nothing is failed or canceled, and jobs are still taken.
 #[utoipa::path(
     post,
     path = "/v1/queues/{name}/pause",
@@ -48,7 +49,7 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     params(
         ("name" = String, Path, description = "The queue"),
     ),
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = PauseBody, description = "May be left out"),
     responses(
         (status = 200, description = "The queue", body = QueueView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
@@ -62,9 +63,9 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<QueueView>, ApiError> {
-    let reason = reason_of(&headers, body).await?;
-    let done = set(&state, &name, &uri, true).await?;
-    note_reason(&caller, "pause of the queue", &name, reason);
+    let pause = pause_of(&state, &caller, &headers, body).await?;
+    let done = set(&state, &name, &uri, Some(pause.clone())).await?;
+    note_reason(&caller, "pause of the queue", &name, pause.reason);
     Ok(done)
 }
 
@@ -92,13 +93,13 @@ pub(super) async fn resume(
     body: Body,
 ) -> Result<Json<QueueView>, ApiError> {
     let reason = reason_of(&headers, body).await?;
-    let done = set(&state, &name, &uri, false).await?;
+    let done = set(&state, &name, &uri, None).await?;
     note_reason(&caller, "resume of the queue", &name, reason);
     Ok(done)
 }
 
-async fn set(state: &ApiState, name: &str, uri: &Uri, paused: bool) -> Result<Json<QueueView>, ApiError> {
+async fn set(state: &ApiState, name: &str, uri: &Uri, pause: Option<Pause>) -> Result<Json<QueueView>, ApiError> {
     Params::of(uri, &[])?;
     let name = QueueName::new(name).map_err(|error| ApiError::field("name", error.to_string()))?;
-    Ok(Json(state.host().pause_queue(&name, paused).await?.into()))
+    Ok(Json(state.host().pause_queue(&name, pause).await?.into()))
 }

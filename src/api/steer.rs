@@ -13,11 +13,12 @@ use super::error::ApiError;
 use super::jobs::{found, found_by_id, shown};
 use super::json::JsonFault;
 use super::params::Params;
-use super::view::{AuditView, ExplainView, JobView, PostponeBody, Problem, RetryBody, SteerBody};
+use super::view::{AuditView, ExplainView, JobView, PauseBody, PostponeBody, Problem, RetryBody, SteerBody};
 use super::{ApiState, body, ids, intake, json};
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{JobId, VersionName};
+use crate::domain::queue::Pause;
 use crate::jobs::{Command, Order, Rerun, RerunError};
 use crate::store::ReadError;
 
@@ -302,6 +303,24 @@ async fn steer(
 pub(super) async fn reason_of(headers: &HeaderMap, body: Body) -> Result<Option<String>, ApiError> {
     let SteerBody { reason } = optional(headers, body, SteerBody::FIELDS).await?;
     Ok(checked_reason(reason)?)
+}
+
+/// The pause of a queue or a plug-in that a caller asks for.
+pub(super) async fn pause_of(
+    state: &ApiState,
+    caller: &Caller,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Pause, ApiError> {
+    let PauseBody { until, reason } = optional(headers, body, PauseBody::FIELDS).await?;
+    let now = state.host().schedules.now();
+    let until = until.map(|text| intake::moment("until", &text, now)).transpose()?;
+    if let Some(until) = until.filter(|until| *until <= now) {
+        let detail =
+            format!("`until` ({until}) has passed; give a later time, or leave it out to pause until a resume");
+        return Err(ApiError::field("until", detail));
+    }
+    Ok(Pause { since: now, by: Some(noted(caller).to_owned()), reason: checked_reason(reason)?, until })
 }
 
 /// Notes why somebody did something that no job keeps a row of: it stands in the host's log.

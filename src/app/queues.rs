@@ -6,7 +6,7 @@ use super::Host;
 use crate::domain::change::Change;
 use crate::domain::id::{PluginName, QueueName, TenantId};
 use crate::domain::job::{Job, Status};
-use crate::domain::queue::{Lane, QueueState};
+use crate::domain::queue::{Lane, Pause, QueueState};
 use crate::domain::time::Timestamp;
 use crate::jobs::Moment;
 use crate::store::{CommitError, ReadError};
@@ -91,9 +91,9 @@ impl Host {
         }
     }
 
-    /// Starts no job of a queue until it is resumed, or lets them start again. Fails and cancels nothing; outlives a restart
+    /// Starts no job of a queue while the pause holds, or lets them start again. Fails and cancels nothing; outlives a restart
     /// (F105).
-    pub async fn pause_queue(&self, name: &QueueName, paused: bool) -> Result<QueueNow, QueueError> {
+    pub async fn pause_queue(&self, name: &QueueName, pause: Option<Pause>) -> Result<QueueNow, QueueError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
             let stored = self.store.queues()?.into_iter().find(|queue| queue.name == *name);
@@ -102,11 +102,16 @@ impl Host {
                 let there = self.queue_names().iter().map(ToString::to_string).collect();
                 return Err(QueueError::Unknown { name: name.clone(), there });
             }
-            let (revision, was_paused) = stored.map_or((0, false), |queue| (queue.revision, queue.paused));
-            if was_paused == paused {
+            let (revision, before) = stored.map_or((0, None), |queue| (queue.revision, queue.pause));
+            let is_as_before = match (&before, &pause) {
+                (None, None) => true,
+                (Some(before), Some(pause)) => before.is_as(pause),
+                _ => false,
+            };
+            if is_as_before {
                 return Ok(self.window.queue(name));
             }
-            let next = QueueState { name: name.clone(), revision: revision + 1, paused };
+            let next = QueueState { name: name.clone(), revision: revision + 1, pause: pause.clone() };
             match self.store.commit(vec![Change::PutQueue(next)]).await {
                 Ok(()) => return Ok(self.window.queue(name)),
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,

@@ -98,10 +98,10 @@ impl Runtime {
 fn hold_what_is_paused(store: &dyn Store, registry: &Registry, window: &Window) -> Result<(), ReadError> {
     window.take_over(store.breakers()?);
     for queue in store.queues()? {
-        window.pause_queue(&queue.name, queue.paused);
+        window.pause_queue(&queue.name, queue.pause);
     }
     for plugin in registry.paused() {
-        window.pause_plugin(plugin.tenant, &plugin.name, true);
+        window.pause_plugin(plugin.tenant, &plugin.name, plugin.pause.clone());
     }
     Ok(())
 }

@@ -244,7 +244,12 @@ impl Client {
     }
 
     /// Pauses or resumes a queue.
-    pub(crate) fn steer_queue(&self, name: &str, verb: &str, why: &SteerBody) -> anyhow::Result<Answer<QueueView>> {
+    pub(crate) fn steer_queue(
+        &self,
+        name: &str,
+        verb: &str,
+        why: &impl Serialize,
+    ) -> anyhow::Result<Answer<QueueView>> {
         self.post_json(&format!("/v1/queues/{}/{verb}", segment(name)), why)
     }
 
@@ -291,7 +296,12 @@ impl Client {
     }
 
     /// Pauses or resumes a plug-in.
-    pub(crate) fn hold_plugin(&self, name: &str, verb: &str, why: &SteerBody) -> anyhow::Result<Answer<PluginView>> {
+    pub(crate) fn hold_plugin(
+        &self,
+        name: &str,
+        verb: &str,
+        why: &impl Serialize,
+    ) -> anyhow::Result<Answer<PluginView>> {
         self.post_json(&format!("/v1/plugins/{}/{verb}", segment(name)), why)
     }
 

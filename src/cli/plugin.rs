@@ -9,9 +9,10 @@ use super::client::{Answer, Client, ClientArgs, Component, Force};
 use super::failure::{Exit, Failure};
 use super::new;
 use super::progress::Bar;
+use super::queue::shown_pause;
 use super::steer::Why;
 use super::terminal::{self, Field, Terminal};
-use crate::api::view::{GrantView, PluginView, UploadView, VersionState, VersionView};
+use crate::api::view::{GrantView, PauseView, PluginView, UploadView, VersionState, VersionView};
 use crate::config::units::show_size;
 use crate::config::{Problems, parse_manifest};
 
@@ -66,10 +67,13 @@ pub(crate) enum PluginCommand {
         /// The plug-in
         name: String,
     },
-    /// Start none of a plug-in's jobs until it is resumed; nothing is canceled
+    /// Start none of a plug-in's jobs until a time, or until it is resumed; nothing is canceled
     Pause {
         /// The plug-in
         name: String,
+        /// When it goes on by itself, such as 2030-01-31T00:00:00Z, or how long from now, such as 15m
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
         #[command(flatten)]
         why: Why,
     },
@@ -129,7 +133,9 @@ pub(crate) fn run(args: &ClientArgs, command: &PluginCommand, terminal: Terminal
         PluginCommand::Rollback { name } => changed(&client.steer_plugin(name, "rollback")?, terminal),
         PluginCommand::Enable { name } => changed(&client.steer_plugin(name, "enable")?, terminal),
         PluginCommand::Disable { name } => changed(&client.steer_plugin(name, "disable")?, terminal),
-        PluginCommand::Pause { name, why } => changed(&client.hold_plugin(name, "pause", &why.body())?, terminal),
+        PluginCommand::Pause { name, until, why } => {
+            changed(&client.hold_plugin(name, "pause", &why.pause(until.as_ref()))?, terminal)
+        }
         PluginCommand::Resume { name, why } => changed(&client.hold_plugin(name, "resume", &why.body())?, terminal),
         PluginCommand::Remove { name, force, yes } => {
             let force = if *force { Force::Yes } else { Force::No };
@@ -270,17 +276,17 @@ fn changed(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Ex
         terminal.json(&plugin.text)?;
         return Ok(Exit::Done);
     }
-    let PluginView { name, active, enabled, paused, versions, .. } = &plugin.view;
+    let PluginView { name, active, enabled, pause, versions, .. } = &plugin.view;
     let active = match active {
         Some(version) => format!("runs version {version}"),
         None if versions.is_empty() => "is built in".to_owned(),
         None => "has no active version".to_owned(),
     };
     let enabled = if *enabled { "" } else { " and is disabled" };
-    let paused = match (*paused, versions.is_empty()) {
-        (true, _) => " and is paused",
-        (false, true) => " and not paused",
-        (false, false) => "",
+    let paused = match (pause, versions.is_empty()) {
+        (Some(pause), _) => format!(" and is paused {}", shown_pause(pause)),
+        (None, true) => " and not paused".to_owned(),
+        (None, false) => String::new(),
     };
     terminal.line(&format!("{name} {active}{enabled}{paused}"))?;
     Ok(Exit::Done)
@@ -322,7 +328,7 @@ fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit>
         terminal.json(&plugin.text)?;
         return Ok(Exit::Done);
     }
-    let PluginView { name, description, active, previous, enabled, paused, degraded, versions, .. } = &plugin.view;
+    let PluginView { name, description, active, previous, enabled, pause, degraded, versions, .. } = &plugin.view;
     if versions.is_empty() {
         return show_built_in(&plugin.view, terminal);
     }
@@ -331,7 +337,7 @@ fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit>
         ("plug-in", Some(name.clone())),
         ("about", description.clone()),
         ("enabled", Some(if *enabled { "yes" } else { "no: its jobs are canceled" }.to_owned())),
-        ("starts", held_back(*paused, *degraded)),
+        ("starts", held_back(pause.as_ref(), *degraded)),
         ("active", active.clone().or(Some("none".to_owned()))),
         ("before", previous.clone()),
         ("handlers", current.map(|version| version.handlers.join(", "))),
@@ -357,13 +363,13 @@ fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit>
 }
 
 /// What keeps its jobs from starting, if anything does.
-fn held_back(paused: bool, degraded: bool) -> Option<String> {
-    let paused = paused.then_some("none: a person has paused it");
-    paused.or_else(|| degraded.then_some("few: it keeps failing and is slowed down")).map(str::to_owned)
+fn held_back(pause: Option<&PauseView>, degraded: bool) -> Option<String> {
+    let paused = pause.map(|pause| format!("none: it is paused {}", shown_pause(pause)));
+    paused.or_else(|| degraded.then(|| "few: it keeps failing and is slowed down".to_owned()))
 }
 
 fn show_built_in(plugin: &PluginView, terminal: Terminal) -> anyhow::Result<Exit> {
-    let starts = held_back(plugin.paused, plugin.degraded).unwrap_or_else(|| "as they come".to_owned());
+    let starts = held_back(plugin.pause.as_ref(), plugin.degraded).unwrap_or_else(|| "as they come".to_owned());
     terminal.facts(&[
         ("plug-in", Some(plugin.name.clone())),
         ("about", Some("built into the host; `backroom config show` has its grants and limits".to_owned())),

@@ -9,8 +9,8 @@ use super::failure::{Exit, Failure};
 use super::input;
 use super::terminal::{Field, Terminal};
 use crate::api::view::{
-    ActionResultView, ActionsBody, ActionsView, AuditView, ExplainView, FailuresView, FilterBody, PostponeBody,
-    RetryBody, SteerBody, SubmitBody,
+    ActionResultView, ActionsBody, ActionsView, AuditView, ExplainView, FailuresView, FilterBody, PauseBody,
+    PostponeBody, RetryBody, SteerBody, SubmitBody,
 };
 use crate::domain::code;
 
@@ -32,6 +32,11 @@ impl Why {
     /// As the host is told.
     pub(crate) fn body(&self) -> SteerBody {
         SteerBody { reason: self.reason.clone() }
+    }
+
+    /// A pause that ends at `until`, as the host is told.
+    pub(crate) fn pause(&self, until: Option<&String>) -> PauseBody {
+        PauseBody { until: until.cloned(), reason: self.reason.clone() }
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::breaker::{self, Breaker, BreakerPolicy, PluginBreaker};
 use super::id::{ConcurrencyKey, PluginName, QueueName, TenantId};
-use super::queue::Lane;
+use super::queue::{Lane, Pause};
 use super::rate::{Bucket, RateLimit};
 use super::time::Timestamp;
 
@@ -31,10 +32,10 @@ pub struct QueuePolicy {
 /// Why nothing of a lane starts now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// A person has paused the queue.
-    QueuePaused,
-    /// A person has paused the plug-in.
-    PluginPaused,
+    /// The queue is paused.
+    QueuePaused(Arc<Pause>),
+    /// The plug-in is paused.
+    PluginPaused(Arc<Pause>),
     /// So many jobs of the queue run, and no more may.
     QueueFull(u32),
     /// So many jobs of the plug-in run, and no more may.
@@ -53,7 +54,7 @@ impl Hold {
     /// Whether it holds at a later time, too, if nobody does anything meanwhile. Others make room at any time.
     pub fn lasts_until(&self, time: Timestamp) -> bool {
         match self {
-            Self::QueuePaused | Self::PluginPaused => true,
+            Self::QueuePaused(pause) | Self::PluginPaused(pause) => pause.holds(time),
             Self::BreakerOpen(until) => *until > time,
             Self::QueueRate(..)
             | Self::PluginRate(..)
@@ -67,9 +68,8 @@ impl Hold {
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::QueueRate(_, until) | Self::PluginRate(_, until) | Self::BreakerOpen(until) => Some(*until),
-            Self::QueuePaused | Self::PluginPaused | Self::QueueFull(_) | Self::PluginFull(_) | Self::KeyFull(..) => {
-                None
-            }
+            Self::QueuePaused(pause) | Self::PluginPaused(pause) => pause.until,
+            Self::QueueFull(_) | Self::PluginFull(_) | Self::KeyFull(..) => None,
         }
     }
 }
@@ -90,10 +90,14 @@ struct Gate {
     limits: StartLimits,
     running: u32,
     bucket: Bucket,
-    paused: bool,
+    pause: Option<Arc<Pause>>,
 }
 
 impl Gate {
+    fn pause(&self, now: Timestamp) -> Option<&Arc<Pause>> {
+        self.pause.as_ref().filter(|pause| pause.holds(now))
+    }
+
     fn is_full(&self) -> Option<u32> {
         self.limits.concurrency.filter(|limit| self.running >= *limit)
     }
@@ -178,11 +182,11 @@ impl Admission {
     pub fn hold(&self, lane: &Lane, now: Timestamp) -> Option<Hold> {
         let queue = self.queues.get(&lane.queue);
         let plugin = self.plugins.get(&(lane.tenant, lane.plugin.clone()));
-        if queue.is_some_and(|gate| gate.paused) {
-            return Some(Hold::QueuePaused);
+        if let Some(pause) = queue.and_then(|gate| gate.pause(now)) {
+            return Some(Hold::QueuePaused(Arc::clone(pause)));
         }
-        if plugin.is_some_and(|plugin| plugin.gate.paused) {
-            return Some(Hold::PluginPaused);
+        if let Some(pause) = plugin.and_then(|plugin| plugin.gate.pause(now)) {
+            return Some(Hold::PluginPaused(Arc::clone(pause)));
         }
         if let (Some(policy), Some(plugin)) = (&self.policy.breaker, plugin)
             && let breaker::Admission::Refused { until } = plugin.breaker.may_start(policy, now)
@@ -224,8 +228,8 @@ impl Admission {
             _ => None,
         };
         let holds = [
-            queue.filter(|gate| gate.paused).map(|_| Hold::QueuePaused),
-            gate.filter(|gate| gate.paused).map(|_| Hold::PluginPaused),
+            queue.and_then(|gate| gate.pause(now)).map(|pause| Hold::QueuePaused(Arc::clone(pause))),
+            gate.and_then(|gate| gate.pause(now)).map(|pause| Hold::PluginPaused(Arc::clone(pause))),
             opens_on.map(Hold::BreakerOpen),
             queue.and_then(Gate::is_full).map(Hold::QueueFull),
             gate.and_then(Gate::is_full).map(Hold::PluginFull),
@@ -236,15 +240,16 @@ impl Admission {
         holds.into_iter().flatten().collect()
     }
 
-    /// Whether a person has paused a queue.
-    pub fn is_queue_paused(&self, queue: &QueueName) -> bool {
-        self.queues.get(queue).is_some_and(|gate| gate.paused)
+    /// The pause of a queue, if there is one now.
+    pub fn queue_pause(&self, queue: &QueueName, now: Timestamp) -> Option<Arc<Pause>> {
+        self.queues.get(queue).and_then(|gate| gate.pause(now)).cloned()
     }
 
-    /// Whether a person has paused the queue or the plug-in of a lane.
-    pub fn is_paused(&self, lane: &Lane) -> bool {
+    /// Whether the queue or the plug-in of a lane is paused.
+    pub fn is_paused(&self, lane: &Lane, now: Timestamp) -> bool {
         let plugin = self.plugins.get(&(lane.tenant, lane.plugin.clone()));
-        self.is_queue_paused(&lane.queue) || plugin.is_some_and(|plugin| plugin.gate.paused)
+        let gates = [self.queues.get(&lane.queue), plugin.map(|plugin| &plugin.gate)];
+        gates.into_iter().flatten().any(|gate| gate.pause(now).is_some())
     }
 
     /// How many jobs of a queue run.
@@ -325,14 +330,14 @@ impl Admission {
         }
     }
 
-    /// A person pauses a queue, or lets it go on.
-    pub fn pause_queue(&mut self, queue: &QueueName, paused: bool) {
-        self.queue(queue).paused = paused;
+    /// A queue is paused, or goes on.
+    pub fn pause_queue(&mut self, queue: &QueueName, pause: Option<Pause>) {
+        self.queue(queue).pause = pause.map(Arc::new);
     }
 
-    /// A person pauses a plug-in, or lets it go on.
-    pub fn pause_plugin(&mut self, tenant: TenantId, plugin: &PluginName, paused: bool) {
-        self.plugin(tenant, plugin).gate.paused = paused;
+    /// A plug-in is paused, or goes on.
+    pub fn pause_plugin(&mut self, tenant: TenantId, plugin: &PluginName, pause: Option<Pause>) {
+        self.plugin(tenant, plugin).gate.pause = pause.map(Arc::new);
     }
 
     /// The breaker of a plug-in.

@@ -8,6 +8,7 @@ use super::id::{JobId, VersionName};
 use super::job::{Job, JobState, JobType, OnPredecessorFailure, Status, WaitReason};
 use super::offers::may_run_again;
 use super::plugin::Grant;
+use super::queue::Pause;
 use super::service::ServiceState;
 use super::time::Timestamp;
 
@@ -316,21 +317,34 @@ fn jobs(count: u32) -> String {
     }
 }
 
+/// Who paused something, and why.
+fn begin_of(pause: &Pause, what: &str) -> String {
+    let by = pause.by.as_ref().map(|by| format!(" ({by})")).unwrap_or_default();
+    let reason = pause.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("a person{by} has paused {what}{reason}")
+}
+
+/// When a pause ends.
+fn end_of(pause: &Pause, command: &str) -> String {
+    match pause.until {
+        Some(until) => format!("{until}, or somebody resumes it: {command}"),
+        None => format!("somebody resumes it: {command}"),
+    }
+}
+
 fn held(facts: &Facts<'_>, hold: &Hold) -> Reason {
     let submission = &facts.job.submission;
     let (queue, plugin) = (&submission.queue, &submission.plugin);
     let rate = |until: &Timestamp| format!("{until}, when the next start is allowed");
     let reason = match hold {
-        Hold::QueuePaused => Reason::new(
-            "queue-paused",
-            format!("a person has paused queue {queue}"),
-            format!("somebody resumes it: backroom queue resume {queue}"),
-        ),
-        Hold::PluginPaused => Reason::new(
-            "plugin-paused",
-            format!("a person has paused plug-in {plugin}"),
-            format!("somebody resumes it: backroom plugin resume {plugin}"),
-        ),
+        Hold::QueuePaused(pause) => {
+            let when = end_of(pause, &format!("backroom queue resume {queue}"));
+            Reason::new("queue-paused", begin_of(pause, &format!("queue {queue}")), when)
+        }
+        Hold::PluginPaused(pause) => {
+            let when = end_of(pause, &format!("backroom plugin resume {plugin}"));
+            Reason::new("plugin-paused", begin_of(pause, &format!("plug-in {plugin}")), when)
+        }
         Hold::BreakerOpen(until) => Reason::new(
             "breaker-open",
             format!("plug-in {plugin} keeps failing, so its jobs are held back"),

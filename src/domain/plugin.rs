@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use super::limits::Limits;
+use super::queue::Pause;
 use super::retention::Retention;
 use super::retry::RetryPolicy;
 use super::time::Timestamp;
@@ -119,7 +120,7 @@ pub struct Plugin {
     /// A disabled plug-in's queued jobs are canceled when they are claimed (T04).
     pub disabled: bool,
     /// No job of a paused plug-in starts; none is failed or canceled for it (F105).
-    pub paused: bool,
+    pub pause: Option<Pause>,
 }
 
 impl Plugin {
@@ -133,7 +134,7 @@ impl Plugin {
             active: None,
             previous: None,
             disabled: false,
-            paused: false,
+            pause: None,
         }
     }
 

@@ -1,9 +1,12 @@
 //! Queues: named pools of work, and the lanes within them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::{ConcurrencyKey, PluginName, QueueName, TenantId};
 use super::job::Submission;
+use super::time::Timestamp;
 
 /// The ready jobs of one plug-in in one queue; those of each concurrency key have a lane of their own. Within a lane jobs start by their [`super::job::Rank`]; a lane that may not
 /// start anything holds up no other.
@@ -49,5 +52,42 @@ pub struct QueueState {
     /// Counts the writes of this record.
     pub revision: u32,
     /// No job of a paused queue starts; none is failed or canceled for it (F105).
-    pub paused: bool,
+    pub pause: Option<Pause>,
+}
+
+impl fmt::Display for Pause {
+    /// Until when, by whom and why.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.until {
+            Some(until) => write!(f, "until {until}")?,
+            None => f.write_str("until it is resumed")?,
+        }
+        self.by.iter().try_for_each(|by| write!(f, " by {by}"))?;
+        self.reason.iter().try_for_each(|reason| write!(f, ": {reason}"))
+    }
+}
+
+/// That no job of a queue or a plug-in starts for now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub since: Timestamp,
+    /// Who asked for it.
+    pub by: Option<String>,
+    /// Why, as they said it.
+    pub reason: Option<String>,
+    /// When it ends by itself; without a time, when somebody resumes.
+    pub until: Option<Timestamp>,
+}
+
+impl Pause {
+    /// Whether it still holds.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether it asks for the same as another, whenever that was.
+    pub fn is_as(&self, other: &Self) -> bool {
+        (&self.by, &self.reason, self.until) == (&other.by, &other.reason, other.until)
+    }
 }

@@ -16,6 +16,7 @@ use crate::domain::outbound::is_built_in;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::resources::blocking;
+use crate::domain::queue::Pause;
 use crate::sandbox::Rejection;
 use crate::store::warrant::{carried, without_warrant};
 use crate::store::{CommitError, ReadError};
@@ -226,13 +227,13 @@ impl Registry {
         self.write(plugin).await
     }
 
-    /// Starts no job of the plug-in, or of the built-in handler `http`, until it is resumed; fails and cancels nothing (F105).
-    pub async fn pause(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
+    /// Starts no job of the plug-in, or of the built-in handler `http`, while the pause holds; fails and cancels nothing (F105).
+    pub async fn pause(&self, tenant: TenantId, name: &PluginName, pause: Pause) -> Result<Arc<Plugin>, InstallError> {
         let _turn = self.changing.lock().await;
         let plugin = self.look_at(tenant, name)?;
-        match plugin.paused {
-            true => Ok(plugin),
-            false => self.write(Plugin { paused: true, ..(*plugin).clone() }).await,
+        match &plugin.pause {
+            Some(before) if before.is_as(&pause) => Ok(plugin),
+            _ => self.write(Plugin { pause: Some(pause), ..(*plugin).clone() }).await,
         }
     }
 
@@ -241,8 +242,8 @@ impl Registry {
         let _turn = self.changing.lock().await;
         let plugin = self.look_at(tenant, name)?;
         let new_chance = Change::PutBreaker(PluginBreaker::closed(tenant, name.clone()));
-        if plugin.paused {
-            return self.write_with(Plugin { paused: false, ..(*plugin).clone() }, Some(new_chance)).await;
+        if plugin.pause.is_some() {
+            return self.write_with(Plugin { pause: None, ..(*plugin).clone() }, Some(new_chance)).await;
         }
         self.store.commit(vec![new_chance]).await?;
         Ok(plugin)

@@ -188,9 +188,10 @@ impl Registry {
         self.those(|plugin| plugin.tenant == tenant && !is_built_in(&plugin.name))
     }
 
-    /// What a person has paused, of every tenant, by name.
+    /// The plug-ins that are paused now, of every tenant, by name.
     pub fn paused(&self) -> Vec<Arc<Plugin>> {
-        self.those(|plugin| plugin.paused)
+        let now = self.clock.now();
+        self.those(|plugin| plugin.pause.as_ref().is_some_and(|pause| pause.holds(now)))
     }
 
     /// The plug-ins of which that is true, by name.

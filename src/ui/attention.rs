@@ -48,8 +48,9 @@ pub(super) fn needs(console: &Console, caller: &Caller) -> Result<Vec<Need>, Tro
             Some((format!("/plugins/{plugin}/resume"), "Resume")),
         );
     }
-    for queue in host.queues().into_iter().filter(|queue| queue.paused) {
-        let sentence = format!("Queue {} is paused.", queue.name);
+    for queue in host.queues() {
+        let Some(pause) = &queue.pause else { continue };
+        let sentence = format!("Queue {} is paused {pause}.", queue.name);
         need(
             format!("queue-{}", queue.name),
             sentence,
@@ -61,7 +62,8 @@ pub(super) fn needs(console: &Console, caller: &Caller) -> Result<Vec<Need>, Tro
         let name = &plugin.name;
         let look = (format!("/plugins/{name}"), "See the plug-in");
         let button = (format!("/plugins/{name}/resume"), "Resume");
-        need(format!("plugin-{name}"), format!("Plug-in {name} is paused."), Some(look), Some(button));
+        let pause = plugin.pause.as_ref().map(|pause| format!(" {pause}")).unwrap_or_default();
+        need(format!("plugin-{name}"), format!("Plug-in {name} is paused{pause}."), Some(look), Some(button));
     }
     for plugin in host.registry.list(TenantId::DEFAULT) {
         if plugin.active.is_none() && !plugin.versions.is_empty() {

@@ -14,6 +14,6 @@ pub(super) async fn resume(State(console): State<Console>, Path(name): Path<Stri
         Ok(name) => name,
         Err(error) => return console.refuse(&Trouble::field(error.to_string())),
     };
-    let resumed = console.host.pause_queue(&name, false).await;
+    let resumed = console.host.pause_queue(&name, None).await;
     console.answer(resumed.map(|_queue| ("/".to_owned(), Done::QueueResumed)))
 }

@@ -14,7 +14,7 @@ use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::Change;
 use crate::domain::id::{JobKey, PluginName, QueueName, TenantId};
 use crate::domain::job::{Job, Status, WaitReason};
-use crate::domain::queue::Lane;
+use crate::domain::queue::{Lane, Pause};
 use crate::domain::time::Timestamp;
 use crate::store::News;
 
@@ -27,8 +27,8 @@ pub struct QueueNow {
     pub weight: u32,
     /// What may start.
     pub limits: StartLimits,
-    /// Whether a person has paused it.
-    pub paused: bool,
+    /// Its pause, while there is one.
+    pub pause: Option<Arc<Pause>>,
     /// How many of its jobs run now.
     pub running: u32,
 }
@@ -65,7 +65,7 @@ pub struct Started {
 impl Started {
     /// Whether a person has paused its queue or its plug-in since it was taken out.
     pub(super) fn is_paused(&self) -> bool {
-        self.window.inner.lock().admission.is_paused(&self.lane)
+        self.window.inner.lock().admission.is_paused(&self.lane, self.window.clock.now())
     }
 
     /// What the end of the run says about the plug-in. A job that is never judged did not run: its start is
@@ -128,24 +128,24 @@ impl Window {
             Change::Advance { job, next, .. } if next.status == Status::Queued => self.reload(*job),
             Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
             Change::PutSchedule(schedule) => self.wake_for(schedule.next_run),
-            Change::PutPlugin(plugin) => self.pause_plugin(plugin.tenant, &plugin.name, plugin.paused),
+            Change::PutPlugin(plugin) => self.pause_plugin(plugin.tenant, &plugin.name, plugin.pause.clone()),
             // That somebody has paused it does not outlive a plug-in.
-            Change::RemovePlugin { tenant, name, .. } => self.pause_plugin(*tenant, name, false),
+            Change::RemovePlugin { tenant, name, .. } => self.pause_plugin(*tenant, name, None),
             Change::PutBreaker(kept) if !kept.breaker.is_degraded() => self.forgive(kept.tenant, &kept.plugin),
-            Change::PutQueue(queue) => self.pause_queue(&queue.name, queue.paused),
+            Change::PutQueue(queue) => self.pause_queue(&queue.name, queue.pause.clone()),
             _ => {}
         }
     }
 
-    /// A person pauses a queue, or lets it go on.
-    pub fn pause_queue(&self, queue: &QueueName, paused: bool) {
-        self.inner.lock().admission.pause_queue(queue, paused);
+    /// A queue is paused, or goes on.
+    pub fn pause_queue(&self, queue: &QueueName, pause: Option<Pause>) {
+        self.inner.lock().admission.pause_queue(queue, pause);
         self.filled.notify_one();
     }
 
-    /// A person pauses a plug-in, or lets it go on.
-    pub fn pause_plugin(&self, tenant: TenantId, plugin: &PluginName, paused: bool) {
-        self.inner.lock().admission.pause_plugin(tenant, plugin, paused);
+    /// A plug-in is paused, or goes on.
+    pub fn pause_plugin(&self, tenant: TenantId, plugin: &PluginName, pause: Option<Pause>) {
+        self.inner.lock().admission.pause_plugin(tenant, plugin, pause);
         self.filled.notify_one();
     }
 
@@ -289,7 +289,7 @@ impl Window {
             name: name.clone(),
             weight: admission.weight(name),
             limits: admission.queue_policy(name).map(|policy| policy.limits.clone()).unwrap_or_default(),
-            paused: admission.is_queue_paused(name),
+            pause: admission.queue_pause(name, self.clock.now()),
             running: admission.running_in(name),
         }
     }

@@ -56,6 +56,41 @@ fn f105_pausing_the_service_a_plugin_or_a_queue_cancels_nothing_and_resuming_con
 }
 
 #[test]
+fn a_pause_until_a_time_says_who_asked_for_it_why_and_until_when() {
+    let server = Server::start();
+    let id = server.submit(r#"{"plugin": "echo", "handler": "hold", "queue": "mail", "at": "2030-01-01T08:30:00Z"}"#);
+    let body = r#"{"until": "2030-01-02T00:00:00Z", "reason": "the limit of the provider"}"#;
+    for (what, list) in [("plugins/echo", "plugins"), ("queues/mail", "queues")] {
+        let past = server.post(&format!("/v1/{what}/pause"), r#"{"until": "2030-01-01T07:00:00Z"}"#);
+        assert!(past.refusal().contains("`until` (2030-01-01T07:00:00.000Z) has passed"), "{}", past.text());
+        let paused = server.post(&format!("/v1/{what}/pause"), body).json();
+        let pause = &paused["pause"];
+        assert_eq!(
+            (&paused["paused"], &pause["until"]),
+            (&json!(true), &json!("2030-01-02T00:00:00.000Z")),
+            "{paused}"
+        );
+        assert_eq!(pause["reason"], json!("the limit of the provider"));
+        assert!(pause["by"].is_string() && pause["since"].is_string(), "{pause}");
+        let listed = server.get(&format!("/v1/{list}")).json();
+        let listed: Vec<_> = listed[list].as_array().expect("a list").iter().map(|one| &one["pause"]).collect();
+        assert!(listed.contains(&pause), "{listed:?}");
+    }
+    server.post(&format!("/v1/jobs/{id}/resume"), "");
+    let reasons = server.get(&format!("/v1/jobs/{id}/explain")).json()["reasons"].clone();
+    for (reason, what) in reasons.as_array().expect("reasons").iter().zip(["queue mail", "plug-in echo"]) {
+        let message = reason["message"].as_str().expect("a message");
+        assert!(message.ends_with(&format!("has paused {what}: the limit of the provider")), "{reason}");
+        let when = reason["starts_when"].as_str().expect("when");
+        assert!(when.starts_with("2030-01-02T00:00:00.000Z, or somebody resumes it"), "{reason}");
+    }
+    for what in ["plugins/echo", "queues/mail"] {
+        let resumed = server.post(&format!("/v1/{what}/resume"), "").json();
+        assert_eq!((&resumed["paused"], &resumed["pause"]), (&json!(false), &Value::Null));
+    }
+}
+
+#[test]
 fn what_waits_for_a_slot_is_queued_however_fast_the_slot_was() {
     let server = Server::start_with(Setup { slots: Some(1), live: true, ..Setup::default() });
     // Many short ones, so that jobs are claimed ahead, then one that keeps the slot, and some behind it.
@@ -105,8 +140,9 @@ fn what_is_paused_is_shown() {
     assert_eq!(server.get("/v1/service").json()["paused_plugins"], json!([]));
     assert_eq!(server.post("/v1/plugins/echo/pause", "").json()["paused"], true);
     let mail = server.post("/v1/queues/mail/pause", "").json();
-    let expected =
-        json!({"name": "mail", "weight": 2, "concurrency": null, "rate": null, "paused": true, "running": 0});
+    let pause = json!({"since": "2030-01-01T08:00:00.000Z", "until": null, "by": "api", "reason": null});
+    let expected = json!({"name": "mail", "weight": 2, "concurrency": null, "rate": null, "paused": true, "pause": pause,
+        "running": 0});
     assert_eq!(mail, expected);
     let service = server.get("/v1/service").json();
     assert_eq!(service["paused_plugins"], json!(["echo"]));

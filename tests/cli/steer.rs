@@ -84,7 +84,7 @@ fn jobs_are_steered_by_filter_after_a_preview() {
     host.run(&["queue", "pause", "bulk"]).done();
     let ids: Vec<_> = (0..3).map(|_| submit(&host, &["echo", "--queue", "bulk", "--tag", "many"])).collect();
     let explained = host.run(&["job", "explain", &ids[2]]).done();
-    assert!(explained.contains("a person has paused queue bulk (queue-paused)"), "{explained}");
+    assert!(explained.contains("has paused queue bulk (queue-paused)"), "{explained}");
     assert!(explained.contains("2 jobs of plug-in echo in queue bulk start before it"), "{explained}");
 
     let preview = host.run(&["job", "cancel", "--where", "tag=many", "--where", "state=queued", "--dry-run"]).done();
@@ -172,7 +172,10 @@ fn a_batch_is_submitted_watched_and_its_failed_jobs_run_again() {
 fn one_id_that_is_refused_keeps_no_other_from_its_command() {
     let host = Host::start();
     host.upload("echo");
-    host.run(&["queue", "pause", "default", "--reason", "the database is down"]).done();
+    let paused = host.run(&["queue", "pause", "default", "--reason", "the database is down", "--until", "1h"]).done();
+    assert!(paused.starts_with("queue default is paused until 20"), "{paused}");
+    assert!(paused.ends_with(": the database is down\n"), "{paused}");
+    assert!(host.run(&["queue", "list"]).done().contains("the database is down"));
     let ids = [submit(&host, &["echo"]), submit(&host, &["echo"])];
     let nobody = "01912345-0000-7000-8000-000000000000";
     let ran = host.run(&["job", "cancel", &ids[0], nobody, &ids[1]]);

@@ -83,7 +83,7 @@ fn what_waits_for_a_time_says_what_will_hold_it_then() {
         let held = Facts {
             plugin: PluginFact::Disabled,
             service: ServiceState::Paused,
-            holds: vec![Hold::QueuePaused, Hold::QueueFull(3), Hold::PluginPaused],
+            holds: vec![Hold::QueuePaused(Arc::default()), Hold::QueueFull(3), Hold::PluginPaused(Arc::default())],
             ahead: 7,
             blocked_by: vec![other(2)],
             stopped_by: Some(other(1)),
@@ -220,8 +220,18 @@ fn cases() -> Vec<(&'static str, &'static str, &'static str, Reason)> {
     let stopped = only(&Facts { stopped_by: Some(other(1)), ..facts(&canceled) });
     case("predecessor-failed", "has not succeeded", "never: it is canceled", stopped);
     let hold = |hold| only(&Facts { holds: vec![hold], ..facts(&queued) });
-    case("queue-paused", "paused queue default", "backroom queue resume default", hold(Hold::QueuePaused));
-    case("plugin-paused", "paused plug-in echo", "backroom plugin resume echo", hold(Hold::PluginPaused));
+    case(
+        "queue-paused",
+        "paused queue default",
+        "backroom queue resume default",
+        hold(Hold::QueuePaused(Arc::default())),
+    );
+    case(
+        "plugin-paused",
+        "paused plug-in echo",
+        "backroom plugin resume echo",
+        hold(Hold::PluginPaused(Arc::default())),
+    );
     case("breaker-open", "keeps failing", "2023-11-14T22:13:50.000Z", hold(Hold::BreakerOpen(at(30))));
     case("queue-full", "3 jobs of queue default run", "one of them has ended", hold(Hold::QueueFull(3)));
     case("plugin-full", "2 jobs of plug-in echo run", "one of them has ended", hold(Hold::PluginFull(2)));
@@ -285,7 +295,7 @@ fn everything_that_stands_in_the_way_is_told_the_foremost_first() {
     let all = reasons(&Facts {
         service: ServiceState::Paused,
         plugin: PluginFact::Disabled,
-        holds: vec![Hold::QueuePaused, Hold::PluginFull(1)],
+        holds: vec![Hold::QueuePaused(Arc::default()), Hold::PluginFull(1)],
         ahead: 2,
         blocked_by: vec![other(1)],
         stopped_by: Some(other(2)),

@@ -228,7 +228,7 @@ impl Worker {
             active: Some(version),
             previous: None,
             disabled: false,
-            paused: false,
+            pause: None,
         }
     }
 }

@@ -324,7 +324,7 @@ pub(crate) fn plugin(text: &str, is_active: bool) -> Plugin {
         versions: vec![only],
         active: is_active.then_some(version),
         previous: None,
-        paused: false,
+        pause: None,
         disabled: false,
     }
 }

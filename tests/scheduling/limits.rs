@@ -7,7 +7,7 @@ use backroom::domain::change::Change;
 use backroom::domain::explain::Reason;
 use backroom::domain::id::{ConcurrencyKey, JobId, QueueName, TenantId};
 use backroom::domain::job::{Status, Ties};
-use backroom::domain::queue::{Lane, QueueState};
+use backroom::domain::queue::{Lane, Pause, QueueState};
 use backroom::jobs::{Moment, NewJob};
 use backroom::store::Store;
 
@@ -140,7 +140,8 @@ fn more_concurrency_keys_than_are_held_in_memory_get_their_turn() {
 }
 
 fn pause(host: &Host, queue: &str, revision: u32, paused: bool) {
-    let asked = QueueState { name: QueueName::new(queue).expect("a slug"), revision, paused };
+    let asked =
+        QueueState { name: QueueName::new(queue).expect("a slug"), revision, pause: paused.then(Pause::default) };
     host.store.commit(vec![Change::PutQueue(asked)]).wait().expect("the revision follows");
 }
 
@@ -153,11 +154,26 @@ fn f105_what_is_paused_starts_nothing_and_loses_nothing() {
     host.finish(&[usual], seconds(5));
     host.pass(seconds(100));
     assert_eq!((host.status(held), host.starts(held).len()), (Status::Queued, 0));
-    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"), Pause::default())).expect("it is there");
     let more = [host.submit(echo()), host.submit(NewJob { priority: 100, ..echo() })];
     pause(&host, "bulk", 2, false);
     host.pass(seconds(100));
     assert!([held, more[0], more[1]].iter().all(|job| host.starts(*job).is_empty()));
     at_once(host.registry.resume(TenantId::DEFAULT, &name("echo"))).expect("it is there");
     host.finish(&[held, more[0], more[1]], seconds(5));
+}
+
+#[test]
+fn a_pause_until_a_time_ends_by_itself_without_a_word() {
+    let mut host = Host::new(8, |_| works(seconds(1)));
+    let until = host.now().after(seconds(3_600));
+    let pause = Pause { until: Some(until), ..Pause::default() };
+    let asked = QueueState { name: QueueName::new("bulk").expect("a slug"), revision: 1, pause: Some(pause.clone()) };
+    host.store.commit(vec![Change::PutQueue(asked)]).wait().expect("the revision follows");
+    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"), pause)).expect("it is there");
+    let (bulk, usual) = (host.submit(in_queue("bulk")), host.submit(echo()));
+    host.pass(seconds(3_599));
+    assert!([bulk, usual].iter().all(|job| host.starts(*job).is_empty()));
+    host.finish(&[bulk, usual], seconds(5));
+    assert!([bulk, usual].iter().all(|job| host.starts(*job)[0] == until), "neither early nor late");
 }

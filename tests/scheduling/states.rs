@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use backroom::domain::failure::ErrorClass;
 use backroom::domain::id::{DedupKey, TenantId};
 use backroom::domain::job::{Status, Ties, Wake};
+use backroom::domain::queue::Pause;
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{NewJob, Order};
 use backroom::sandbox::SliceEnd;
@@ -181,7 +182,7 @@ fn f021_nothing_goes_from_suspended_to_locked() {
 #[test]
 fn a_queued_job_expires_on_time_although_nothing_could_start_it() {
     let mut host = Host::new(4, |_| works(seconds(1)));
-    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"), Pause::default())).expect("it is there");
     let expires_on = Some(host.now().after(seconds(30)));
     let dedup_key = Some(DedupKey::new("once").expect("a good key"));
     let once = NewJob { ties: Ties { dedup_key, ..Ties::default() }, ..echo() };

@@ -384,10 +384,10 @@ impl Ledger {
         self.check_followers();
         self.starts.forget_pauses();
         for queue in store.queues().expect("memory can be read") {
-            self.starts.pause(Scope::Queue(queue.name), queue.paused);
+            self.starts.pause(Scope::Queue(queue.name), queue.pause.is_some());
         }
         for plugin in store.plugins().expect("memory can be read") {
-            self.starts.pause(Scope::Plugin(plugin.name), plugin.paused);
+            self.starts.pause(Scope::Plugin(plugin.name), plugin.pause.is_some());
         }
         for (job, record) in &self.records {
             let found = stored(*job).map(|found| found.state);

@@ -43,8 +43,8 @@ impl Starts {
     /// Takes what a commit says of pauses and hosts.
     pub(crate) fn heard(&mut self, change: &Change) {
         match change {
-            Change::PutQueue(queue) => self.pause(Scope::Queue(queue.name.clone()), queue.paused),
-            Change::PutPlugin(plugin) => self.pause(Scope::Plugin(plugin.name.clone()), plugin.paused),
+            Change::PutQueue(queue) => self.pause(Scope::Queue(queue.name.clone()), queue.pause.is_some()),
+            Change::PutPlugin(plugin) => self.pause(Scope::Plugin(plugin.name.clone()), plugin.pause.is_some()),
             Change::StartHost(host) => {
                 self.host = *host;
                 self.started_on.clear();

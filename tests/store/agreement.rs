@@ -8,7 +8,7 @@ use backroom::domain::change::Change;
 use backroom::domain::id::{ConcurrencyKey, JobKey, TenantId};
 use backroom::domain::job::{Job, JobState, Occurrence, Payload, Status, Submission, Ties, WaitReason};
 use backroom::domain::query::{JobFilter, JobQuery};
-use backroom::domain::queue::QueueState;
+use backroom::domain::queue::{Pause, QueueState};
 use backroom::store::Store;
 use backroom::store::backup;
 use backroom::store::memory::MemoryStore;
@@ -255,7 +255,11 @@ fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
             let queues = store.queues().expect("it can be read");
             let present = queues.iter().find(|present| present.name.as_str() == QUEUES[*name]);
             let revision = present.map_or(0, |present| present.revision) + u32::from(!*is_stale);
-            vec![Change::PutQueue(QueueState { name: queue(QUEUES[*name]), revision, paused: *paused })]
+            vec![Change::PutQueue(QueueState {
+                name: queue(QUEUES[*name]),
+                revision,
+                pause: paused.then(Pause::default),
+            })]
         }
         Step::Move { job: wanted, to, is_stale } => {
             let sequence = pick(*wanted, *last);

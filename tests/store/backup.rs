@@ -53,7 +53,7 @@ fn plugin_record(revision: u32, digest: Digest, bytes: u64) -> Plugin {
         versions: vec![uploaded],
         active: Some(version),
         previous: None,
-        paused: false,
+        pause: None,
         disabled: false,
     }
 }

@@ -6,6 +6,7 @@ use backroom::domain::change::Change;
 use backroom::domain::id::{Digest, TenantId, VersionName};
 use backroom::domain::job::{JobState, Status};
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
+use backroom::domain::queue::Pause;
 use backroom::domain::service::ServiceState;
 use backroom::store::{CommitError, RUNS_READ_MAX, Store};
 
@@ -85,7 +86,7 @@ fn a_plugin(tenant: u32, name: &str, revision: u32) -> Plugin {
         versions: (1..=revision).map(version).collect(),
         active: None,
         previous: None,
-        paused: true,
+        pause: Some(Pause::default()),
         disabled: false,
     }
 }

@@ -7,7 +7,7 @@ use backroom::domain::change::Change;
 use backroom::domain::id::{JobKey, Sequence, TenantId};
 use backroom::domain::job::{JobState, Status, Submission, Ties};
 use backroom::domain::query::Counts;
-use backroom::domain::queue::QueueState;
+use backroom::domain::queue::{Pause, QueueState};
 use backroom::store::{CommitError, Store};
 
 use crate::common::*;
@@ -127,7 +127,7 @@ fn batches_of_tenants_are_apart(store: &dyn Store) {
 }
 
 fn asked(name: &str, revision: u32, paused: bool) -> QueueState {
-    QueueState { name: queue(name), revision, paused }
+    QueueState { name: queue(name), revision, pause: paused.then(Pause::default) }
 }
 
 fn a_queue_follows_its_revision(store: &dyn Store) {
@@ -151,6 +151,6 @@ fn queues_are_listed_by_name(store: &dyn Store) {
         must(store, vec![Change::PutQueue(asked(name, 1, name.len() % 2 == 0))]);
     }
     let found = store.queues().expect("it can be read");
-    let found: Vec<_> = found.iter().map(|queue| (queue.name.as_str(), queue.paused)).collect();
+    let found: Vec<_> = found.iter().map(|queue| (queue.name.as_str(), queue.pause.is_some())).collect();
     assert_eq!(found, [("bulk", true), ("bulk-two", true), ("default", false), ("maintenance", false)]);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use backroom::clock::SimulatedClock;
 use backroom::domain::id::{PluginName, QueueName, TenantId};
+use backroom::domain::queue::Pause;
 use backroom::domain::time::Timestamp;
 
 use crate::page;
@@ -15,16 +16,22 @@ async fn what_is_held_up_is_seen_and_resumed() {
     let site = Site::with_echo(Arc::new(SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000)))).await;
     assert!(!words(site.get("/").await.text()).contains("Needs a person"));
     let echo = PluginName::new("echo").expect("a slug");
-    site.host.registry.pause(TenantId::DEFAULT, &echo).await.expect("it is paused");
-    site.host.pause_queue(&QueueName::default_queue(), true).await.expect("it is paused");
+    site.host.registry.pause(TenantId::DEFAULT, &echo, Pause::default()).await.expect("it is paused");
+    let pause = Pause {
+        by: Some("ann".to_owned()),
+        reason: Some("a limit".to_owned()),
+        until: Some(Timestamp::from_millis(1_700_000_100_000)),
+        ..Pause::default()
+    };
+    site.host.pause_queue(&QueueName::default_queue(), Some(pause)).await.expect("it is paused");
     site.upload("mailer", "1.0.0", ungranted()).await;
     let html = site.get("/").await;
     page::read(html.text());
     let shown = words(html.text());
     for sentence in [
         "Needs a person",
-        "Queue default is paused.",
-        "Plug-in echo is paused.",
+        "Queue default is paused until 2023-11-14T22:15:00.000Z by ann: a limit.",
+        "Plug-in echo is paused until it is resumed.",
         "Plug-in mailer runs nothing: it asks for what is not granted.",
     ] {
         assert!(shown.contains(sentence), "{sentence}: {shown}");
@@ -37,6 +44,6 @@ async fn what_is_held_up_is_seen_and_resumed() {
         assert_eq!(site.post(button, "").await.status, 303, "{button}");
     }
     let shown = words(site.get("/").await.text());
-    assert!(!shown.contains("is paused."), "{shown}");
+    assert!(!shown.contains("is paused"), "{shown}");
     assert_eq!(site.post("/queues/ghost/resume", "").await.status, 404);
 }

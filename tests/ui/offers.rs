@@ -6,6 +6,7 @@ use std::sync::Arc;
 use backroom::clock::SimulatedClock;
 use backroom::domain::id::TenantId;
 use backroom::domain::job::{Job, Status};
+use backroom::domain::queue::Pause;
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{Command, NewBatch, NewJob, Order};
 
@@ -72,7 +73,11 @@ async fn brought_to(site: &Site, state: &str, status: Status) -> Job {
         "queued" => {
             let scheduled = site.submit(NewJob { at: Some(later()), ..job("hold") }).await;
             // Nothing starts while the plug-in is paused.
-            site.host.registry.pause(TenantId::DEFAULT, &scheduled.submission.plugin).await.expect("it is paused");
+            site.host
+                .registry
+                .pause(TenantId::DEFAULT, &scheduled.submission.plugin, Pause::default())
+                .await
+                .expect("it is paused");
             order(site, &scheduled, Order::Resume).await
         }
         "running" => site.submit(job("hold the line")).await,

@@ -25,6 +25,23 @@ impl SteerBody {
     pub const FIELDS: &'static [&'static str] = &["reason"];
 }
 
+/// How long a queue or a plug-in is paused, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseBody {
+    /// When it goes on by itself: a time, RFC 3339, or how long from now, such as `15m`. Until somebody resumes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Why, for those who look later; at most 1,000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl PauseBody {
+    /// The names of the fields.
+    pub const FIELDS: &'static [&'static str] = &["until", "reason"];
+}
+
 /// Until when a job is put off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

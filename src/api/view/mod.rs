@@ -17,7 +17,7 @@ mod token;
 
 pub use action::{
     ActionResultView, ActionsBody, ActionsView, AuditRowView, AuditView, ExplainView, FailureView, FailuresView,
-    PostponeBody, ReasonView, RetryBody, SteerBody,
+    PauseBody, PostponeBody, ReasonView, RetryBody, SteerBody,
 };
 pub use batch::{BatchView, SummaryView};
 pub use filter::FilterBody;
@@ -35,7 +35,8 @@ pub use schedule::{
 };
 pub(crate) use service::service_word;
 pub use service::{
-    CountsView, HealthView, PluginCountsView, PurgeView, QueueListView, QueueView, ServiceView, StateCounts, StoreView,
+    CountsView, HealthView, PauseView, PluginCountsView, PurgeView, QueueListView, QueueView, ServiceView, StateCounts,
+    StoreView,
 };
 pub use submit::{BulkView, FollowUpBody, SubmitBody};
 pub use token::{NewTokenView, TokenBody, TokenListView, TokenView};

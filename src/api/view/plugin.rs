@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::time;
+use super::{PauseView, time};
 use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Policy, Shape, Wishes};
+use crate::domain::time::Timestamp;
 use crate::registry::Uploaded;
 
 /// Every plug-in.
@@ -27,8 +28,11 @@ pub struct PluginView {
     pub previous: Option<String>,
     /// Whether its jobs may run. Those of a disabled plug-in are canceled when their turn comes.
     pub enabled: bool,
-    /// Whether none of its jobs starts until it is resumed.
+    /// Whether none of its jobs starts now.
     pub paused: bool,
+    /// Who has paused it, why and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
     /// Whether its jobs are held back because it keeps failing.
     #[serde(default)]
     pub degraded: bool,
@@ -123,9 +127,10 @@ impl ActivateBody {
 }
 
 impl PluginView {
-    /// The view of `plugin` under the operator's `policy`.
-    pub(crate) fn of(plugin: &Plugin, policy: &Policy) -> Self {
-        let Plugin { tenant: _, name, revision, versions, active, previous, disabled, paused } = plugin;
+    /// The view of `plugin` at `now` under the operator's `policy`.
+    pub(crate) fn of(plugin: &Plugin, policy: &Policy, now: Timestamp) -> Self {
+        let Plugin { tenant: _, name, revision, versions, active, previous, disabled, pause } = plugin;
+        let pause = pause.as_ref().filter(|pause| pause.holds(now));
         let described = plugin.active_version().or(versions.last());
         Self {
             name: name.to_string(),
@@ -133,7 +138,8 @@ impl PluginView {
             active: active.as_ref().map(ToString::to_string),
             previous: previous.as_ref().map(ToString::to_string),
             enabled: !disabled,
-            paused: *paused,
+            paused: pause.is_some(),
+            pause: pause.map(PauseView::of),
             degraded: false,
             versions: versions.iter().map(|version| VersionView::of(version, plugin, policy)).collect(),
             revision: *revision,

@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::time;
+use super::{time, time_of};
 use crate::app::{QueueDepth, QueueNow};
 use crate::domain::admission::StartLimits;
 use crate::domain::id::{PluginName, TenantId};
 use crate::domain::job::Status;
 use crate::domain::query::Counts;
+use crate::domain::queue::Pause;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::StoreStats;
@@ -67,6 +68,26 @@ pub struct QueueListView {
     pub queues: Vec<QueueView>,
 }
 
+/// A pause of a queue or a plug-in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PauseView {
+    /// Since when.
+    pub since: String,
+    /// When it ends by itself; none where somebody has to resume.
+    pub until: Option<String>,
+    /// Who asked for it.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl PauseView {
+    pub(crate) fn of(pause: &Pause) -> Self {
+        let Pause { since, by, reason, until } = pause;
+        Self { since: time(*since), until: time_of(*until), by: by.clone(), reason: reason.clone() }
+    }
+}
+
 /// How a queue does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueView {
@@ -78,8 +99,11 @@ pub struct QueueView {
     pub concurrency: Option<u32>,
     /// How many of its jobs start over time, such as `10/min`.
     pub rate: Option<String>,
-    /// Whether none of its jobs starts until somebody resumes it.
+    /// Whether none of its jobs starts now.
     pub paused: bool,
+    /// Who has paused it, why and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
     /// How many of its jobs run now.
     pub running: u32,
     /// How many of its jobs could start if they had their turn and a slot, 10,000 at the most; none where that was not
@@ -105,13 +129,14 @@ impl QueueView {
 
 impl From<QueueNow> for QueueView {
     fn from(queue: QueueNow) -> Self {
-        let QueueNow { name, weight, limits: StartLimits { concurrency, rate }, paused, running } = queue;
+        let QueueNow { name, weight, limits: StartLimits { concurrency, rate }, pause, running } = queue;
         Self {
             name: name.to_string(),
             weight,
             concurrency,
             rate: rate.map(|rate| rate.to_string()),
-            paused,
+            paused: pause.is_some(),
+            pause: pause.as_deref().map(PauseView::of),
             running,
             ready: None,
             ready_is_more: false,

@@ -27,7 +27,7 @@ use crate::domain::job::{
 use crate::domain::limits::Usage;
 use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Shape, Wishes};
 use crate::domain::query::Counts;
-use crate::domain::queue::QueueState;
+use crate::domain::queue::{Pause, QueueState};
 use crate::domain::schedule::{Definition, JobTemplate, Misfire, Overlap, Recurrence, Schedule, Start};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
@@ -194,8 +194,17 @@ fn schedule() -> Schedule {
     Schedule::new(TenantId(3), name, definition, Some("somebody".to_owned()), NOW).expect("the rule yields something")
 }
 
+fn pause() -> Pause {
+    Pause {
+        since: NOW,
+        by: Some("somebody".to_owned()),
+        reason: Some("a limit".to_owned()),
+        until: Some(NOW.after(Duration::from_secs(60))),
+    }
+}
+
 fn queue_state() -> QueueState {
-    QueueState { name: QueueName::new("slow").expect("it is a name"), revision: 2, paused: true }
+    QueueState { name: QueueName::new("slow").expect("it is a name"), revision: 2, pause: Some(pause()) }
 }
 
 fn token_name() -> TokenName {
@@ -279,7 +288,7 @@ fn plugin() -> Plugin {
         active: Some(version()),
         previous: Some(version()),
         disabled: true,
-        paused: true,
+        pause: Some(pause()),
     }
 }
 

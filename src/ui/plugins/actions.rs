@@ -5,9 +5,12 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 
+use crate::domain::access::Caller;
 use crate::domain::id::{PluginName, TenantId, VersionName};
+use crate::domain::queue::Pause;
 use crate::registry::Removal;
 use crate::ui::Console;
+use crate::ui::rights::noted;
 use crate::ui::shell::{Done, Section};
 use crate::ui::trouble::Trouble;
 
@@ -22,13 +25,20 @@ pub(in crate::ui) struct Fields {
 pub(in crate::ui) async fn act(
     State(console): State<Console>,
     Path((name, action)): Path<(String, String)>,
+    caller: Caller,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let acted = perform(&console, &name, &action, &fields).await;
+    let acted = perform(&console, &caller, &name, &action, &fields).await;
     console.answer(acted.map_err(|trouble| trouble.at(Section::Plugins)))
 }
 
-async fn perform(console: &Console, name: &str, action: &str, fields: &Fields) -> Result<(String, Done), Trouble> {
+async fn perform(
+    console: &Console,
+    caller: &Caller,
+    name: &str,
+    action: &str,
+    fields: &Fields,
+) -> Result<(String, Done), Trouble> {
     let name = PluginName::new(name).map_err(|error| Trouble::field(error.to_string()))?;
     let registry = &console.host.registry;
     let tenant = TenantId::DEFAULT;
@@ -39,7 +49,11 @@ async fn perform(console: &Console, name: &str, action: &str, fields: &Fields) -
         }
         "rollback" => registry.rollback(tenant, &name).await.map(|_plugin| Done::RolledBack),
         "enable" => registry.enable(tenant, &name).await.map(|_plugin| Done::Enabled),
-        "pause" => registry.pause(tenant, &name).await.map(|_plugin| Done::PluginPaused),
+        "pause" => {
+            let by = Some(noted(caller).to_owned());
+            let pause = Pause { since: console.now(), by, ..Pause::default() };
+            registry.pause(tenant, &name, pause).await.map(|_plugin| Done::PluginPaused)
+        }
         "resume" => registry.resume(tenant, &name).await.map(|_plugin| Done::PluginResumed),
         "disable" => registry.disable(tenant, &name).await.map(|_plugin| Done::Disabled),
         "remove" => {

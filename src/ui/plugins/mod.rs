@@ -151,7 +151,7 @@ fn standing(host: &Host, plugin: &Plugin) -> Standing {
         active: plugin.active.as_ref().map(ToString::to_string),
         is_disabled: plugin.disabled,
         is_pending: plugin.active.is_none(),
-        is_paused: plugin.paused,
+        is_paused: plugin.pause.as_ref().is_some_and(|pause| pause.holds(host.now())),
         is_degraded: host.is_degraded(plugin.tenant, &plugin.name),
     }
 }

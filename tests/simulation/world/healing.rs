@@ -137,9 +137,9 @@ impl World {
     /// Lets everything go on that somebody paused.
     fn let_go_on(&mut self) {
         let queues = self.store.queues().expect("memory can be read");
-        queues.into_iter().filter(|queue| queue.paused).for_each(|queue| self.pause_queue(queue.name, false));
+        queues.into_iter().filter(|queue| queue.pause.is_some()).for_each(|queue| self.pause_queue(queue.name, false));
         let plugins = self.host.registry.list(TenantId::DEFAULT);
-        let paused = plugins.iter().filter(|plugin| plugin.paused);
+        let paused = plugins.iter().filter(|plugin| plugin.pause.is_some());
         paused.for_each(|plugin| self.pause_plugin(plugin.name.clone(), false));
     }
 }

@@ -12,7 +12,7 @@ use backroom::domain::change::Change;
 use backroom::domain::id::{Digest, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
 use backroom::domain::job::Status;
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
-use backroom::domain::queue::{Lane, QueueState};
+use backroom::domain::queue::{Lane, Pause, QueueState};
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{Command, Order, SubmitError};
 use backroom::store::Store;
@@ -264,8 +264,8 @@ impl World {
         let lanes: BTreeSet<Lane> = queued.map(|(_, record)| Lane::of(&record.submission)).collect();
         for hold in lanes.iter().flat_map(|lane| self.host.window.holds(lane)) {
             ledger.meet(match hold {
-                Hold::QueuePaused => "a paused queue holds",
-                Hold::PluginPaused => "a paused plug-in holds",
+                Hold::QueuePaused(_) => "a paused queue holds",
+                Hold::PluginPaused(_) => "a paused plug-in holds",
                 Hold::QueueFull(_) => "a full queue holds",
                 Hold::PluginFull(_) => "a full plug-in holds",
                 Hold::KeyFull(..) => "a full concurrency key holds",
@@ -430,7 +430,7 @@ impl World {
         self.note(|_| format!("queue {name}: paused is {paused}"));
         let queues = self.store.queues().expect("memory can be read");
         let before = queues.into_iter().find(|queue| queue.name == name).map_or(0, |queue| queue.revision);
-        let asked = QueueState { name, revision: before + 1, paused };
+        let asked = QueueState { name, revision: before + 1, pause: paused.then(Pause::default) };
         let pending = self.store.commit(vec![Change::PutQueue(asked)]);
         self.tasks.push(Task::new("pause of a queue", async move {
             // Somebody else may have been first, or the store may fail.
@@ -444,7 +444,7 @@ impl World {
         let registry = Arc::clone(&self.host.registry);
         self.tasks.push(Task::new("pause of a plug-in", async move {
             let _written = match paused {
-                true => registry.pause(TenantId::DEFAULT, &name).await,
+                true => registry.pause(TenantId::DEFAULT, &name, Pause::default()).await,
                 false => registry.resume(TenantId::DEFAULT, &name).await,
             };
             Note::Done
@@ -498,7 +498,7 @@ pub(crate) fn plugin(name: &str, is_active: bool) -> Plugin {
         versions: vec![only],
         active: is_active.then(version),
         previous: None,
-        paused: false,
+        pause: None,
         disabled: false,
     }
 }
