@@ -8,6 +8,7 @@ use super::view::{GrantView, LineProblem, Problem};
 use crate::app::{NotAdmitted, QueueError, TokenError};
 use crate::domain::access::BadTokens;
 use crate::domain::code::{self, Code};
+use crate::domain::idempotency::KeyError;
 use crate::domain::job::transition::Refused;
 use crate::domain::outbound::{self, BadRequest};
 use crate::domain::schedule::{RuleError, ScheduleRefusal};
@@ -138,7 +139,7 @@ impl ApiError {
 
 fn status_of(code: Code) -> StatusCode {
     match code {
-        code::BAD_JSON | code::BODY_CUT_OFF => StatusCode::BAD_REQUEST,
+        code::BAD_JSON | code::BODY_CUT_OFF | code::NO_KEY_TAKEN => StatusCode::BAD_REQUEST,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
         code::FOREIGN_ORIGIN | code::FORBIDDEN => StatusCode::FORBIDDEN,
         code::UNKNOWN_PLUGIN
@@ -151,6 +152,7 @@ fn status_of(code: Code) -> StatusCode {
         code::SCHEDULE_STATE | code::TOO_MANY_SCHEDULES => StatusCode::CONFLICT,
         code::WRONG_STATE
         | code::DUPLICATE_JOB
+        | code::CHANGED_MEANWHILE
         | code::VERSION_EXISTS
         | code::PLUGIN_IN_USE
         | code::MISSING_GRANT
@@ -178,7 +180,7 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.0.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.0.status == StatusCode::SERVICE_UNAVAILABLE || self.0.code == code::CHANGED_MEANWHILE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         if self.0.status == StatusCode::UNAUTHORIZED {
@@ -219,7 +221,10 @@ impl From<CommitError> for ApiError {
     fn from(error: CommitError) -> Self {
         let code = match error {
             CommitError::Conflict { .. } => {
-                return Self::new(code::BUSY, "others changed the same thing at the same time; nothing was done");
+                return Self::new(
+                    code::CHANGED_MEANWHILE,
+                    "others changed the same thing at the same time; nothing was done",
+                );
             }
             CommitError::NotAdmitted(_) => code::UNAUTHORIZED,
             CommitError::Full(_) => code::DISK_FULL,
@@ -244,13 +249,7 @@ impl From<SubmitError> for ApiError {
         let detail = error.to_string();
         match error {
             SubmitError::Unfit(unfit) => unfit.into(),
-            SubmitError::KeyMismatch { job, .. } => {
-                Self::new(code::IDEMPOTENCY_MISMATCH, detail).with_next(format!("backroom job show {job}"))
-            }
-            SubmitError::KeyOfDeleted { .. } => {
-                Self::new(code::UNKNOWN_JOB, detail).with_next("Use a new Idempotency-Key to submit it again.")
-            }
-            SubmitError::BadKey { .. } => Self::field("Idempotency-Key", detail),
+            SubmitError::Key(error) => error.into(),
             SubmitError::UnknownTie { field, .. } => Self::field(field, detail).with_next("backroom job list"),
             SubmitError::NoWriteOnBatch { .. } => Self::new(code::FORBIDDEN, detail).with_field("batch"),
             SubmitError::ClosedBatch { job } => {
@@ -267,12 +266,33 @@ impl From<SubmitError> for ApiError {
                 error.0.field = Some("on_complete.url".to_owned());
                 error
             }
-            SubmitError::Duplicate { .. } | SubmitError::Twice { .. } => Self::new(code::DUPLICATE_JOB, detail),
+            SubmitError::Duplicate { .. } | SubmitError::Twice { .. } | SubmitError::TwiceAgain { .. } => {
+                Self::new(code::DUPLICATE_JOB, detail)
+            }
             SubmitError::LongDeadline { .. } => Self::field("deadline", detail).with_next(
                 "Give a shorter one or none, or set `limits = { wall = ... }` for the plug-in in backroom.toml.",
             ),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            KeyError::Bad { .. } => Self::field("Idempotency-Key", detail),
+            KeyError::Mismatch { job, .. } => {
+                let error = Self::new(code::IDEMPOTENCY_MISMATCH, detail);
+                match job {
+                    Some(job) => error.with_next(format!("backroom job show {job}")),
+                    None => error,
+                }
+            }
+            KeyError::OfDeleted { .. } => {
+                Self::new(code::UNKNOWN_JOB, detail).with_next("Use a new Idempotency-Key to submit it again.")
+            }
         }
     }
 }
@@ -380,7 +400,10 @@ impl From<ScheduleError> for ApiError {
         let detail = error.to_string();
         match error {
             ScheduleError::Unknown(_) => Self::new(code::UNKNOWN_SCHEDULE, detail).with_next("backroom schedule list"),
-            ScheduleError::Exists(_) => Self::new(code::BUSY, "somebody else made the schedule at the same time"),
+            ScheduleError::Exists(_) => {
+                Self::new(code::CHANGED_MEANWHILE, "somebody else made the schedule at the same time")
+            }
+            ScheduleError::Key(error) => error.into(),
             ScheduleError::TooMany => Self::new(code::TOO_MANY_SCHEDULES, detail),
             ScheduleError::Rule(error) => error.into(),
             ScheduleError::Refused(refusal) => refusal.into(),

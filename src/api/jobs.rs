@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::caller::{check_job, check_some, check_submit};
@@ -17,7 +17,7 @@ use super::json::unknown_name;
 use super::params::{Params, number_within};
 use super::turns::RequestTurn;
 use super::view::{AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, SubmitBody};
-use super::{ApiState, body, filter, intake, json};
+use super::{ApiState, body, filter, idempotency, intake, json};
 use crate::app::Host;
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
@@ -26,12 +26,6 @@ use crate::domain::job::{Job, Payload};
 use crate::domain::query::{JobQuery, Page};
 use crate::jobs::{NewJob, Submitted};
 use crate::store::ReadError;
-
-/// The header that makes a repeated submit return the first job.
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Tells that a submit was a repeated one.
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The longest wait for a job's end, in seconds.
 const WAIT_SECONDS_MAX: u64 = 60;
@@ -50,7 +44,7 @@ const QUERIES_PER_PAGE: usize = 16;
     operation_id = "jobs_submit",
     params(
         ("wait" = Option<u64>, Query, description = "Answer when the job has ended, at most after so many seconds (60)"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the first job; kept for 24 hours"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the first job, or how it ended where it is gone with its end; kept for 24 hours"),
     ),
     request_body = SubmitBody,
     responses(
@@ -71,7 +65,7 @@ pub(super) async fn submit(
     check_submit(&caller)?;
     let params = Params::of(&uri, &["wait"])?;
     let wait = params.read("wait", |text| number_within(text, 0, WAIT_SECONDS_MAX))?;
-    let key = idempotency_key(&headers)?;
+    let key = idempotency::text(&headers)?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
     let new = intake::new_job(&Intake::of(&state, &caller), asked)?;
@@ -98,9 +92,7 @@ pub(super) async fn submit(
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
-    if repeated {
-        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
-    }
+    idempotency::mark(&mut response, repeated);
     Ok(response)
 }
 
@@ -111,18 +103,6 @@ async fn take(state: &ApiState, new: NewJob, key: Option<String>) -> Result<Subm
     }
     let runtime = tokio::runtime::Handle::current();
     state.blocking(move |host| runtime.block_on(host.jobs.submit(new, key.as_deref()))).await
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(ApiError::field("Idempotency-Key", "the header Idempotency-Key stands there twice"));
-    }
-    let key = value.to_str();
-    let key =
-        key.map_err(|_| ApiError::field("Idempotency-Key", "the header Idempotency-Key holds more than ASCII"))?;
-    Ok(Some(key.to_owned()))
 }
 
 async fn wait_for_end(state: &ApiState, caller: &Caller, job: Job, patience: Duration) -> Result<Job, ApiError> {
@@ -182,7 +162,7 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Json<JobPageView>, ApiError> {
     check_some(&caller, Right::Read)?;
-    let (query, sort) = list_query(state.tenant(), &uri)?;
+    let (query, sort) = list_query(state.tenant(), &caller, &uri)?;
     let Some(filter) = caller.narrow(Right::Read, query.filter) else { return Ok(Json(JobPageView::default())) };
     let query = JobQuery { filter, ..query };
     let page = state.blocking(move |host| page_of(host, &caller, query, sort)).await?;
@@ -207,14 +187,14 @@ fn sort(text: &str) -> Result<Sort, String> {
     }
 }
 
-fn list_query(tenant: TenantId, uri: &Uri) -> Result<(JobQuery, Sort), ApiError> {
+fn list_query(tenant: TenantId, caller: &Caller, uri: &Uri) -> Result<(JobQuery, Sort), ApiError> {
     let known: Vec<_> = filter::FIELDS.iter().chain(&["sort", "limit", "cursor"]).copied().collect();
     let params = Params::of(uri, &known)?;
     let limit = params.read("limit", |text| number_within(text, 1, PAGE_JOBS_MAX))?.unwrap_or(PAGE_JOBS);
     let limit = usize::try_from(limit).unwrap_or(1);
     let sort = params.read("sort", sort)?.unwrap_or(Sort::Newest);
     let before = params.read("cursor", |text| cursor_of(sort, text))?;
-    Ok((JobQuery { tenant, filter: filter::read(&params)?, before, limit }, sort))
+    Ok((JobQuery { tenant, filter: filter::read(&params, caller)?, before, limit }, sort))
 }
 
 /// A cursor of the same order: that of the other would silently leave jobs out.

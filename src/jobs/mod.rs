@@ -1,8 +1,11 @@
 //! What callers do with jobs: submit, look, wait, cancel, delete. Decisions come from the domain, this reads and commits.
 
 mod actions;
+mod ahead;
 mod batch;
+mod bulk;
 mod circle;
+mod contest;
 mod explain;
 mod failures;
 mod idempotency;
@@ -30,11 +33,12 @@ const OLDEST_LOOKED_AT: usize = 1_000;
 
 pub use actions::{ActionError, ActionReport, ActionResult, BulkAction, Step};
 pub use batch::NewBatch;
+pub use bulk::BulkError;
 pub use explain::Moment;
 pub use failures::FailureSummary;
 pub use rerun::{Rerun, RerunError};
 pub use steer::{Command, Order, SteerError};
-pub use submit::{BulkError, NewJob, SubmitError, Submitted};
+pub use submit::{NewJob, SubmitError, Submitted};
 pub use watch::{JobChange, Watch, Watchers};
 
 /// The commands and questions about jobs, as every edge uses them.
@@ -46,6 +50,8 @@ pub struct Jobs {
     watchers: Arc<Watchers>,
     /// Held while many jobs are looked at and run again: of two callers at a time, the second finds what the first has done.
     rerunning: tokio::sync::Mutex<()>,
+    /// Held by one after the other of those requests before which another of the same key came.
+    contests: tokio::sync::Mutex<()>,
     advance: Advance,
     identities: Identities,
 }
@@ -68,6 +74,7 @@ impl Jobs {
             running,
             watchers,
             rerunning: tokio::sync::Mutex::default(),
+            contests: tokio::sync::Mutex::default(),
             advance,
             identities,
         }

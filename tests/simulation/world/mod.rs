@@ -10,6 +10,7 @@ use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::admission::{AdmissionPolicy, Hold};
 use backroom::domain::change::Change;
 use backroom::domain::id::{Digest, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
+use backroom::domain::idempotency::KeyError;
 use backroom::domain::job::Status;
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
 use backroom::domain::queue::{Lane, QueueState};
@@ -312,7 +313,9 @@ impl World {
                 // A job that it names may be deleted before it is looked at.
                 let expected = matches!(
                     error,
-                    SubmitError::Commit(_) | SubmitError::KeyOfDeleted { .. } | SubmitError::UnknownTie { .. }
+                    SubmitError::Commit(_)
+                        | SubmitError::Key(KeyError::OfDeleted { .. })
+                        | SubmitError::UnknownTie { .. }
                 );
                 assert!(expected, "the submit of {key:?} fails: {error}");
             }
