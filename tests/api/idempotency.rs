@@ -152,8 +152,9 @@ fn jobs_there(server: &Server) -> Vec<String> {
 
 /// What an answer says of what was made: not how those jobs do by now.
 fn made(answer: &serde_json::Value) -> serde_json::Value {
-    let results =
-        answer["results"].as_array().map(|results| results.iter().map(|job| job["retried_as"].clone()).collect());
+    let results = answer["results"]
+        .as_array()
+        .map(|results| results.iter().map(|job| job["retried_as"].clone()).filter(|id| id.is_string()).collect());
     let results: Option<Vec<_>> = results;
     serde_json::json!([answer["id"], answer["ids"], answer["batch"]["id"], answer["count"], results])
 }

@@ -192,7 +192,8 @@ fn f007_streams_tell_no_more_than_pages_do() {
 fn jobs_that_somebody_may_not_see_cannot_be_named_or_met() {
     let server = guarded();
     let root = root(&server);
-    let (shop, bank) = (root.admit("shop", "submit read:own write:own"), root.admit("bank", "submit read:own"));
+    let (shop, bank) =
+        (root.admit("shop", "submit read:own write:own keys:all"), root.admit("bank", "submit read:own keys:all"));
     let clerk = root.admit("clerk", "submit read write:own");
     let of_shop = shop.submit(r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z", "dedup_key": "k"}"#);
     let batch = shop.post("/v1/batches", LATER).json()["batch"]["id"].as_str().expect("an id").to_owned();
