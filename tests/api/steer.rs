@@ -335,11 +335,14 @@ fn a_finished_job_is_run_again_as_a_new_one() {
     let listed = server.get(&format!("/v1/jobs?retry_of={old}")).json();
     assert_eq!(listed["jobs"][0]["id"], id);
 
+    // It has the dedup key now, and lets it go with its end.
+    assert_eq!(steer(&server, &old, "retry", "").json()["code"], "BR0118");
+    steered(&server, id, "cancel", "");
     let other = steer(&server, &old, "retry", r#"{"input_text": "other"}"#).json();
     let input = server.get(&format!("/v1/jobs/{}/input", other["id"].as_str().expect("an id")));
     assert_eq!(input.text(), "other");
     let refused = steer(&server, &old, "retry", r#"{"version": "9.9.9"}"#);
-    assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("BR0213")));
+    assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("BR0213")), "{}", refused.text());
     let batch = put(&server, JobType::BATCH, 1_002, Status::Succeeded);
     assert!(steer(&server, &batch, "retry", "").text().contains("it is a batch"));
 }
