@@ -4,6 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
 
 use super::caller::{check_all, check_some, noted};
 use super::error::ApiError;
@@ -11,9 +12,10 @@ use super::json::{JsonFault, unknown_name};
 use super::params::{Params, number_within};
 use super::steer::checked_reason;
 use super::view::{ActionsBody, ActionsView, FailuresView, Problem};
-use super::{ApiState, body, filter, ids, intake, jobs, json};
+use super::{ApiState, body, filter, idempotency, ids, intake, jobs, json};
 use crate::domain::access::{Caller, Right};
 use crate::domain::audit::Action;
+use crate::domain::idempotency::RequestHash;
 use crate::domain::query::JobFilter;
 use crate::domain::time::Timestamp;
 use crate::jobs::{ActionResult, BulkAction, Order, Step};
@@ -31,6 +33,9 @@ const GROUPS_MAX: u64 = 200;
     path = "/v1/jobs/actions",
     tag = "jobs",
     operation_id = "jobs_actions",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "With `retry`: a repeated request with the same key returns what the first one made; kept for 24 hours"),
+    ),
     request_body = ActionsBody,
     responses(
         (status = 200, description = "What became of each job, or would", body = ActionsView),
@@ -43,31 +48,41 @@ pub(super) async fn act(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<ActionsView>, ApiError> {
+) -> Result<Response, ApiError> {
     check_some(&caller, Right::Write)?;
     Params::of(&uri, &[])?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: ActionsBody = json::parse(&bytes, ActionsBody::FIELDS)?;
+    let key = idempotency::key(&headers, &caller, || RequestHash::of("a command by filter").with_document(&asked))?;
     let action = bulk_action(&state, &caller, asked).await?;
+    if key.is_some() && (action.step != Step::Retry || action.is_dry_run) {
+        return Err(idempotency::not_taken("only a retry makes jobs, and a dry run makes none"));
+    }
     let Some(filter) = caller.narrow(Right::Write, action.filter) else {
-        return Ok(Json(ActionsView::of(Vec::new(), None)));
+        return Ok(Json(ActionsView::of(Vec::new(), None)).into_response());
     };
     let action = BulkAction { filter, ..action };
     let _turn = state.turns().action().await?;
     let runtime = tokio::runtime::Handle::current();
     // Reading thousands of jobs is work for another thread.
-    let report = state.blocking(move |host| runtime.block_on(host.jobs.act(&action))).await?;
+    let report = state.blocking(move |host| match &key {
+        Some(key) => runtime.block_on(host.jobs.retry_matching(&action, Some(key))),
+        None => runtime.block_on(host.jobs.act(&action)),
+    });
+    let report = report.await?;
     if let Some(error) = report.results.iter().find_map(ActionResult::store_failure) {
         return Err(error.clone().into());
     }
-    Ok(Json(ActionsView::of(report.results, report.next.map(jobs::cursor_text))))
+    let mut response = Json(ActionsView::of(report.results, report.next.map(jobs::cursor_text))).into_response();
+    idempotency::mark(&mut response, report.is_repeated);
+    Ok(response)
 }
 
 async fn bulk_action(state: &ApiState, caller: &Caller, asked: ActionsBody) -> Result<BulkAction, ApiError> {
-    let ActionsBody { action, filter, all, until, dry_run, reason, limit, cursor } = asked;
+    let ActionsBody { action, filter, all, until, now, dry_run, reason, limit, cursor } = asked;
     let mut params = Params::of_filter(&filter);
     ids::complete(state, caller, &mut params).await?;
-    let filter = filter::read(&params)?;
+    let filter = filter::read(&params, caller)?;
     if filter == JobFilter::default() && !all {
         let detail = format!(
             "the filter is empty, which takes every job: name some of {}, or say \"all\": true",
@@ -86,7 +101,7 @@ async fn bulk_action(state: &ApiState, caller: &Caller, asked: ActionsBody) -> R
     Ok(BulkAction {
         tenant: state.tenant(),
         filter,
-        step: step(&action, until.as_deref(), state.host().now())?,
+        step: step(&action, until.as_deref(), now, state.host().now())?,
         by: noted(caller).to_owned(),
         reason: checked_reason(reason)?,
         is_dry_run: dry_run,
@@ -95,7 +110,7 @@ async fn bulk_action(state: &ApiState, caller: &Caller, asked: ActionsBody) -> R
     })
 }
 
-fn step(word: &str, until: Option<&str>, now: Timestamp) -> Result<Step, JsonFault> {
+fn step(word: &str, until: Option<&str>, at_once: bool, now: Timestamp) -> Result<Step, JsonFault> {
     let Some(action) = Action::from_word(word) else {
         let detail = format!("field `action`: {}", unknown_name("action", word, &Action::ALL.map(Action::word)));
         return Err(JsonFault::field("action", detail));
@@ -103,9 +118,13 @@ fn step(word: &str, until: Option<&str>, now: Timestamp) -> Result<Step, JsonFau
     if until.is_some() && action != Action::Postpone {
         return Err(JsonFault::field("until", format!("field `until` belongs to postpone, not to {action}")));
     }
+    if at_once && action != Action::Resume {
+        return Err(JsonFault::field("now", format!("field `now` belongs to resume, not to {action}")));
+    }
     Ok(match action {
         Action::Cancel => Step::Order(Order::Cancel),
         Action::Pause => Step::Order(Order::Pause),
+        Action::Resume if at_once => Step::Order(Order::ResumeNow),
         Action::Resume => Step::Order(Order::Resume),
         Action::Delete => Step::Order(Order::Delete),
         Action::Retry => Step::Retry,

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
 
 use super::bulk::{read_jobs, refused};
 use super::caller::{check_job_of, check_submit, noted};
@@ -13,11 +14,14 @@ use super::jobs::{found, shown};
 use super::params::{Params, number_within};
 use super::steer::{not_steered, reason_of};
 use super::view::{BatchView, FollowUpBody, Problem, SteerBody, SummaryView};
+use super::{ApiState, idempotency};
 use super::{ApiState, ids};
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
+use crate::domain::id::JobId;
+use crate::domain::idempotency::{Answered, RequestHash};
 use crate::domain::job::{Job, JobType};
-use crate::jobs::{NewBatch, Rerun};
+use crate::jobs::{NewBatch, NewJob, Rerun};
 
 const NAME_CHARS_MAX: usize = 256;
 
@@ -31,10 +35,12 @@ const NAME_CHARS_MAX: usize = 256;
         ("name" = Option<String>, Query, description = "A display name"),
         ("allowed_failures" = Option<u64>, Query, description = "How many of the jobs may fail or be canceled without making the batch fail; 0 when absent"),
         ("on_complete" = Option<String>, Query, description = "A plug-in, as `PLUGIN` or `PLUGIN/HANDLER`, that is given how the batch ended, or a URL that is told"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
     ),
     request_body(content = String, content_type = "application/x-ndjson", description = "One SubmitBody on each line"),
     responses(
         (status = 201, description = "All were taken", body = BatchView),
+        (status = 200, description = "Repeated: the batch of the first request", body = BatchView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
@@ -44,9 +50,12 @@ pub(super) async fn submit(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<BatchView>), ApiError> {
+) -> Result<Response, ApiError> {
     check_submit(&caller)?;
     let params = Params::of(&uri, &["name", "allowed_failures", "on_complete"])?;
+    let asked = ["name", "allowed_failures", "on_complete"]
+        .into_iter()
+        .fold(RequestHash::of("a batch"), |asked, name| asked.with_document(&params.text(name)));
     let new = NewBatch {
         tenant: state.tenant(),
         name: params.read("name", name)?,
@@ -65,13 +74,13 @@ pub(super) async fn submit(
     if jobs.is_empty() {
         return Err(ApiError::new(code::BAD_FIELD, "a batch has at least one job; the body holds none"));
     }
+    let key = idempotency::key(&headers, &caller, || NewJob::all_asked(asked, &jobs))?;
     let runtime = tokio::runtime::Handle::current();
     let taken = state.blocking(move |host| {
-        runtime.block_on(host.jobs.submit_batch(new, jobs)).map_err(|error| refused(error, &numbers))
+        let taken = runtime.block_on(host.jobs.submit_batch_once(new, jobs, key.as_ref()));
+        taken.map_err(|error| refused(error, &numbers))
     });
-    let (batch, ids) = taken.await?;
-    let view = view(&state, &caller, batch, ids.iter().map(ToString::to_string).collect()).await?;
-    Ok((StatusCode::CREATED, Json(view)))
+    answer(&state, &caller, taken.await?).await
 }
 
 /// Shows a batch and how its jobs do. The jobs are those of `/v1/jobs?batch=ID`.
@@ -111,10 +120,12 @@ pub(super) async fn show(
     operation_id = "batches_retry_failed",
     params(
         ("id" = String, Path, description = "The batch"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
     ),
     request_body(content = SteerBody, description = "May be left out"),
     responses(
         (status = 201, description = "The new batch", body = BatchView),
+        (status = 200, description = "Repeated: the new batch of the first request", body = BatchView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
@@ -125,20 +136,27 @@ pub(super) async fn retry_failed(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<BatchView>), ApiError> {
+) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let id = ids::in_address(&state, &caller, &id).await?;
     check_job_of(&state, &caller, Right::Write, id).await?;
     let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(noted(&caller)) };
+    let asked = || RequestHash::of("a retry of a batch").with(id.0.as_bytes()).with_document(&rerun.reason);
+    let key = idempotency::key(&headers, &caller, asked)?;
     let _turn = state.large_body_turn().await?;
     let (tenant, runtime) = (state.tenant(), tokio::runtime::Handle::current());
     let taken = state.blocking(move |host| {
         // Reading and checking a hundred thousand jobs is work for another thread.
-        runtime.block_on(host.jobs.retry_failed(tenant, id, rerun)).map_err(|error| not_steered(id, error))
+        let taken = runtime.block_on(host.jobs.retry_failed_once(tenant, id, rerun, key.as_ref()));
+        taken.map_err(|error| not_steered(id, error))
     });
-    let (batch, ids) = taken.await?;
-    let view = view(&state, &caller, batch, ids.iter().map(ToString::to_string).collect()).await?;
-    Ok((StatusCode::CREATED, Json(view)))
+    answer(&state, &caller, taken.await?).await
+}
+
+async fn answer(state: &ApiState, caller: &Caller, taken: Answered<(Job, Vec<JobId>)>) -> Result<Response, ApiError> {
+    let Answered { made: (batch, ids), is_repeated } = taken;
+    let view = view(state, caller, batch, ids.iter().map(ToString::to_string).collect()).await?;
+    Ok(idempotency::answer(&view, is_repeated))
 }
 
 async fn view(state: &ApiState, caller: &Caller, batch: Job, ids: Vec<String>) -> Result<BatchView, ApiError> {

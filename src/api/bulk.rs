@@ -1,22 +1,22 @@
 //! Many jobs in one request: NDJSON, read as it comes, taken whole or not at all.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
 use bytes::BytesMut;
 
 use super::body::{Chunks, LARGE_BODY_BYTES_MAX};
 use super::caller::check_submit;
 use super::error::ApiError;
 use super::intake::Intake;
-use super::jobs::IDEMPOTENCY_KEY;
 use super::json::{self, JsonFault};
 use super::params::Params;
 use super::view::{BulkView, LineProblem, Problem, SubmitBody};
-use super::{ApiState, intake};
+use super::{ApiState, idempotency, intake};
 use crate::domain::access::Caller;
 use crate::domain::code;
+use crate::domain::idempotency::{Answered, RequestHash};
 use crate::jobs::{BulkError, NewJob, SubmitError};
 
 /// The most jobs of one request.
@@ -34,9 +34,13 @@ const PROBLEMS_MAX: usize = 20;
     path = "/v1/jobs/bulk",
     tag = "jobs",
     operation_id = "bulk_submit",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
+    ),
     request_body(content = String, content_type = "application/x-ndjson", description = "One SubmitBody on each line"),
     responses(
         (status = 201, description = "All were taken", body = BulkView),
+        (status = 200, description = "Repeated: the jobs of the first request", body = BulkView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
@@ -46,23 +50,23 @@ pub(super) async fn submit(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<BulkView>), ApiError> {
+) -> Result<Response, ApiError> {
     check_submit(&caller)?;
     Params::of(&uri, &[])?;
-    if headers.contains_key(IDEMPOTENCY_KEY) {
-        let detail = "a bulk submit takes no Idempotency-Key yet: leave the header out, or submit the jobs one by one";
-        return Err(ApiError::field("Idempotency-Key", detail).with_status(StatusCode::BAD_REQUEST));
-    }
     let _turn = state.large_body_turn().await?;
     let (jobs, numbers) = read_jobs(&state, &caller, &headers, body).await?;
     let runtime = tokio::runtime::Handle::current();
-    let ids = state.blocking(move |host| {
+    let key = idempotency::key(&headers, &caller, || NewJob::all_asked(RequestHash::of("a bulk submit"), &jobs))?;
+    let tenant = state.tenant();
+    let taken = state.blocking(move |host| {
         // Checking a hundred thousand jobs and keeping their large inputs is work for another thread.
-        runtime.block_on(host.jobs.submit_bulk(jobs)).map_err(|error| refused(error, &numbers))
+        let taken = runtime.block_on(host.jobs.submit_bulk_once(tenant, jobs, key.as_ref()));
+        taken.map_err(|error| refused(error, &numbers))
     });
-    let ids: Vec<_> = ids.await?.iter().map(ToString::to_string).collect();
+    let Answered { made, is_repeated } = taken.await?;
+    let ids: Vec<_> = made.iter().map(ToString::to_string).collect();
     let view = BulkView { count: ids.len(), first: ids.first().cloned(), last: ids.last().cloned(), ids };
-    Ok((StatusCode::CREATED, Json(view)))
+    Ok(idempotency::answer(&view, is_repeated))
 }
 
 /// The jobs of a body, and the number of the line of each.

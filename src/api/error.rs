@@ -8,6 +8,7 @@ use super::view::{GrantView, LineProblem, Problem};
 use crate::app::{NotAdmitted, QueueError, TokenError};
 use crate::domain::access::BadTokens;
 use crate::domain::code::{self, Code};
+use crate::domain::idempotency::KeyError;
 use crate::domain::job::transition::Refused;
 use crate::domain::outbound::{self, BadRequest};
 use crate::domain::schedule::{RuleError, ScheduleRefusal};
@@ -142,7 +143,7 @@ impl ApiError {
 
 fn status_of(code: Code) -> StatusCode {
     match code {
-        code::BAD_JSON | code::BODY_CUT_OFF => StatusCode::BAD_REQUEST,
+        code::BAD_JSON | code::BODY_CUT_OFF | code::NO_KEY_TAKEN => StatusCode::BAD_REQUEST,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
         code::FOREIGN_ORIGIN | code::FORBIDDEN | code::PROXY_WITHOUT_TOKEN => StatusCode::FORBIDDEN,
         code::TOO_MUCH_UNDER_WAY | code::TOO_MANY_WRONG_TOKENS => StatusCode::TOO_MANY_REQUESTS,
@@ -158,6 +159,7 @@ fn status_of(code: Code) -> StatusCode {
         | code::DISABLED
         | code::AMBIGUOUS_ID
         | code::DUPLICATE_JOB
+        | code::CHANGED_MEANWHILE
         | code::VERSION_EXISTS
         | code::PLUGIN_IN_USE
         | code::MISSING_GRANT
@@ -193,7 +195,8 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if matches!(self.0.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
+        let is_passing = matches!(self.0.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
+        if is_passing || self.0.code == code::CHANGED_MEANWHILE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
         }
         if self.0.status == StatusCode::UNAUTHORIZED {
@@ -236,7 +239,10 @@ impl From<CommitError> for ApiError {
     fn from(error: CommitError) -> Self {
         let code = match error {
             CommitError::Conflict { .. } => {
-                return Self::new(code::BUSY, "others changed the same thing at the same time; nothing was done");
+                return Self::new(
+                    code::CHANGED_MEANWHILE,
+                    "others changed the same thing at the same time; nothing was done",
+                );
             }
             CommitError::NotAdmitted(_) => code::UNAUTHORIZED,
             CommitError::Full(_) => code::DISK_FULL,
@@ -266,13 +272,7 @@ impl From<SubmitError> for ApiError {
             SubmitError::Disabled { plugin } => {
                 Self::new(code::DISABLED, detail).with_next(format!("backroom plugin enable {plugin}"))
             }
-            SubmitError::KeyMismatch { job, .. } => {
-                Self::new(code::IDEMPOTENCY_MISMATCH, detail).with_next(format!("backroom job show {job}"))
-            }
-            SubmitError::KeyOfDeleted { .. } => {
-                Self::new(code::UNKNOWN_JOB, detail).with_next("Use a new Idempotency-Key to submit it again.")
-            }
-            SubmitError::BadKey { .. } => Self::field("Idempotency-Key", detail),
+            SubmitError::Key(error) => error.into(),
             SubmitError::UnknownTie { field, .. } => Self::field(field, detail).with_next("backroom job list"),
             SubmitError::NoWriteOnBatch { .. } => Self::new(code::FORBIDDEN, detail).with_field("batch"),
             SubmitError::ClosedBatch { job } => {
@@ -289,12 +289,33 @@ impl From<SubmitError> for ApiError {
                 error.0.field = Some("on_complete.url".to_owned());
                 error
             }
-            SubmitError::Duplicate { .. } | SubmitError::Twice { .. } => Self::new(code::DUPLICATE_JOB, detail),
+            SubmitError::Duplicate { .. } | SubmitError::Twice { .. } | SubmitError::TwiceAgain { .. } => {
+                Self::new(code::DUPLICATE_JOB, detail)
+            }
             SubmitError::LongDeadline { .. } => Self::field("deadline", detail).with_next(
                 "Give a shorter one or none, or set `limits = { wall = ... }` for the plug-in in backroom.toml.",
             ),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        let detail = error.to_string();
+        match error {
+            KeyError::Bad { .. } => Self::field("Idempotency-Key", detail),
+            KeyError::Mismatch { job, .. } => {
+                let error = Self::new(code::IDEMPOTENCY_MISMATCH, detail);
+                match job {
+                    Some(job) => error.with_next(format!("backroom job show {job}")),
+                    None => error,
+                }
+            }
+            KeyError::OfDeleted { .. } => {
+                Self::new(code::UNKNOWN_JOB, detail).with_next("Use a new Idempotency-Key to submit it again.")
+            }
         }
     }
 }
@@ -408,7 +429,10 @@ impl From<ScheduleError> for ApiError {
         let detail = error.to_string();
         match error {
             ScheduleError::Unknown(_) => Self::new(code::UNKNOWN_SCHEDULE, detail).with_next("backroom schedule list"),
-            ScheduleError::Exists(_) => Self::new(code::BUSY, "somebody else made the schedule at the same time"),
+            ScheduleError::Exists(_) => {
+                Self::new(code::CHANGED_MEANWHILE, "somebody else made the schedule at the same time")
+            }
+            ScheduleError::Key(error) => error.into(),
             ScheduleError::TooMany => Self::new(code::TOO_MANY_SCHEDULES, detail),
             ScheduleError::Rule(error) => error.into(),
             ScheduleError::Refused(refusal) => refusal.into(),

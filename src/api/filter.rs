@@ -4,6 +4,7 @@ use super::error::ApiError;
 use super::json::unknown_name;
 use super::params::Params;
 use super::view::FilterBody;
+use crate::domain::access::{Caller, Reach, Right};
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, TokenName};
 use crate::domain::job::{JobType, Status, WaitReason};
@@ -13,8 +14,22 @@ use crate::domain::time::Timestamp;
 /// The fields, as [`FilterBody`] describes them.
 pub(super) const FIELDS: &[&str] = FilterBody::FIELDS;
 
-/// The filter that some parameters give.
-pub(super) fn read(params: &Params) -> Result<JobFilter, ApiError> {
+/// The filter that some parameters give. Keys are those of the caller's space; whoever may read all jobs may name another.
+pub(super) fn read(params: &Params, caller: &Caller) -> Result<JobFilter, ApiError> {
+    let named = params.read("key_space", TokenName::new)?;
+    let may_name = |named: &TokenName| {
+        caller.rights.reach(Right::Read) == Reach::All || caller.key_space().is_none_or(|own| own == named)
+    };
+    if let Some(named) = named.as_ref().filter(|named| !may_name(named)) {
+        let detail = format!("`key_space`: to look for keys of `{named}` takes the right `read` to all jobs");
+        return Err(ApiError::field("key_space", detail));
+    }
+    let space = named.as_ref().or(caller.key_space());
+    let (ordering_key, regarding) =
+        (params.read("ordering_key", OrderingKey::new)?, params.read("regarding", RecordName::new)?);
+    if named.is_some() && ordering_key.is_none() && regarding.is_none() {
+        return Err(ApiError::field("key_space", "`key_space` goes with `ordering_key` or `regarding`"));
+    }
     Ok(JobFilter {
         after: None,
         statuses: params.read("state", statuses)?.unwrap_or_default(),
@@ -26,8 +41,8 @@ pub(super) fn read(params: &Params) -> Result<JobFilter, ApiError> {
         created_by: params.text("created_by").map(str::to_owned),
         owner: params.read("owner", TokenName::new)?,
         tag: params.text("tag").map(str::to_owned),
-        ordering_key: params.read("ordering_key", OrderingKey::new)?,
-        regarding: params.read("regarding", RecordName::new)?,
+        ordering_key: ordering_key.map(|key| key.in_space(space)),
+        regarding: regarding.map(|record| record.in_space(space)),
         batch: params.read("batch", job_id)?,
         schedule: params.read("schedule", ScheduleName::new)?,
         chain: params.read("chain", job_id)?,
@@ -79,7 +94,7 @@ mod tests {
         let reads = |name: &str| {
             let one: serde_json::Map<_, _> = [(name.to_owned(), "Not A Name!".into())].into_iter().collect();
             let body: FilterBody = serde_json::from_value(one.into()).expect("a field of the body");
-            !matches!(read(&Params::of_filter(&body)), Ok(filter) if filter == JobFilter::default())
+            !matches!(read(&Params::of_filter(&body), &Caller::ANYBODY), Ok(filter) if filter == JobFilter::default())
         };
         assert!(FIELDS.iter().all(|name| reads(name)), "a field is read by nobody");
     }

@@ -151,19 +151,24 @@ pub(super) fn new_job(intake: &Intake<'_>, mut body: SubmitBody) -> Result<NewJo
     {
         return Err(JsonFault::field("expires_on", format!("`expires_on` ({end}) must be later than `at` ({at})")));
     }
+    let space = intake.caller.key_space();
+    let ordering_key = ordering_key.map(|text| named("ordering_key", OrderingKey::new(&text))).transpose()?;
+    let concurrency_key =
+        concurrency_key.map(|text| named("concurrency_key", ConcurrencyKey::new(&text))).transpose()?;
+    let dedup_key = dedup_key.map(|text| named("dedup_key", DedupKey::new(&text))).transpose()?;
+    let regarding = regarding.map(|text| named("regarding", RecordName::new(&text))).transpose()?;
     let ties = Ties {
-        ordering_key: ordering_key.map(|text| named("ordering_key", OrderingKey::new(&text))).transpose()?,
-        concurrency_key: concurrency_key
-            .map(|text| named("concurrency_key", ConcurrencyKey::new(&text)))
-            .transpose()?,
+        ordering_key: ordering_key.map(|key| key.in_space(space)),
+        concurrency_key: concurrency_key.map(|key| key.in_space(space)),
         after: jobs_before(&after)?,
         on_predecessor_failure: on_predecessor_failure.map(predecessor_failure).transpose()?.unwrap_or_default(),
-        dedup_key: dedup_key.map(|text| named("dedup_key", DedupKey::new(&text))).transpose()?,
-        regarding: regarding.map(|text| named("regarding", RecordName::new(&text))).transpose()?,
+        dedup_key: dedup_key.map(|key| key.in_space(space)),
+        regarding: regarding.map(|record| record.in_space(space)),
         batch: batch.map(|text| job_id("batch", &text)).transpose()?,
         occurrence: None,
         retry_of: None,
         on_complete: on_complete.map(|body| intake.follow_up(body)).transpose()?,
+        is_remembered: false,
     };
     let plugin = named("plugin", PluginName::new(&plugin))?;
     let version = version.map(|text| named("version", VersionName::new(&text))).transpose()?;

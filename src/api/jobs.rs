@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Path, State};
 use axum::http::header::LOCATION;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::caller::{check_job, check_some, check_submit};
@@ -19,7 +19,7 @@ use super::turns::RequestTurn;
 use super::view::{
     AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, ReasonView, SubmitBody,
 };
-use super::{ApiState, body, filter, ids, intake, json};
+use super::{ApiState, body, filter, idempotency, ids, intake, json};
 use crate::app::Host;
 use crate::config::units;
 use crate::domain::access::{Caller, Right};
@@ -29,12 +29,6 @@ use crate::domain::job::{Job, Payload};
 use crate::domain::query::JobQuery;
 use crate::jobs::{NewJob, Sort, Submitted};
 use crate::store::ReadError;
-
-/// The header that makes a repeated submit return the first job.
-pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Tells that a submit was a repeated one.
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The longest wait for a job's end, and the one of a caller who names none.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -50,7 +44,7 @@ const PAGE_JOBS_MAX: u64 = 200;
     operation_id = "jobs_submit",
     params(
         ("wait" = Option<String>, Query, description = "Answer when the job has ended, at most after so long: seconds, or a duration such as `10s`, a minute at the most; a minute when nothing is said"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the first job; kept for 24 hours"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the first job, or how it ended where it is gone with its end; kept for 24 hours"),
     ),
     request_body = SubmitBody,
     responses(
@@ -71,7 +65,7 @@ pub(super) async fn submit(
     check_submit(&caller)?;
     let params = Params::of(&uri, &["wait"])?;
     let wait = params.given("wait").map(patience).transpose()?;
-    let key = idempotency_key(&headers)?;
+    let key = idempotency::text(&headers)?;
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
     let new = intake::new_job(&Intake::of(&state, &caller), asked)?;
@@ -98,9 +92,7 @@ pub(super) async fn submit(
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
-    if repeated {
-        response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
-    }
+    idempotency::mark(&mut response, repeated);
     Ok(response)
 }
 
@@ -128,18 +120,6 @@ fn patience(text: &str) -> Result<Duration, ApiError> {
             Err(ApiError::field("wait", detail))
         }
     }
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(ApiError::field("Idempotency-Key", "the header Idempotency-Key stands there twice"));
-    }
-    let key = value.to_str();
-    let key =
-        key.map_err(|_| ApiError::field("Idempotency-Key", "the header Idempotency-Key holds more than ASCII"))?;
-    Ok(Some(key.to_owned()))
 }
 
 async fn wait_for_end(state: &ApiState, caller: &Caller, job: Job, patience: Duration) -> Result<Job, ApiError> {
@@ -240,7 +220,10 @@ async fn list_query(state: &ApiState, caller: &Caller, uri: &Uri) -> Result<(Job
     let sort = params.read("sort", sort)?.unwrap_or(Sort::Newest);
     let explains = params.read("explain", truth)?.unwrap_or(false);
     let before = params.read("cursor", |text| cursor_of(sort, text))?;
-    Ok((JobQuery { tenant: state.tenant(), filter: filter::read(&params)?, before, limit }, Order { sort, explains }))
+    Ok((
+        JobQuery { tenant: state.tenant(), filter: filter::read(&params, caller)?, before, limit },
+        Order { sort, explains },
+    ))
 }
 
 /// A cursor of the same order: that of the other would silently leave jobs out.

@@ -11,6 +11,7 @@ mod error;
 mod filter;
 mod guard;
 mod health;
+mod idempotency;
 mod ids;
 pub(crate) mod intake;
 mod jobs;
@@ -169,6 +170,7 @@ pub fn routes(state: &ApiState) -> Router {
         .merge(about_the_host())
         .merge(for_administrators())
         .merge(for_everybody())
+        .route_layer(from_fn(idempotency::refuse_elsewhere))
         .fallback(pages::unknown_path)
         .method_not_allowed_fallback(pages::unknown_method)
         // Bodies are read and bounded by `body`, which tells a large one from one that ended early.

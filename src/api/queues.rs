@@ -13,8 +13,8 @@ use super::view::{PauseBody, Problem, QueueListView, QueueView, SteerBody};
 use crate::app::QueueNow;
 use crate::domain::access::Caller;
 use crate::domain::id::QueueName;
-use crate::store::ReadError;
 use crate::domain::queue::Pause;
+use crate::store::ReadError;
 
 /// Lists the queues by name.
 #[utoipa::path(

@@ -15,11 +15,12 @@ use super::params::Params;
 use super::view::{
     BackfillBody, BackfillView, JobView, PostponeScheduleBody, Problem, ScheduleBody, ScheduleListView, ScheduleView,
 };
-use super::{ApiState, body, intake, jobs, json};
+use super::{ApiState, body, idempotency, intake, jobs, json};
 use crate::app::Host;
 use crate::domain::access::{Caller, Reach, Right};
 use crate::domain::code;
 use crate::domain::id::{PluginName, ScheduleName, TenantId, VersionName};
+use crate::domain::idempotency::{Answered, RequestHash};
 use crate::domain::schedule::Schedule;
 use crate::schedules::ScheduleError;
 use crate::store::ReadError;
@@ -255,9 +256,11 @@ pub(super) async fn postpone(
     operation_id = "schedules_run",
     params(
         ("name" = String, Path, description = "The schedule"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
     ),
     responses(
         (status = 201, description = "The job", body = JobView),
+        (status = 200, description = "Repeated: the job of the first request", body = JobView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
@@ -266,11 +269,14 @@ pub(super) async fn run(
     caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
-) -> Result<(StatusCode, Json<JobView>), ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let id = state.host().schedules.run_now(state.tenant(), &found_name(&name)?).await?;
-    let job = jobs::found_by_id(&state, &caller, Right::Read, id).await?;
-    Ok((StatusCode::CREATED, Json(jobs::shown(&state, &caller, job).await?)))
+    let name = found_name(&name)?;
+    let key = idempotency::key(&headers, &caller, || RequestHash::of("a run of a schedule").with(name.as_str()))?;
+    let Answered { made, is_repeated } = state.host().schedules.run_now(state.tenant(), &name, key.as_ref()).await?;
+    let job = jobs::found_by_id(&state, &caller, Right::Read, made).await?;
+    Ok(idempotency::answer(&jobs::shown(&state, &caller, job).await?, is_repeated))
 }
 
 /// Makes the jobs of past occurrences that have none yet.
@@ -281,32 +287,41 @@ pub(super) async fn run(
     operation_id = "schedules_backfill",
     params(
         ("name" = String, Path, description = "The schedule"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
     ),
     request_body = BackfillBody,
     responses(
         (status = 201, description = "The jobs", body = BackfillView),
+        (status = 200, description = "Repeated: the jobs of the first request", body = BackfillView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn backfill(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(name): Path<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<BackfillView>), ApiError> {
+) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let (tenant, name) = (state.tenant(), found_name(&name)?);
-    let BackfillBody { from, to, again } = read(&headers, body, &["from", "to", "again"]).await?;
+    let body: BackfillBody = read(&headers, body, &["from", "to", "again"]).await?;
+    let asked = || RequestHash::of("a back-fill of a schedule").with(name.as_str()).with_document(&body);
+    let key = idempotency::key(&headers, &caller, asked)?;
+    let BackfillBody { from, to, again } = body;
     let (from, to) = (intake::time("from", &from)?, intake::time("to", &to)?);
     if to <= from {
         return Err(ApiError::field("to", format!("`to` ({to}) must be later than `from` ({from})")));
     }
     // All jobs of the schedule are looked at.
     let runtime = tokio::runtime::Handle::current();
-    let made = state.blocking(move |host| runtime.block_on(host.schedules.backfill(tenant, &name, (from, to), again)));
-    let ids: Vec<_> = made.await?.iter().map(ToString::to_string).collect();
-    Ok((StatusCode::CREATED, Json(BackfillView { count: ids.len(), ids })))
+    let made = state.blocking(move |host| {
+        runtime.block_on(host.schedules.backfill(tenant, &name, (from, to), again, key.as_ref()))
+    });
+    let Answered { made, is_repeated } = made.await?;
+    let ids: Vec<_> = made.iter().map(ToString::to_string).collect();
+    Ok(idempotency::answer(&BackfillView { count: ids.len(), ids }, is_repeated))
 }
 
 /// A schedule without what its jobs are given, for those who may not see payloads (F007).

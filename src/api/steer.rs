@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::de::DeserializeOwned;
 
 use super::caller::{check_job_of, noted};
@@ -13,11 +13,14 @@ use super::error::ApiError;
 use super::jobs::{found, found_by_id, shown};
 use super::json::JsonFault;
 use super::params::Params;
-use super::view::{AuditView, ExplainView, JobView, PauseBody, PostponeBody, Problem, RetryBody, SteerBody};
-use super::{ApiState, body, ids, intake, json};
+use super::view::{
+    AuditView, ExplainView, JobView, PauseBody, PostponeBody, Problem, ResumeBody, RetryBody, SteerBody,
+};
+use super::{ApiState, body, idempotency, ids, intake, json};
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::{JobId, VersionName};
+use crate::domain::idempotency::{Answered, RequestHash};
 use crate::domain::queue::Pause;
 use crate::jobs::{Command, Order, Rerun, RerunError};
 use crate::store::ReadError;
@@ -77,7 +80,9 @@ pub(super) async fn pause(
     steer(&state, &caller, &id, &uri, Order::Pause, reason_of(&headers, body).await?).await
 }
 
-/// Sets a job going that waits, retries or is paused, without waiting for its time. Its attempts are counted anew.
+/// Sets a job going. One that waits for its time, retries or is held runs now, and its attempts are counted anew; an event or
+/// the end of its jobs is not replaced by that. A paused one goes back to what it waited for when it was paused, if that is
+/// still to come; `now` runs it at once.
 #[utoipa::path(
     post,
     path = "/v1/jobs/{id}/resume",
@@ -86,9 +91,9 @@ pub(super) async fn pause(
     params(
         ("id" = String, Path, description = "The job"),
     ),
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = ResumeBody, description = "May be left out"),
     responses(
-        (status = 200, description = "The job, queued", body = JobView),
+        (status = 200, description = "The job, queued, or waiting as before its pause", body = JobView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
@@ -100,7 +105,9 @@ pub(super) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<JobView>, ApiError> {
-    steer(&state, &caller, &id, &uri, Order::Resume, reason_of(&headers, body).await?).await
+    let ResumeBody { now, reason } = optional(&headers, body, ResumeBody::FIELDS).await?;
+    let order = if now { Order::ResumeNow } else { Order::Resume };
+    steer(&state, &caller, &id, &uri, order, checked_reason(reason)?).await
 }
 
 /// Puts a job off. A handler that runs is asked to stop at its next safe point and goes on then.
@@ -132,8 +139,8 @@ pub(super) async fn postpone(
     steer(&state, &caller, &id, &uri, order, checked_reason(reason)?).await
 }
 
-/// Runs a finished job again, as a new one. It is as the first caller asked, except for its start and expiry, its dedup key,
-/// the jobs that it waited for, its batch and its schedule, which stay behind.
+/// Runs a finished job again, as a new one. It is as the first caller asked, except for its start and expiry, the jobs that it
+/// waited for, its batch and its schedule, which stay behind. While an unfinished job has its dedup key, it is refused.
 #[utoipa::path(
     post,
     path = "/v1/jobs/{id}/retry",
@@ -141,10 +148,12 @@ pub(super) async fn postpone(
     operation_id = "jobs_retry",
     params(
         ("id" = String, Path, description = "The finished job"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
     ),
     request_body(content = RetryBody, description = "May be left out"),
     responses(
         (status = 201, description = "The new job; `retry_of` names the finished one", body = JobView),
+        (status = 200, description = "Repeated: the new job of the first request", body = JobView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
@@ -159,8 +168,10 @@ pub(super) async fn retry(
     Params::of(&uri, &[])?;
     let id = ids::in_address(&state, &caller, &id).await?;
     check_job_of(&state, &caller, Right::Write, id).await?;
-    let RetryBody { input, input_text, input_base64, version, at, reason } =
-        optional(&headers, body, RetryBody::FIELDS).await?;
+    let body: RetryBody = optional(&headers, body, RetryBody::FIELDS).await?;
+    let asked = || RequestHash::of("a retry").with(id.0.as_bytes()).with_document(&body);
+    let key = idempotency::key(&headers, &caller, asked)?;
+    let RetryBody { input, input_text, input_base64, version, at, reason } = body;
     let has_input = input.is_some() || input_text.is_some() || input_base64.is_some();
     if has_input {
         check_job_of(&state, &caller, Right::Payload, id).await?;
@@ -185,11 +196,13 @@ pub(super) async fn retry(
     let (runtime, tenant) = (tokio::runtime::Handle::current(), state.tenant());
     // Keeping a large input waits for the disk.
     let new = state.blocking(move |host| {
-        runtime.block_on(host.jobs.rerun(tenant, id, rerun)).map_err(|error| not_steered(id, error))
+        let new = runtime.block_on(host.jobs.rerun_once(tenant, id, rerun, key.as_ref()));
+        new.map_err(|error| not_steered(id, error))
     });
-    let view = shown(&state, &caller, new.await?).await?;
+    let Answered { made, is_repeated } = new.await?;
+    let view = shown(&state, &caller, made).await?;
     let location = HeaderValue::from_str(&format!("/v1/jobs/{}", view.id));
-    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    let mut response = idempotency::answer(&view, is_repeated);
     if let Ok(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }

@@ -12,7 +12,7 @@ use super::client::{Answer, Client, ClientArgs, JobQuery};
 use super::failure::{Exit, Failure};
 use super::follow::{self, Telling};
 use super::input;
-use super::steer::{self, PostponeArgs, RetryArgs, Targets};
+use super::steer::{self, PostponeArgs, ResumeArgs, RetryArgs, Targets};
 use super::terminal::{self, Field, Terminal};
 use super::{bulk, job_view};
 use crate::api::view::{FollowUpBody, JobPageView, JobView, SubmitBody};
@@ -81,7 +81,7 @@ pub(crate) enum JobCommand {
     /// Stop jobs for now: by id, or all that match
     Pause(Targets),
     /// Set jobs going that wait, retry or are paused: by id, or all that match
-    Resume(Targets),
+    Resume(ResumeArgs),
     /// Put jobs off until a time: by id, or all that match
     Postpone(PostponeArgs),
     /// Run finished jobs again, as new ones: by id, or all that match
@@ -318,7 +318,7 @@ pub(crate) fn run(args: &ClientArgs, command: &JobCommand, terminal: Terminal) -
         JobCommand::Failures { limit } => steer::failures(&client.failures(*limit)?, terminal),
         JobCommand::Cancel(targets) => steer::steer(&client, "cancel", targets, terminal),
         JobCommand::Pause(targets) => steer::steer(&client, "pause", targets, terminal),
-        JobCommand::Resume(targets) => steer::steer(&client, "resume", targets, terminal),
+        JobCommand::Resume(args) => steer::resume(&client, args, terminal),
         JobCommand::Postpone(args) => steer::postpone(&client, args, terminal),
         JobCommand::Retry(args) => steer::retry(&client, args, terminal),
         JobCommand::Delete(targets) => steer::delete(&client, targets, terminal),

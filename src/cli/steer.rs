@@ -10,7 +10,7 @@ use super::input;
 use super::terminal::{Field, Terminal};
 use crate::api::view::{
     ActionResultView, ActionsBody, ActionsView, AuditView, ExplainView, FailuresView, FilterBody, PauseBody,
-    PostponeBody, RetryBody, SteerBody, SubmitBody,
+    PostponeBody, ResumeBody, RetryBody, SteerBody, SubmitBody,
 };
 use crate::domain::code;
 
@@ -63,6 +63,16 @@ pub(crate) struct Targets {
     reason: Option<String>,
 }
 
+/// Which jobs to set going, and whether at once.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResumeArgs {
+    #[command(flatten)]
+    targets: Targets,
+    /// Run paused jobs now, although what they waited for before is still to come
+    #[arg(long)]
+    now: bool,
+}
+
 /// Which jobs to put off, and until when.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PostponeArgs {
@@ -92,7 +102,7 @@ pub(crate) struct RetryArgs {
     at: Option<String>,
 }
 
-/// Cancels, pauses or resumes.
+/// Cancels or pauses.
 pub(crate) fn steer(client: &Client, verb: &str, targets: &Targets, terminal: Terminal) -> anyhow::Result<Exit> {
     if targets.is_bulk() {
         return in_bulk(client, targets, targets.body(verb)?, terminal);
@@ -101,6 +111,20 @@ pub(crate) fn steer(client: &Client, verb: &str, targets: &Targets, terminal: Te
     each(&targets.ids, |id| {
         let steered = client.steer_job(id, verb, &body)?;
         told(terminal, &steered.text, &format!("job {id} is {}", steered.view.state))
+    })
+}
+
+/// Sets jobs going.
+pub(crate) fn resume(client: &Client, args: &ResumeArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+    let ResumeArgs { targets, now } = args;
+    if targets.is_bulk() {
+        return in_bulk(client, targets, ActionsBody { now: *now, ..targets.body("resume")? }, terminal);
+    }
+    let body = ResumeBody { now: *now, reason: targets.reason.clone() };
+    each(&targets.ids, |id| {
+        let resumed = client.steer_job(id, "resume", &body)?;
+        let until = resumed.view.postpone_until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+        told(terminal, &resumed.text, &format!("job {id} is {}{until}", resumed.view.state))
     })
 }
 

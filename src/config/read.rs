@@ -266,6 +266,7 @@ fn read_limits(section: &mut Section<'_>, limits: &mut Limits) {
     section.set("table_elements", &mut limits.table_elements, number(0..=10_000_000));
     section.set("handles", &mut limits.handles, small_number(1..=1_000_000));
     section.set("outbound_requests", &mut limits.outbound_requests, small_number(0..=1_000_000));
+    section.set("runs_per_record", &mut limits.runs_per_record, small_number(1..=1_000_000));
 }
 
 /// What a component may need, and how much compiled code is kept loaded.

@@ -155,6 +155,7 @@ fn limits_of_plugin(limits: &Limits) -> Lines {
         ("table_elements", Some(limits.table_elements.to_string())),
         ("handles", Some(limits.handles.to_string())),
         ("outbound_requests", Some(limits.outbound_requests.to_string())),
+        ("runs_per_record", Some(limits.runs_per_record.to_string())),
     ]
 }
 

@@ -77,6 +77,8 @@ pub struct Rights {
     pub payload: Reach,
     /// Everything about plug-ins, queues, schedules, the service and tokens.
     pub admin: bool,
+    /// Whose keys he shares: of all jobs, or of his own alone.
+    pub keys: Reach,
 }
 
 /// What is noted of callers without a name of their own, by where they came in: the API, the console. No token is called so.
@@ -85,8 +87,11 @@ pub const UNNAMED_IN_API: &str = "api";
 pub const UNNAMED_IN_CONSOLE: &str = "console";
 
 /// The words that rights are written in.
-pub const RIGHT_WORDS: [&str; 8] =
-    ["submit", "read", "read:own", "write", "write:own", "payload", "payload:own", "admin"];
+pub const RIGHT_WORDS: [&str; 9] =
+    ["submit", "read", "read:own", "write", "write:own", "payload", "payload:own", "keys:all", "admin"];
+
+/// The right to the keys that all share.
+const KEYS: &str = "keys";
 
 /// Why rights cannot be given like that.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,8 +100,8 @@ pub enum BadRights {
     #[error("`{0}` is no right; there are {list}", list = RIGHT_WORDS.join(", "))]
     Unknown(String),
     /// The same right with two reaches.
-    #[error("`{0}` stands there twice")]
-    Twice(Right),
+    #[error("`{0}` is given twice")]
+    Twice(String),
     /// Nobody steers or opens what he may not see.
     #[error("`{right}` reaches farther than `read`: add `read{suffix}`", suffix = .reach.suffix())]
     Blind {
@@ -112,13 +117,21 @@ pub enum BadRights {
 
 impl Rights {
     /// Nothing.
-    pub const NONE: Self =
-        Self { submit: false, read: Reach::None, write: Reach::None, payload: Reach::None, admin: false };
+    pub const NONE: Self = Self {
+        submit: false,
+        read: Reach::None,
+        write: Reach::None,
+        payload: Reach::None,
+        admin: false,
+        keys: Reach::None,
+    };
 
     /// Everything.
-    pub const ALL: Self = Self { submit: true, read: Reach::All, write: Reach::All, payload: Reach::All, admin: true };
+    pub const ALL: Self =
+        Self { submit: true, read: Reach::All, write: Reach::All, payload: Reach::All, admin: true, keys: Reach::All };
 
-    /// Reads rights from their words, such as `submit`, `read`, `write:own`. `admin` stands for everything.
+    /// Reads rights from their words, such as `submit`, `read`, `write:own`. `admin` stands for everything; without `keys:all`
+    /// the keys are one's own.
     pub fn read<S: AsRef<str>>(words: &[S]) -> Result<Self, BadRights> {
         let mut rights = Self::default();
         for word in words {
@@ -126,8 +139,9 @@ impl Rights {
         }
         match rights {
             Self { admin: true, .. } => Ok(Self::ALL),
-            rights if rights == Self::default() => Err(BadRights::None),
-            rights => rights.seeing(),
+            // Keys alone open nothing.
+            rights if (Self { keys: Reach::None, ..rights }) == Self::default() => Err(BadRights::None),
+            rights => Self { keys: rights.keys.max(Reach::Own), ..rights }.seeing(),
         }
     }
 
@@ -136,14 +150,15 @@ impl Rights {
             "submit" => self.submit = true,
             "admin" => self.admin = true,
             word => {
-                let (name, reach) = word.strip_suffix(":own").map_or((word, Reach::All), |name| (name, Reach::Own));
+                let own = word.strip_suffix(":own").map(|name| (name, Reach::Own));
+                let all = || (word.strip_suffix(":all").unwrap_or(word), Reach::All);
+                let (name, reach) = own.unwrap_or_else(all);
+                if name == KEYS {
+                    return set(&mut self.keys, reach, name);
+                }
                 let right = Right::ALL.into_iter().find(|right| right.word() == name);
                 let right = right.ok_or_else(|| BadRights::Unknown(word.chars().take(40).collect()))?;
-                let place = self.place(right);
-                if *place != Reach::None {
-                    return Err(BadRights::Twice(right));
-                }
-                *place = reach;
+                set(self.place(right), reach, name)?;
             }
         }
         Ok(())
@@ -187,8 +202,18 @@ impl Rights {
             let reach = self.reach(right);
             words.extend((reach != Reach::None).then(|| format!("{right}{}", reach.suffix())));
         }
+        words.extend((self.keys == Reach::All).then(|| format!("{KEYS}:all")));
         words
     }
+}
+
+/// Sets how far a right reaches, once.
+fn set(place: &mut Reach, reach: Reach, name: &str) -> Result<(), BadRights> {
+    if *place != Reach::None {
+        return Err(BadRights::Twice(name.to_owned()));
+    }
+    *place = reach;
+    Ok(())
 }
 
 impl fmt::Display for Rights {
@@ -242,6 +267,11 @@ impl Caller {
     /// The name under which it is noted what he does: `unnamed` when he has none of his own.
     pub fn noted_as<'a>(&'a self, unnamed: &'a str) -> &'a str {
         self.name.as_ref().map_or(unnamed, TokenName::as_str)
+    }
+
+    /// In whose space the keys are that he gives: his own, or none where he shares the keys of the host.
+    pub fn key_space(&self) -> Option<&TokenName> {
+        self.name.as_ref().filter(|_| self.rights.keys != Reach::All)
     }
 
     /// Whether a job is his own.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Token;
 use super::audit::AuditRow;
 use super::breaker::PluginBreaker;
-use super::id::{HostId, JobId, JobKey, OrderingKey, PluginName, ScheduleName, TenantId, TokenName};
+use super::id::{HostId, JobId, JobKey, OrderingKey, PluginName, ScheduleName, Sequence, TenantId, TokenName};
 use super::job::{Job, JobState, Run, Submission};
 use super::plugin::Plugin;
 use super::queue::QueueState;
@@ -107,8 +107,12 @@ pub struct RememberedSubmit {
     pub key: String,
     /// A hash of the request, so that another request under the same key is told apart.
     pub fingerprint: u64,
-    /// The job that the first request made.
-    pub job: JobId,
+    /// The jobs that the first request made or was answered with, in the order of its answer.
+    pub jobs: Vec<JobId>,
+    /// Where a request by filter goes on, if there is more.
+    pub next: Option<Sequence>,
+    /// How the job ended, where this is about one that was deleted with its end.
+    pub end: Option<Box<Job>>,
     /// When it was made; an older remembrance that has ended by then gives way.
     pub on: Timestamp,
     /// When the key is forgotten.

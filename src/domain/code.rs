@@ -96,9 +96,9 @@ catalogue! {
         "The request hit a defect of the host; it was contained, and other requests go on.",
         "See the host's log for the place, and report it.";
     DUPLICATE_JOB = "BR0118", "an unfinished job has the same dedup key",
-        "At most one unfinished job has a dedup key. Another submit is answered with that job, but not in a bulk submit, which makes \
-         new jobs only, and not to somebody who may not read it.",
-        "Leave the job out, or submit it again when the other has ended.";
+        "At most one unfinished job has a dedup key. Another submit is answered with that job, but not in a bulk submit or a retry, \
+         which make new jobs only, and not to somebody who may not read it.",
+        "Leave the job out, or try again when the other has ended.";
     FORBIDDEN = "BR0119", "the token does not carry that far",
         "A token has the rights that it was made with: to submit, to read, to steer, to see payloads, of all jobs or its own, or \
          to administer the host. The message names the one that is missing.",
@@ -140,6 +140,13 @@ catalogue! {
         "The request names the host by a name from elsewhere or carries a header that proxies add, and this host asks nobody for a \
          token: everybody whom the proxy lets through could do everything.",
         "On the machine of the host: `backroom token create admin --rights admin`, or set `token` under `[server]` in backroom.toml.";
+    CHANGED_MEANWHILE = "BR0140", "others changed the same thing at the same time",
+        "The request was decided again many times, and each time somebody else was first. Nothing was done.",
+        "Send it again.";
+    NO_KEY_TAKEN = "BR0141", "the request takes no Idempotency-Key",
+        "The header says that a repeated request is to make nothing twice. Requests that make jobs take it: submits, bulk submits, \
+         batches, retries, and the runs and back-fills of schedules.",
+        "Leave the header out.";
     // Uploads.
     NOT_WASM = "BR0201", "the file is not WebAssembly",
         "It does not start with the four bytes of a Wasm binary.",
@@ -255,8 +262,9 @@ catalogue! {
         "It was submitted with `on_predecessor_failure`, which says what becomes of it then.",
         "Resume it if it was blocked; submit it again if it was canceled.";
     LOOP_BY_RECORD = "BR0319", "the handler ran too often for one record",
-        "So many runs of one handler for one record within an hour look like a loop (0x80044182).",
-        "Break the loop: what the handler does must not cause the handler to run again.";
+        "So many runs of one handler for one record within an hour, which jobs of one chain have caused, look like a loop (0x80044182).",
+        "Break the loop: what the handler does must not cause the handler to run again (`backroom job list --chain` with the job that \
+         the message names). If it is none, raise `runs_per_record` in the `limits` of the plug-in in backroom.toml.";
     BATCH_FAILED = "BR0320", "more jobs of the batch failed than it allows",
         "A batch ends by how its jobs did: it fails when more of them have not succeeded than `allowed_failures`.",
         "See `backroom job list --batch ID --state failed,canceled`; retry those, or allow more failures.";

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::admission::Hold;
 use super::audit::{Action, AuditRow};
 use super::id::{JobId, VersionName};
-use super::job::{Job, JobState, JobType, OnPredecessorFailure, Status, WaitReason};
+use super::job::{Job, JobState, JobType, OnPredecessorFailure, Status, Wait, WaitReason};
 use super::offers::may_run_again;
 use super::plugin::Grant;
 use super::queue::Pause;
@@ -162,11 +162,13 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
 fn before_its_turn(now: Reason, facts: &Facts<'_>) -> Vec<Reason> {
     let mut reasons = vec![now];
     reasons.extend(expires(facts));
+    let wait = facts.job.state.wait().filter(|wait| wait.is_open(facts.now));
     // A batch is not started by anybody, and what waits for its component says so.
-    let wait_reason = facts.job.state.wait_reason;
-    if !matches!(wait_reason, Some(WaitReason::Children | WaitReason::MissingComponent)) {
+    let says_all =
+        |wait: &Wait| matches!(wait, Wait::For { reason: WaitReason::Children | WaitReason::MissingComponent, .. });
+    if !wait.as_ref().is_some_and(says_all) {
         reasons.extend(at_its_turn(facts));
-        let until = facts.job.state.postpone_until.unwrap_or(facts.now);
+        let until = wait.and_then(|wait| wait.until()).unwrap_or(facts.now);
         let lasting = facts.holds.iter().filter(|hold| hold.lasts_until(until));
         reasons.extend(lasting.map(|hold| held(facts, hold)));
     }
@@ -282,9 +284,12 @@ fn of_plugin(facts: &Facts<'_>) -> Option<Reason> {
 fn blocked(facts: &Facts<'_>) -> Reason {
     let ties = facts.job.submission.ties();
     let why = match (&ties.ordering_key, ties.after.is_empty()) {
-        (Some(key), true) => format!("earlier jobs with the ordering key `{key}` have not ended"),
+        (Some(key), true) => {
+            format!("earlier jobs with the ordering key `{key}`{} have not ended", of_space(key.space()))
+        }
         (Some(key), false) => {
-            format!("jobs that it names, or earlier ones with the ordering key `{key}`, have not ended")
+            let space = of_space(key.space());
+            format!("jobs that it names, or earlier ones with the ordering key `{key}`{space}, have not ended")
         }
         (None, _) => "jobs that it names in `after` have not ended".to_owned(),
     };
@@ -297,6 +302,11 @@ fn blocked(facts: &Facts<'_>) -> Reason {
         when.push_str(" with success");
     }
     Reason::new("blocked", why, when).naming(jobs)
+}
+
+/// Whose key it is, where the key is not one that all share.
+fn of_space(space: Option<&str>) -> String {
+    space.map(|space| format!(" of `{space}`")).unwrap_or_default()
 }
 
 fn predecessor_failed(facts: &Facts<'_>, predecessor: JobId) -> Reason {
@@ -366,8 +376,9 @@ fn held(facts: &Facts<'_>, hold: &Hold) -> Reason {
         Hold::KeyFull(key, limit) => Reason::new(
             "key-full",
             format!(
-                "{} of plug-in {plugin} with the concurrency key `{key}` run, and no more may at a time",
-                jobs(*limit)
+                "{} of plug-in {plugin} with the concurrency key `{key}`{} run, and no more may at a time",
+                jobs(*limit),
+                of_space(key.space())
             ),
             "one of them has ended",
         ),
@@ -404,10 +415,7 @@ fn children(facts: &Facts<'_>) -> Reason {
             let what = format!("it is a batch, and not all of its jobs have ended: {list}");
             Reason::new("children", what, "all of them have ended; ask one of them why it has not").naming(jobs)
         }
-        _ => {
-            let then = format!("they have ended, or somebody resumes it: {}", command("resume", facts));
-            Reason::new("children", "it waits for jobs that it made", then).naming(jobs)
-        }
+        _ => Reason::new("children", "it waits for jobs that it made", "they have ended").naming(jobs),
     }
 }
 
@@ -436,8 +444,11 @@ fn waiting(facts: &Facts<'_>) -> Reason {
             Reason::new("sleep", "its handler asked to be woken at a time", when("somebody resumes it"))
         }
         Some(WaitReason::Event) => {
-            let then = format!("the event comes, or somebody resumes it: {}", command("resume", facts));
-            Reason::new("event", "its handler waits for an event", then)
+            let event = state
+                .awaited_event
+                .as_ref()
+                .map_or_else(|| "an event".to_owned(), |name| format!("the event `{name}`"));
+            Reason::new("event", format!("its handler waits for {event}"), "the event comes")
         }
         Some(WaitReason::Children) => children(facts),
         Some(WaitReason::Error) => {
@@ -473,8 +484,27 @@ fn retrying(facts: &Facts<'_>) -> Reason {
 fn paused(facts: &Facts<'_>) -> Reason {
     let modified = facts.job.state.modified.as_ref();
     let by = modified.map(|(on, by)| format!(" ({by}, {on})")).unwrap_or_default();
-    let when = format!("somebody resumes it: {}", command("resume", facts));
+    let mut when = format!("somebody resumes it: {}", command("resume", facts));
+    if let Some(wait) = facts.job.state.wait().filter(|wait| wait.is_open(facts.now)) {
+        when.push_str(&format!("; {}", resumed(&wait)));
+        if wait.ends_only_by().is_none() {
+            when.push_str(", or runs at once with --now");
+        }
+    }
     Reason::new("paused", format!("a person has paused it{by}{}", why(facts, Action::Pause)), when)
+}
+
+/// What a paused job does when it is resumed while what it waited for is still to come.
+fn resumed(wait: &Wait) -> String {
+    match wait {
+        Wait::Retry(until) => format!("it then waits until {until} for its next try, as before"),
+        Wait::For { until: Some(until), .. } => format!("it then waits until {until}, as before"),
+        Wait::For { reason: WaitReason::MissingComponent, .. } => "it then waits for its plug-in, as before".to_owned(),
+        wait => match wait.ends_only_by() {
+            Some(awaited) => format!("it then waits for {awaited}, as before"),
+            None => "it is then held, as before, until somebody resumes it once more".to_owned(),
+        },
+    }
 }
 
 fn running(facts: &Facts<'_>) -> Reason {

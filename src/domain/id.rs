@@ -230,6 +230,79 @@ macro_rules! name {
     };
 }
 
+/// What stands between the space of a key and the key itself in the text of a key: no control character is in either.
+const END_OF_SPACE: char = '\n';
+
+/// The space and the key of a text.
+fn spaced(text: &str) -> (Option<&str>, &str) {
+    text.split_once(END_OF_SPACE).map_or((None, text), |(space, key)| (Some(space), key))
+}
+
+/// A key that jobs share. It belongs to the space that all share, or to that of one holder of a token: the same key in two
+/// spaces is two keys. Its text carries the space, so that whoever compares texts keeps the spaces apart; people see the key as
+/// it was given.
+macro_rules! key {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(transparent)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// Checks and takes a key of the space that all share.
+            pub fn new(text: &str) -> Result<Self, InvalidName> {
+                let check: fn(&str) -> Result<(), &'static str> = $check;
+                check(text).map_err(|why| InvalidName::new($what, text, why))?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// Takes a whole text, as [`Self::as_str`] gives it.
+            pub fn stored(text: &str) -> Result<Self, InvalidName> {
+                let (space, key) = spaced(text);
+                space.map(TokenName::new).transpose()?;
+                Self::new(key)?;
+                Ok(Self(Arc::from(text)))
+            }
+
+            /// The same key in the space of somebody; in the one that all share without.
+            #[must_use]
+            pub fn in_space(&self, space: Option<&TokenName>) -> Self {
+                match space {
+                    Some(space) => Self(Arc::from(format!("{space}{END_OF_SPACE}{}", self.given()))),
+                    None => Self(Arc::from(self.given())),
+                }
+            }
+
+            /// The whole text, with the space.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Whose space it is in; none for the one that all share.
+            pub fn space(&self) -> Option<&str> {
+                spaced(&self.0).0
+            }
+
+            /// The key as it was given.
+            pub fn given(&self) -> &str {
+                spaced(&self.0).1
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.given())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from.deserialize_str(NameVisitor { what: $what, new: Self::stored })
+            }
+        }
+    };
+}
+
 name! {
     /// The name of a plug-in: 1 to 64 lower-case letters, digits and `-`, starting with a letter.
     PluginName, "the plug-in name", check_slug
@@ -266,22 +339,22 @@ name! {
     }
 }
 
-name! {
+key! {
     /// Jobs that share one run one after another, in order of creation (domain.md 4.1): 1 to 256 bytes of text.
     OrderingKey, "the ordering key", check_key
 }
 
-name! {
+key! {
     /// Of the jobs of a plug-in that share one, only so many run at a time, in whatever order: 1 to 256 bytes of text.
     ConcurrencyKey, "the concurrency key", check_key
 }
 
-name! {
+key! {
     /// At most one unfinished job has it (promise 6): 1 to 256 bytes of text.
     DedupKey, "the dedup key", check_key
 }
 
-name! {
+key! {
     /// The record that a job is about, as `entity/id`: 3 to 256 bytes of text with a `/` inside.
     RecordName, "the record", |text| {
         check_key(text)?;

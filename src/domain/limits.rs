@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::loops;
+
 /// The largest native stack that an operator may allow, in bytes.
 pub const STACK_BYTES_MAX: u64 = 8 << 20;
 
@@ -34,6 +36,8 @@ pub struct Limits {
     pub handles: u32,
     /// Outbound requests of an attempt.
     pub outbound_requests: u32,
+    /// Runs of one handler for one record within an hour that jobs of one chain may cause.
+    pub runs_per_record: u32,
     /// Bytes of the native stack that Wasm frames may use; the same for every plug-in of a host.
     pub stack_bytes: u64,
 }
@@ -61,6 +65,7 @@ impl Default for Limits {
             host_calls: 1_000_000,
             handles: 1_000,
             outbound_requests: 32,
+            runs_per_record: loops::RUNS_PER_RECORD,
             stack_bytes: 512 << 10,
         }
     }

@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod hash;
 pub mod host_call;
 pub mod id;
+pub mod idempotency;
 pub mod job;
 pub mod limits;
 pub mod loops;

@@ -84,7 +84,7 @@ fn is_open(offer: Offer, facts: Facts<'_>) -> bool {
     let event = match offer {
         Offer::Retry => return facts.is_fit && may_run_again(job).is_ok(),
         Offer::RetryFailed => return is_ended_batch(job) && facts.has_failed_members,
-        Offer::Resume => Event::Resume { by: by() },
+        Offer::Resume => Event::Resume { by: by(), at_once: false },
         Offer::Pause => Event::Pause { by: by() },
         Offer::Postpone => Event::Postpone { until: now, by: by() },
         Offer::Cancel => Event::Cancel { by: by() },
@@ -109,5 +109,5 @@ pub fn may_run_again(job: &Job) -> Result<(), Refused> {
         true if !job_type.steering().resumable => "the host makes jobs of this type for its own upkeep",
         true => return Ok(()),
     };
-    Err(Refused { status: job.state.status, event: RERUN, why })
+    Err(Refused { status: job.state.status, event: RERUN, why: why.into() })
 }

@@ -98,6 +98,7 @@ impl JobFilter {
         let labels = [
             self.after.map(Label::After),
             self.retry_of.map(Label::RetryOf),
+            self.chain.zip(self.regarding.clone()).map(|(chain, record)| Label::ChainRegarding(chain, record)),
             self.chain.map(Label::Chain),
             self.regarding.clone().map(Label::Regarding),
             self.ordering_key.clone().map(Label::OrderingKey),
@@ -124,6 +125,8 @@ pub enum Label {
     OrderingKey(OrderingKey),
     /// They follow from this job, directly or not.
     Chain(JobId),
+    /// They follow from this job and are about this record.
+    ChainRegarding(JobId, RecordName),
     /// They run this job again.
     RetryOf(JobId),
     /// They name this job in `after`.
@@ -143,7 +146,10 @@ impl Label {
         if let Some(ties) = &submission.ties {
             labels.extend(ties.batch.map(Self::Batch));
             labels.extend(ties.occurrence.as_ref().map(|occurrence| Self::Schedule(occurrence.schedule.clone())));
-            labels.extend(ties.regarding.clone().map(Self::Regarding));
+            let regarding = ties.regarding.clone();
+            let in_chain = submission.correlation_id.zip(regarding.clone());
+            labels.extend(in_chain.map(|(chain, record)| Self::ChainRegarding(chain, record)));
+            labels.extend(regarding.map(Self::Regarding));
             labels.extend(ties.ordering_key.clone().map(Self::OrderingKey));
             labels.extend(ties.retry_of.map(Self::RetryOf));
             labels.extend(ties.after.iter().copied().map(Self::After));

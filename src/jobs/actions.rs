@@ -3,15 +3,20 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use super::{Command, Jobs, Order, Rerun, RerunError, SteerError};
+use super::ahead::Ahead;
+use super::batch::submission_bytes;
+use super::submit::is_keyed;
+use super::{Command, Jobs, Order, Rerun, RerunError, SteerError, SubmitError};
 use crate::domain::audit::Action;
+use crate::domain::change::RememberedSubmit;
 use crate::domain::id::{JobId, Sequence, TenantId};
+use crate::domain::idempotency::IdempotencyKey;
 use crate::domain::job::transition::Next;
 use crate::domain::job::{Job, Status};
 use crate::domain::offers::may_run_again;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
-use crate::store::{CommitError, ReadError};
+use crate::store::{CommitError, Pending, ReadError};
 
 /// How many commits of one call are under way at a time: enough for one sync of the disk to serve many.
 const TOGETHER: usize = 64;
@@ -21,6 +26,9 @@ const PAGE: usize = 500;
 
 /// How many reads one call makes at most: where few jobs match, a read looks at many and returns few.
 const READS_MAX: usize = 64;
+
+/// The most bytes of submissions that one call runs again: they are one commit.
+const RETRIED_BYTES_MAX: usize = 64 << 20;
 
 /// What to do with all jobs that match.
 #[derive(Clone, Debug)]
@@ -69,6 +77,8 @@ pub struct ActionReport {
     pub results: Vec<ActionResult>,
     /// Where the next call goes on; none when all jobs were looked at.
     pub next: Option<Sequence>,
+    /// Whether an earlier call of the same `Idempotency-Key` did it. Jobs that were deleted since are left out.
+    pub is_repeated: bool,
 }
 
 /// What became of one job.
@@ -103,27 +113,105 @@ impl Jobs {
     /// Does, or counts, one step for the jobs that match, at most `limit` of them. Within a call the oldest comes first, so
     /// that jobs which are run again keep their order; from call to call it goes from new to old, so that no call meets
     /// the jobs that an earlier one made. A job that has changed since it was found and no longer matches is left alone.
-    pub async fn act(&self, action: &BulkAction) -> Result<ActionReport, ReadError> {
-        let is_rerun = action.step == Step::Retry && !action.is_dry_run;
-        let _turn = if is_rerun { Some(self.rerunning.lock().await) } else { None };
+    pub async fn act(&self, action: &BulkAction) -> Result<ActionReport, SubmitError> {
+        let order = match action.step {
+            Step::Retry if !action.is_dry_run => return self.retry_matching(action, None).await,
+            Step::Retry => None,
+            Step::Order(order) => Some(order),
+        };
         let (mut found, next) = self.matching(action)?;
         found.reverse();
         let now = self.clock.now();
         let mut results = Vec::with_capacity(found.len());
+        let mut ahead = Ahead::default();
         for group in found.chunks(TOGETHER) {
-            if action.is_dry_run {
-                results.extend(group.iter().map(|job| self.preview(job, action, now)));
-            } else {
-                let done = together(group.iter().map(|job| self.act_on(job, action)).collect()).await;
-                let is_hopeless = done.iter().any(|result| result.store_failure().is_some());
-                results.extend(done);
-                if is_hopeless {
-                    break;
-                }
+            let Some(order) = order.filter(|_| !action.is_dry_run) else {
+                results.extend(group.iter().map(|job| self.preview(job, action, &mut ahead, now)));
+                continue;
+            };
+            let done = together(group.iter().map(|job| self.steer_found(job, order, action)).collect()).await;
+            let is_hopeless = done.iter().any(|result| result.store_failure().is_some());
+            results.extend(done);
+            if is_hopeless {
+                break;
             }
         }
         results.reverse();
-        Ok(ActionReport { results, next })
+        Ok(ActionReport { results, next, is_repeated: false })
+    }
+
+    /// Runs all jobs that match again, those of one call in one commit. With a key, a repeated call returns the new jobs of the
+    /// first.
+    pub async fn retry_matching(
+        &self,
+        action: &BulkAction,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<ActionReport, SubmitError> {
+        let _turn = self.rerunning.lock().await;
+        let mut contest = self.contest();
+        loop {
+            if let Some(first) = self.first_answer(action.tenant, key)? {
+                return self.run_again_before(action.tenant, first);
+            }
+            let (mut found, mut next) = self.matching(action)?;
+            if let Some(rest) = cut(&mut found) {
+                next = Some(rest);
+            }
+            found.reverse();
+            let (results, pending) = self.number_and_commit_matching(&found, next, action, key)?;
+            match pending.await {
+                Ok(()) => return Ok(ActionReport { results, next, is_repeated: false }),
+                Err(error) => contest.lost(error.into()).await?,
+            }
+        }
+    }
+
+    fn number_and_commit_matching(
+        &self,
+        found: &[Job],
+        next: Option<Sequence>,
+        action: &BulkAction,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(Vec<ActionResult>, Pending), SubmitError> {
+        let _turn = found.iter().any(|job| is_keyed(&job.submission)).then(|| self.identities.turn());
+        let now = self.clock.now();
+        let rerun = Rerun { reason: action.reason.clone(), ..Rerun::new(&action.by) };
+        let (mut ahead, mut changes, mut made) = (Ahead::default(), Vec::new(), Vec::new());
+        let mut results = Vec::with_capacity(found.len());
+        for job in found {
+            let again = match self.may_run_again_now(job) {
+                Ok(()) => self.again(job, &rerun, None, &mut ahead, now).map_err(RerunError::from),
+                Err(error) => Err(error),
+            };
+            results.push(match again {
+                Ok((new, commit)) => {
+                    made.push(new.submission.id);
+                    changes.extend(commit);
+                    ActionResult { retried_as: Some(new.submission.id), is_changed: true, ..result(job) }
+                }
+                Err(RerunError::Submit(error @ (SubmitError::Commit(_) | SubmitError::Read(_)))) => return Err(error),
+                Err(error) => ActionResult { error: Some(error.into()), ..result(job) },
+            });
+        }
+        results.reverse();
+        changes.extend(key.map(|key| key.remember(action.tenant, made, next, now)));
+        Ok((results, self.store.commit(changes)))
+    }
+
+    /// What a call did that comes again: the jobs that it ran again, newest first.
+    fn run_again_before(&self, tenant: TenantId, first: RememberedSubmit) -> Result<ActionReport, SubmitError> {
+        let mut results = Vec::with_capacity(first.jobs.len());
+        for id in first.jobs.iter().rev() {
+            let new = self.get(tenant, *id)?;
+            let finished = new.and_then(|new| new.submission.ties().retry_of);
+            let finished = finished.map(|finished| self.get(tenant, finished)).transpose()?.flatten();
+            results.extend(finished.map(|job| ActionResult {
+                retried_as: Some(*id),
+                is_changed: true,
+                ..result(&job)
+            }));
+        }
+        Ok(ActionReport { results, next: first.next, is_repeated: true })
     }
 
     /// The jobs that match, newest first, and where the next call goes on.
@@ -143,20 +231,17 @@ impl Jobs {
         Ok((found, query.before))
     }
 
-    fn preview(&self, job: &Job, action: &BulkAction, now: Timestamp) -> ActionResult {
-        let before = job.state.status;
-        let decided = match action.step {
-            Step::Order(order) => self.decide(job, &Command::new(order, &action.by), now),
-            Step::Retry => may_run_again(job).map(|()| Next::Unchanged),
+    fn preview(&self, job: &Job, action: &BulkAction, ahead: &mut Ahead, now: Timestamp) -> ActionResult {
+        let (before, result) = (job.state.status, result(job));
+        let order = match action.step {
+            Step::Order(order) => order,
+            Step::Retry => {
+                let error = self.may_run_again_now(job).and_then(|()| self.may_hold(job, ahead)).err();
+                return ActionResult { is_changed: error.is_none(), error: error.map(Into::into), ..result };
+            }
         };
-        let result = result(job);
-        if action.step == Step::Retry
-            && let Err(error) = self.check_not_again(job)
-        {
-            return ActionResult { error: Some(error.into()), ..result };
-        }
-        match decided {
-            Ok(Next::Unchanged) => ActionResult { is_changed: action.step == Step::Retry, ..result },
+        match self.decide(job, &Command::new(order, &action.by), now) {
+            Ok(Next::Unchanged) => result,
             Ok(Next::Changed { state, .. }) => {
                 ActionResult { after: Some(state.status), is_changed: true, before, ..result }
             }
@@ -165,43 +250,48 @@ impl Jobs {
         }
     }
 
-    /// A filter finds a failed job again and again; it is run again once only.
-    fn check_not_again(&self, job: &Job) -> Result<(), RerunError> {
+    /// Whether a job that was found may run again. A filter finds a failed one again and again; it is run again once only.
+    fn may_run_again_now(&self, job: &Job) -> Result<(), RerunError> {
+        may_run_again(job).map_err(SteerError::from)?;
         match self.run_again_as(job).map_err(SteerError::from)? {
             Some(later) => Err(RerunError::Already(later)),
             None => Ok(()),
         }
     }
 
-    async fn act_on(&self, job: &Job, action: &BulkAction) -> ActionResult {
-        let id = job.submission.id;
-        let result = result(job);
-        match action.step {
-            Step::Order(order) => {
-                let command = Command { order, by: action.by.clone(), reason: action.reason.clone() };
-                match self.steer_if(action.tenant, id, &command, |present| action.filter.matches(present)).await {
-                    Ok((before, after)) => ActionResult {
-                        before: before.status,
-                        after: (order != Order::Delete).then_some(after.state.status),
-                        is_changed: order == Order::Delete || before.revision != after.state.revision,
-                        ..result
-                    },
-                    Err(error) => ActionResult { error: Some(error.into()), ..result },
-                }
-            }
-            Step::Retry => {
-                let rerun = Rerun { reason: action.reason.clone(), ..Rerun::new(&action.by) };
-                let run_again = async {
-                    self.check_not_again(job)?;
-                    self.rerun(action.tenant, id, rerun).await
-                };
-                match run_again.await {
-                    Ok(new) => ActionResult { retried_as: Some(new.submission.id), is_changed: true, ..result },
-                    Err(error) => ActionResult { error: Some(error.into()), ..result },
-                }
-            }
+    /// Whether nobody else has its dedup key, neither in the store nor among those before it.
+    fn may_hold(&self, job: &Job, ahead: &mut Ahead) -> Result<(), RerunError> {
+        Ok(self.check_held(&job.submission, ahead)?)
+    }
+
+    async fn steer_found(&self, job: &Job, order: Order, action: &BulkAction) -> ActionResult {
+        let (id, result) = (job.submission.id, result(job));
+        let command = Command { order, by: action.by.clone(), reason: action.reason.clone() };
+        match self.steer_if(action.tenant, id, &command, |present| action.filter.matches(present)).await {
+            Ok((before, after)) => ActionResult {
+                before: before.status,
+                after: (order != Order::Delete).then_some(after.state.status),
+                is_changed: order == Order::Delete || before.revision != after.state.revision,
+                ..result
+            },
+            Err(error) => ActionResult { error: Some(error.into()), ..result },
         }
     }
+}
+
+/// Leaves as many of the jobs, newest first, as may be one commit. Returns where the next call goes on, if there are more.
+fn cut(found: &mut Vec<Job>) -> Option<Sequence> {
+    let mut bytes = 0;
+    let fit = found.iter().take_while(|job| {
+        bytes += submission_bytes(job);
+        bytes <= RETRIED_BYTES_MAX
+    });
+    let fit = fit.count().max(1);
+    if fit >= found.len() {
+        return None;
+    }
+    found.truncate(fit);
+    found.last().map(|last| last.submission.id.sequence())
 }
 
 impl ActionResult {
@@ -209,7 +299,6 @@ impl ActionResult {
     pub fn store_failure(&self) -> Option<&CommitError> {
         match self.error.as_ref()? {
             ActionError::Steer(SteerError::Commit(error)) => Some(error),
-            ActionError::Rerun(RerunError::Submit(super::SubmitError::Commit(error))) => Some(error),
             _ => None,
         }
         .filter(|error| !matches!(error, CommitError::Conflict { .. }))

@@ -1,13 +1,16 @@
 //! Batches: many jobs that have one progress, one end and one callback.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::steer::Command;
 use super::submit::is_keyed;
 use super::{BulkError, Jobs, NewJob, Rerun, RerunError, SteerError, SubmitError};
 use crate::domain::batch::{self, Summary, Terms};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, PluginName, QueueName, TenantId, TokenName};
+use crate::domain::idempotency::{Answered, IdempotencyKey};
 use crate::domain::job::transition::Refused;
 use crate::domain::job::{FollowUp, Job, JobType, Payload, Status, Submission, Ties, transition};
 use crate::domain::query::{JobFilter, JobQuery};
@@ -48,12 +51,38 @@ pub struct NewBatch {
 impl Jobs {
     /// Takes a batch and all its jobs, or nothing, in one commit.
     pub async fn submit_batch(&self, new: NewBatch, members: Vec<NewJob>) -> Result<(Job, Vec<JobId>), BulkError> {
-        let now = self.clock.now();
-        let failed = |error: SubmitError| BulkError::of_all(error);
-        let batch = self.new_batch(new, now).map_err(failed)?;
-        let (ids, pending) = self.number_and_commit_bulk(members, Some(&batch), now)?;
-        pending.await.map_err(|error| failed(error.into()))?;
-        Ok((batch, ids))
+        Ok(self.submit_batch_once(new, members, None).await?.made)
+    }
+
+    /// The same; with a key, a repeated call returns the batch of the first.
+    pub async fn submit_batch_once(
+        &self,
+        new: NewBatch,
+        members: Vec<NewJob>,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Answered<(Job, Vec<JobId>)>, BulkError> {
+        let tenant = new.tenant;
+        if let (Some(key), Some(first)) = (key, self.first_answer(tenant, key)?) {
+            return Ok(Answered::again(self.batch_of(tenant, key, first.jobs)?));
+        }
+        let batch = self.new_batch(new, self.clock.now())?;
+        let Answered { made, is_repeated } = self.all_or_none(tenant, members, Some(&batch), key).await?;
+        match key.filter(|_| is_repeated) {
+            Some(key) => Ok(Answered::again(self.batch_of(tenant, key, made)?)),
+            None => Ok(Answered::anew((batch, made))),
+        }
+    }
+
+    /// The batch and its jobs that a key stands for: the batch is remembered first.
+    fn batch_of(
+        &self,
+        tenant: TenantId,
+        key: &IdempotencyKey,
+        remembered: Vec<JobId>,
+    ) -> Result<(Job, Vec<JobId>), SubmitError> {
+        let mut remembered = remembered.into_iter();
+        let batch = self.job_of(tenant, key, remembered.next().unwrap_or_default())?;
+        Ok((batch, remembered.collect()))
     }
 
     fn new_batch(&self, new: NewBatch, now: Timestamp) -> Result<Job, SubmitError> {
@@ -85,17 +114,37 @@ impl Jobs {
         id: JobId,
         rerun: Rerun,
     ) -> Result<(Job, Vec<JobId>), RerunError> {
+        Ok(self.retry_failed_once(tenant, id, rerun, None).await?.made)
+    }
+
+    /// The same; with a key, a repeated call returns the new batch of the first.
+    pub async fn retry_failed_once(
+        &self,
+        tenant: TenantId,
+        id: JobId,
+        rerun: Rerun,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Answered<(Job, Vec<JobId>)>, RerunError> {
         let _turn = self.rerunning.lock().await;
-        let ended = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
-        let failed = self.failed_members(&ended)?;
-        let (batch, ids, pending) = self.number_and_commit_failed(&ended, &failed, &rerun)?;
-        pending.await.map_err(SubmitError::from)?;
-        Ok((batch, ids))
+        let mut contest = self.contest();
+        loop {
+            if let (Some(key), Some(first)) = (key, self.first_answer(tenant, key)?) {
+                return Ok(Answered::again(self.batch_of(tenant, key, first.jobs)?));
+            }
+            let ended = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
+            let failed = self.failed_members(&ended)?;
+            let (batch, ids, pending) = self.number_and_commit_failed(&ended, &failed, &rerun, key)?;
+            match pending.await {
+                Ok(()) => return Ok(Answered::anew((batch, ids))),
+                Err(error) => contest.lost(error.into()).await?,
+            }
+        }
     }
 
     /// The members of a batch that are to run again, oldest first: those that have failed and were not run again yet.
     fn failed_members(&self, batch: &Job) -> Result<Vec<Job>, SteerError> {
-        let refused = |why| Err(Refused { status: batch.state.status, event: RETRY_FAILED, why }.into());
+        let refused =
+            |why| Err(Refused { status: batch.state.status, event: RETRY_FAILED, why: Cow::Borrowed(why) }.into());
         if batch.submission.job_type != JobType::BATCH {
             return refused("it is no batch");
         }
@@ -135,6 +184,7 @@ impl Jobs {
         ended: &Job,
         failed: &[Job],
         rerun: &Rerun,
+        key: Option<&IdempotencyKey>,
     ) -> Result<(Job, Vec<JobId>, Pending), RerunError> {
         let _turn = failed.iter().any(|job| is_keyed(&job.submission)).then(|| self.identities.turn());
         let now = self.clock.now();
@@ -155,12 +205,15 @@ impl Jobs {
         let audit = rerun.row(ended.state.status, &batch, now);
         let mut changes = vec![Change::submit(batch.clone()), Change::Audit(audit)];
         let mut ids = Vec::with_capacity(failed.len());
+        let mut ahead = Ahead::default();
         for member in failed {
-            let again = self.again(member, rerun, Some(batch.submission.id), now);
+            let again = self.again(member, rerun, Some(batch.submission.id), &mut ahead, now);
             let (job, commit) = again.map_err(|error| RerunError::Member { job: member.submission.id, error })?;
             ids.push(job.submission.id);
             changes.extend(commit);
         }
+        let answer = || [batch.submission.id].into_iter().chain(ids.iter().copied()).collect();
+        changes.extend(key.map(|key| key.remember(asked.tenant, answer(), None, now)));
         Ok((batch, ids, self.store.commit(changes)))
     }
 
@@ -196,7 +249,7 @@ pub(super) fn members(batch: &Job, statuses: Vec<Status>) -> JobQuery {
     JobQuery { tenant: batch.submission.tenant, filter, before: None, limit: PAGE }
 }
 
-fn submission_bytes(job: &Job) -> usize {
+pub(super) fn submission_bytes(job: &Job) -> usize {
     postcard::to_stdvec(&*job.submission).map_or(0, |bytes| bytes.len())
 }
 

@@ -1,70 +1,76 @@
-//! The `Idempotency-Key` of a submit: whose it is, and by what the same submit is known again.
+//! Requests that come again: by what the same submit is known, and what the first one has made.
 
-use super::NewJob;
-use crate::domain::hash;
-use crate::domain::id::{HandlerName, VersionName};
-use crate::domain::job::Ties;
+use super::{Jobs, NewJob, SubmitError};
+use crate::domain::change::RememberedSubmit;
+use crate::domain::id::{HandlerName, JobId, TenantId, VersionName};
+use crate::domain::idempotency::{IdempotencyKey, RequestHash, key_of_end};
+use crate::domain::job::{Job, Ties};
 use crate::domain::time::Timestamp;
+use crate::store::ReadError;
 
-/// The `Idempotency-Key` of a submit.
-pub(super) struct IdempotencyKey<'a> {
-    /// As the caller gave it.
-    pub(super) given: &'a str,
-    /// As it is kept: the keys of one holder of a token are apart from those of all others.
-    pub(super) kept: String,
-    /// What the submit asked for.
-    pub(super) fingerprint: u64,
-}
+impl Jobs {
+    /// What the first request of a key was answered with; nothing when this is the first.
+    pub(super) fn first_answer(
+        &self,
+        tenant: TenantId,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<RememberedSubmit>, SubmitError> {
+        let Some(key) = key else { return Ok(None) };
+        Ok(key.first(self.store.remembered(tenant, key.kept())?, self.clock.now())?)
+    }
 
-impl<'a> IdempotencyKey<'a> {
-    pub(super) fn new(given: &'a str, new: &NewJob) -> Self {
-        let kept = match &new.caller.name {
-            // No key that comes over HTTP holds a line break.
-            Some(name) => format!("{name}\n{given}"),
-            None => given.to_owned(),
-        };
-        Self { given, kept, fingerprint: fingerprint(new) }
+    /// A job that a key stands for: as it is, or as it ended where it went with its end.
+    pub(super) fn job_of(&self, tenant: TenantId, key: &IdempotencyKey, id: JobId) -> Result<Job, SubmitError> {
+        let there = self.get(tenant, id)?;
+        let found = there.map_or_else(|| self.end_of(tenant, id), |job| Ok(Some(job)))?;
+        found.ok_or_else(|| key.of_deleted(id).into())
+    }
+
+    /// How a job ended that was deleted with its end, where that is kept.
+    fn end_of(&self, tenant: TenantId, id: JobId) -> Result<Option<Job>, ReadError> {
+        let kept = self.store.remembered(tenant, &key_of_end(id))?.filter(|kept| kept.until > self.clock.now());
+        Ok(kept.and_then(|kept| kept.end).map(|end| *end))
     }
 }
 
-/// A stable hash (FNV-1a, 64 bits) of what the caller asked for; kept with the key, so it must not change between releases.
-fn fingerprint(new: &NewJob) -> u64 {
-    let mut hash = hash::FNV_START;
-    let mut feed = |bytes: &[u8]| {
-        hash = hash::fnv(hash, (bytes.len() as u64).to_le_bytes().into_iter().chain(bytes.iter().copied()));
-    };
-    feed(new.plugin.as_str().as_bytes());
-    feed(new.handler.as_ref().map(HandlerName::as_str).unwrap_or_default().as_bytes());
-    feed(&new.input);
-    feed(new.name.as_deref().unwrap_or_default().as_bytes());
-    feed(&(new.args.len() as u64).to_le_bytes());
-    new.args.iter().for_each(|arg| feed(arg.as_bytes()));
-    feed(&(new.env.len() as u64).to_le_bytes());
-    new.env.iter().for_each(|(name, value)| {
-        feed(name.as_bytes());
-        feed(value.as_bytes());
-    });
-    feed(new.queue.as_str().as_bytes());
-    feed(&new.priority.to_le_bytes());
-    for (time, span) in [(new.at, new.at_in), (new.expires_on, new.expires_in)] {
-        match span {
-            Some(span) => feed(&span.as_micros().to_le_bytes()),
-            None => {
-                feed(&[u8::from(time.is_some())]);
-                feed(&time.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes());
-            }
+impl NewJob {
+    /// What the caller asks for: the same said again is the same submit.
+    pub(super) fn asked(&self) -> RequestHash {
+        let mut asked = RequestHash::of("a job")
+            .with(self.plugin.as_str())
+            .with(self.handler.as_ref().map(HandlerName::as_str).unwrap_or_default())
+            .with(&self.input)
+            .with(self.name.as_deref().unwrap_or_default())
+            .with((self.args.len() as u64).to_le_bytes());
+        asked = self.args.iter().fold(asked, RequestHash::with);
+        asked = asked.with((self.env.len() as u64).to_le_bytes());
+        asked = self.env.iter().fold(asked, |asked, (name, value)| asked.with(name).with(value));
+        asked = asked.with(self.queue.as_str()).with(self.priority.to_le_bytes());
+        for (time, span) in [(self.at, self.at_in), (self.expires_on, self.expires_in)] {
+            asked = match span {
+                Some(span) => asked.with(span.as_micros().to_le_bytes()),
+                None => asked
+                    .with([u8::from(time.is_some())])
+                    .with(time.map(Timestamp::as_micros).unwrap_or_default().to_le_bytes()),
+            };
+        }
+        asked = asked.with((self.tags.len() as u64).to_le_bytes());
+        asked = self.tags.iter().fold(asked, RequestHash::with);
+        asked = asked
+            .with(self.max_attempts.unwrap_or_default().to_le_bytes())
+            .with(self.version.as_ref().map(VersionName::as_str).unwrap_or_default())
+            .with(self.deadline.unwrap_or_default().as_micros().to_le_bytes())
+            .with([u8::from(self.auto_delete)])
+            .with(self.parent.unwrap_or_default().0.as_bytes());
+        match self.ties == Ties::NONE {
+            true => asked,
+            // The fields in order, as the store writes them.
+            false => asked.with(postcard::to_stdvec(&self.ties).unwrap_or_default()),
         }
     }
-    feed(&(new.tags.len() as u64).to_le_bytes());
-    new.tags.iter().for_each(|tag| feed(tag.as_bytes()));
-    feed(&new.max_attempts.unwrap_or_default().to_le_bytes());
-    feed(new.version.as_ref().map(VersionName::as_str).unwrap_or_default().as_bytes());
-    feed(&new.deadline.unwrap_or_default().as_micros().to_le_bytes());
-    feed(&[u8::from(new.auto_delete)]);
-    feed(new.parent.unwrap_or_default().0.as_bytes());
-    if new.ties != Ties::NONE {
-        // The fields in order, as the store writes them.
-        feed(&postcard::to_stdvec(&new.ties).unwrap_or_default());
+
+    /// What a request for many jobs asks for.
+    pub fn all_asked(kind: RequestHash, news: &[Self]) -> RequestHash {
+        news.iter().fold(kind, |asked, new| asked.with(new.asked().to_le_bytes()))
     }
-    hash
 }

@@ -1,8 +1,11 @@
 //! What callers do with jobs: submit, look, wait, cancel, delete. Decisions come from the domain, this reads and commits.
 
 mod actions;
+mod ahead;
 mod batch;
+mod bulk;
 mod circle;
+mod contest;
 mod explain;
 mod failures;
 mod idempotency;
@@ -35,13 +38,14 @@ const ENDINGS_MAX: usize = 16;
 
 pub use actions::{ActionError, ActionReport, ActionResult, BulkAction, Step};
 pub use batch::NewBatch;
+pub use bulk::BulkError;
 pub use explain::Moment;
 pub use failures::FailureSummary;
 pub use log::{LogPiece, LogReader};
 pub use rerun::{Rerun, RerunError};
 pub use search::{Found, SearchTurn, Sort, TooManySearches};
 pub use steer::{Command, Order, SteerError};
-pub use submit::{BulkError, NewJob, SubmitError, Submitted};
+pub use submit::{NewJob, SubmitError, Submitted};
 pub use watch::{JobChange, Watch, Watchers};
 
 /// The commands and questions about jobs, as every edge uses them.
@@ -55,6 +59,8 @@ pub struct Jobs {
     rerunning: tokio::sync::Mutex<()>,
     /// The turns of those who search.
     searches: Arc<tokio::sync::Semaphore>,
+    /// Held by one after the other of those requests before which another of the same key came.
+    contests: tokio::sync::Mutex<()>,
     advance: Advance,
     identities: Identities,
 }
@@ -78,6 +84,7 @@ impl Jobs {
             watchers,
             rerunning: tokio::sync::Mutex::default(),
             searches: search::turns(),
+            contests: tokio::sync::Mutex::default(),
             advance,
             identities,
         }

@@ -17,9 +17,17 @@ impl Jobs {
             policy: &self.registry.policy(tenant, plugin).retry,
             caller,
             now: self.clock.now(),
-            is_fit: fit.is_ok(),
+            is_fit: fit.is_ok() && self.is_dedup_key_free(job)?,
             has_failed_members: self.has_failed_members(job)?,
         }))
+    }
+
+    /// Whether no unfinished job has the dedup key of an ended one, which its retry would need.
+    fn is_dedup_key_free(&self, job: &Job) -> Result<bool, ReadError> {
+        match &job.submission.ties().dedup_key {
+            Some(key) if job.state.status.is_final() => Ok(self.duplicate(job.submission.tenant, key)?.is_none()),
+            _ => Ok(true),
+        }
     }
 
     /// Whether some of a batch's jobs failed and were not run again as another batch.

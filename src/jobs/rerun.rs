@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::submit::is_keyed;
+use super::ahead::{Ahead, Holder};
+use super::submit::{is_keyed, remember_end};
 use super::{Jobs, SteerError, SubmitError};
 use crate::domain::audit::{Action, AuditRow};
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, TenantId, VersionName};
+use crate::domain::idempotency::{Answered, IdempotencyKey};
 use crate::domain::job::{Job, Status, Submission, Ties};
 use crate::domain::offers::may_run_again;
 use crate::domain::outbound::is_built_in;
@@ -76,16 +78,37 @@ pub enum RerunError {
 
 impl Jobs {
     /// Makes a new job of a finished one. Everything is as the caller of that one asked: plug-in, handler, input, name,
-    /// arguments, queue, priority, tags, attempts, deadline, ordering key, record, what follows. Left behind is what has
-    /// had its time or belongs to the old job alone: its start and expiry, its dedup key, the jobs that it waited for and
-    /// what it did when they failed, its batch and its schedule. The new job belongs to the old one's chain, at its depth.
-    /// An audit row of the new job says who ran it again and why; it comes from the old job's status.
+    /// arguments, queue, priority, tags, attempts, deadline, ordering key, dedup key, record, what follows. Left behind is what
+    /// has had its time or belongs to the old job alone: its start and expiry, the jobs that it waited for and what it did when
+    /// they failed, its batch and its schedule. The new job belongs to the old one's chain, at its depth. It is refused while
+    /// another unfinished job has the dedup key. An audit row of the new job says who ran it again and why; it comes from the
+    /// old job's status.
     pub async fn rerun(&self, tenant: TenantId, id: JobId, rerun: Rerun) -> Result<Job, RerunError> {
-        let finished = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
-        may_run_again(&finished).map_err(SteerError::from)?;
-        let (job, pending) = self.number_and_commit_again(&finished, rerun)?;
-        pending.await.map_err(SubmitError::from)?;
-        Ok(job)
+        Ok(self.rerun_once(tenant, id, rerun, None).await?.made)
+    }
+
+    /// The same; with a key, a repeated call returns the new job of the first.
+    pub async fn rerun_once(
+        &self,
+        tenant: TenantId,
+        id: JobId,
+        rerun: Rerun,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Answered<Job>, RerunError> {
+        let mut contest = self.contest();
+        loop {
+            if let (Some(key), Some(first)) = (key, self.first_answer(tenant, key)?) {
+                let job = first.jobs.first().copied().unwrap_or_default();
+                return Ok(Answered::again(self.job_of(tenant, key, job)?));
+            }
+            let finished = self.get(tenant, id).map_err(SteerError::from)?.ok_or(SteerError::Unknown(id))?;
+            may_run_again(&finished).map_err(SteerError::from)?;
+            let (job, pending) = self.number_and_commit_again(&finished, &rerun, key)?;
+            match pending.await {
+                Ok(()) => return Ok(Answered::anew(job)),
+                Err(error) => contest.lost(error.into()).await?,
+            }
+        }
     }
 
     /// The job that runs a finished one again, the last of them.
@@ -96,11 +119,24 @@ impl Jobs {
         Ok(found.jobs.first().map(|job| job.submission.id))
     }
 
-    fn number_and_commit_again(&self, finished: &Job, rerun: Rerun) -> Result<(Job, Pending), SubmitError> {
+    fn number_and_commit_again(
+        &self,
+        finished: &Job,
+        rerun: &Rerun,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<(Job, Pending), SubmitError> {
         let _turn = is_keyed(&finished.submission).then(|| self.identities.turn());
-        let (job, changes) = self.again(finished, &rerun, None, self.clock.now())?;
-        let pending = self.store.commit(changes.into());
-        Ok((job, pending))
+        let now = self.clock.now();
+        let mut submission = self.submission_again(finished, rerun, now)?;
+        if key.is_some() {
+            remember_end(&mut submission);
+        }
+        let (job, changes) = self.retaken(submission, finished, rerun, &mut Ahead::default(), now)?;
+        let mut changes = Vec::from(changes);
+        if let Some(key) = key {
+            changes.push(key.remember(job.submission.tenant, vec![job.submission.id], None, now));
+        }
+        Ok((job, self.store.commit(changes)))
     }
 
     /// The new job, as a member of `batch` where that is given, and what commits it. Whoever calls holds the turn if the
@@ -110,16 +146,39 @@ impl Jobs {
         finished: &Job,
         rerun: &Rerun,
         batch: Option<JobId>,
+        ahead: &mut Ahead,
         now: Timestamp,
     ) -> Result<(Job, [Change; 2]), SubmitError> {
         let mut submission = self.submission_again(finished, rerun, now)?;
         if batch.is_some() {
             submission.ties = Some(Arc::new(Ties { batch, ..submission.ties().clone() }));
         }
-        let job = self.taken(submission, now)?;
+        self.retaken(submission, finished, rerun, ahead, now)
+    }
+
+    fn retaken(
+        &self,
+        submission: Submission,
+        finished: &Job,
+        rerun: &Rerun,
+        ahead: &mut Ahead,
+        now: Timestamp,
+    ) -> Result<(Job, [Change; 2]), SubmitError> {
+        self.check_held(&submission, ahead)?;
+        let job = self.taken(submission, ahead, now)?;
         let audit = rerun.row(finished.state.status, &job, now);
         let changes = [Change::submit(job.clone()), Change::Audit(audit)];
         Ok((job, changes))
+    }
+
+    /// A person who runs a job again wants that job: another that has its dedup key is no answer.
+    pub(super) fn check_held(&self, submission: &Submission, ahead: &mut Ahead) -> Result<(), SubmitError> {
+        let key = submission.ties().dedup_key.clone();
+        let Some((holder, key)) = self.hold(submission, ahead)?.zip(key) else { return Ok(()) };
+        Err(match holder {
+            Holder::Unfinished(job) => SubmitError::Duplicate { key, job },
+            Holder::Ahead(job) => SubmitError::TwiceAgain { key, job },
+        })
     }
 
     fn submission_again(&self, finished: &Job, rerun: &Rerun, now: Timestamp) -> Result<Submission, SubmitError> {
@@ -157,16 +216,18 @@ fn ties(asked: &Submission) -> Ties {
         concurrency_key,
         after: _,
         on_predecessor_failure: _,
-        dedup_key: _,
+        dedup_key,
         regarding,
         batch: _,
         occurrence: _,
         retry_of: _,
         on_complete,
+        is_remembered: _,
     } = asked.ties();
     Ties {
         ordering_key: ordering_key.clone(),
         concurrency_key: concurrency_key.clone(),
+        dedup_key: dedup_key.clone(),
         regarding: regarding.clone(),
         retry_of: Some(asked.id),
         on_complete: on_complete.clone(),

@@ -50,8 +50,10 @@ pub enum Order {
     Cancel,
     /// Stop it for now.
     Pause,
-    /// Set it going again, without waiting for its time.
+    /// Set it going again: a paused one goes back to what it waited for, any other runs without waiting for its time.
     Resume,
+    /// The same, but a paused one runs now, too.
+    ResumeNow,
     /// Put it off until a time; a time that has passed means now.
     Postpone(Timestamp),
     /// Remove it, once it has ended, with its runs, logs and payloads.
@@ -64,7 +66,7 @@ impl Order {
         match self {
             Self::Cancel => Action::Cancel,
             Self::Pause => Action::Pause,
-            Self::Resume => Action::Resume,
+            Self::Resume | Self::ResumeNow => Action::Resume,
             Self::Postpone(_) => Action::Postpone,
             Self::Delete => Action::Delete,
         }
@@ -75,7 +77,7 @@ impl Order {
         match self {
             Self::Cancel => "be canceled",
             Self::Pause => "be paused",
-            Self::Resume => "be resumed",
+            Self::Resume | Self::ResumeNow => "be resumed",
             Self::Postpone(_) => "be postponed",
             Self::Delete => "be deleted",
         }
@@ -93,7 +95,8 @@ impl Command {
         match self.order {
             Order::Cancel => Event::Cancel { by },
             Order::Pause => Event::Pause { by },
-            Order::Resume => Event::Resume { by },
+            Order::Resume => Event::Resume { by, at_once: false },
+            Order::ResumeNow => Event::Resume { by, at_once: true },
             Order::Postpone(until) => Event::Postpone { until, by },
             Order::Delete => Event::Delete,
         }
@@ -135,14 +138,16 @@ impl Jobs {
             let present = self.get(tenant, id)?.ok_or(SteerError::Unknown(id))?;
             if !is_meant(&present) {
                 let (status, event) = (present.state.status, command.order.passive());
-                return Err(Refused { status, event, why: "it has changed meanwhile and no longer matches" }.into());
+                return Err(
+                    Refused { status, event, why: "it has changed meanwhile and no longer matches".into() }.into()
+                );
             }
             if command.order == Order::Delete
                 && present.state.status.is_final()
                 && let Some(why) = why_kept(&*self.store, &present)?
             {
                 let (status, event) = (present.state.status, command.order.passive());
-                return Err(Refused { status, event, why }.into());
+                return Err(Refused { status, event, why: why.into() }.into());
             }
             let now = self.clock.now();
             let next = self.decide(&present, command, now)?;
@@ -162,6 +167,8 @@ impl Jobs {
                     if command.order == Order::Delete {
                         note_deletion(&present, command);
                     }
+                    // A job that was paused while it waited for its plug-in missed the upload.
+                    self.registry.release_if_there(&after);
                     return Ok((present.state, after));
                 }
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,

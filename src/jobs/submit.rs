@@ -1,38 +1,21 @@
 //! Taking jobs: checked whole, then written in one commit.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Jobs;
-use super::idempotency::IdempotencyKey;
+use super::ahead::Ahead;
 use crate::domain::access::{Caller, Right};
-use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, Sequence, TenantId, VersionName};
-use crate::domain::job::{FollowUp, Job, JobType, Payload, Submission, Ties, transition};
-use crate::domain::loops::{self, LoopFound};
+use crate::domain::change::Change;
+use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, TenantId, VersionName};
+use crate::domain::idempotency::{IdempotencyKey, KeyError};
+use crate::domain::job::{FollowUp, Job, JobType, Payload, Submission, Ties};
 use crate::domain::outbound::is_built_in;
-use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Unfit;
 use crate::store::{CommitError, Pending, ReadError, put_payload};
-
-/// How long an `Idempotency-Key` is kept (promise 6).
-const KEY_KEPT: Duration = Duration::from_secs(24 * 3_600);
-
-/// The longest `Idempotency-Key`, in bytes.
-const KEY_BYTES_MAX: usize = 255;
-
-/// How many pages of jobs about one record are looked at for those that ran; the rest of a flood was refused anyway.
-const LOOP_PAGES_MAX: usize = 16;
-
-/// How many faulty jobs of a bulk submit are told of.
-const FAULTS_MAX: usize = 20;
-
-/// How often a submit is decided again when another one with the same key came between.
-const ATTEMPTS: usize = 4;
 
 /// What a caller asks for. The edge has checked the syntax; the meaning is checked here.
 #[derive(Clone, Debug)]
@@ -134,28 +117,9 @@ pub enum SubmitError {
         /// The plug-in.
         plugin: PluginName,
     },
-    /// The `Idempotency-Key` belongs to another request.
-    #[error("the Idempotency-Key `{key}` was used for another request, which made job {job}")]
-    KeyMismatch {
-        /// The key.
-        key: String,
-        /// The job of the first request.
-        job: JobId,
-    },
-    /// The job of the `Idempotency-Key` was deleted; the key still stands for it.
-    #[error("the Idempotency-Key `{key}` made job {job}, which has been deleted since")]
-    KeyOfDeleted {
-        /// The key.
-        key: String,
-        /// The job that it made.
-        job: JobId,
-    },
-    /// The `Idempotency-Key` itself is not acceptable.
-    #[error("an Idempotency-Key has 1 to {KEY_BYTES_MAX} bytes; this one has {bytes}")]
-    BadKey {
-        /// How many bytes it has.
-        bytes: usize,
-    },
+    /// The `Idempotency-Key` does not answer it.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A job that it names does not exist.
     #[error("{field} names job {job}, which does not exist")]
     UnknownTie {
@@ -210,6 +174,14 @@ pub enum SubmitError {
         /// Which of the jobs, from 1.
         index: usize,
     },
+    /// Of jobs that are run again in one request, an earlier one has its dedup key.
+    #[error("job {job} of the same request has the dedup key `{key}`, too")]
+    TwiceAgain {
+        /// The key.
+        key: DedupKey,
+        /// The job.
+        job: JobId,
+    },
     /// Its runs would be stopped before its deadline.
     #[error("the deadline of {deadline:?} is beyond the plug-in's limit of {wall:?} for a run")]
     LongDeadline {
@@ -226,170 +198,77 @@ pub enum SubmitError {
     Read(#[from] ReadError),
 }
 
-/// Why a bulk submit was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{error}")]
-pub struct BulkError {
-    /// Which of the jobs, from 0; none when the fault is not one job's.
-    pub index: Option<usize>,
-    /// What is wrong.
-    pub error: SubmitError,
-    /// What is wrong with later jobs, with the place of each; of very many the first ones.
-    pub more: Vec<(usize, SubmitError)>,
-}
-
-impl BulkError {
-    /// A fault that is not one job's.
-    pub(super) fn of_all(error: impl Into<SubmitError>) -> Self {
-        Self { index: None, error: error.into(), more: Vec::new() }
-    }
-
-    /// A fault of the job at a place.
-    fn at(index: usize, error: SubmitError) -> Self {
-        Self { index: Some(index), error, more: Vec::new() }
-    }
-}
-
 impl Jobs {
     /// Takes one job. With a key, a repeated call returns the first job, even after that has ended; with a dedup key, it
     /// returns the job of that key which has not ended yet.
     pub async fn submit(&self, new: NewJob, key: Option<&str>) -> Result<Submitted, SubmitError> {
-        if let Some(key) = key
-            && (key.is_empty() || key.len() > KEY_BYTES_MAX)
-        {
-            return Err(SubmitError::BadKey { bytes: key.len() });
-        }
-        let key = key.map(|key| IdempotencyKey::new(key, &new));
-        let mut conflict = CommitError::Conflict { index: 0 };
-        for _ in 0..ATTEMPTS {
-            if let Some(key) = &key
-                && let Some(first) = self.first_submit(new.tenant, key)?
-            {
-                return Ok(Submitted { job: first, repeated: true });
+        let key = key.map(|given| IdempotencyKey::new(given, &new.caller, new.asked())).transpose()?;
+        let mut contest = self.contest();
+        loop {
+            if let Some(answer) = self.answered_before(&new, key.as_ref())? {
+                return Ok(answer);
             }
-            if let Some(dedup_key) = &new.ties.dedup_key
-                && let Some(unfinished) = self.duplicate(new.tenant, dedup_key)?
-            {
-                if !new.caller.is_answered_with(&unfinished.submission) {
-                    let (key, job) = (dedup_key.clone(), unfinished.submission.id);
-                    return Err(SubmitError::Duplicate { key, job });
-                }
-                return Ok(Submitted { job: unfinished, repeated: true });
-            }
-            match self.submit_new(new.clone(), key.as_ref()).await {
-                Ok(job) => return Ok(Submitted { job, repeated: false }),
-                Err(SubmitError::Commit(error @ CommitError::Conflict { .. })) if can_conflict(&new, key.as_ref()) => {
-                    conflict = error;
-                }
+            let decided = match self.holder(&new)? {
+                // What it was answered with is its answer from then on, whatever becomes of that job.
+                Some(holder) => self.remember(&new, key.as_ref(), &holder).await.map(|()| (holder, true)),
+                None => self.submit_new(new.clone(), key.as_ref()).await.map(|job| (job, false)),
+            };
+            match decided {
+                Ok((job, repeated)) => return Ok(Submitted { job, repeated }),
+                Err(error) if can_conflict(&new, key.as_ref()) => contest.lost(error).await?,
                 Err(error) => return Err(error),
             }
         }
-        Err(conflict.into())
     }
 
-    /// Takes all jobs or none, in one commit.
-    pub async fn submit_bulk(&self, news: Vec<NewJob>) -> Result<Vec<JobId>, BulkError> {
-        let (ids, pending) = self.number_and_commit_bulk(news, None, self.clock.now())?;
-        pending.await.map_err(BulkError::of_all)?;
-        Ok(ids)
+    fn answered_before(&self, new: &NewJob, key: Option<&IdempotencyKey>) -> Result<Option<Submitted>, SubmitError> {
+        let Some(first) = self.first_answer(new.tenant, key)? else { return Ok(None) };
+        let (Some(key), Some(job)) = (key, first.jobs.first()) else { return Ok(None) };
+        Ok(Some(Submitted { job: self.job_of(new.tenant, key, *job)?, repeated: true }))
     }
 
-    /// All jobs of a bulk submit, with the batch that they belong to, if they do, on their way to the store.
-    pub(super) fn number_and_commit_bulk(
-        &self,
-        news: Vec<NewJob>,
-        batch: Option<&Job>,
-        now: Timestamp,
-    ) -> Result<(Vec<JobId>, Pending), BulkError> {
-        let mut submissions = Vec::with_capacity(news.len());
-        let mut faults = Vec::new();
-        for (index, new) in news.into_iter().enumerate() {
-            let checked = match (batch, new.ties.batch) {
-                (Some(_), Some(other)) => Err(SubmitError::OtherBatch { batch: other }),
-                _ => self.submission(new),
-            };
-            match checked {
-                Ok(submission) => submissions.push(submission),
-                Err(error) => faults.push((index, error)),
+    /// The unfinished job that has the dedup key of a submit, where that is the answer to it.
+    fn holder(&self, new: &NewJob) -> Result<Option<Job>, SubmitError> {
+        let Some(key) = &new.ties.dedup_key else { return Ok(None) };
+        match self.duplicate(new.tenant, key)? {
+            Some(holder) if !new.caller.is_answered_with(&holder.submission) => {
+                Err(SubmitError::Duplicate { key: key.clone(), job: holder.submission.id })
             }
-            if faults.len() == FAULTS_MAX {
-                break;
-            }
+            holder => Ok(holder),
         }
-        if !faults.is_empty() {
-            let (index, error) = faults.remove(0);
-            return Err(BulkError { more: faults, ..BulkError::at(index, error) });
-        }
-        let _turn = submissions.iter().any(is_keyed).then(|| self.identities.turn());
-        let first = self.identities.reserve(submissions.len() as u64);
-        let mut ids = Vec::with_capacity(submissions.len());
-        let mut keys = HashMap::new();
-        let mut changes = Vec::with_capacity(submissions.len() + 1);
-        changes.extend(batch.cloned().map(Change::submit));
-        let batch = batch.map(|batch| batch.submission.id);
-        for (index, submission) in submissions.into_iter().enumerate() {
-            let failed = |error| BulkError::at(index, error);
-            let id = self.identities.of(Sequence(first.0 + index as u64), now);
-            if let Some(key) = submission.ties().dedup_key.clone() {
-                let unfinished = self.duplicate(submission.tenant, &key).map_err(|error| failed(error.into()))?;
-                if let Some(job) = unfinished.map(|job| job.submission.id) {
-                    return Err(failed(SubmitError::Duplicate { key, job }));
-                }
-                if let Some(first) = keys.insert(key.clone(), index) {
-                    return Err(failed(SubmitError::Twice { key, index: first + 1 }));
-                }
-            }
-            let mut submission = Submission { id, created_on: now, ..submission };
-            if batch.is_some() {
-                submission.ties = Some(Arc::new(Ties { batch, ..submission.ties().clone() }));
-            }
-            changes.push(Change::submit(self.taken(submission, now).map_err(failed)?));
-            ids.push(id);
-        }
-        Ok((ids, self.store.commit(changes)))
     }
 
-    async fn submit_new(&self, new: NewJob, key: Option<&IdempotencyKey<'_>>) -> Result<Job, SubmitError> {
+    async fn remember(&self, new: &NewJob, key: Option<&IdempotencyKey>, answer: &Job) -> Result<(), SubmitError> {
+        let Some(key) = key else { return Ok(()) };
+        let remembered = key.remember(new.tenant, vec![answer.submission.id], None, self.clock.now());
+        Ok(self.store.commit(vec![remembered]).await?)
+    }
+
+    async fn submit_new(&self, new: NewJob, key: Option<&IdempotencyKey>) -> Result<Job, SubmitError> {
         let (taken, pending) = self.number_and_commit(new, key)?;
         pending.await?;
         Ok(taken)
     }
 
-    fn number_and_commit(&self, new: NewJob, key: Option<&IdempotencyKey<'_>>) -> Result<(Job, Pending), SubmitError> {
-        let submission = self.submission(new)?;
+    fn number_and_commit(&self, new: NewJob, key: Option<&IdempotencyKey>) -> Result<(Job, Pending), SubmitError> {
+        let mut submission = self.submission(new)?;
         // A number is not passed by another of its ordering key between its draw and its commit.
         let _turn = is_keyed(&submission).then(|| self.identities.turn());
         let now = self.clock.now();
+        if key.is_some() {
+            remember_end(&mut submission);
+        }
         let submission = Submission { id: self.identities.next(now), created_on: now, ..submission };
         let (tenant, job) = (submission.tenant, submission.id);
-        let taken = self.taken(submission, now)?;
+        let taken = self.taken(submission, &mut Ahead::default(), now)?;
         let mut changes = vec![Change::submit(taken.clone())];
-        if let Some(key) = key {
-            let until = now.after(KEY_KEPT);
-            changes.push(Change::Remember(RememberedSubmit {
-                tenant,
-                key: key.kept.clone(),
-                fingerprint: key.fingerprint,
-                job,
-                on: now,
-                until,
-            }));
-        }
+        changes.extend(key.map(|key| key.remember(tenant, vec![job], None, now)));
         Ok((taken, self.store.commit(changes)))
-    }
-
-    /// A new job, in the state that it starts in: refused where its chain or its record looks like a loop (T02).
-    pub(super) fn taken(&self, submission: Submission, now: Timestamp) -> Result<Job, SubmitError> {
-        let state = match self.loop_found(&submission, now)? {
-            Some(found) => transition::refused(&submission, &found, now),
-            None => transition::submitted(&submission, now),
-        };
-        Ok(Job { submission: Arc::new(submission), state })
     }
 
     /// What a caller asks for, checked, but for its identity and its time. A large input is kept already: that may take
     /// long, and nobody should wait for it.
-    fn submission(&self, new: NewJob) -> Result<Submission, SubmitError> {
+    pub(super) fn submission(&self, new: NewJob) -> Result<Submission, SubmitError> {
         let (handler, version) = (new.handler.as_ref(), new.version.as_ref());
         let handler = self.registry.check_fit(new.tenant, &new.plugin, version, handler, new.input.len() as u64)?;
         if self.registry.get(new.tenant, &new.plugin).is_ok_and(|plugin| plugin.disabled) {
@@ -487,58 +366,13 @@ impl Jobs {
         Ok((Some(parent.correlation_id.unwrap_or(parent.id)), parent.depth.saturating_add(1)))
     }
 
-    /// Why a job looks like a part of a loop, if it does (domain.md 4.5).
-    fn loop_found(&self, submission: &Submission, now: Timestamp) -> Result<Option<LoopFound>, SubmitError> {
-        if let Some(found) = loops::too_deep(submission) {
-            return Ok(Some(found));
-        }
-        let Some(regarding) = &submission.ties().regarding else { return Ok(None) };
-        let filter = JobFilter {
-            regarding: Some(regarding.clone()),
-            plugin: Some(submission.plugin.clone()),
-            handler: Some(submission.handler.clone()),
-            created_from: Some(loops::window_start(now)),
-            ..JobFilter::default()
-        };
-        let limit = loops::RUNS_PER_RECORD_MAX;
-        let mut query = JobQuery { tenant: submission.tenant, filter, before: None, limit };
-        let mut earlier = 0;
-        for _ in 0..LOOP_PAGES_MAX {
-            let page = self.store.jobs(&query)?;
-            earlier += page.jobs.iter().filter(|job| !never_ran(job)).count();
-            query.before = page.next;
-            if page.next.is_none() || earlier >= limit {
-                break;
-            }
-        }
-        Ok(loops::too_often(submission, earlier))
-    }
-
     /// The unfinished job that has a dedup key.
-    fn duplicate(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<Job>, ReadError> {
+    pub(super) fn duplicate(&self, tenant: TenantId, key: &DedupKey) -> Result<Option<Job>, ReadError> {
         match self.store.dedup_holder(tenant, key)? {
             Some(holder) => self.store.job(holder),
             None => Ok(None),
         }
     }
-
-    fn first_submit(&self, tenant: TenantId, key: &IdempotencyKey<'_>) -> Result<Option<Job>, SubmitError> {
-        let Some(first) = self.store.remembered(tenant, &key.kept)? else { return Ok(None) };
-        if first.until <= self.clock.now() {
-            return Ok(None);
-        }
-        if first.fingerprint != key.fingerprint {
-            return Err(SubmitError::KeyMismatch { key: key.given.to_owned(), job: first.job });
-        }
-        let job = self.get(tenant, first.job)?;
-        job.map(Some).ok_or_else(|| SubmitError::KeyOfDeleted { key: key.given.to_owned(), job: first.job })
-    }
-}
-
-/// Whether a job was refused or called off before its first run. Were those to count, who is refused once would be refused
-/// for as long as he asks.
-fn never_ran(job: &Job) -> bool {
-    job.state.status.is_final() && job.state.runs == 0
 }
 
 /// Whether a job is one of those that share an ordering key.
@@ -546,7 +380,14 @@ pub(super) fn is_keyed(submission: &Submission) -> bool {
     submission.ties().ordering_key.is_some()
 }
 
+/// An `Idempotency-Key` stands for the job: where its record goes with its end, the end is kept.
+pub(super) fn remember_end(submission: &mut Submission) {
+    if submission.auto_delete {
+        submission.ties = Some(Arc::new(Ties { is_remembered: true, ..submission.ties().clone() }));
+    }
+}
+
 /// Whether somebody else may have been first: only with a key of either kind.
-fn can_conflict(new: &NewJob, key: Option<&IdempotencyKey<'_>>) -> bool {
+fn can_conflict(new: &NewJob, key: Option<&IdempotencyKey>) -> bool {
     key.is_some() || new.ties.dedup_key.is_some()
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::clock::Clock;
 use crate::domain::change::Change;
 use crate::domain::id::{JobId, ScheduleName, TenantId};
+use crate::domain::idempotency::{Answered, IdempotencyKey, KeyError};
 use crate::domain::job::Job;
 use crate::domain::outbound::is_built_in;
 use crate::domain::query::{JobFilter, JobQuery};
@@ -45,6 +46,9 @@ pub enum ScheduleError {
     /// Its state does not allow it.
     #[error(transparent)]
     Refused(#[from] ScheduleRefusal),
+    /// The `Idempotency-Key` does not answer it.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The plug-in, the handler or the input do not fit.
     #[error(transparent)]
     Unfit(#[from] Unfit),
@@ -104,7 +108,7 @@ impl Schedules {
         // What the rule does not yield now is made beside it.
         let (schedule, pending) = match at_once && !schedule.is_due(asked_on) {
             true => {
-                let (_, next, pending) = self.make_extra(&schedule, schedule.revision);
+                let (_, next, pending) = self.make_extra(&schedule, schedule.revision, None);
                 (next, pending)
             }
             false => (schedule.clone(), self.store.commit(vec![Change::PutSchedule(Box::new(schedule))])),
@@ -164,30 +168,55 @@ impl Schedules {
         Err(conflict.into())
     }
 
-    /// Makes a job beside the rule.
-    pub async fn run_now(&self, tenant: TenantId, name: &ScheduleName) -> Result<JobId, ScheduleError> {
+    /// What the first request of a key was answered with; nothing when this is the first.
+    fn first_answer(
+        &self,
+        tenant: TenantId,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<Answered<Vec<JobId>>>, ScheduleError> {
+        let Some(key) = key else { return Ok(None) };
+        let first = key.first(self.store.remembered(tenant, key.kept())?, self.clock.now())?;
+        Ok(first.map(|first| Answered::again(first.jobs)))
+    }
+
+    /// Makes a job beside the rule. With a key, a repeated call returns the job of the first.
+    pub async fn run_now(
+        &self,
+        tenant: TenantId,
+        name: &ScheduleName,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Answered<JobId>, ScheduleError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
+            if let Some(first) = self.first_answer(tenant, key)? {
+                return Ok(Answered::again(first.made.first().copied().unwrap_or_default()));
+            }
             let schedule = self.get(tenant, name)?;
-            let (id, _, pending) = self.make_extra(&schedule, schedule.revision.saturating_add(1));
+            let (id, _, pending) = self.make_extra(&schedule, schedule.revision.saturating_add(1), key);
             match pending.await {
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
-                written => return Ok(written.map(|()| id)?),
+                written => return Ok(written.map(|()| Answered::anew(id))?),
             }
         }
         Err(conflict.into())
     }
 
     /// A job beside the rule and the schedule after it, in this revision, on their way to the store.
-    fn make_extra(&self, schedule: &Schedule, revision: u32) -> (JobId, Schedule, Pending) {
+    fn make_extra(
+        &self,
+        schedule: &Schedule,
+        revision: u32,
+        key: Option<&IdempotencyKey>,
+    ) -> (JobId, Schedule, Pending) {
         let now = self.clock.now();
         let (scheduled_for, next) = schedule.run_now(now);
         let _turn = self.identities.turn();
         let id = self.identities.next(now);
         let next = Schedule { revision, last_job: Some(id), ..next };
         let job = Change::Submit(Arc::new(next.job(id, scheduled_for, false, now)), Box::default());
-        let pending = self.store.commit(vec![job, Change::PutSchedule(Box::new(next.clone()))]);
-        (id, next, pending)
+        let mut changes = vec![job, Change::PutSchedule(Box::new(next.clone()))];
+        changes.extend(key.map(|key| key.remember(next.tenant, vec![id], None, now)));
+        (id, next, self.store.commit(changes))
     }
 
     /// The oldest job of a schedule that has not ended: what its next occurrence meets.
@@ -199,16 +228,21 @@ impl Schedules {
 
     /// Makes the jobs of the occurrences from `from` to before `to` which the schedule has no job of yet, one after another.
     /// Returns them, oldest first. Occurrences that are still to come are left to the schedule itself, or they would run twice;
-    /// those whose jobs may be gone are made `again` only when that is said.
+    /// those whose jobs may be gone are made `again` only when that is said. With a key, a repeated call returns the jobs of the
+    /// first.
     pub async fn backfill(
         &self,
         tenant: TenantId,
         name: &ScheduleName,
         (from, to): (Timestamp, Timestamp),
         again: bool,
-    ) -> Result<Vec<JobId>, ScheduleError> {
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Answered<Vec<JobId>>, ScheduleError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
+            if let Some(first) = self.first_answer(tenant, key)? {
+                return Ok(first);
+            }
             let schedule = self.get(tenant, name)?;
             let (there, made) = self.occurrences(&schedule)?;
             let now = self.clock.now();
@@ -218,17 +252,23 @@ impl Schedules {
             }
             let times = schedule.backfill(from, to.min(schedule.undecided_from(now)), BACKFILL_MAX)?;
             let missing: Vec<_> = times.into_iter().filter(|time| !there.contains(time)).collect();
-            let (ids, pending) = self.number_and_commit(schedule, missing, now);
+            let (ids, pending) = self.number_and_commit(schedule, missing, now, key);
             match pending.await {
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
-                written => return Ok(written.map(|()| ids)?),
+                written => return Ok(written.map(|()| Answered::anew(ids))?),
             }
         }
         Err(conflict.into())
     }
 
     /// Jobs for the occurrences `missing`, one after another, on their way to the store.
-    fn number_and_commit(&self, schedule: Schedule, missing: Vec<Timestamp>, now: Timestamp) -> (Vec<JobId>, Pending) {
+    fn number_and_commit(
+        &self,
+        schedule: Schedule,
+        missing: Vec<Timestamp>,
+        now: Timestamp,
+        key: Option<&IdempotencyKey>,
+    ) -> (Vec<JobId>, Pending) {
         let _turn = self.identities.turn();
         let mut ids = Vec::with_capacity(missing.len());
         let mut changes = Vec::with_capacity(missing.len() + 1);
@@ -237,6 +277,7 @@ impl Schedules {
             changes.push(Change::Submit(Arc::new(schedule.job(id, scheduled_for, true, now)), Box::default()));
             ids.push(id);
         }
+        changes.extend(key.map(|key| key.remember(schedule.tenant, ids.clone(), None, now)));
         // The schedule's revision guards against another back-fill at the same time.
         let revision = schedule.revision.saturating_add(1);
         let fired = schedule.fired.saturating_add(ids.len() as u64);

@@ -161,7 +161,7 @@ impl From<SubmitError> for Trouble {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::BAD_FIELD, error.to_string())
             }
             error @ SubmitError::Disabled { .. } => Self::new(StatusCode::CONFLICT, code::DISABLED, error.to_string()),
-            error @ (SubmitError::Duplicate { .. } | SubmitError::Twice { .. }) => {
+            error @ (SubmitError::Duplicate { .. } | SubmitError::Twice { .. } | SubmitError::TwiceAgain { .. }) => {
                 Self::new(StatusCode::CONFLICT, code::DUPLICATE_JOB, error.to_string())
             }
             error => Self::new(StatusCode::CONFLICT, code::IDEMPOTENCY_MISMATCH, error.to_string()),

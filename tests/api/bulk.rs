@@ -3,9 +3,10 @@
 use std::io::Write as _;
 use std::net::Shutdown;
 
+use backroom::registry::Policies;
 use insta::assert_snapshot;
 
-use crate::support::{Answer, Server};
+use crate::support::{Answer, Server, Setup};
 
 fn jobs_there(server: &Server) -> usize {
     server.get("/v1/jobs?limit=200").json()["jobs"].as_array().expect("a list").len()
@@ -92,12 +93,16 @@ fn there_are_bounds() {
 }
 
 #[test]
-fn an_idempotency_key_is_refused_and_not_ignored() {
-    let server = Server::start();
-    let body = b"{\"plugin\":\"echo\"}\n";
-    let answer = server.send("POST", "/v1/jobs/bulk", &[("Idempotency-Key", "k")], body);
-    let problem = answer.json();
-    assert_eq!((answer.status, problem["code"].as_str()), (400, Some("BR0102")), "{}", answer.text());
-    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("takes no Idempotency-Key yet")));
-    assert_eq!(jobs_there(&server), 0);
+fn the_limit_of_runs_for_a_record_is_set_for_a_plug_in() {
+    let mut policies = Policies::default();
+    policies.by_plugin.entry("echo".to_owned()).or_default().limits.runs_per_record = 3;
+    let server = Server::start_with(Setup { policies, ..Setup::default() });
+    let parent = server.submit(r#"{"plugin": "echo"}"#);
+    let line = format!("{{\"plugin\": \"echo\", \"parent\": \"{parent}\", \"regarding\": \"order/1\"}}\n");
+    let taken = server.post("/v1/jobs/bulk", line.repeat(7)).json();
+    assert_eq!(taken["count"], 7, "{taken}");
+    let refused = server.get(&format!("/v1/jobs?chain={parent}&state=failed")).json()["jobs"].clone();
+    assert_eq!(refused.as_array().map(Vec::len), Some(4), "{refused}");
+    let message = refused[0]["error"]["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains(&parent) && message.contains("3 are allowed"), "{message}");
 }

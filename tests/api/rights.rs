@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::holder::{Holder, JOB, LATER, guarded, root};
 use crate::stream::Events;
-use crate::support::Answer;
+use crate::support::{Answer, Server};
 
 const FAILING: &str = r#"{"plugin": "echo", "handler": "fail", "input": {"card": "4111"}}"#;
 
@@ -192,7 +192,8 @@ fn f007_streams_tell_no_more_than_pages_do() {
 fn jobs_that_somebody_may_not_see_cannot_be_named_or_met() {
     let server = guarded();
     let root = root(&server);
-    let (shop, bank) = (root.admit("shop", "submit read:own write:own"), root.admit("bank", "submit read:own"));
+    let (shop, bank) =
+        (root.admit("shop", "submit read:own write:own keys:all"), root.admit("bank", "submit read:own keys:all"));
     let clerk = root.admit("clerk", "submit read write:own");
     let of_shop = shop.submit(r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z", "dedup_key": "k"}"#);
     let batch = shop.post("/v1/batches", LATER).json()["batch"]["id"].as_str().expect("an id").to_owned();
@@ -366,4 +367,54 @@ fn f007_schedules_show_to_few_what_their_jobs_are_given() {
     assert_eq!(reader.post("/v1/schedules/nightly/run", "").status, 403);
     let made = root.post("/v1/schedules/nightly/run", "").json();
     assert_eq!(made["owner"], Value::Null, "the jobs of schedules are nobody's own");
+}
+
+#[test]
+fn keys_of_one_holder_are_not_those_of_another() {
+    let server = guarded();
+    let root = root(&server);
+    let (shop, bank) = (root.admit("shop", "submit read:own write:own"), root.admit("bank", "submit read:own"));
+    let desk = root.admit("desk", "submit read keys:all");
+    let body = r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z", "dedup_key": "d", "ordering_key": "k", "regarding": "order/1"}"#;
+    let of = [&shop, &bank, &root].map(|who| who.submit(body));
+    assert_eq!(of.iter().collect::<BTreeSet<_>>().len(), 3, "each has a dedup key of his own");
+    // Whoever shares the keys of the host meets what it has.
+    assert_eq!(desk.post("/v1/jobs", body).json()["id"], json!(of[2]));
+    let show = |who: &Holder<'_>, id: &str| who.get(&format!("/v1/jobs/{id}")).json();
+    assert_eq!(show(&shop, &of[0])["key_space"], "shop");
+    assert_eq!((&show(&shop, &of[0])["ordering_key"], &show(&root, &of[2])["key_space"]), (&json!("k"), &Value::Null));
+    // An order of one's own holds up nobody else, and is explained by its space.
+    let next = |who: &Holder<'_>| who.submit(r#"{"plugin": "echo", "ordering_key": "k"}"#);
+    let (of_shop, of_root) = (next(&shop), next(&root));
+    let blocked = |id: &str| show(&root, id)["blocked_by"].clone();
+    assert_eq!((blocked(&of_shop), blocked(&of_root)), (json!([of[0]]), json!([of[2]])));
+    let why = |id: &str| root.get(&format!("/v1/jobs/{id}/explain")).text();
+    assert!(why(&of_shop).contains("the ordering key `k` of `shop`"), "{}", why(&of_shop));
+    assert!(why(&of_root).contains("the ordering key `k` have not ended"), "{}", why(&of_root));
+    // A filter means the keys of whoever asks, and whoever may read all jobs may ask for those of others.
+    for filter in ["ordering_key=k", "regarding=order/1"] {
+        let listed = |who: &Holder<'_>, more: &str| who.listed(&format!("/v1/jobs?{filter}{more}"));
+        assert!(listed(&shop, "").contains(&of[0]) && !listed(&shop, "").contains(&of[2]));
+        assert!(listed(&root, "").contains(&of[2]) && !listed(&root, "").contains(&of[0]));
+        assert!(listed(&desk, "&key_space=shop").contains(&of[0]));
+        assert_eq!(bank.get(&format!("/v1/jobs?{filter}&key_space=shop")).status, 422);
+    }
+    let forged = json!({"plugin": "echo", "ordering_key": "shop\nk"}).to_string();
+    assert_eq!(bank.post("/v1/jobs", &forged).status, 422, "nobody writes himself into the space of another");
+    // A retry stays in the space of the job, whoever asks for it.
+    let failed = shop.run(r#"{"plugin": "echo", "handler": "fail", "dedup_key": "e"}"#);
+    let again = root.post(&format!("/v1/jobs/{failed}/retry"), "").json();
+    assert_eq!((&again["dedup_key"], &again["key_space"]), (&json!("e"), &json!("shop")));
+}
+
+#[test]
+fn the_first_token_moves_no_key() {
+    let server = Server::start();
+    let body = r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z", "dedup_key": "d"}"#;
+    let before = server.submit(body);
+    let made = server.post("/v1/tokens", r#"{"name": "root", "rights": ["admin"]}"#).json();
+    let root = Holder { server: &server, secret: made["secret"].as_str().expect("a secret").to_owned() };
+    assert_eq!(root.post("/v1/jobs", body).json()["id"], json!(before));
+    let shop = root.admit("shop", "submit read:own");
+    assert_ne!(shop.submit(body), before);
 }

@@ -120,8 +120,23 @@ fn f016_resume_runs_any_suspended_job_without_its_timer() {
     steered(&server, &postponed, "postpone", r#"{"until": "2032-01-01T00:00:00Z"}"#);
     let paused = server.submit(LATER);
     steered(&server, &paused, "pause", "");
+    let shown = server.job(&paused)["earlier_wait"].clone();
+    assert_eq!((&shown["state"], &shown["wait_reason"]), (&json!("waiting"), &json!("scheduled")));
+    let explained = server.get(&format!("/v1/jobs/{paused}/explain")).text();
+    assert!(
+        explained.contains("it then waits until 2031-01-01T00:00:00.000Z, as before, or runs at once with --now"),
+        "{explained}"
+    );
+    // A resume takes the pause back; of many it says so before.
+    let by_filter = |dry_run: bool| {
+        let body = json!({"action": "resume", "filter": {"state": "paused"}, "dry_run": dry_run});
+        server.post("/v1/jobs/actions", body.to_string()).json()["results"][0]["state"].clone()
+    };
+    assert_eq!((by_filter(true), by_filter(false)), (json!("waiting"), json!("waiting")));
+    assert_eq!(server.job(&paused)["postpone_until"], "2031-01-01T00:00:00.000Z");
+    steered(&server, &paused, "pause", "");
     for id in [&scheduled, &postponed, &paused] {
-        let resumed = steered(&server, id, "resume", "");
+        let resumed = steered(&server, id, "resume", r#"{"now": true}"#);
         assert_eq!((&resumed["state"], &resumed["postpone_until"]), (&json!("queued"), &Value::Null));
         server.until(id, "succeeded");
     }
@@ -300,7 +315,7 @@ fn a_finished_job_is_run_again_as_a_new_one() {
         assert_eq!(kept, new, "{same}");
     }
     for (left, value) in [
-        ("dedup_key", Value::Null),
+        ("dedup_key", json!("d")),
         ("expires_on", Value::Null),
         ("after", json!([])),
         ("on_predecessor_failure", json!("continue")),
@@ -320,11 +335,14 @@ fn a_finished_job_is_run_again_as_a_new_one() {
     let listed = server.get(&format!("/v1/jobs?retry_of={old}")).json();
     assert_eq!(listed["jobs"][0]["id"], id);
 
+    // It has the dedup key now, and lets it go with its end.
+    assert_eq!(steer(&server, &old, "retry", "").json()["code"], "BR0118");
+    steered(&server, id, "cancel", "");
     let other = steer(&server, &old, "retry", r#"{"input_text": "other"}"#).json();
     let input = server.get(&format!("/v1/jobs/{}/input", other["id"].as_str().expect("an id")));
     assert_eq!(input.text(), "other");
     let refused = steer(&server, &old, "retry", r#"{"version": "9.9.9"}"#);
-    assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("BR0213")));
+    assert_eq!((refused.status, &refused.json()["code"]), (404, &json!("BR0213")), "{}", refused.text());
     let batch = put(&server, JobType::BATCH, 1_002, Status::Succeeded);
     assert!(steer(&server, &batch, "retry", "").text().contains("it is a batch"));
 }

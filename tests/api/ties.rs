@@ -144,3 +144,48 @@ fn f024_an_auto_delete_job_goes_when_it_succeeds_and_stays_when_it_fails() {
     let kept = server.run(r#"{"plugin": "echo", "handler": "fail", "auto_delete": true}"#);
     assert_eq!(server.job(&kept)["state"], "failed");
 }
+
+#[test]
+fn a_retry_keeps_the_dedup_key_and_waits_for_no_other_that_has_it() {
+    let server = Server::start();
+    let failed =
+        |handler: &str| server.run(&json!({"plugin": "echo", "handler": handler, "dedup_key": "d"}).to_string());
+    let (first, second) = (failed("fail"), failed("fail"));
+    let holder = server.submit(r#"{"plugin": "echo", "handler": "hold", "dedup_key": "d"}"#);
+    let retry = |id: &str| server.post(&format!("/v1/jobs/{id}/retry"), "");
+    let refused = retry(&first);
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (409, Some("BR0118")), "{}", refused.text());
+    assert!(refused.json()["detail"].as_str().is_some_and(|detail| detail.contains(&holder)), "it names the holder");
+    let all = |dry_run: bool| {
+        let body = json!({"action": "retry", "filter": {"state": "failed"}, "dry_run": dry_run});
+        server.post("/v1/jobs/actions", body.to_string()).json()
+    };
+    let counts = |answer: &Value| (answer["changed"].clone(), answer["refused"].clone());
+    assert_eq!((counts(&all(true)), counts(&all(false))), ((json!(0), json!(2)), (json!(0), json!(2))));
+    server.gate.open();
+    server.until(&holder, "succeeded");
+    // Of two of the same request one has it; the preview says so before.
+    let (would, done) = (all(true), all(false));
+    assert_eq!((counts(&would), counts(&done)), ((json!(1), json!(1)), (json!(1), json!(1))));
+    let results = done["results"].as_array().expect("results");
+    let of = |id: &str| results.iter().find(|result| result["id"] == id).expect("it matched").clone();
+    let again = of(&first)["retried_as"].as_str().expect("the oldest comes first").to_owned();
+    assert!(of(&second)["error"].as_str().is_some_and(|why| why.contains(&again)), "{done}");
+    assert_eq!(server.job(&again)["dedup_key"], "d");
+}
+
+#[test]
+fn a_batch_runs_again_with_its_dedup_keys_or_not_at_all() {
+    let server = Server::start();
+    let lines = r#"{"plugin": "echo", "handler": "fail", "dedup_key": "d"}"#;
+    let batch = server.post("/v1/batches", lines).json()["batch"]["id"].as_str().expect("an id").to_owned();
+    server.until(&batch, "failed");
+    let holder = server.submit(r#"{"plugin": "echo", "handler": "hold", "dedup_key": "d"}"#);
+    let retry = || server.post(&format!("/v1/batches/{batch}/retry-failed"), "");
+    let refused = retry();
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (409, Some("BR0118")), "{}", refused.text());
+    assert!(refused.json()["detail"].as_str().is_some_and(|detail| detail.contains(&holder)));
+    server.gate.open();
+    server.until(&holder, "succeeded");
+    assert_eq!(retry().status, 201);
+}

@@ -1,7 +1,7 @@
 //! What rights are, how they are written, and whose jobs they reach to.
 
 use backroom::domain::access::{BadRights, BadTokens, Caller, Denied, Reach, Right, Rights, Token, check_tokens};
-use backroom::domain::id::{Digest, JobId, PluginName, TenantId, TokenName};
+use backroom::domain::id::{Digest, JobId, OrderingKey, PluginName, TenantId, TokenName};
 use backroom::domain::job::Submission;
 use backroom::domain::query::JobFilter;
 use backroom::domain::time::Timestamp;
@@ -35,22 +35,43 @@ fn token(called: &str, rights: &str, expires_on: Option<i64>) -> Token {
 #[test]
 fn rights_are_read_and_written_in_the_same_words() {
     for words in
-        ["submit", "read", "submit, read:own, payload:own", "read, write:own", "read, write, payload:own", "admin"]
+        ["submit", "read", "submit, read:own, keys:all", "read, write:own", "read, write, payload:own", "admin"]
     {
         let rights: Rights = words.parse().expect(words);
         assert_eq!(rights.to_string(), words);
     }
     assert_eq!("admin,read:own".parse(), Ok(Rights::ALL), "an administrator may do everything");
+    assert_eq!("submit,keys".parse::<Rights>(), "submit,keys:all".parse());
+    assert_eq!("submit,keys:own".parse::<Rights>(), "submit".parse());
+    assert_eq!("keys:all".parse::<Rights>(), Err(BadRights::None), "keys alone open nothing");
+    assert_eq!("submit,keys,keys:own".parse::<Rights>(), Err(BadRights::Twice("keys".to_owned())));
+}
+
+#[test]
+fn the_keys_of_a_caller_are_his_own_unless_he_shares_those_of_the_host() {
+    assert_eq!(caller("shop", "submit").key_space(), Some(&name("shop")));
+    assert_eq!(caller("shop", "submit,keys:all").key_space(), None);
+    assert_eq!(caller("root", "admin").key_space(), None);
+    assert_eq!((Caller::ANYBODY.key_space(), Caller::STRANGER.key_space()), (None, None));
+    let shared = OrderingKey::new("customer 17").expect("a key");
+    let own = shared.in_space(Some(&name("shop")));
+    assert_ne!(own, shared);
+    assert_ne!(own.as_str(), shared.in_space(Some(&name("bank"))).as_str());
+    assert_eq!((own.given(), own.space(), own.to_string().as_str()), ("customer 17", Some("shop"), "customer 17"));
+    assert_eq!((shared.space(), shared.as_str()), (None, "customer 17"));
+    assert_eq!(OrderingKey::stored(own.as_str()).as_ref(), Ok(&own));
+    assert!(OrderingKey::new(own.as_str()).is_err(), "nobody gives a key of another space by its text");
+    assert!(OrderingKey::stored("Not A Name\nk").is_err() && OrderingKey::stored("shop\na\nb").is_err());
 }
 
 #[test]
 fn rights_that_make_no_sense_are_refused_with_what_to_write() {
     let refused = |words: &str| words.parse::<Rights>().expect_err(words).to_string();
-    let list = "submit, read, read:own, write, write:own, payload, payload:own, admin";
+    let list = "submit, read, read:own, write, write:own, payload, payload:own, keys:all, admin";
     assert_eq!(refused("reed"), format!("`reed` is no right; there are {list}"));
     assert_eq!(refused("submit:own"), format!("`submit:own` is no right; there are {list}"));
     assert_eq!(refused(""), format!("give at least one right: {list}"));
-    assert_eq!(refused("read,read:own"), "`read` stands there twice");
+    assert_eq!(refused("read,read:own"), "`read` is given twice");
     assert_eq!(refused("write:own"), "`write` reaches farther than `read`: add `read:own`");
     assert_eq!(refused("read:own,payload"), "`payload` reaches farther than `read`: add `read`");
     assert_eq!(Rights::read(&["write"]), Err(BadRights::Blind { right: Right::Write, reach: Reach::All }));

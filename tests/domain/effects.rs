@@ -145,7 +145,8 @@ fn a_resume_counts_the_attempts_anew() {
     let policy = RetryPolicy { hold_user_fixable: true, max_attempts: 1, ..RetryPolicy::default() };
     let held = after(&submission(), &policy, vec![claim(at(1)), failed(ErrorClass::UserFixable)]);
     assert_eq!((held.wait_reason, held.attempt), (Some(WaitReason::Error), 1));
-    let (_, resumed) = changed(transition::apply(&submission(), &held, &policy, Event::Resume { by: me() }, at(9)));
+    let (_, resumed) =
+        changed(transition::apply(&submission(), &held, &policy, Event::Resume { by: me(), at_once: false }, at(9)));
     assert_eq!((resumed.status, resumed.attempt), (Status::Queued, 0));
     let (_, running) = changed(transition::apply(&submission(), &resumed, &policy, claim(at(10)), at(10)));
     assert_eq!((running.attempt, running.runs), (1, 2));

@@ -136,7 +136,8 @@ pub(crate) fn situations() -> Vec<Situation> {
         add("scheduled", scheduled.clone(), waiting.clone(), at(10));
         add("scheduled and due", scheduled, waiting.clone(), at(100));
         add("scheduled and expired", expiring.clone(), waiting, at(10));
-        let missing = from(vec![Event::ClaimMissing(Absence::NotThere)]);
+        let missing_plugin = || Event::ClaimMissing(Absence::NotThere);
+        let missing = from(vec![missing_plugin()]);
         add("waiting for its plug-in", plain.clone(), missing, at(10));
         let postponed = from(vec![postpone.clone()]);
         add("postponed", plain.clone(), postponed.clone(), at(10));
@@ -160,6 +161,23 @@ pub(crate) fn situations() -> Vec<Situation> {
         add("retrying and due", plain.clone(), retrying.clone(), at(10_000));
         add("retrying and expired", expiring.clone(), retrying, at(10));
         add("paused", plain.clone(), from(vec![pause.clone()]), at(10));
+        add(
+            "paused while it waited for its plug-in",
+            plain.clone(),
+            from(vec![missing_plugin(), pause.clone()]),
+            at(10),
+        );
+        for (name, ended) in [
+            ("slept", Event::Returned(Outcome::Suspended(Wake::At(at(100))), report())),
+            ("waited for an event", Event::Returned(Outcome::Suspended(Wake::Event("paid".to_owned())), report())),
+            ("waited for its children", Event::Returned(Outcome::Suspended(Wake::Children), report())),
+            ("waited for a person", Event::Returned(Outcome::Suspended(Wake::Manual), report())),
+            ("retried", Event::Returned(Outcome::Retry(Some(seconds(90)), failure(ErrorClass::Transient)), report())),
+        ] {
+            let state = from(vec![claim(at(1)), ended, pause.clone()]);
+            add(&format!("paused while it {name}"), plain.clone(), state.clone(), at(10));
+            add(&format!("paused while it {name}, later"), plain.clone(), state, at(1_000));
+        }
         add("paused and expired", expiring, from(vec![pause]), at(10));
 
         let succeeded = Event::Returned(Outcome::succeeded("out"), report());
@@ -197,7 +215,8 @@ pub(crate) fn events(now: Timestamp) -> Vec<Event> {
         Event::ComponentAvailable,
         Event::Pause { by: me() },
         Event::Postpone { until: now.after(seconds(600)), by: me() },
-        Event::Resume { by: me() },
+        Event::Resume { by: me(), at_once: false },
+        Event::Resume { by: me(), at_once: true },
         Event::Cancel { by: me() },
         Event::Delete,
         Event::Returned(Outcome::succeeded("out"), report()),

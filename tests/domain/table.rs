@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backroom::domain::failure::ErrorClass;
 use backroom::domain::job::transition::{self, Next};
-use backroom::domain::job::{Event, JobType, Outcome, Status, Wake};
+use backroom::domain::job::{Event, JobState, JobType, Outcome, Status, WaitReason, Wake};
 use backroom::domain::loops;
 use backroom::domain::retry::{PUT_OFF_MAX, RUNS_MAX, RetryPolicy};
 use backroom::domain::time::Timestamp;
@@ -130,7 +130,10 @@ fn what_the_table_does_not_list_is_refused() {
         } else if listed.contains(&(status.code().to_string(), name.to_owned())) {
             let guarded = ["expire", "timer", "event matched", "children done", "component available"];
             let minds_nothing = matches!(event, Event::ClaimAfterFailure { .. });
-            assert!(next.is_ok() || minds_nothing || guarded.contains(&name), "refused without a guard: {context}");
+            let awaited = situation.state.wait().and_then(|wait| wait.ends_only_by());
+            let stands_in = awaited.is_some() && matches!(name, "resume" | "postpone");
+            let may_refuse = minds_nothing || stands_in || guarded.contains(&name);
+            assert!(next.is_ok() || may_refuse, "refused without a guard: {context}");
         } else {
             refused_cells.insert((status, name));
             let refused = next.expect_err(&context);
@@ -335,7 +338,7 @@ fn the_hosts_own_jobs_are_not_steered_by_people() {
         (&queued, Event::Cancel { by: me() }),
         (&running, Event::Cancel { by: me() }),
         (&running, Event::Postpone { until: at(50), by: me() }),
-        (&paused, Event::Resume { by: me() }),
+        (&paused, Event::Resume { by: me(), at_once: false }),
     ];
     for (state, event) in refused {
         let refused = transition::apply(&upkeep, state, &policy, event, at(5)).expect_err("not for people");
@@ -360,7 +363,7 @@ fn refusals_say_what_to_do() {
     );
     let canceled = after(&plain, &policy, vec![Event::Cancel { by: me() }]);
     assert_eq!(
-        text(&canceled, Event::Resume { by: me() }),
+        text(&canceled, Event::Resume { by: me(), at_once: false }),
         "a job that is canceled cannot be resumed: it has ended, and nothing but deletion follows; retry it as a new job"
     );
 }
@@ -430,4 +433,85 @@ fn a_clock_that_is_set_back_does_not_turn_the_times_of_a_job_around() {
     let (_, state) = changed(transition::apply(&plain, &running, &policy, done, before));
     assert_eq!(state.completed_on, state.started_on);
     assert!(state.completed_on >= Some(CREATED.after(seconds(1))));
+}
+
+/// The states of jobs that wait, by every way that a run or a person brings them there.
+fn waits() -> Vec<Situation> {
+    let waits = |situation: &Situation| matches!(situation.state.status, Status::Waiting | Status::Retrying);
+    situations().into_iter().filter(waits).collect()
+}
+
+#[test]
+fn a_resume_takes_a_pause_back() {
+    for Situation { name, submission, policy, state, now } in waits() {
+        let (_, paused) = changed(transition::apply(&submission, &state, &policy, Event::Pause { by: me() }, now));
+        assert_eq!(paused.failure, state.failure, "{name}: it is still told why");
+        let later = state.postpone_until.map_or(now, |until| until.max(now));
+        for moment in [now, later] {
+            let resume = Event::Resume { by: me(), at_once: false };
+            let (rule, resumed) = changed(transition::apply(&submission, &paused, &policy, resume, moment));
+            let is_open = state.postpone_until.is_none_or(|until| until > moment);
+            let wanted = match (is_open, state.status) {
+                (false, _) => ("T47", Status::Queued),
+                (true, Status::Retrying) => ("T70", Status::Retrying),
+                (true, status) => ("T68", status),
+            };
+            assert_eq!((rule, resumed.status), wanted, "{name}");
+            if is_open {
+                let (revision, modified) = (state.revision, state.modified.clone());
+                assert_eq!(JobState { revision, modified, ..resumed }, state, "{name}");
+            } else {
+                assert_eq!((resumed.attempt, resumed.is_overruled), (state.attempt, state.is_overruled), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_stands_in_for_an_event_or_for_the_jobs_that_it_made() {
+    for Situation { name, submission, policy, state, now } in waits() {
+        let is_awaited = matches!(state.wait_reason, Some(WaitReason::Event | WaitReason::Children));
+        let (_, paused) = changed(transition::apply(&submission, &state, &policy, Event::Pause { by: me() }, now));
+        for state in [&state, &paused] {
+            for event in [Event::Resume { by: me(), at_once: true }, Event::Postpone { until: at(1), by: me() }] {
+                let next = transition::apply(&submission, state, &policy, event.clone(), now);
+                match is_awaited {
+                    false => assert!(next.is_ok(), "{name} + {event:?}: {next:?}"),
+                    true => {
+                        let refused = next.expect_err("only what it waits for ends that");
+                        assert!(refused.why.contains("ends its wait"), "{name}: {refused}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_run_would_have_waited_for_is_waited_for_after_the_pause() {
+    let plain = submission();
+    let policy = RetryPolicy { hold_user_fixable: true, ..RetryPolicy::default() };
+    let running = after(&plain, &policy, vec![claim(at(1))]);
+    let pausing = after(&plain, &policy, vec![claim(at(1)), Event::Pause { by: me() }]);
+    let ends = [
+        Event::Returned(Outcome::Suspended(Wake::At(at(500))), report()),
+        Event::Returned(Outcome::Suspended(Wake::Event("paid".to_owned())), report()),
+        Event::Returned(Outcome::Suspended(Wake::Children), report()),
+        Event::Returned(Outcome::Retry(Some(seconds(90)), failure(ErrorClass::Transient)), report()),
+        failed(ErrorClass::UserFixable),
+        failed(ErrorClass::Throttled),
+        Event::Deadline(failure(ErrorClass::Transient), report()),
+    ];
+    for end in ends {
+        let (_, would_wait) = changed(transition::apply(&plain, &running, &policy, end.clone(), at(10)));
+        let (_, paused) = changed(transition::apply(&plain, &pausing, &policy, end.clone(), at(10)));
+        assert_eq!((paused.status, paused.wait()), (Status::Paused, would_wait.wait()), "{end:?}");
+        assert_eq!(paused.same_attempt, would_wait.same_attempt, "{end:?}");
+    }
+    // A postpone that was under way when the host went down is not forgotten.
+    let postponing = after(&plain, &policy, vec![claim(at(1)), Event::Postpone { until: at(900), by: me() }]);
+    for end in [Event::LeaseLost, Event::GracefulStop { safe_point: false, report: report() }] {
+        let (_, paused) = changed(transition::apply(&plain, &postponing, &policy, end, at(10)));
+        assert_eq!(paused.wait().and_then(|wait| wait.until()), Some(at(900)));
+    }
 }

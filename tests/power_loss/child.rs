@@ -239,7 +239,9 @@ fn remember(sequence: u64) -> Change {
         tenant: TenantId::DEFAULT,
         key: format!("key-{sequence}"),
         fingerprint: sequence,
-        job: JobId::new(on, Sequence(sequence), 7),
+        jobs: vec![JobId::new(on, Sequence(sequence), 7)],
+        next: None,
+        end: None,
         on,
         until: common::time(1_900_000_000),
     })

@@ -21,7 +21,7 @@ fn submit(host: &Host, members: Vec<NewJob>) -> (JobId, Vec<JobId>) {
 
 fn refused(host: &Host, job: JobId, order: Order) -> String {
     match at_once(host.jobs.steer(TenantId::DEFAULT, job, &Command::new(order, "somebody"))) {
-        Err(SteerError::Refused(refused)) => refused.why.to_owned(),
+        Err(SteerError::Refused(refused)) => refused.why.into_owned(),
         other => panic!("{job} took it: {other:?}"),
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use backroom::domain::change::Change;
 use backroom::domain::failure::ErrorClass;
-use backroom::domain::id::{DedupKey, TenantId};
-use backroom::domain::job::{Status, Ties, Wake};
+use backroom::domain::id::{DedupKey, JobId, TenantId};
+use backroom::domain::job::{JobState, Status, Ties, WaitReason, Wake};
 use backroom::domain::queue::Pause;
 use backroom::domain::time::Timestamp;
-use backroom::jobs::{NewJob, Order};
+use backroom::jobs::{Command, NewJob, Order};
 use backroom::sandbox::SliceEnd;
 use backroom::sandbox::scripted::Script;
 use backroom::store::Store;
@@ -102,6 +103,11 @@ fn f016_a_resumed_job_does_not_wait_for_its_time() {
     let wanted = [Status::Waiting, Status::Waiting, Status::Waiting, Status::Retrying, Status::Waiting, Status::Paused];
     assert_eq!(statuses, wanted);
     let now = host.now();
+    // Nobody stands in for an event.
+    let waiting = jobs.remove(0);
+    assert!(refused(&host, waiting, Order::Resume).contains("only the event `paid` ends its wait"));
+    let paused = *jobs.last().expect("the last one is paused");
+    assert_eq!(host.order(paused, Order::Resume).state.status, Status::Waiting, "it waits for its time again");
     for job in &jobs {
         assert_eq!(host.order(*job, Order::Resume).state.status, Status::Queued);
     }
@@ -109,6 +115,84 @@ fn f016_a_resumed_job_does_not_wait_for_its_time() {
     for job in jobs {
         assert_eq!((host.status(job), host.starts(job).last()), (Status::Succeeded, Some(&now)));
     }
+}
+
+fn refused(host: &Host, job: JobId, order: Order) -> String {
+    let before = host.job(job);
+    let refused = at_once(host.jobs.steer(TenantId::DEFAULT, job, &Command::new(order, "somebody")));
+    assert_eq!(host.job(job), before, "nothing has changed");
+    refused.expect_err("its state does not allow it").to_string()
+}
+
+#[test]
+fn a_pause_that_is_taken_back_changes_nothing() {
+    let mut host = Host::new(9, |slice| match (slice.run, &*slice.input) {
+        (1, b"event") => Script::of(SliceEnd::Suspended(Wake::Event("paid".to_owned()))),
+        (1, b"manual") => Script::of(SliceEnd::Suspended(Wake::Manual)),
+        (1, b"sleep") => Script::of(SliceEnd::Suspended(Wake::At(slice.deadline.after(seconds(600))))),
+        (1, b"retry") => Script::of(SliceEnd::Retry(Some(seconds(600)), failure(ErrorClass::Transient, "later"))),
+        _ => Script::succeeds("done"),
+    });
+    let with = |input: &'static str| NewJob { input: input.into(), ..echo() };
+    let mut jobs: Vec<_> = ["event", "manual", "sleep", "retry"].map(|input| host.submit(with(input))).to_vec();
+    jobs.push(host.submit(NewJob { at: Some(host.now().after(seconds(600))), ..echo() }));
+    host.settle();
+    for job in &jobs {
+        let before = host.job(*job).state;
+        let paused = host.order(*job, Order::Pause).state;
+        assert_eq!((paused.status, paused.wait()), (Status::Paused, before.wait()));
+        host.pass(seconds(30));
+        let after = host.order(*job, Order::Resume).state;
+        let (revision, modified) = (before.revision, before.modified.clone());
+        assert_eq!(JobState { revision, modified, ..after }, before);
+    }
+    // Those that only time holds start at that time, and no sooner; with `now` they run at once.
+    let runs: Vec<_> = jobs.iter().map(|job| host.starts(*job).len()).collect();
+    for job in [jobs[2], jobs[3], jobs[4]] {
+        host.order(job, Order::Pause);
+    }
+    assert!(
+        host.order(jobs[3], Order::ResumeNow).state.attempt == 0,
+        "a person wants it to run: attempts are counted anew"
+    );
+    host.settle();
+    assert_eq!(host.starts(jobs[3]).len(), runs[3] + 1);
+    host.pass(seconds(1_200));
+    assert_eq!((host.status(jobs[2]), host.status(jobs[4])), (Status::Paused, Status::Paused));
+    // What became due meanwhile is not waited for again.
+    for job in [jobs[2], jobs[4]] {
+        assert_eq!(host.order(job, Order::Resume).state.status, Status::Queued);
+    }
+    // Neither a resume nor a time stands in for an event, also while it is paused.
+    host.order(jobs[0], Order::Pause);
+    let until = host.now();
+    for order in [Order::ResumeNow, Order::Postpone(until)] {
+        assert!(refused(&host, jobs[0], order).contains("only the event `paid` ends its wait"), "{order:?}");
+    }
+    host.order(jobs[0], Order::Resume);
+    assert!(refused(&host, jobs[0], Order::Postpone(until)).contains("only the event `paid`"));
+}
+
+#[test]
+fn a_job_that_was_paused_while_its_plug_in_was_missing_finds_it_when_it_goes_on() {
+    let mut host = Host::new(2, |_| Script::succeeds("done"));
+    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    let job = host.submit(echo());
+    let mut missing = host.job(job);
+    missing.state = JobState {
+        status: Status::Waiting,
+        wait_reason: Some(WaitReason::MissingComponent),
+        revision: 1,
+        ..missing.state
+    };
+    let held = Change::Advance { job: key(job), expected: 0, next: Box::new(missing.state), earlier_run: None };
+    at_once(host.store.commit(vec![held])).expect("memory can be written");
+    host.order(job, Order::Pause);
+    at_once(host.registry.resume(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    host.settle();
+    assert_eq!(host.status(job), Status::Paused);
+    host.order(job, Order::Resume);
+    host.finish(&[job], seconds(5));
 }
 
 #[test]

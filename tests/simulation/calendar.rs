@@ -57,7 +57,7 @@ impl World {
             match choice {
                 "pause" => done(schedules.pause(tenant, &name, "somebody").await),
                 "resume" => done(schedules.resume(tenant, &name, "somebody").await),
-                "run" => done(schedules.run_now(tenant, &name).await),
+                "run" => done(schedules.run_now(tenant, &name, None).await),
                 "postpone" => done(schedules.postpone(tenant, &name, until, "somebody").await),
                 _ => done(schedules.remove(tenant, &name).await),
             }

@@ -329,7 +329,7 @@ fn overlapping_runs_by_hand(overlap: Overlap) -> Host {
     let first = host.jobs()[0].submission.id;
     for runs_by_hand in [1, 2] {
         host.pass(1);
-        at_once(host.schedules.run_now(TENANT, &name())).expect("it is made");
+        at_once(host.schedules.run_now(TENANT, &name(), None)).expect("it is made");
         host.settle();
         assert_eq!(host.jobs().len(), 1 + runs_by_hand);
     }

@@ -87,9 +87,16 @@ pub(crate) fn fill(store: &dyn Store) {
     });
     must(store, vec![Change::Delete { job: key(9), expected: 0 }]);
     for (word, until) in [("k", 2_000), ("first", 1_000), ("last", 3_000)] {
-        let (tenant, job) = (TenantId::DEFAULT, submission(1).id);
-        let submit =
-            RememberedSubmit { tenant, key: word.to_owned(), fingerprint: 3, job, on: time(1), until: time(until) };
+        let submit = RememberedSubmit {
+            tenant: TenantId::DEFAULT,
+            key: word.to_owned(),
+            fingerprint: 3,
+            jobs: vec![submission(1).id],
+            next: None,
+            end: None,
+            on: time(1),
+            until: time(until),
+        };
         must(store, vec![Change::Remember(submit)]);
     }
     must(store, vec![Change::PutService(ServiceState::Paused), Change::StartHost(HostId(17))]);

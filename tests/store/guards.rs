@@ -172,7 +172,9 @@ fn remember(sequence: u64, on: i64, until: i64) -> Change {
         tenant: TenantId::DEFAULT,
         key: "order-17".to_owned(),
         fingerprint: sequence,
-        job: submission(sequence).id,
+        jobs: vec![submission(sequence).id],
+        next: None,
+        end: None,
         on: time(on),
         until: time(until),
     })

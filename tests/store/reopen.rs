@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use backroom::domain::change::{Change, RememberedSubmit};
-use backroom::domain::id::{HostId, TenantId};
-use backroom::domain::job::{JobState, Status};
+use backroom::domain::id::{HostId, Sequence, TenantId};
+use backroom::domain::job::{Job, JobState, Status};
 use backroom::domain::query::{JobFilter, JobQuery};
 use backroom::domain::service::{Durability, ServiceState};
 use backroom::store::sled::{OpenError, SledSettings, SledStore};
@@ -57,7 +57,9 @@ fn everything(store: &dyn Store) {
         tenant: TenantId::DEFAULT,
         key: "k".to_owned(),
         fingerprint: 3,
-        job: submission(1).id,
+        jobs: (1..=600).map(|sequence| submission(sequence).id).collect(),
+        next: Some(Sequence(7)),
+        end: Some(Box::new(Job { submission: submission(1).into(), state: JobState::default() })),
         on: time(1),
         until: time(2),
     };

@@ -42,6 +42,23 @@ impl PauseBody {
     pub const FIELDS: &'static [&'static str] = &["until", "reason"];
 }
 
+/// How a job is set going again. The body may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeBody {
+    /// Whether a paused job runs now. Otherwise it goes back to what it waited for when it was paused, if that is still to come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
+    /// Why, for those who look later; at most 1,000 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl ResumeBody {
+    /// The names of the fields.
+    pub const FIELDS: &'static [&'static str] = &["now", "reason"];
+}
+
 /// Until when a job is put off.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +125,9 @@ pub struct ActionsBody {
     /// Until when, for `postpone`: a time, RFC 3339, or how long from now, such as `15m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+    /// For `resume`: whether paused jobs run now. Otherwise they go back to what they waited for, if that is still to come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub now: bool,
     /// Whether only to count what would change.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
@@ -125,7 +145,7 @@ pub struct ActionsBody {
 impl ActionsBody {
     /// The names of the fields.
     pub const FIELDS: &'static [&'static str] =
-        &["action", "filter", "all", "until", "dry_run", "reason", "limit", "cursor"];
+        &["action", "filter", "all", "until", "now", "dry_run", "reason", "limit", "cursor"];
 }
 
 /// What a bulk action did, or would do.

@@ -45,6 +45,10 @@ pub struct FilterBody {
     /// About this record, `entity/id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regarding: Option<String>,
+    /// With `ordering_key` or `regarding`: whose keys are meant, by the name of a token; one's own, or those that are shared, when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_space: Option<String>,
     /// Of the batch with this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<String>,
@@ -85,6 +89,7 @@ impl FilterBody {
         "tag",
         "ordering_key",
         "regarding",
+        "key_space",
         "batch",
         "schedule",
         "chain",
@@ -114,6 +119,7 @@ impl FilterBody {
             "tag" => &mut self.tag,
             "ordering_key" => &mut self.ordering_key,
             "regarding" => &mut self.regarding,
+            "key_space" => &mut self.key_space,
             "batch" => &mut self.batch,
             "schedule" => &mut self.schedule,
             "chain" => &mut self.chain,
@@ -129,7 +135,7 @@ impl FilterBody {
     /// The names and texts that are given.
     pub fn pairs(&self) -> Vec<(String, String)> {
         let Self { state, wait_reason, job_type, plugin, handler, queue, created_by, owner, tag, .. } = self;
-        let Self { ordering_key, regarding, batch, schedule, .. } = self;
+        let Self { ordering_key, regarding, key_space, batch, schedule, .. } = self;
         let Self { chain, retry_of, fingerprint, search, from, before, .. } = self;
         let given = [
             ("state", state),
@@ -143,6 +149,7 @@ impl FilterBody {
             ("tag", tag),
             ("ordering_key", ordering_key),
             ("regarding", regarding),
+            ("key_space", key_space),
             ("batch", batch),
             ("schedule", schedule),
             ("chain", chain),

@@ -10,7 +10,8 @@ use super::{FollowUpBody, ReasonView, time, time_of};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::{Digest, JobId};
 use crate::domain::job::{
-    FollowUp, Job, JobState, JobType, Lease, Occurrence, Payload, Progress, Run, RunEnd, Submission, Ties, WaitReason,
+    FollowUp, Job, JobState, JobType, Lease, Occurrence, Payload, Progress, Run, RunEnd, Status, Submission, Ties,
+    Wait, WaitReason,
 };
 use crate::domain::limits::Usage;
 use crate::domain::outbound::Url;
@@ -33,6 +34,12 @@ pub struct JobView {
     /// What a `waiting` job waits for: `scheduled`, `postponed`, `sleep`, `event`, `children`, `error`, `missing-component`
     /// or `manual`.
     pub wait_reason: Option<String>,
+    /// The event that it waits for, where it waits for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited_event: Option<String>,
+    /// What a `paused` job waited for when it was paused: what it goes back to when it is resumed before that has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier_wait: Option<WaitView>,
     /// What runs it.
     pub plugin: PluginRef,
     /// The entry point.
@@ -112,6 +119,9 @@ pub struct JobView {
     pub dedup_key: Option<String>,
     /// The record that it is about.
     pub regarding: Option<String>,
+    /// Whose keys these are, by the name of a token; absent where they are those that all share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_space: Option<String>,
     /// The batch that it belongs to.
     pub batch: Option<String>,
     /// The schedule that made it.
@@ -132,6 +142,29 @@ pub struct JobView {
     pub why: Option<ReasonView>,
     /// Counts the changes of this job.
     pub revision: u32,
+}
+
+/// What a job waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WaitView {
+    /// `waiting` or `retrying`.
+    pub state: String,
+    /// What for, where it is `waiting`.
+    pub wait_reason: Option<String>,
+    /// Until when, where time ends it.
+    pub until: Option<String>,
+    /// The event, where it is one.
+    pub event: Option<String>,
+}
+
+impl WaitView {
+    fn of(wait: &Wait) -> Self {
+        let (status, reason, event) = match wait {
+            Wait::Retry(_) => (Status::Retrying, None, None),
+            Wait::For { reason, event, .. } => (Status::Waiting, Some(reason.word().to_owned()), event.clone()),
+        };
+        Self { state: status.word().to_owned(), wait_reason: reason, until: time_of(wait.until()), event }
+    }
 }
 
 /// The time of a schedule that made a job.
@@ -348,10 +381,13 @@ impl JobView {
             occurrence,
             retry_of,
             on_complete,
+            is_remembered: _,
         } = submission.ties();
         let JobState {
             status,
             wait_reason,
+            awaited_event,
+            earlier_wait,
             revision,
             fence: _,
             attempt,
@@ -384,6 +420,8 @@ impl JobView {
             state: status.word().to_owned(),
             status_code: status.code(),
             wait_reason: wait_reason.map(WaitReason::word).map(str::to_owned),
+            awaited_event: awaited_event.clone(),
+            earlier_wait: earlier_wait.as_deref().map(WaitView::of),
             plugin: PluginRef {
                 name: plugin.to_string(),
                 version: version.as_ref().map(ToString::to_string),
@@ -424,6 +462,7 @@ impl JobView {
             on_predecessor_failure: on_predecessor_failure.word().to_owned(),
             dedup_key: dedup_key.as_ref().map(ToString::to_string),
             regarding: regarding.as_ref().map(ToString::to_string),
+            key_space: submission.ties().key_space().map(str::to_owned),
             batch: batch.as_ref().map(ToString::to_string),
             schedule: occurrence.as_ref().map(Into::into),
             retry_of: retry_of.as_ref().map(ToString::to_string),

@@ -17,13 +17,13 @@ mod token;
 
 pub use action::{
     ActionResultView, ActionsBody, ActionsView, AuditRowView, AuditView, ExplainView, FailureView, FailuresView,
-    PauseBody, PostponeBody, ReasonView, RetryBody, SteerBody,
+    PauseBody, PostponeBody, ReasonView, ResumeBody, RetryBody, SteerBody,
 };
 pub use batch::{BatchView, SummaryView};
 pub use filter::FilterBody;
 pub use job::{
     AttemptView, AttemptsView, ErrorView, JobPageView, JobView, OccurrenceView, OutputEncoding, PluginRef,
-    ProgressView, TypeView, UsageView,
+    ProgressView, TypeView, UsageView, WaitView,
 };
 pub(crate) use job::{JobFacts, Output};
 pub use log::LogView;

@@ -14,7 +14,8 @@ pub struct TokenBody {
     /// under it, and the jobs that he submits are his.
     pub name: String,
     /// What he may do: `submit` jobs, `read` them, `write` (cancel, pause, resume, postpone, run again, remove), see their
-    /// `payload`, each of these three for all jobs or as `read:own` and so on; or `admin` for everything.
+    /// `payload`, each of these three for all jobs or as `read:own` and so on; `keys:all` to share the keys of the host (its
+    /// jobs have keys of their own otherwise); or `admin` for everything.
     pub rights: Vec<String>,
     /// It opens nothing from then on: RFC 3339, or how long from now, such as `30d`. Never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

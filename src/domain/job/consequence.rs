@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{FollowUp, JobState, Payload, Status, Submission, Ties};
 use crate::domain::change::Change;
 use crate::domain::id::JobId;
+use crate::domain::idempotency;
 use crate::domain::time::Timestamp;
 
 /// How much of an error's message the job that follows is told.
@@ -25,9 +26,13 @@ pub fn consequences(
         let follower = follower(submission, ended, follow_up, now, new_id());
         changes.push(Change::Submit(Arc::new(follower), Box::default()));
     }
-    let is_counted = submission.ties().batch.is_some();
-    if submission.auto_delete && ended.status == Status::Succeeded && !is_counted {
+    let ties = submission.ties();
+    if submission.auto_delete && ended.status == Status::Succeeded && ties.batch.is_none() {
         changes.push(Change::Delete { job: submission.key(), expected: ended.revision });
+        // A submit with its dedup key may have been answered with it, under an `Idempotency-Key` of its own.
+        if ties.is_remembered || ties.dedup_key.is_some() {
+            changes.push(idempotency::remember_end(submission, ended, now));
+        }
     }
     changes
 }

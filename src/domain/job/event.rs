@@ -119,6 +119,8 @@ pub enum Event {
     Resume {
         /// Who.
         by: String,
+        /// Whether a paused job runs now, although the wait that the pause has interrupted is still open.
+        at_once: bool,
     },
     /// A person calls it off.
     Cancel {

@@ -11,11 +11,13 @@ pub mod transition;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::time::Timestamp;
 pub use consequence::consequences;
 pub use event::{Event, Outcome, RunReport, Wake};
 pub use run::{Run, RunEnd};
-pub use state::{JobState, Lease, Progress};
+pub use state::{JobState, Lease, Progress, Wait};
 pub use status::{StateCode, Status, WaitReason};
 pub use submission::{JobType, Payload, Rank, Steering, Submission};
 pub use ties::{AFTER_MAX, FollowUp, Occurrence, OnPredecessorFailure, Predecessors, Ties};
@@ -31,7 +33,7 @@ pub fn due_on(status: Status, postpone_until: Option<Timestamp>, expires_on: Opt
 }
 
 /// A job as the store knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// What was asked for; never changes.
     pub submission: Arc<Submission>,

@@ -28,6 +28,57 @@ pub struct Progress {
     pub note: Option<String>,
 }
 
+/// A wait that a pause interrupts: what the job goes back to when it is resumed while the wait is still open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// For the next try of a failed attempt (11), until then.
+    Retry(Timestamp),
+    /// For something else (10).
+    For {
+        /// What it is.
+        reason: WaitReason,
+        /// When it ends, where time ends it.
+        until: Option<Timestamp>,
+        /// The event, where it is one.
+        event: Option<String>,
+    },
+}
+
+impl Wait {
+    /// A wait for something that has neither a time nor a name.
+    pub fn of(reason: WaitReason) -> Self {
+        Self::For { reason, until: None, event: None }
+    }
+
+    /// A wait that time ends.
+    pub fn until_time(reason: WaitReason, until: Timestamp) -> Self {
+        Self::For { reason, until: Some(until), event: None }
+    }
+
+    /// When it ends, where time ends it.
+    pub fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Retry(until) => Some(*until),
+            Self::For { until, .. } => *until,
+        }
+    }
+
+    /// Whether its time has not come.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.until().is_none_or(|until| until > now)
+    }
+
+    /// What alone ends it, where neither a person nor a time may stand in for that.
+    pub fn ends_only_by(&self) -> Option<String> {
+        match self {
+            Self::For { reason: WaitReason::Event, event: Some(event), .. } => Some(format!("the event `{event}`")),
+            Self::For { reason: WaitReason::Event, .. } => Some("its event".to_owned()),
+            Self::For { reason: WaitReason::Children, .. } => Some("the end of the jobs that it made".to_owned()),
+            Self::Retry(_) | Self::For { .. } => None,
+        }
+    }
+}
+
 /// The changing part of a job. Only [`super::transition`] makes new ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobState {
@@ -35,6 +86,10 @@ pub struct JobState {
     pub status: Status,
     /// What it waits for; set exactly for status 10.
     pub wait_reason: Option<WaitReason>,
+    /// The event that it waits for, where it waits for one.
+    pub awaited_event: Option<String>,
+    /// The wait that a pause has interrupted; only while it is paused.
+    pub earlier_wait: Option<Box<Wait>>,
     /// Counts the writes of this job; a write names the revision that it follows.
     pub revision: u32,
     /// Grows with every claim; a host with an older one cannot write (I5).
@@ -84,6 +139,18 @@ pub struct JobState {
 }
 
 impl JobState {
+    /// What it waits for, or waited for when it was paused.
+    pub fn wait(&self) -> Option<Wait> {
+        match (self.status, self.wait_reason, self.postpone_until) {
+            (Status::Paused, ..) => self.earlier_wait.as_deref().cloned(),
+            (Status::Waiting, Some(reason), until) => {
+                Some(Wait::For { reason, until, event: self.awaited_event.clone() })
+            }
+            (Status::Retrying, _, Some(until)) => Some(Wait::Retry(until)),
+            _ => None,
+        }
+    }
+
     /// What all runs used together.
     pub fn usage(&self) -> Usage {
         let last = self.last_run.as_ref().map(|run| run.usage).unwrap_or_default();

@@ -96,6 +96,8 @@ pub struct Ties {
     pub retry_of: Option<JobId>,
     /// What follows its end.
     pub on_complete: Option<FollowUp>,
+    /// Whether an `Idempotency-Key` stands for it: its end is kept where the record itself goes.
+    pub is_remembered: bool,
 }
 
 impl Ties {
@@ -111,7 +113,18 @@ impl Ties {
         occurrence: None,
         retry_of: None,
         on_complete: None,
+        is_remembered: false,
     };
+
+    /// Whose space its keys are in; none for the one that all share.
+    pub fn key_space(&self) -> Option<&str> {
+        let Self { ordering_key, concurrency_key, dedup_key, regarding, .. } = self;
+        let ordering = ordering_key.as_ref().and_then(OrderingKey::space);
+        let concurrency = || concurrency_key.as_ref().and_then(ConcurrencyKey::space);
+        let dedup = || dedup_key.as_ref().and_then(DedupKey::space);
+        let regarding = || regarding.as_ref().and_then(RecordName::space);
+        ordering.or_else(concurrency).or_else(dedup).or_else(regarding)
+    }
 
     /// Whether the job has to wait for others.
     pub fn is_ordered(&self) -> bool {

@@ -18,8 +18,8 @@ use super::guest::Guest;
 use super::linker::{self, Entry};
 use crate::domain::id::Digest;
 use crate::domain::plugin::Shape;
-use crate::resources::Resource;
 use crate::domain::uploads::Needs;
+use crate::resources::Resource;
 
 const WORKSHOP_PREFIX: &str = "compiling-";
 

@@ -18,8 +18,8 @@ use super::engine::{STACK_BYTES, base_config, settings_hash};
 use super::{features, linker, needs, text};
 use crate::domain::code;
 use crate::domain::plugin::Inspection;
-use crate::resources::Resource;
 use crate::domain::uploads::{Needs, UploadLimits};
+use crate::resources::Resource;
 use crate::sandbox::Rejection;
 
 /// The first argument that makes the program the compiler's child instead of itself.
@@ -252,7 +252,12 @@ struct Code {
 
 /// Checks what it needs, compiles, and links once, so that what does not fit the host is found at upload. What was compiled
 /// before, under whatever name, is not compiled again.
-fn compile_examined(examined: &Examined<'_>, limits: &UploadLimits, kept: Option<&Path>, is_confined: bool) -> Result<Code, Rejection> {
+fn compile_examined(
+    examined: &Examined<'_>,
+    limits: &UploadLimits,
+    kept: Option<&Path>,
+    is_confined: bool,
+) -> Result<Code, Rejection> {
     let (wasm, inspection) = (&examined.component, &examined.inspection);
     let outlined = needs::outlined(wasm, limits)?;
     features::check(wasm)?;
@@ -264,7 +269,8 @@ fn compile_examined(examined: &Examined<'_>, limits: &UploadLimits, kept: Option
         let needs = needs::compiled(needs, there.len(), wasm.len() as u64, limits)?;
         return Ok(Code { artefact: None, settings, needs });
     }
-    let component = wasmtime::component::Component::from_binary(&engine, wasm).map_err(|error| invalid(&error, is_confined))?;
+    let component =
+        wasmtime::component::Component::from_binary(&engine, wasm).map_err(|error| invalid(&error, is_confined))?;
     let linker = linker::linker(&engine).map_err(|error| failed(&format!("{error:#}")))?;
     linker.instantiate_pre(&component).map_err(|error| does_not_fit(&error))?;
     admit::check_entry_point(&component, inspection)?;

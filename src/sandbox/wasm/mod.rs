@@ -38,8 +38,8 @@ use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceRepor
 use crate::domain::code;
 use crate::domain::id::Digest;
 use crate::domain::plugin::PluginVersion;
-use crate::resources::{Resource, blocking};
 use crate::domain::uploads::UploadLimits;
+use crate::resources::{Resource, blocking};
 
 /// Compilations at a time: each may take 2 GiB.
 const COMPILERS: usize = 2;

@@ -21,8 +21,8 @@ use crate::domain::id::{
     RecordName, ScheduleName, Sequence, TenantId, TokenName, VersionName,
 };
 use crate::domain::job::{
-    FollowUp, JobState, JobType, Lease, Occurrence, OnPredecessorFailure, Payload, Progress, Run, RunEnd, Status,
-    Submission, Ties, WaitReason,
+    FollowUp, Job, JobState, JobType, Lease, Occurrence, OnPredecessorFailure, Payload, Progress, Run, RunEnd, Status,
+    Submission, Ties, Wait, WaitReason,
 };
 use crate::domain::limits::Usage;
 use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Shape, Wishes};
@@ -133,7 +133,7 @@ fn submission(sequence: u64) -> Submission {
 
 fn ties() -> Ties {
     Ties {
-        ordering_key: OrderingKey::new("customer 17").ok(),
+        ordering_key: OrderingKey::new("customer 17").ok().map(|key| key.in_space(Some(&token_name()))),
         concurrency_key: ConcurrencyKey::new("region 4").ok(),
         after: vec![JobId::new(NOW, Sequence(2), 9), JobId::new(NOW, Sequence(3), 9)],
         on_predecessor_failure: OnPredecessorFailure::Block,
@@ -148,6 +148,7 @@ fn ties() -> Ties {
             queue: QueueName::default_queue(),
             url: Some("https://example.com/done".to_owned()),
         }),
+        is_remembered: true,
     }
 }
 
@@ -212,7 +213,14 @@ fn token_name() -> TokenName {
 }
 
 fn token() -> Token {
-    let rights = Rights { submit: true, read: Reach::All, write: Reach::Own, payload: Reach::None, admin: false };
+    let rights = Rights {
+        submit: true,
+        read: Reach::All,
+        write: Reach::Own,
+        payload: Reach::None,
+        admin: false,
+        keys: Reach::Own,
+    };
     Token {
         tenant: TenantId(3),
         name: token_name(),
@@ -235,6 +243,8 @@ fn state() -> JobState {
     JobState {
         status: Status::Waiting,
         wait_reason: Some(WaitReason::MissingComponent),
+        awaited_event: Some("paid".to_owned()),
+        earlier_wait: Some(Box::new(Wait::until_time(WaitReason::Sleep, NOW))),
         revision: 300,
         fence: 11,
         attempt: 2,
@@ -297,7 +307,9 @@ fn remembered() -> RememberedSubmit {
         tenant: TenantId(3),
         key: "order-17".to_owned(),
         fingerprint: u64::MAX,
-        job: JobId::new(NOW, Sequence(12), 7),
+        jobs: vec![JobId::new(NOW, Sequence(12), 7)],
+        next: Some(Sequence(11)),
+        end: Some(Box::new(Job { submission: submission(12).into(), state: state() })),
         on: NOW,
         until: Timestamp(NOW.0 + 9),
     }

@@ -417,12 +417,13 @@ impl<'a> Indexer<'a> {
         if let Some(stored) = self.values().get(&key)? {
             let stored: RememberedSubmit = codec::decode("a remembered submit", &stored)?;
             self.live.ahead.delete(keys::forget(stored.until, submit.tenant, &submit.key));
+            self.drop_value(key.clone())?;
         }
         let old: Vec<_> = self.values().starting(&[keys::FORGET]).take(FORGET_AT_ONCE).collect::<Result<_, _>>()?;
         for (forget, _) in old {
             if let Some((_, remembered)) = keys::forgotten(&forget).filter(|(until, _)| *until <= submit.on) {
                 self.live.ahead.delete(forget);
-                self.live.ahead.delete(remembered);
+                self.drop_value(remembered)?;
             }
         }
         self.live.ahead.put(key, codec::encode(submit));

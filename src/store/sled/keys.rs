@@ -175,7 +175,7 @@ pub(super) fn ready_entry(key: &[u8]) -> Option<ReadyEntry> {
             plugin: PluginName::new(names.next()?).ok()?,
             key: match names.next()? {
                 "" => None,
-                key => Some(ConcurrencyKey::new(key).ok().filter(|_| names.next().is_none())?),
+                key => Some(ConcurrencyKey::stored(key).ok().filter(|_| names.next().is_none())?),
             },
             tenant,
         },
@@ -398,7 +398,7 @@ pub(super) fn broken(tenant: TenantId, key: &OrderingKey) -> Vec<u8> {
 /// The tenant and the ordering key of a key under [`BROKEN`].
 pub(super) fn broken_key(key: &[u8]) -> Option<(TenantId, OrderingKey)> {
     let text = std::str::from_utf8(key.get(5..)?).ok()?;
-    Some((tenant_of(key)?, OrderingKey::new(text).ok()?))
+    Some((tenant_of(key)?, OrderingKey::stored(text).ok()?))
 }
 
 /// What the entries of the jobs that wait for `job` start with.
@@ -448,6 +448,10 @@ fn label_bytes(label: &Label) -> (u8, u64) {
         Label::Failure(fingerprint) => (FAILURE_KIND, fingerprint.0),
         Label::After(job) => (8, job.sequence().0),
         Label::Owner(name) => (9, hash::even(name.as_str().bytes())),
+        Label::ChainRegarding(job, record) => {
+            let both = job.sequence().0.to_be_bytes().into_iter().chain(record.as_str().bytes());
+            (10, hash::even(both))
+        }
     }
 }
 

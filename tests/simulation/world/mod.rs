@@ -10,6 +10,7 @@ use backroom::clock::{Clock, SimulatedClock};
 use backroom::domain::admission::{AdmissionPolicy, Hold};
 use backroom::domain::change::Change;
 use backroom::domain::id::{Digest, JobId, JobKey, PluginName, QueueName, TenantId, VersionName};
+use backroom::domain::idempotency::KeyError;
 use backroom::domain::job::Status;
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
 use backroom::domain::queue::{Lane, Pause, QueueState};
@@ -313,7 +314,7 @@ impl World {
                 let expected = matches!(
                     error,
                     SubmitError::Commit(_)
-                        | SubmitError::KeyOfDeleted { .. }
+                        | SubmitError::Key(KeyError::OfDeleted { .. })
                         | SubmitError::UnknownTie { .. }
                         | SubmitError::Disabled { .. }
                 );

@@ -3,7 +3,7 @@
 use super::{Facts, Next};
 use crate::domain::failure::Failure;
 use crate::domain::id::{HostId, VersionName};
-use crate::domain::job::{JobState, Lease, Run, RunEnd, RunReport, Status, WaitReason};
+use crate::domain::job::{JobState, Lease, Run, RunEnd, RunReport, Status, Wait, WaitReason};
 use crate::domain::time::Timestamp;
 
 /// The next state in the making.
@@ -118,9 +118,23 @@ impl Draft {
         self.stand(Status::Retrying, None, Some(time))
     }
 
-    /// -> 12.
-    pub(super) fn pause(self) -> Self {
-        self.stand(Status::Paused, None, None)
+    /// -> 10 or 11, as it waits.
+    pub(super) fn wait_as(self, wait: Wait) -> Self {
+        match wait {
+            Wait::Retry(until) => self.retry_at(until),
+            Wait::For { reason, until, event } => {
+                let mut draft = self.stand(Status::Waiting, Some(reason), until);
+                draft.state.awaited_event = event;
+                draft
+            }
+        }
+    }
+
+    /// -> 12. It goes back to the wait that this interrupts, if there is one.
+    pub(super) fn pause(self, interrupted: Option<Wait>) -> Self {
+        let mut draft = self.stand(Status::Paused, None, None);
+        draft.state.earlier_wait = interrupted.map(Box::new);
+        draft
     }
 
     /// 20 -> 21, to be postponed at the safe point if `until` says so.
@@ -147,6 +161,12 @@ impl Draft {
     /// Why it stands where it does, when no run says so.
     pub(super) fn because(mut self, failure: Failure) -> Self {
         self.state.failure = Some(failure);
+        self
+    }
+
+    /// What explained where it stood explains where it stands now.
+    pub(super) fn because_as_before(mut self, facts: Facts<'_>) -> Self {
+        self.state.failure.clone_from(&facts.state.failure);
         self
     }
 
@@ -185,6 +205,8 @@ impl Draft {
     fn stand(mut self, status: Status, reason: Option<WaitReason>, until: Option<Timestamp>) -> Self {
         self.state.status = status;
         self.state.wait_reason = reason;
+        self.state.awaited_event = None;
+        self.state.earlier_wait = None;
         self.state.postpone_until = until;
         self.state.pending_postpone_until = None;
         self

@@ -5,7 +5,7 @@ use super::refusal::END_RUN;
 use super::{Facts, Next, Refused};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::job::{Outcome, RunEnd, RunReport, Status, WaitReason, Wake};
+use crate::domain::job::{Outcome, RunEnd, RunReport, Status, Wait, WaitReason, Wake};
 use crate::domain::retry::{self, Cause, Decision, PUT_OFF_MAX, PUT_OFF_MIN, RUNS_MAX, Tries};
 use crate::domain::time::Timestamp;
 
@@ -29,7 +29,7 @@ fn returned_running(facts: Facts<'_>, outcome: Outcome, report: RunReport) -> De
         }
         Outcome::Suspended(wake) => {
             let (rule, closing) = (suspension_rule(&wake), Closing::of(RunEnd::Suspended, report));
-            suspend(facts, Draft::new(facts, rule).close_run(closing), wake).done()
+            Draft::new(facts, rule).close_run(closing).wait_as(wait_for(facts, wake)).done()
         }
         Outcome::Yielded if report.checkpoint.is_none() && facts.state.checkpoint.is_none() => {
             fail_running(facts, RunEnd::Failed, Decision::Final, yielded_without_checkpoint(), report)
@@ -69,9 +69,10 @@ fn returned_pausing(facts: Facts<'_>, outcome: Outcome, report: RunReport) -> De
         Outcome::Canceled(reason) => cancel(facts, "T57", reason, report),
         // A handler that yields is at a safe point.
         Outcome::Yielded => safe_point(facts, report),
-        Outcome::Suspended(_) => {
+        Outcome::Suspended(wake) => {
             let closing = Closing::of(RunEnd::Suspended, report);
-            rest(facts, Draft::new(facts, resting_rule(facts, "T28", "T56")).close_run(closing)).done()
+            let draft = Draft::new(facts, resting_rule(facts, "T28", "T56")).close_run(closing);
+            rest(facts, draft, Some(wait_for(facts, wake))).done()
         }
         Outcome::Retry(delay, failure) => {
             let decision = decide(facts, Cause::Asked(delay, &failure));
@@ -91,9 +92,9 @@ fn fail_pausing(facts: Facts<'_>, end: RunEnd, decision: Decision, failure: Fail
     };
     let draft = Draft::new(facts, rule).close_run(Closing { end, failure: Some(failure), report });
     match decision {
-        Decision::NextAttempt(_) => rest(facts, draft),
-        Decision::SameAttempt(_) => rest(facts, draft.throttled()),
-        Decision::Hold => rest(facts, draft.same_attempt()),
+        Decision::NextAttempt(wait) => rest(facts, draft, Some(Wait::Retry(facts.now.after(wait)))),
+        Decision::SameAttempt(wait) => rest(facts, draft.throttled(), Some(Wait::Retry(facts.now.after(wait)))),
+        Decision::Hold => rest(facts, draft.same_attempt(), Some(Wait::of(WaitReason::Error))),
         Decision::Final | Decision::Exhausted => draft.finish(Status::Failed),
     }
     .done()
@@ -118,8 +119,9 @@ pub(super) fn deadline(facts: Facts<'_>, failure: Failure, report: RunReport) ->
             Draft::new(facts, "T17").close_run(closing).retry_at(facts.now.after(wait)).done()
         }
         (Status::Running, _) => Draft::new(facts, "T18").close_run(closing).finish(Status::Failed).done(),
-        (Status::Pausing, Decision::NextAttempt(_)) => {
-            rest(facts, Draft::new(facts, resting_rule(facts, "T59", "T60")).close_run(closing)).done()
+        (Status::Pausing, Decision::NextAttempt(wait)) => {
+            let draft = Draft::new(facts, resting_rule(facts, "T59", "T60")).close_run(closing);
+            rest(facts, draft, Some(Wait::Retry(facts.now.after(wait)))).done()
         }
         (Status::Pausing, _) => Draft::new(facts, "T61").close_run(closing).finish(Status::Failed).done(),
         // The wall-clock limit bounds the grace of a cancel too.
@@ -137,7 +139,10 @@ pub(super) fn lease_lost(facts: Facts<'_>) -> Decided {
     match facts.state.status {
         Status::Running if crashes < facts.policy.max_crashes => lost("T19").retry_at(after_crash(facts)).done(),
         Status::Running => lost("T20").finish(Status::Failed).because(crash_budget_spent(crashes + 1)).done(),
-        Status::Pausing => lost("T30").pause().done(),
+        Status::Pausing => {
+            let wait = put_off(facts).unwrap_or_else(|| Wait::Retry(after_crash(facts)));
+            lost("T30").pause(Some(wait)).done()
+        }
         Status::Canceling => lost("T33").finish(Status::Canceled).done(),
         _ => facts.no_row(END_RUN),
     }
@@ -164,7 +169,7 @@ fn stopped(facts: Facts<'_>, rule_when_running: &'static str, report: RunReport)
     let closing = Closing::of(RunEnd::Released, report);
     match facts.state.status {
         Status::Running => Draft::new(facts, rule_when_running).close_run(closing).queue().done(),
-        Status::Pausing => Draft::new(facts, "T64").close_run(closing).pause().done(),
+        Status::Pausing => Draft::new(facts, "T64").close_run(closing).pause(put_off(facts)).done(),
         Status::Canceling => Draft::new(facts, "T65").close_run(closing).finish(Status::Canceled).done(),
         _ => facts.no_row(END_RUN),
     }
@@ -174,7 +179,7 @@ pub(super) fn safe_point(facts: Facts<'_>, report: RunReport) -> Decided {
     match facts.state.status {
         Status::Pausing => {
             let closing = Closing::of(RunEnd::Paused, report);
-            rest(facts, Draft::new(facts, resting_rule(facts, "T24", "T25")).close_run(closing)).done()
+            rest(facts, Draft::new(facts, resting_rule(facts, "T24", "T25")).close_run(closing), None).done()
         }
         Status::Canceling => end_canceled(facts, "T31", RunEnd::Canceled, None, report),
         _ => facts.no_row(END_RUN),
@@ -228,16 +233,16 @@ fn suspension_rule(wake: &Wake) -> &'static str {
     }
 }
 
-fn suspend(facts: Facts<'_>, draft: Draft, wake: Wake) -> Draft {
+fn wait_for(facts: Facts<'_>, wake: Wake) -> Wait {
     match wake {
         // A time that has come already would be a yield without a checkpoint; one that never comes, a job that never ends.
         Wake::At(time) => {
             let (least, most) = (facts.now.after(PUT_OFF_MIN), facts.now.after(PUT_OFF_MAX));
-            draft.wait_until(WaitReason::Sleep, time.clamp(least, most))
+            Wait::until_time(WaitReason::Sleep, time.clamp(least, most))
         }
-        Wake::Event(_) => draft.wait(WaitReason::Event),
-        Wake::Children => draft.wait(WaitReason::Children),
-        Wake::Manual => draft.wait(WaitReason::Manual),
+        Wake::Event(event) => Wait::For { reason: WaitReason::Event, until: None, event: Some(event) },
+        Wake::Children => Wait::of(WaitReason::Children),
+        Wake::Manual => Wait::of(WaitReason::Manual),
     }
 }
 
@@ -246,11 +251,19 @@ fn resting_rule(facts: Facts<'_>, paused: &'static str, postponed: &'static str)
     if facts.state.pending_postpone_until.is_some() { postponed } else { paused }
 }
 
-fn rest(facts: Facts<'_>, draft: Draft) -> Draft {
-    match facts.state.pending_postpone_until {
-        Some(until) => draft.wait_until(WaitReason::Postponed, until),
-        None => draft.pause(),
+/// Lets a job rest that was asked to. `wait` is where it would stand otherwise, if it would wait: a pause keeps it for later,
+/// and a postpone comes before it, unless something is awaited that no time stands in for.
+fn rest(facts: Facts<'_>, draft: Draft, wait: Option<Wait>) -> Draft {
+    match (put_off(facts), wait) {
+        (Some(_), Some(wait)) if wait.ends_only_by().is_some() => draft.wait_as(wait),
+        (Some(postponed), _) => draft.wait_as(postponed),
+        (None, wait) => draft.pause(wait),
     }
+}
+
+/// The wait that a person has asked for while it ran.
+fn put_off(facts: Facts<'_>) -> Option<Wait> {
+    facts.state.pending_postpone_until.map(|until| Wait::until_time(WaitReason::Postponed, until))
 }
 
 /// Without a checkpoint the handler would start over, and over again, without counting an attempt.

@@ -106,7 +106,7 @@ pub fn apply(
         Event::GraceElapsed(report) => ended::grace_elapsed(facts, report),
         Event::Pause { by } => steered::pause(facts, by),
         Event::Postpone { until, by } => steered::postpone(facts, until, by),
-        Event::Resume { by } => steered::resume(facts, by),
+        Event::Resume { by, at_once } => steered::resume(facts, by, at_once),
         Event::Cancel { by } => steered::cancel(facts, by),
         Event::Delete => steered::delete(facts),
     }

@@ -1,5 +1,7 @@
 //! Why the table does not allow an event, in words that help the person who asked for it.
 
+use std::borrow::Cow;
+
 use super::Facts;
 use crate::domain::job::{StateCode, Status};
 
@@ -12,7 +14,7 @@ pub struct Refused {
     /// The event, as a verb.
     pub event: &'static str,
     /// Why not.
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
 }
 
 impl Facts<'_> {
@@ -22,8 +24,8 @@ impl Facts<'_> {
     }
 
     /// The table has a row, but its guard does not hold.
-    pub(super) fn refuse<T>(&self, event: &'static str, why: &'static str) -> Result<T, Refused> {
-        Err(Refused { status: self.state.status, event, why })
+    pub(super) fn refuse<T>(&self, event: &'static str, why: impl Into<Cow<'static, str>>) -> Result<T, Refused> {
+        Err(Refused { status: self.state.status, event, why: why.into() })
     }
 }
 

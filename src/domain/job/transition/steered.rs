@@ -2,7 +2,7 @@
 
 use super::refusal::{CANCEL, DELETE, PAUSE, POSTPONE, RESUME};
 use super::{Draft, Facts, Next, Refused};
-use crate::domain::job::{JobType, Status, WaitReason};
+use crate::domain::job::{JobType, Status, Wait, WaitReason};
 use crate::domain::time::Timestamp;
 
 type Decided = Result<Next, Refused>;
@@ -36,7 +36,7 @@ pub(super) fn pause(facts: Facts<'_>, by: String) -> Decided {
     let draft = Draft::new(facts, rule).by(by);
     match facts.state.status {
         Status::Running => draft.ask_to_pause(None).done(),
-        _ => draft.pause().done(),
+        _ => draft.pause(facts.state.wait()).because_as_before(facts).done(),
     }
 }
 
@@ -56,6 +56,9 @@ pub(super) fn postpone(facts: Facts<'_>, until: Timestamp, by: String) -> Decide
     if !steering.postponable || (is_running && !steering.pausable) {
         return facts.refuse(POSTPONE, not_steerable(facts));
     }
+    if let Some(awaited) = facts.state.wait().and_then(|wait| wait.ends_only_by()) {
+        return facts.refuse(POSTPONE, ended_only_by(&awaited));
+    }
     let draft = Draft::new(facts, rule).by(by);
     if is_running {
         return draft.ask_to_pause(Some(until)).done();
@@ -63,7 +66,7 @@ pub(super) fn postpone(facts: Facts<'_>, until: Timestamp, by: String) -> Decide
     draft.wait_until(WaitReason::Postponed, until).done()
 }
 
-pub(super) fn resume(facts: Facts<'_>, by: String) -> Decided {
+pub(super) fn resume(facts: Facts<'_>, by: String, at_once: bool) -> Decided {
     let rule = match facts.state.status {
         Status::Waiting => "T37",
         Status::Retrying => "T43",
@@ -79,7 +82,29 @@ pub(super) fn resume(facts: Facts<'_>, by: String) -> Decided {
     if !facts.submission.job_type.steering().resumable {
         return facts.refuse(RESUME, not_steerable(facts));
     }
-    Draft::new(facts, rule).by(by).afresh().queue().done()
+    let wait = facts.state.wait();
+    if facts.state.status == Status::Paused && !at_once {
+        return go_on(facts, by, wait);
+    }
+    match wait.and_then(|wait| wait.ends_only_by()) {
+        Some(awaited) => facts.refuse(RESUME, ended_only_by(&awaited)),
+        None => Draft::new(facts, rule).by(by).afresh().queue().done(),
+    }
+}
+
+/// Takes a pause back: the job is where it would be had nobody paused it, with the attempts that it has had.
+fn go_on(facts: Facts<'_>, by: String, wait: Option<Wait>) -> Decided {
+    match wait.filter(|wait| wait.is_open(facts.now)) {
+        None => Draft::new(facts, "T47").by(by).queue().done(),
+        Some(wait) => {
+            let rule = if matches!(wait, Wait::Retry(_)) { "T70" } else { "T68" };
+            Draft::new(facts, rule).by(by).wait_as(wait).because_as_before(facts).done()
+        }
+    }
+}
+
+fn ended_only_by(awaited: &str) -> String {
+    format!("only {awaited} ends its wait; cancel it if that will not come")
 }
 
 pub(super) fn cancel(facts: Facts<'_>, by: String) -> Decided {
