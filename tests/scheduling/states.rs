@@ -176,7 +176,7 @@ fn a_pause_that_is_taken_back_changes_nothing() {
 #[test]
 fn a_job_that_was_paused_while_its_plug_in_was_missing_finds_it_when_it_goes_on() {
     let mut host = Host::new(2, |_| Script::succeeds("done"));
-    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"))).expect("it is there");
+    at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"), Pause::default())).expect("it is there");
     let job = host.submit(echo());
     let mut missing = host.job(job);
     missing.state = JobState {
