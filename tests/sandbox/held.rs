@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::support::built_plugin;
@@ -49,11 +51,14 @@ impl Host {
         Self { process, address }
     }
 
-    fn upload(&self, name: &str) {
-        let bytes = std::fs::read(built_plugin(name)).expect("the component is built");
-        let url = format!("{}/v1/plugins/{name}/versions/1.0.0", self.address);
-        let answer = agent().put(url).header("content-type", "application/wasm").send(&bytes[..]);
-        assert_eq!(answer.expect("the host answers").status(), 201);
+    /// Uploads `misbehave`, which wants to call `peer`.
+    fn upload(&self, peer: &str) {
+        let bytes = std::fs::read(built_plugin("misbehave")).expect("the component is built");
+        let manifest = format!("name = \"misbehave\"\nversion = \"1.0.0\"\n[wants]\nhttp = [\"http://{peer}\"]\n");
+        let url = format!("{}/v1/plugins/misbehave/versions/1.0.0", self.address);
+        let request = agent().put(url).header("content-type", "application/wasm");
+        let request = request.header("backroom-manifest", BASE64.encode(manifest));
+        assert_eq!(request.send(&bytes[..]).expect("the host answers").status(), 201);
     }
 
     /// Runs eight jobs at once to their ends.
@@ -149,7 +154,7 @@ fn no_guest_makes_the_host_hold_more_than_its_memory_its_copies_and_a_constant()
         json!({ "do": "fill", "bytes": 30_000_000 }),
     ];
     let folder = tempfile::tempdir().expect("a folder");
-    Host::start(folder.path(), &peer).upload("misbehave");
+    Host::start(folder.path(), &peer).upload(&peer);
     for ask in kinds {
         // A fresh one each time: what a kind leaves with the allocator and the pool must not hide what the next one takes.
         let host = Host::start(folder.path(), &peer);
@@ -158,6 +163,10 @@ fn no_guest_makes_the_host_hold_more_than_its_memory_its_copies_and_a_constant()
         let before = host.peak();
         let jobs = host.run(&ask);
         let grown = host.peak().saturating_sub(before);
+        if ask["what"] == "answers" {
+            let taken = |job: &Value| job["output"].to_string().contains("32");
+            assert!(jobs.iter().all(taken), "they did not reach the server: {jobs:?}");
+        }
         let own: u64 = jobs.iter().map(|job| job["usage"]["peak_memory_bytes"].as_u64().expect("a number")).sum();
         let most = own + JOBS * (COPIES + CONSTANT);
         println!("{ask}: {} MiB, of which {} their own, at most {}", grown / MIB, own / MIB, most / MIB);
