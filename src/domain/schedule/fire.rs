@@ -44,7 +44,7 @@ pub fn fire(schedule: &Schedule, now: Timestamp, up_since: Timestamp, is_under_w
     let mut create = due.missed;
     create.extend(due.on_time);
     let left_out: Vec<_> = match schedule.overlap {
-        Overlap::Skip if is_under_way => create.drain(..).collect(),
+        Overlap::Skip if is_under_way => std::mem::take(&mut create),
         Overlap::Skip => create.drain(create.len().min(catching_up.max(1))..).collect(),
         Overlap::CancelPrevious => create.drain(..create.len().saturating_sub(1)).collect(),
         Overlap::Queue | Overlap::Allow => Vec::new(),
