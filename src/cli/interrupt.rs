@@ -1,9 +1,10 @@
 //! What a person who stops waiting is told: the job goes on without them.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Exit, Failure};
 use super::terminal::{self, Format, Terminal};
@@ -39,11 +40,17 @@ pub(crate) fn over() {
     *WAITING.lock() = None;
 }
 
-/// Without a thread of its own an interrupt ends the process as ever.
+/// Returns once an interrupt is heard. Without a thread of its own it ends the process as ever.
 fn listen() {
-    let listening = std::thread::Builder::new().spawn(|| {
+    let (hears, is_heard) = mpsc::sync_channel(1);
+    let listening = std::thread::Builder::new().spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(tokio::signal::ctrl_c())?;
+        runtime.block_on(async move {
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            drop(hears);
+            interrupt.recv().await;
+            Ok::<_, std::io::Error>(())
+        })?;
         // Nobody may end it twice: the lock is kept until the process is gone.
         let waiting = WAITING.lock();
         if let Some(waiting) = &*waiting {
@@ -54,8 +61,10 @@ fn listen() {
         #[expect(unreachable_code, reason = "it names the type of the question marks above")]
         Ok::<_, std::io::Error>(())
     });
-    if let Err(error) = listening {
-        tracing::debug!(%error, "an interrupt will not say what goes on");
+    match listening {
+        // Nothing is ever sent: the other end goes when the thread listens, or has failed to.
+        Ok(_) => drop::<Result<(), _>>(is_heard.recv()),
+        Err(error) => tracing::debug!(%error, "an interrupt will not say what goes on"),
     }
 }
 

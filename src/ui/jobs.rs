@@ -11,7 +11,7 @@ use super::Console;
 use super::shell::{After, Done, Section, Shell};
 use super::text::{self, LINE_CHARS, When};
 use super::trouble::Trouble;
-use super::why;
+use super::why::{self, Leading};
 use crate::domain::id::{PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Status};
 use crate::domain::query::{Counts, JobFilter, JobQuery};
@@ -105,9 +105,8 @@ pub(super) struct Row {
     pub(super) created: When,
     pub(super) duration: String,
     pub(super) error: Option<String>,
-    /// Of an unfinished job, why it does not run, and until when.
-    pub(super) why: Option<Vec<text::Part>>,
-    pub(super) until: Option<When>,
+    /// Of a job that waits, why it does.
+    pub(super) why: Option<Leading>,
     pub(super) tags: Vec<String>,
 }
 
@@ -115,7 +114,7 @@ impl Row {
     /// A job as the host sees it now.
     pub(super) fn new(console: &Console, job: &Job) -> Result<Self, ReadError> {
         let now = console.now();
-        let (why, until) = why::leading(console, job)?.map_or((None, None), |(why, until)| (Some(why), until));
+        let why = why::leading(console, job)?;
         let Job { submission, state } = job;
         let id = submission.id.to_string();
         // The reason of an unfinished job holds its error.
@@ -131,7 +130,6 @@ impl Row {
             duration: duration(job, now).map_or_else(|| "–".to_owned(), text::span),
             error: error.map(|failure| text::line(first_line(&failure.message), LINE_CHARS)),
             why,
-            until,
             tags: submission.tags.iter().take(4).map(|tag| text::line(tag, 32)).collect(),
         })
     }

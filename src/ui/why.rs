@@ -47,16 +47,22 @@ pub(super) fn reasons(console: &Console, job: &Job, caller: &Caller) -> Result<V
     Ok(reasons.into_iter().map(|reason| why(reason, job, caller, now)).collect())
 }
 
-/// The foremost reason in one line, and when it ends by itself: what a list says of an unfinished job.
-pub(super) fn leading(console: &Console, job: &Job) -> Result<Option<(Vec<Part>, Option<When>)>, ReadError> {
+/// What a list says of a job that waits: the foremost reason in one line, and when it ends by itself.
+pub(super) struct Leading {
+    pub(super) sentence: Vec<Part>,
+    pub(super) until: Option<When>,
+}
+
+/// See [`Leading`]; nothing of a job that does not wait.
+pub(super) fn leading(console: &Console, job: &Job) -> Result<Option<Leading>, ReadError> {
     if !job.state.status.waits() {
         return Ok(None);
     }
     let reasons = console.host.jobs.explain(job, console.host.moment(job))?;
-    let leading = reasons.into_iter().next();
-    let until = |reason: &Reason| reason.until.map(|until| When::new(until, console.now()));
-    let sentence = |reason: &Reason| text::parts(&text::line(&text::sentence(&reason.message), LINE_CHARS));
-    Ok(leading.map(|reason| (sentence(&reason), until(&reason))))
+    Ok(reasons.into_iter().next().map(|reason| Leading {
+        sentence: text::parts(&text::line(&text::sentence(&reason.message), LINE_CHARS)),
+        until: reason.until.map(|until| When::new(until, console.now())),
+    }))
 }
 
 fn why(reason: Reason, job: &Job, caller: &Caller, now: Timestamp) -> Why {

@@ -233,10 +233,10 @@ impl Pool {
                 worker.give_back(claimed)
             };
             drop((slot, claim_permit));
-            if let Err(error) = worker.settle(finished).await {
-                if let Some(unsaid) = NOT_SETTLED.say() {
-                    tracing::error!(%error, unsaid, "the end of a run could not be written; the job will be rescued");
-                }
+            if let Err(error) = worker.settle(finished).await
+                && let Some(unsaid) = NOT_SETTLED.say()
+            {
+                tracing::error!(%error, unsaid, "the end of a run could not be written; the job will be rescued");
             }
             // Only now the next of the queue, the plug-in or the key may start: its limit counts what the store says.
             drop((started, unsettled_permit));

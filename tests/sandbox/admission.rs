@@ -225,9 +225,10 @@ fn confined_compiler(folder: &std::path::Path, kib: u32) -> CompileSettings {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compiler_that_lacks_memory_says_so_and_compiles_when_it_has_some() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
     let component = std::fs::read(built_plugin("echo")).expect("it is built");
     for kib in [120_000, 160_000] {
+        // What was compiled once is not compiled again.
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = WasmSettings::new(folder.path(), CONCURRENCY, confined_compiler(folder.path(), kib));
         let sandbox = WasmSandbox::new(settings).expect("the sandbox starts");
         let rejection = sandbox.admit(component.clone().into()).await.expect_err("it lacks memory");
