@@ -24,7 +24,7 @@ const INSTANCE_BYTES: u64 = 1 << 10;
 const PASSIVE_ELEMENT_BYTES: u64 = 16;
 const ELEMENT_BYTES: u64 = 8;
 
-/// Bytes that the description of a loaded component takes in memory, for each of what it describes; measured, rounded up.
+/// Bytes that the description of a loaded component takes in memory, for each of what it describes: an estimate from its structures, rounded up.
 const FUNCTION_HELD: u64 = 64;
 const GLOBAL_HELD: u64 = 128;
 const NAME_HELD: u64 = 192;
