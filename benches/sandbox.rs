@@ -48,6 +48,7 @@ fn slice(version: Arc<PluginVersion>) -> Slice {
         correlation_id: JobId::default(),
         depth: 0,
         tags: Vec::new(),
+        policy: Arc::default(),
         limits: Arc::default(),
         grants: Arc::default(),
         config: Arc::default(),
@@ -164,6 +165,7 @@ fn admitted(runtime: &tokio::runtime::Runtime, sandbox: &WasmSandbox, name: &str
         inspection: admitted.inspection,
         wishes: Wishes::default(),
         uploaded_on: Timestamp::default(),
+        is_pending: false,
     })
 }
 

@@ -10,8 +10,10 @@ use tokio::runtime::Runtime;
 
 use crate::app::{Host, Parts};
 use crate::clock::SystemClock;
-use crate::config::{Manifest, PluginSettings, Problems, Settings, parse_manifest};
+use crate::config::{Manifest, PluginSettings, Settings, manifest_beside};
+use crate::domain::advice::{self, Sides};
 use crate::domain::id::{Digest, TenantId};
+use crate::domain::plugin::Grant;
 use crate::registry::Upload;
 use crate::sandbox::builtin::{BuiltinSandbox, HttpCaller, SigningKey};
 use crate::sandbox::outbound::Connector;
@@ -97,9 +99,11 @@ async fn install(host: &Host, plugin: &PluginSettings) -> Result<()> {
     const TENANT: TenantId = TenantId::DEFAULT;
     if let Some(path) = &plugin.path {
         let uploaded = host.registry.upload(upload_of(plugin, path).await?).await?;
-        if let [first, ..] = uploaded.missing.as_slice() {
-            let version = &uploaded.version.version;
-            bail!("version {version} asks for what `grants` does not hold: {} \"{}\"", first.kind(), first.value());
+        if !uploaded.missing.is_empty() {
+            let policy = host.registry.policy(TENANT, &plugin.name);
+            let sides = Sides { plugin: &plugin.name, version: &uploaded.version, policy: &policy };
+            let advice = advice::grant(sides, &uploaded.missing);
+            bail!("version {} asks for what is not granted. To grant it:\n{advice}", uploaded.version.version);
         }
     }
     match plugin.enabled {
@@ -116,27 +120,24 @@ fn unwanted_config(host: &Host, plugin: &PluginSettings) -> Option<String> {
     let version = there.active_version().or(there.versions.last())?;
     let unwanted = version.unwanted(plugin.config.iter().map(|(key, _)| key.as_str()));
     let keys: Vec<_> = unwanted.iter().map(|key| format!("`{key}`")).collect();
+    let grants: Vec<_> = unwanted.iter().map(|key| Grant::Config((*key).to_owned())).collect();
+    let policy = host.registry.policy(TenantId::DEFAULT, &plugin.name);
+    let sides = Sides { plugin: &plugin.name, version, policy: &policy };
     (!keys.is_empty()).then(|| {
         format!(
-            "plug-in `{}`: version {} does not want {} of `config`, so its handlers do not see it; list it in plugin.toml: \
-             [wants] config = [{}]",
+            "plug-in `{}`: version {} does not want {} of `config`, so its handlers do not see it. To ask for it:\n{}",
             plugin.name,
             version.version,
             keys.join(", "),
-            unwanted.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", ")
+            advice::grant(sides, &grants)
         )
     })
 }
 
-/// A component and the `plugin.toml` beside it.
+/// A component, and what its manifest says.
 async fn upload_of(plugin: &PluginSettings, path: &Path) -> Result<Upload> {
     let bytes = tokio::fs::read(path).await.with_context(|| format!("reading {}", path.display()))?;
-    let beside = path.with_file_name("plugin.toml");
-    let text = tokio::fs::read_to_string(&beside).await.with_context(|| format!("reading {}", beside.display()))?;
-    let Manifest { name, version, wishes } = parse_manifest(&text).map_err(Problems)?;
-    if name != plugin.name {
-        bail!("{} is that of `{name}`", beside.display());
-    }
+    let Manifest { name, version, wishes } = manifest_beside(plugin, path)?;
     Ok(Upload { tenant: TenantId::DEFAULT, name, version, bytes: bytes.into(), wishes })
 }
 

@@ -7,13 +7,14 @@ use axum::response::{IntoResponse, Response};
 use super::view::{GrantView, LineProblem, Problem};
 use crate::app::{NotAdmitted, QueueError, TokenError};
 use crate::domain::access::BadTokens;
+use crate::domain::advice::Advice;
 use crate::domain::code::{self, Code};
 use crate::domain::idempotency::KeyError;
 use crate::domain::job::transition::Refused;
-use crate::domain::outbound::{self, BadRequest};
+use crate::domain::outbound::BadRequest;
 use crate::domain::schedule::{RuleError, ScheduleRefusal};
 use crate::jobs::{RerunError, SteerError, SubmitError, TooManySearches};
-use crate::registry::{InstallError, Unfit};
+use crate::registry::{BadGrant, InstallError, Unfit};
 use crate::resources::QuietByKind;
 use crate::retention::SweepError;
 use crate::sandbox::Rejection;
@@ -97,10 +98,11 @@ impl ApiError {
         self
     }
 
-    /// The same with what to add to backroom.toml.
+    /// The same with what helps: the command, and what to write into backroom.toml.
     #[must_use]
-    pub(super) fn with_config_lines(mut self, lines: String) -> Self {
-        self.0.add_to_config = Some(lines);
+    pub(super) fn with_advice(mut self, advice: &Advice) -> Self {
+        self.0.next = advice.command().map(str::to_owned).or(self.0.next);
+        self.0.add_to_config = advice.settings();
         self
     }
 
@@ -153,6 +155,7 @@ fn status_of(code: Code) -> StatusCode {
         | code::UNKNOWN_VERSION
         | code::UNKNOWN_QUEUE
         | code::UNKNOWN_SCHEDULE
+        | code::NO_SUCH_GRANT
         | code::UNKNOWN_TOKEN => StatusCode::NOT_FOUND,
         code::SCHEDULE_STATE | code::TOO_MANY_SCHEDULES => StatusCode::CONFLICT,
         code::WRONG_STATE
@@ -163,6 +166,8 @@ fn status_of(code: Code) -> StatusCode {
         | code::VERSION_EXISTS
         | code::PLUGIN_IN_USE
         | code::MISSING_GRANT
+        | code::GRANT_OF_SETTINGS
+        | code::GRANT_LIMIT
         | code::RESERVED_NAME
         | code::TOKEN_EXISTS
         | code::LOCKED_OUT
@@ -219,7 +224,7 @@ impl From<Unfit> for ApiError {
             Unfit::UnknownVersion { plugin, .. } => {
                 Self::new(code::UNKNOWN_VERSION, detail).with_next(format!("backroom plugin show {plugin}"))
             }
-            Unfit::InputTooLarge { .. } => Self::new(code::INPUT_TOO_LARGE, detail),
+            Unfit::InputTooLarge { advice, .. } => Self::new(code::INPUT_TOO_LARGE, detail).with_advice(&advice),
             Unfit::NoCommand { field, .. } => Self::field(field, detail)
                 .with_next("Leave it out, and give the handler all that it needs as its input."),
             Unfit::BuiltIn { .. } => Self::new(code::RESERVED_NAME, detail),
@@ -228,9 +233,7 @@ impl From<Unfit> for ApiError {
                 error.0.field = Some(if field.is_empty() { "input".to_owned() } else { format!("input.{field}") });
                 error
             }
-            Unfit::NotGranted { origin } => {
-                Self::new(code::ORIGIN_NOT_GRANTED, detail).with_config_lines(origin.grant_lines(outbound::HTTP))
-            }
+            Unfit::NotGranted { advice, .. } => Self::new(code::ORIGIN_NOT_GRANTED, detail).with_advice(&advice),
         }
     }
 }
@@ -292,9 +295,9 @@ impl From<SubmitError> for ApiError {
             SubmitError::Duplicate { .. } | SubmitError::Twice { .. } | SubmitError::TwiceAgain { .. } => {
                 Self::new(code::DUPLICATE_JOB, detail)
             }
-            SubmitError::LongDeadline { .. } => Self::field("deadline", detail).with_next(
-                "Give a shorter one or none, or set `limits = { wall = ... }` for the plug-in in backroom.toml.",
-            ),
+            SubmitError::LongDeadline { advice, .. } => Self::field("deadline", detail)
+                .with_next(format!("Give a shorter one or none, or allow more:\n{advice}"))
+                .with_advice(&advice),
             SubmitError::Commit(error) => error.into(),
             SubmitError::Read(error) => error.into(),
         }
@@ -467,11 +470,19 @@ impl From<InstallError> for ApiError {
                 Self::new(code::UNKNOWN_VERSION, detail).with_next(format!("backroom plugin show {plugin}"))
             }
             InstallError::VersionExists { .. } => Self::new(code::VERSION_EXISTS, detail),
-            InstallError::NotGranted { plugin, version, missing } => {
-                let next = format!("backroom plugin activate {plugin} {version}");
-                let mut error = Self::new(code::MISSING_GRANT, detail).with_next(next);
+            InstallError::NotGranted { missing, advice, .. } => {
+                let mut error = Self::new(code::MISSING_GRANT, detail).with_advice(&advice);
                 error.0.missing_grants = missing.iter().map(GrantView::from).collect();
                 error
+            }
+            InstallError::StrangeHandlers { .. } => Self::new(code::STRANGE_HANDLER, detail),
+            InstallError::Grant(bad) => {
+                let code = match bad {
+                    BadGrant::OfSettings { .. } => code::GRANT_OF_SETTINGS,
+                    BadGrant::NotThere { .. } => code::NO_SUCH_GRANT,
+                    BadGrant::TooMany { .. } => code::GRANT_LIMIT,
+                };
+                Self::new(code, detail)
             }
             InstallError::InUse { plugin, .. } => {
                 Self::new(code::PLUGIN_IN_USE, detail).with_next(format!("backroom plugin remove {plugin} --force"))

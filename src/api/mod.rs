@@ -222,6 +222,8 @@ fn for_administrators() -> Router<ApiState> {
         .route("/v1/jobs/purge", post(purge::purge))
         .route("/v1/plugins/{name}", delete(plugins::remove))
         .route("/v1/plugins/{name}/versions/{version}", put(plugins::upload))
+        .route("/v1/plugins/{name}/grants", post(plugins::grant))
+        .route("/v1/plugins/{name}/grants/revoke", post(plugins::revoke))
         .route("/v1/plugins/{name}/activate", post(plugins::activate))
         .route("/v1/plugins/{name}/rollback", post(plugins::rollback))
         .route("/v1/plugins/{name}/enable", post(plugins::enable))

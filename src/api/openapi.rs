@@ -53,6 +53,8 @@ use super::{
         plugins::list,
         plugins::show,
         plugins::remove,
+        plugins::grant,
+        plugins::revoke,
         plugins::activate,
         plugins::rollback,
         plugins::enable,

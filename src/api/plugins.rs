@@ -7,17 +7,20 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::caller::noted;
 use super::error::ApiError;
 use super::params::{Params, truth};
 use super::steer::{note_reason, pause_of, reason_of};
-use super::view::{ActivateBody, PauseBody, PluginListView, PluginView, Problem, SteerBody, UploadView};
+use super::view::{
+    ActivateBody, GrantBody, PauseBody, PluginListView, PluginView, Problem, RevokeBody, SteerBody, UploadView,
+};
 use super::{ApiState, body, json};
-use crate::config::{Manifest, parse_manifest};
+use crate::config::{Manifest, parse_manifest, parse_origin};
 use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::{PluginName, VersionName};
-use crate::domain::plugin::{Plugin, Wishes};
-use crate::registry::{InstallError, Removal, Upload};
+use crate::domain::plugin::{Grant, Plugin, Wishes};
+use crate::registry::{Granting, Removal, Upload};
 
 /// The header that carries the base64 of `plugin.toml` beside a component.
 pub(super) const MANIFEST_HEADER: &str = "backroom-manifest";
@@ -66,7 +69,7 @@ pub(super) async fn upload(
     let view = UploadView::of(&uploaded, &state.host().registry.policy(tenant, &name));
     let status = match view {
         UploadView { repeated: true, .. } => StatusCode::OK,
-        UploadView { add_to_config: Some(_), .. } => StatusCode::ACCEPTED,
+        UploadView { next: Some(_), .. } => StatusCode::ACCEPTED,
         _ => StatusCode::CREATED,
     };
     Ok((status, Json(view)))
@@ -163,8 +166,8 @@ pub(super) async fn activate(
     let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
     let ActivateBody { version } = json::parse(&bytes, ActivateBody::FIELDS)?;
     let version = VersionName::new(&version).map_err(|error| ApiError::field("version", error.to_string()))?;
-    let activated = state.host().registry.activate(state.tenant(), &name, &version).await;
-    Ok(Json(viewed(&state, &*activated.map_err(|error| explained(&state, error))?)))
+    let activated = state.host().registry.activate(state.tenant(), &name, &version).await?;
+    Ok(Json(viewed(&state, &activated)))
 }
 
 /// Goes back to the version that was active before.
@@ -187,8 +190,123 @@ pub(super) async fn rollback(
     uri: Uri,
 ) -> Result<Json<PluginView>, ApiError> {
     Params::of(&uri, &[])?;
-    let rolled_back = state.host().registry.rollback(state.tenant(), &plugin_name(&name)?).await;
-    Ok(Json(viewed(&state, &*rolled_back.map_err(|error| explained(&state, error))?)))
+    let rolled_back = state.host().registry.rollback(state.tenant(), &plugin_name(&name)?).await?;
+    Ok(Json(viewed(&state, &rolled_back)))
+}
+
+/// Grants a plug-in, or the built-in handler `http`, what it asks for: at once, and for as long as nobody takes it back.
+#[utoipa::path(
+    post,
+    path = "/v1/plugins/{name}/grants",
+    tag = "plugins",
+    operation_id = "plugins_grant",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    request_body = GrantBody,
+    responses(
+        (status = 200, description = "The plug-in; a version that waited for the grants is active", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn grant(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let name = plugin_name(&name)?;
+    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let GrantBody { http, config } = json::parse(&bytes, GrantBody::FIELDS)?;
+    let mut grants = origins(&http)?;
+    for (key, value) in config {
+        let (grant, value) = (config_key(&key)?, config_value(&key, value)?);
+        grants.push(Granting { grant, value: Some(value) });
+    }
+    some(grants.len())?;
+    state.check_again(&caller)?;
+    tracing::info!(by = noted(&caller), plugin = %name, grants = grants.len(), "grants of a plug-in");
+    let granted = state.host().registry.grant(state.tenant(), &name, grants, noted(&caller)).await?;
+    Ok(Json(viewed(&state, &granted)))
+}
+
+/// Takes back what was granted by a command. Attempts that run keep what they have until they end.
+#[utoipa::path(
+    post,
+    path = "/v1/plugins/{name}/grants/revoke",
+    tag = "plugins",
+    operation_id = "plugins_revoke",
+    params(
+        ("name" = String, Path, description = "The plug-in"),
+    ),
+    request_body = RevokeBody,
+    responses(
+        (status = 200, description = "The plug-in", body = PluginView),
+        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+    )
+)]
+pub(super) async fn revoke(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<PluginView>, ApiError> {
+    Params::of(&uri, &[])?;
+    let name = plugin_name(&name)?;
+    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let RevokeBody { http, config } = json::parse(&bytes, RevokeBody::FIELDS)?;
+    let mut grants: Vec<_> = origins(&http)?.into_iter().map(|granting| granting.grant).collect();
+    for key in &config {
+        grants.push(config_key(key)?);
+    }
+    some(grants.len())?;
+    state.check_again(&caller)?;
+    tracing::info!(by = noted(&caller), plugin = %name, grants = grants.len(), "grants of a plug-in taken back");
+    let revoked = state.host().registry.revoke(state.tenant(), &name, &grants).await?;
+    Ok(Json(viewed(&state, &revoked)))
+}
+
+/// Bytes of a key of the configuration, and of its value.
+const CONFIG_KEY_BYTES_MAX: usize = 256;
+const CONFIG_VALUE_BYTES_MAX: usize = 16 << 10;
+
+fn origins(http: &[String]) -> Result<Vec<Granting>, ApiError> {
+    let granting = |text: &String| match parse_origin(text) {
+        Ok(origin) => Ok(Granting { grant: Grant::Http(origin), value: None }),
+        Err(why) => Err(ApiError::field("http", format!("`{text}` is not an origin: {why}")).with_next(
+            "Write an origin such as https://api.example.com, https://*.example.com or http://10.0.0.7:8080.",
+        )),
+    };
+    http.iter().map(granting).collect()
+}
+
+fn config_key(key: &str) -> Result<Grant, ApiError> {
+    if key.is_empty() || key.len() > CONFIG_KEY_BYTES_MAX || key.chars().any(char::is_control) {
+        let detail = format!("a key has 1 to {CONFIG_KEY_BYTES_MAX} bytes of text without control characters");
+        return Err(ApiError::field("config", detail));
+    }
+    Ok(Grant::Config(key.to_owned()))
+}
+
+fn config_value(key: &str, value: String) -> Result<String, ApiError> {
+    if value.len() > CONFIG_VALUE_BYTES_MAX {
+        let bytes = value.len();
+        let detail = format!("the value of `{key}` has {bytes} bytes (limit {CONFIG_VALUE_BYTES_MAX})");
+        return Err(ApiError::field("config", detail));
+    }
+    Ok(value)
+}
+
+fn some(grants: usize) -> Result<(), ApiError> {
+    match grants {
+        0 => Err(ApiError::field("http", "neither `http` nor `config` names anything")),
+        _ => Ok(()),
+    }
 }
 
 /// Lets the plug-in's jobs run again.
@@ -331,22 +449,6 @@ fn viewed(state: &ApiState, plugin: &Plugin) -> PluginView {
     PluginView {
         degraded,
         ..PluginView::of(plugin, &host.registry.policy(plugin.tenant, &plugin.name), host.schedules.now())
-    }
-}
-
-/// An error with the lines to add to the operator's file, where grants are missing.
-fn explained(state: &ApiState, error: InstallError) -> ApiError {
-    let lines = match &error {
-        InstallError::NotGranted { plugin, missing, .. } => {
-            let policy = state.host().registry.policy(state.tenant(), plugin);
-            Some(policy.grant_lines(plugin.as_str(), missing))
-        }
-        _ => None,
-    };
-    let error = ApiError::from(error);
-    match lines {
-        Some(lines) => error.with_config_lines(lines),
-        None => error,
     }
 }
 

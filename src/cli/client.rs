@@ -22,9 +22,9 @@ use super::unanswered::{self, Peer};
 use super::wire::Wire;
 use crate::api::view::{
     ActionsBody, ActionsView, ActivateBody, AttemptsView, AuditView, BackfillBody, BackfillView, BatchView, BulkView,
-    CountsView, ExplainView, FailuresView, JobPageView, JobView, LogView, NewTokenView, PluginListView, PluginView,
-    PostponeScheduleBody, Problem, PurgeView, QueueListView, QueueView, ScheduleBody, ScheduleListView, ScheduleView,
-    ServiceView, SteerBody, SubmitBody, TokenBody, TokenListView, UploadView,
+    CountsView, ExplainView, FailuresView, GrantBody, JobPageView, JobView, LogView, NewTokenView, PluginListView,
+    PluginView, PostponeScheduleBody, Problem, PurgeView, QueueListView, QueueView, RevokeBody, ScheduleBody,
+    ScheduleListView, ScheduleView, ServiceView, SteerBody, SubmitBody, TokenBody, TokenListView, UploadView,
 };
 use crate::domain::code;
 
@@ -293,6 +293,16 @@ impl Client {
     pub(crate) fn activate(&self, name: &str, version: &str) -> anyhow::Result<Answer<PluginView>> {
         let body = ActivateBody { version: version.to_owned() };
         self.post_json(&format!("/v1/plugins/{}/activate", segment(name)), &body)
+    }
+
+    /// Grants a plug-in capabilities.
+    pub(crate) fn grant(&self, name: &str, grants: &GrantBody) -> anyhow::Result<Answer<PluginView>> {
+        self.post_json(&format!("/v1/plugins/{}/grants", segment(name)), grants)
+    }
+
+    /// Takes back what was granted by a command.
+    pub(crate) fn revoke(&self, name: &str, grants: &RevokeBody) -> anyhow::Result<Answer<PluginView>> {
+        self.post_json(&format!("/v1/plugins/{}/grants/revoke", segment(name)), grants)
     }
 
     /// Pauses or resumes a plug-in.

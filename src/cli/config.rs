@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::failure::Exit;
+use super::failure::{Exit, Failure};
 use super::settings::SettingsArgs;
 use super::terminal::Terminal;
-use crate::config;
+use crate::config::{self, Problems};
 
 /// What to do with the settings.
 #[derive(Debug, clap::Subcommand)]
@@ -23,6 +23,10 @@ pub(crate) fn run(command: &ConfigCommand, terminal: Terminal) -> anyhow::Result
     match command {
         ConfigCommand::Check(args) => {
             let loaded = args.load()?;
+            let problems = config::check_files(&loaded);
+            if !problems.is_empty() {
+                return Err(Failure::from(Problems(problems)).into());
+            }
             let plugins = loaded.settings.plugins.len();
             let given = loaded.places.len();
             if terminal.is_json() {

@@ -162,7 +162,10 @@ impl From<Problems> for Failure {
 impl From<view::Problem> for Failure {
     fn from(problem: view::Problem) -> Self {
         let lines = problem.errors.iter().map(|line| format!("line {}: {} ({})", line.line, line.detail, line.code));
-        let granting = problem.add_to_config.iter().map(|lines| format!("add to backroom.toml:\n{}", lines.trim_end()));
+        let granting = problem
+            .add_to_config
+            .iter()
+            .map(|lines| format!("to allow it in the file of the settings:\n{}", lines.trim_end()));
         let exit = match problem.status {
             // 404 and 410: the command line names what is not there.
             400 | 404 | 410 | 413 | 415 | 422 => Exit::BadInput,

@@ -19,10 +19,59 @@ pub(crate) struct NewArgs {
     dir: Option<PathBuf>,
 }
 
-/// The example that the project starts from.
-const HANDLER: &str = include_str!("../../plugins/echo/src/lib.rs");
+/// The handler that the project starts from, with its test.
+const HANDLER: &str = r#"
+use backroom_sdk::prelude::*;
+use serde::{Deserialize, Serialize};
 
-/// The workspace that the example and the SDK are kept in, and whose versions were tested.
+backroom_sdk::export!(greet);
+
+/// The input of a job: the JSON that it was submitted with.
+#[derive(Debug, Deserialize)]
+struct Person {
+    name: String,
+}
+
+/// The output of a job, as JSON.
+#[derive(Debug, Serialize)]
+struct Greeting {
+    text: String,
+}
+
+/// `?` works on any error. One without a class is tried again; `business` says that trying again would not help.
+fn greet(person: Person) -> Result<Greeting> {
+    if person.name.is_empty() {
+        return Err(Failure::business("nobody has no name").code("empty-name"));
+    }
+    info!("greeting {}", person.name);
+    Ok(Greeting { text: format!("Hello, {}!", person.name) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backroom_sdk::testing::TestHost;
+    use serde_json::json;
+
+    #[test]
+    fn a_person_is_greeted_by_name() {
+        let run = TestHost::new().run(greet, json!({"name": "world"}));
+        assert_eq!(run.output(), json!({"text": "Hello, world!"}));
+        assert_eq!(run.logs[0].message, "greeting world");
+    }
+
+    #[test]
+    fn a_person_without_a_name_is_refused() {
+        let run = TestHost::new().run(greet, json!({"name": ""}));
+        assert_eq!(run.failure().code.as_deref(), Some("empty-name"));
+    }
+}
+"#;
+
+/// The input of a first run.
+const EXAMPLE: &str = r#"'{"name": "world"}'"#;
+
+/// The workspace that the SDK is kept in, and whose versions were tested.
 const WORKSPACE: &str = include_str!("../../plugins/Cargo.toml");
 const LOCK: &str = include_str!("../../plugins/Cargo.lock");
 const SDK_MANIFEST: &str = include_str!("../../plugins/sdk/Cargo.toml");
@@ -98,7 +147,7 @@ fn tell(name: &PluginName, folder: &Path, terminal: Terminal) -> anyhow::Result<
          cargo test                                  # its handler, natively\n  \
          backroom plugin build                       # or: cargo build --target wasm32-wasip2 --release\n  \
          backroom plugin upload target/wasm32-wasip2/release/{}.wasm\n  \
-         backroom run {name} hello",
+         backroom run {name} {EXAMPLE}",
         name.as_str().replace('-', "_"),
     ))?;
     Ok(())
@@ -144,6 +193,10 @@ crate-type = ["cdylib"]
 
 [dependencies]
 backroom-sdk = {{ path = "backroom-sdk" }}
+serde = {serde}
+
+[dev-dependencies]
+serde_json = {serde_json}
 
 [profile.release]
 {profile}
@@ -163,6 +216,8 @@ world = "plugin"
 "#,
         edition = of_workspace("edition"),
         rust_version = of_workspace("rust-version"),
+        serde = workspace["workspace"]["dependencies"]["serde"],
+        serde_json = workspace["workspace"]["dependencies"]["serde_json"],
     )
 }
 
@@ -186,9 +241,7 @@ fn plugin_manifest(name: &PluginName) -> String {
     format!(
         r#"name = "{name}"
 version = "0.1.0"                       # the same as in Cargo.toml; raise it before you upload again
-description = "Returns its input as its output"
-
-# handlers = ["first", "second"]        # entry points, when there are several
+description = "Greets by name"
 
 # [limits]                              # wishes; the operator's limits hold
 # fuel = 1_000_000_000
@@ -202,10 +255,9 @@ description = "Returns its input as its output"
     )
 }
 
-/// The example's handler under the project's name.
+/// The handler under the project's name.
 fn handler(name: &PluginName) -> String {
-    let body = HANDLER.split_once('\n').map_or(HANDLER, |(_, body)| body);
-    format!("//! The `{name}` plug-in. It starts as an echo: change the handler into what you need.\n{body}")
+    format!("//! The `{name}` plug-in. It greets by name: change the handler into what you need.\n{HANDLER}")
 }
 
 fn readme(name: &PluginName) -> String {
@@ -221,7 +273,7 @@ cargo build --target wasm32-wasip2 --release      # makes target/wasm32-wasip2/r
 cargo component build --release                   # does the same in target/wasm32-wasip1/release, if you prefer it
 
 backroom plugin upload target/wasm32-wasip2/release/{file}.wasm
-backroom run {name} hello
+backroom run {name} {EXAMPLE}
 ```
 
 `backroom plugin build` is the plain cargo build, and adds the `wasm32-wasip2` target first where it is missing.
@@ -287,6 +339,6 @@ mod tests {
         let sdk: Table = text("backroom-sdk/Cargo.toml").parse().expect("it is TOML");
         assert!(sdk["dependencies"]["serde"]["version"].is_str());
         assert!(text("backroom-sdk/src/component.rs").contains("path: \"wit\""));
-        assert!(text("src/lib.rs").contains("fn echo("));
+        assert!(text("src/lib.rs").contains("fn greet("));
     }
 }

@@ -12,7 +12,10 @@ use super::progress::Bar;
 use super::queue::shown_pause;
 use super::steer::Why;
 use super::terminal::{self, Field, Terminal};
-use crate::api::view::{GrantView, PauseView, PluginView, UploadView, VersionState, VersionView};
+use crate::api::view::{
+    EffectiveView, GrantBody, GrantView, GrantedView, PauseView, PluginView, RevokeBody, UploadView, VersionState,
+    VersionView,
+};
 use crate::config::units::show_size;
 use crate::config::{Problems, parse_manifest};
 
@@ -52,6 +55,8 @@ pub(crate) enum PluginCommand {
         /// The version
         version: String,
     },
+    /// Grant a plug-in what it asks for, at once; or show what is granted
+    Grant(GrantArgs),
     /// Go back to the version that was active before
     Rollback {
         /// The plug-in
@@ -97,6 +102,22 @@ pub(crate) enum PluginCommand {
     },
 }
 
+/// What to grant, or to take back.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GrantArgs {
+    /// The plug-in, or `http` for the handler that is built in
+    name: String,
+    /// An origin that it may call, such as https://api.example.com or https://*.example.com; may be given several times
+    #[arg(long, value_name = "ORIGIN")]
+    http: Vec<String>,
+    /// A setting with its value; with --revoke its key alone; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    config: Vec<String>,
+    /// Take these back
+    #[arg(long)]
+    revoke: bool,
+}
+
 /// What to upload.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UploadArgs {
@@ -130,6 +151,7 @@ pub(crate) fn run(args: &ClientArgs, command: &PluginCommand, terminal: Terminal
         PluginCommand::List => list(&client, terminal),
         PluginCommand::Show { name } => show(&client.plugin(name)?, terminal),
         PluginCommand::Activate { name, version } => changed(&client.activate(name, version)?, terminal),
+        PluginCommand::Grant(args) => grant(&client, args, terminal),
         PluginCommand::Rollback { name } => changed(&client.steer_plugin(name, "rollback")?, terminal),
         PluginCommand::Enable { name } => changed(&client.steer_plugin(name, "enable")?, terminal),
         PluginCommand::Disable { name } => changed(&client.steer_plugin(name, "disable")?, terminal),
@@ -213,8 +235,12 @@ fn upload(client: &Client, args: &UploadArgs, terminal: Terminal) -> anyhow::Res
         terminal.json(&uploaded.text)?;
         return Ok(Exit::Done);
     }
-    let UploadView { plugin, version, repeated, add_to_config, next } = &uploaded.view;
-    let was_there = if *repeated { ", and was there already" } else { "" };
+    let UploadView { plugin, version, repeated, new_manifest, add_to_config, next, warnings } = &uploaded.view;
+    let was_there = match (*repeated, *new_manifest) {
+        (true, true) => ", and was there already; its plugin.toml is new",
+        (true, false) => ", and was there already",
+        (false, _) => "",
+    };
     let digest = version.digest.get(..12).unwrap_or(&version.digest);
     let state = state_word(version.state);
     terminal.line(&format!(
@@ -223,13 +249,76 @@ fn upload(client: &Client, args: &UploadArgs, terminal: Terminal) -> anyhow::Res
         version.shape,
         kibibytes(version.bytes)
     ))?;
-    if let (Some(lines), Some(next)) = (add_to_config, next) {
-        terminal.line(&format!(
-            "it asks for what is not granted; add to backroom.toml, restart the host, and activate it:\n\n{}\n\n  {next}",
-            lines.trim_end()
-        ))?;
+    for warning in warnings {
+        terminal.line(&format!("warning: {warning}"))?;
+    }
+    if let Some(next) = next {
+        let asked = grants(&version.missing_grants);
+        terminal.line(&format!("it asks for what is not granted: {asked}. To grant it:\n\n  {next}"))?;
+        if let Some(lines) = add_to_config {
+            terminal.line(&format!("\nor in the file of the settings:\n\n{}", lines.trim_end()))?;
+        }
     }
     Ok(Exit::Done)
+}
+
+fn grant(client: &Client, args: &GrantArgs, terminal: Terminal) -> anyhow::Result<Exit> {
+    let GrantArgs { name, http, config, revoke } = args;
+    if http.is_empty() && config.is_empty() {
+        if *revoke {
+            let next = format!("name what to take back: backroom plugin grant {name} --revoke --http ORIGIN");
+            return Err(Failure::bad_input("--revoke names nothing", next).into());
+        }
+        return granted(&client.plugin(name)?, terminal);
+    }
+    let answer = match revoke {
+        true => {
+            let key = |word: &String| word.split('=').next().unwrap_or_default().to_owned();
+            client.revoke(name, &RevokeBody { http: http.clone(), config: config.iter().map(key).collect() })?
+        }
+        false => {
+            let pair = |word: &String| match word.split_once('=') {
+                Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+                None => Err(Failure::bad_input(format!("`{word}` has no value"), format!("--config {word}=VALUE"))),
+            };
+            let config = config.iter().map(pair).collect::<Result<_, _>>()?;
+            client.grant(name, &GrantBody { http: http.clone(), config })?
+        }
+    };
+    granted(&answer, terminal)
+}
+
+/// What a plug-in may do, and who says so.
+fn granted(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit> {
+    if terminal.is_json() {
+        terminal.json(&plugin.text)?;
+        return Ok(Exit::Done);
+    }
+    changed(plugin, terminal)?;
+    if plugin.view.grants.is_empty() {
+        terminal.line("nothing is granted to it")?;
+        return Ok(Exit::Done);
+    }
+    let row = |grant: &GrantedView| {
+        let value = match grant.has_value {
+            Some(false) => format!("{} (no value)", grant.value),
+            _ => grant.value.clone(),
+        };
+        vec![Field::new(&grant.kind), Field::new(value), Field::new(&grant.source), Field::new(&grant.place)]
+    };
+    let rows = plugin.view.grants.iter().map(row).collect();
+    terminal.table(&["GRANT", "VALUE", "BY", "WHERE"], rows)?;
+    Ok(Exit::Done)
+}
+
+/// One line of what is granted and who says so.
+fn granted_lines(grants: &[GrantedView]) -> Option<String> {
+    let line = |grant: &GrantedView| {
+        let value = if grant.has_value == Some(false) { " (no value)" } else { "" };
+        format!("{} {}{value} ({}: {})", grant.kind, grant.value, grant.source, grant.place)
+    };
+    let lines: Vec<_> = grants.iter().map(line).collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 /// Finds out what a component is called: by the flags, or by its manifest.
@@ -251,11 +340,15 @@ fn identify(args: &UploadArgs) -> anyhow::Result<Identity> {
     Ok(Identity { name, version, manifest: None })
 }
 
-/// The `plugin.toml` that belongs to a component: beside it, or in its project above `target`. In a workspace it is that
-/// of the member whose name the component has.
+/// The manifest that belongs to a component: `NAME.plugin.toml` or `plugin.toml` beside it, or the one of its project above
+/// `target`. In a workspace it is that of the member whose name the component has.
 fn manifest_of(component: &Path) -> Option<PathBuf> {
     let component = component.canonicalize().ok()?;
     let member = component.file_stem()?.to_str()?.replace('_', "-");
+    let own = component.with_extension("plugin.toml");
+    if own.is_file() {
+        return Some(own);
+    }
     let folders = component.ancestors().skip(1).take(FOLDERS_UP);
     let mut candidates =
         folders.flat_map(|folder| [folder.join(&member).join("plugin.toml"), folder.join("plugin.toml")]);
@@ -340,9 +433,11 @@ fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit>
         ("starts", held_back(pause.as_ref(), *degraded)),
         ("active", active.clone().or(Some("none".to_owned()))),
         ("before", previous.clone()),
-        ("handlers", current.map(|version| version.handlers.join(", "))),
+        ("handlers", current.map(handlers)),
         ("wants", current.filter(|version| !version.wants.is_empty()).map(|version| grants(&version.wants))),
+        ("granted", granted_lines(&plugin.view.grants)),
         ("wishes", current.and_then(wishes)),
+        ("limits", current.map(limits)),
         ("imports", current.map(|version| version.imports.join("\n"))),
     ])?;
     let row = |version: &VersionView| {
@@ -374,6 +469,7 @@ fn show_built_in(plugin: &PluginView, terminal: Terminal) -> anyhow::Result<Exit
         ("plug-in", Some(plugin.name.clone())),
         ("about", Some("built into the host; `backroom config show` has its grants and limits".to_owned())),
         ("starts", Some(starts)),
+        ("granted", granted_lines(&plugin.grants)),
     ])?;
     Ok(Exit::Done)
 }
@@ -388,6 +484,22 @@ fn missing(version: &VersionView) -> String {
 fn grants(grants: &[GrantView]) -> String {
     let words: Vec<_> = grants.iter().map(|grant| format!("{} {}", grant.kind, grant.value)).collect();
     words.join(", ")
+}
+
+/// Its handlers, and who names them where that is not the component itself.
+fn handlers(version: &VersionView) -> String {
+    let names = version.handlers.join(", ");
+    match (version.handlers_named_by.as_str(), version.shape.as_str()) {
+        ("manifest", "handler") => format!("{names} (as plugin.toml says; the component does not name its own)"),
+        _ => names,
+    }
+}
+
+/// The limits in force.
+fn limits(version: &VersionView) -> String {
+    let EffectiveView { fuel, wall_ms, memory_bytes, input_bytes, output_bytes } = &version.limits;
+    let (memory, input, output) = (show_size(*memory_bytes), show_size(*input_bytes), show_size(*output_bytes));
+    format!("fuel {fuel}, wall {wall_ms}ms, memory {memory}, input {input}, output {output}")
 }
 
 fn wishes(version: &VersionView) -> Option<String> {

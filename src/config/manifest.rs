@@ -1,13 +1,16 @@
 //! Reads `plugin.toml`, what a plug-in's author says of it.
 
+use std::path::Path;
+
 use super::file::{self, Document};
+use super::outline;
 use super::problem::{Place, Position, Problem};
 use super::read::{fuel, gather, memory, plugin_name, read_grants, wall};
 use super::section::{Report, Section};
-use super::value::{list, parsed, text};
+use super::value::{Given, Reading, list, parsed, text};
 use crate::domain::code;
 use crate::domain::id::{HandlerName, PluginName, VersionName};
-use crate::domain::plugin::Wishes;
+use crate::domain::plugin::{Source, Wishes};
 
 /// What messages call a manifest.
 const NAME: &str = "plugin.toml";
@@ -23,13 +26,26 @@ pub struct Manifest {
     pub wishes: Wishes,
 }
 
-/// Reads a manifest. Every problem is reported at once, with its line.
+/// Reads a manifest that came with an upload. Every problem is reported at once, with its line.
 pub fn parse_manifest(text: &str) -> Result<Manifest, Vec<Problem>> {
-    let (entries, syntax) = file::read(Document { name: NAME, text });
+    parse(text, None)
+}
+
+/// Reads a manifest that is a file of this machine.
+pub fn parse_manifest_of(file: &Path, text: &str) -> Result<Manifest, Vec<Problem>> {
+    parse(text, Some(file.display().to_string()))
+}
+
+fn parse(text: &str, file: Option<String>) -> Result<Manifest, Vec<Problem>> {
+    let name = file.as_deref().unwrap_or(NAME);
+    let (entries, syntax) = file::read(Document { name, text });
     let mut report = Report::default();
     let mut root = Section::new("", entries, &mut report);
-    let manifest = read_manifest(&mut root);
+    let mut manifest = read_manifest(&mut root, name);
     root.finish();
+    if let Some(manifest) = &mut manifest {
+        manifest.wishes.source = Source::Manifest { file: file.clone(), outline: outline::of_manifest(text) };
+    }
     let problems = gather(syntax, report.problems);
     match manifest {
         Some(manifest) if problems.is_empty() => Ok(manifest),
@@ -37,21 +53,17 @@ pub fn parse_manifest(text: &str) -> Result<Manifest, Vec<Problem>> {
     }
 }
 
-fn read_manifest(root: &mut Section<'_>) -> Option<Manifest> {
+fn read_manifest(root: &mut Section<'_>, file: &str) -> Option<Manifest> {
     for (key, example) in [("name", "my-plugin"), ("version", "0.1.0")] {
         if !root.has(key) {
-            let place = Place { source: NAME.into(), position: Some(Position { line: 1, column: 1 }) };
+            let place = Place { source: file.into(), position: Some(Position { line: 1, column: 1 }) };
             root.problem(place, format!("`{key}` is missing"), format!("add the line {key} = \"{example}\""));
         }
     }
     let name = root.read("name", plugin_name);
-    let version = root.read("version", |given| {
-        let check = |text: &str| VersionName::new(text).map_err(|error| error.why.to_owned());
-        parsed(check, "write it as in semantic versioning, such as \"1.2.3\"")(given)
-    });
+    let version = root.read("version", version_name);
     let mut wishes = Wishes { description: root.read("description", text), ..Wishes::default() };
-    let handler = |text: &str| HandlerName::new(text).map_err(|error| error.why.to_owned());
-    root.set("handlers", &mut wishes.handlers, list(parsed(handler, "see the names of the handlers it exports")));
+    root.set("handlers", &mut wishes.handlers, list(handler_name));
     if let Some(mut limits) = root.table("limits") {
         wishes.fuel = limits.read("fuel", fuel());
         wishes.wall_ms = limits.read("wall", wall()).map(|wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX));
@@ -63,6 +75,18 @@ fn read_manifest(root: &mut Section<'_>) -> Option<Manifest> {
         wants.finish();
     }
     Some(Manifest { name: name?, version: version?, wishes })
+}
+
+/// Reads a version.
+pub(super) fn version_name(given: &Given) -> Reading<VersionName> {
+    let check = |text: &str| VersionName::new(text).map_err(|error| error.why.to_owned());
+    parsed(check, "write it as in semantic versioning, such as \"1.2.3\"")(given)
+}
+
+/// Reads the name of a handler.
+pub(super) fn handler_name(given: &Given) -> Reading<HandlerName> {
+    let check = |text: &str| HandlerName::new(text).map_err(|error| error.why.to_owned());
+    parsed(check, "see the names of the handlers it exports")(given)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 mod environment;
 mod file;
+mod files;
 mod manifest;
+mod outline;
 mod pattern;
 mod policies;
 mod problem;
@@ -19,12 +21,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::admission::{QueuePolicy, StartLimits};
-use crate::domain::id::{PluginName, QueueName};
+use crate::domain::id::{HandlerName, PluginName, QueueName, VersionName};
 use crate::domain::limits::Limits;
 use crate::domain::network::Network;
+use crate::domain::outline::Stated;
 use crate::domain::plugin::Grant;
 use crate::domain::retention::Retention;
 use crate::domain::retry::RetryPolicy;
@@ -32,7 +36,9 @@ use crate::domain::service::Durability;
 use crate::domain::uploads::UploadLimits;
 
 pub use environment::Flag;
-pub use manifest::{Manifest, parse_manifest};
+pub use files::{NoManifest, check_files, manifest_beside};
+pub use manifest::{Manifest, parse_manifest, parse_manifest_of};
+pub(crate) use pattern::parse_origin;
 pub use problem::{Place, Position, Problem, Problems};
 pub use read::{Loaded, Sources, read};
 pub use schema::EXAMPLE;
@@ -66,6 +72,8 @@ pub struct Settings {
     pub queues: Queues,
     /// `[[plugin]]`.
     pub plugins: Vec<PluginSettings>,
+    /// What the file says of plug-ins that it does not name, for advice.
+    pub stated: Arc<Stated>,
 }
 
 /// `[uploads]`: what components may need.
@@ -241,8 +249,14 @@ impl HttpSettings {
 pub struct PluginSettings {
     /// The plug-in.
     pub name: PluginName,
-    /// A component that the host uploads when it starts; `plugin.toml` beside it names the version.
+    /// A component that the host uploads when it starts. Its manifest lies beside it, unless `version` is given here.
     pub path: Option<PathBuf>,
+    /// The version of the component, where the operator says what a manifest would.
+    pub version: Option<VersionName>,
+    /// One line about what it does; beside `version`.
+    pub description: Option<String>,
+    /// Its handlers, beside `version`.
+    pub handlers: Vec<HandlerName>,
     /// What it may do. A key under `config` is granted by being set.
     pub grants: Vec<Grant>,
     /// Its limits: the host's where it sets none.
@@ -259,6 +273,8 @@ pub struct PluginSettings {
     pub config: Vec<(String, String)>,
     /// Whether its jobs run; what was last said through the API holds where nothing is set.
     pub enabled: Option<bool>,
+    /// What the file says of it, for advice.
+    pub stated: Arc<Stated>,
 }
 
 /// Why no settings could be had.

@@ -1,5 +1,7 @@
 //! What the settings mean for the registry.
 
+use std::sync::Arc;
+
 use super::{PluginSettings, Settings};
 use crate::domain::admission::{AdmissionPolicy, StartLimits};
 use crate::domain::batch;
@@ -14,6 +16,7 @@ impl Settings {
             limits: self.limits.clone(),
             retry: self.retry.clone(),
             retention: self.retention,
+            stated: Arc::clone(&self.stated),
             ..Policy::default()
         };
         let of_batches = Policy { retention: self.batch_retention.over(self.retention), ..default.clone() };
@@ -44,6 +47,7 @@ impl PluginSettings {
             retention: self.retention,
             grants: self.grants.iter().cloned().collect(),
             config: self.config.clone(),
+            stated: Arc::clone(&self.stated),
         }
     }
 }

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::file::{self, Document};
+use super::manifest::{handler_name, version_name};
+use super::outline::{self, Outlines};
 use super::problem::{Place, Problem, Problems};
 use super::section::{Report, Section};
 use super::value::{self, Entry, Given, Reading, Value, choice, duration, list, number, parsed, size, small_number};
@@ -21,9 +24,10 @@ use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::batch;
 use crate::domain::code;
 use crate::domain::id::{PluginName, QueueName};
-use crate::domain::limits::{Limits, STACK_BYTES_MAX};
+use crate::domain::limits::{Axis, Limits};
 use crate::domain::network::{BadNetwork, Network};
 use crate::domain::outbound;
+use crate::domain::outline::Stated;
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
 use crate::domain::retry::RetryPolicy;
@@ -77,13 +81,31 @@ pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
         settings.worker.ahead = settings.worker.concurrency;
     }
     read_queues(tables.queues, &mut settings.queues, &mut report);
+    let outlines = sources.file.map(|(_, text)| outline::of_settings(text)).unwrap_or_default();
+    settings.stated = Arc::new(stated(sources, &outlines, &report));
     settings.plugins = read_plugins(tables.plugins, &settings, sources.file, &mut report);
+    for plugin in &mut settings.plugins {
+        let named = outlines.plugins.iter().find(|(name, _)| name == plugin.name.as_str());
+        let table = named.map(|(_, table)| table.clone());
+        plugin.stated = Arc::new(Stated { plugin: table, ..(*settings.stated).clone() });
+    }
     check_together(&settings, &mut report);
     let problems = gather(syntax, report.problems);
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
     Ok(Loaded { settings, places: report.places, file: sources.file.map(|(path, _)| path.to_owned()) })
+}
+
+/// What the sources say beside any plug-in, for advice.
+fn stated(sources: &Sources<'_>, outlines: &Outlines, report: &Report) -> Stated {
+    let stack = report.places.get("limits.stack").map(ToString::to_string);
+    Stated {
+        file: sources.file.map(|(path, _)| path.display().to_string()),
+        plugin: None,
+        limits: outlines.limits.clone(),
+        stack_variable: stack.filter(|place| place.starts_with("BACKROOM_")),
+    }
 }
 
 /// The tables of one layer by name, each with the variables' prefix where it consists of those.
@@ -250,23 +272,29 @@ fn read_worker(section: &mut Section<'_>, worker: &mut WorkerSettings) {
 /// The limits of the whole host: those that a plug-in may have otherwise, and the stack.
 fn read_host_limits(section: &mut Section<'_>, limits: &mut Limits) {
     read_limits(section, limits);
-    section.set("stack", &mut limits.stack_bytes, size(64 << 10..=STACK_BYTES_MAX));
+    section.set("stack", &mut limits.stack_bytes, size(Axis::Stack.range()));
 }
 
 fn read_limits(section: &mut Section<'_>, limits: &mut Limits) {
     section.set("fuel", &mut limits.fuel, fuel());
     section.set("wall", &mut limits.wall, wall());
     section.set("memory", &mut limits.memory_bytes, memory());
-    section.set("input", &mut limits.input_bytes, size(0..=64 << 20));
-    section.set("output", &mut limits.output_bytes, size(0..=64 << 20));
-    section.set("log", &mut limits.log_bytes, size(0..=64 << 20));
-    section.set("host_call", &mut limits.host_call_bytes, size(1..=GIB));
-    section.set("host_copy", &mut limits.host_copy_bytes, size(1..=64 * GIB));
-    section.set("host_calls", &mut limits.host_calls, number(1..=1 << 48));
-    section.set("table_elements", &mut limits.table_elements, number(0..=10_000_000));
-    section.set("handles", &mut limits.handles, small_number(1..=1_000_000));
-    section.set("outbound_requests", &mut limits.outbound_requests, small_number(0..=1_000_000));
+    section.set("input", &mut limits.input_bytes, size(Axis::Input.range()));
+    section.set("output", &mut limits.output_bytes, size(Axis::Output.range()));
+    section.set("log", &mut limits.log_bytes, size(Axis::Log.range()));
+    section.set("host_call", &mut limits.host_call_bytes, size(Axis::HostCall.range()));
+    section.set("host_copy", &mut limits.host_copy_bytes, size(Axis::HostCopy.range()));
+    section.set("host_calls", &mut limits.host_calls, number(Axis::HostCalls.range()));
+    section.set("table_elements", &mut limits.table_elements, number(Axis::TableElements.range()));
+    section.set("handles", &mut limits.handles, small_number(narrow(Axis::Handles)));
+    section.set("outbound_requests", &mut limits.outbound_requests, small_number(narrow(Axis::OutboundRequests)));
     section.set("runs_per_record", &mut limits.runs_per_record, small_number(1..=1_000_000));
+}
+
+/// The range of an axis whose numbers are small.
+fn narrow(axis: Axis) -> RangeInclusive<u32> {
+    let bound = |bound: u64| u32::try_from(bound).unwrap_or(u32::MAX);
+    bound(*axis.range().start())..=bound(*axis.range().end())
 }
 
 /// What a component may need, and how much compiled code is kept loaded.
@@ -291,17 +319,18 @@ fn read_uploads(section: &mut Section<'_>, uploads: &mut Uploads) {
 
 /// A budget of fuel.
 pub(crate) fn fuel() -> impl Fn(&Given) -> Reading<u64> {
-    number(1..=1_000_000_000_000_000)
+    number(Axis::Fuel.range())
 }
 
 /// A wall-clock limit.
 pub(crate) fn wall() -> impl Fn(&Given) -> Reading<Duration> {
-    duration(MILLISECOND..=DAY)
+    let range = Axis::Wall.range();
+    duration(Duration::from_millis(*range.start())..=Duration::from_millis(*range.end()))
 }
 
-/// A limit of memory: from one Wasm page to all that 32 bits reach.
+/// A limit of memory.
 pub(crate) fn memory() -> impl Fn(&Given) -> Reading<u64> {
-    size(64 << 10..=4 * GIB)
+    size(Axis::Memory.range())
 }
 
 fn read_retry(section: &mut Section<'_>, retry: &mut RetryPolicy) {
@@ -393,6 +422,13 @@ fn read_plugin(
     }
     let path = section.read("path", value::path).map(|path| beside(file, &path, true));
     let config = section.read("config", value::pairs).unwrap_or_default();
+    let version = section.read("version", version_name);
+    let description = section.read("description", value::text);
+    let handlers = section.read("handlers", list(handler_name)).unwrap_or_default();
+    if let (None, Some(place)) = (&version, section.place_of("description").or_else(|| section.place_of("handlers"))) {
+        let message = "`description` and `handlers` say what a manifest would, and `version` is missing";
+        section.problem(place, message, "add the line version = \"0.1.0\", or write them into the manifest");
+    }
     let enabled = section.read("enabled", value::truth);
     let starts = read_starts(section);
     let per_key = section.read("concurrency_per_key", small_number(1..=65_536));
@@ -421,12 +457,28 @@ fn read_plugin(
     if !is_named {
         section.problem(place.clone(), "a [[plugin]] has no `name`", "add the line name = \"...\"");
     }
-    Some(PluginSettings { name: name?, path, grants, limits, retry, retention, starts, per_key, config, enabled })
+    let stated = Arc::default();
+    Some(PluginSettings {
+        name: name?,
+        path,
+        version,
+        description,
+        handlers,
+        grants,
+        limits,
+        retry,
+        retention,
+        starts,
+        per_key,
+        config,
+        enabled,
+        stated,
+    })
 }
 
 /// A built-in handler has no component and no switch: what it may do, its grants say.
 fn refuse_for_built_in(section: &mut Section<'_>, place: &Place) {
-    for key in ["path", "enabled"] {
+    for key in ["path", "version", "description", "handlers", "enabled"] {
         if section.has(key) {
             let message = format!("`{key}` does not fit `http`, which is built into the host");
             section.problem(place.clone(), message, format!("remove `{key}`; without grants, `http` calls nothing"));

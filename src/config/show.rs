@@ -9,6 +9,7 @@ use super::problem::Place;
 use super::read::{DURABILITIES, Loaded};
 use super::units::{show_duration, show_size};
 use crate::domain::admission::{QueuePolicy, StartLimits};
+use crate::domain::id::HandlerName;
 use crate::domain::limits::Limits;
 use crate::domain::plugin::Grant;
 use crate::domain::retention::Retention;
@@ -113,8 +114,16 @@ fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
     let path = format!("plugin[{}]", plugin.name);
     let component = plugin.path.as_ref().map(|path| quoted(&path.display().to_string()));
     let name = Some(quoted(plugin.name.as_str()));
-    let mut lines =
-        vec![("name", name), ("path", component), ("enabled", plugin.enabled.map(|enabled| enabled.to_string()))];
+    let version = plugin.version.as_ref().map(|version| quoted(version.as_str()));
+    let handlers = (!plugin.handlers.is_empty()).then(|| words(plugin.handlers.iter().map(HandlerName::as_str)));
+    let mut lines = vec![
+        ("name", name),
+        ("path", component),
+        ("version", version),
+        ("description", plugin.description.as_deref().map(quoted)),
+        ("handlers", handlers),
+        ("enabled", plugin.enabled.map(|enabled| enabled.to_string())),
+    ];
     lines.extend(starts(&plugin.starts));
     lines.push(("concurrency_per_key", plugin.per_key.map(|count| count.to_string())));
     sheet.table("[[plugin]]", &path, lines);

@@ -21,7 +21,8 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 #[test]
 fn the_example_file_is_complete_and_at_the_defaults() {
     let loaded = read(&Sources { file: Some((Path::new("backroom.toml"), EXAMPLE)), ..Sources::default() });
-    assert_eq!(loaded.expect("the example is right").settings, Settings::default());
+    let settings = loaded.expect("the example is right").settings;
+    assert_eq!(Settings { stated: Arc::default(), ..settings }, Settings::default());
 
     let uncommented: Vec<_> = EXAMPLE
         .lines()

@@ -58,7 +58,7 @@ catalogue! {
         "See `backroom plugin show NAME` for the handlers there are.";
     INPUT_TOO_LARGE = "BR0105", "the input is larger than the plug-in's limit",
         "Inputs are bounded so that a backlog stays predictable.",
-        "Send less, or raise `input` under `[limits]` of the plug-in in backroom.toml.";
+        "Send less, or raise `input` of the plug-in in backroom.toml, as the message says.";
     BODY_TOO_LARGE = "BR0106", "the request body is too large",
         "Every body has a bound: uploads 64 MiB, bulk submits 64 MiB, all else 2 MiB.",
         "Split the request.";
@@ -171,7 +171,7 @@ catalogue! {
         "Remove the dependency that needs it, or ask for it in an issue.";
     MISSING_GRANT = "BR0208", "the plug-in asks for a capability that is not granted",
         "What a plug-in may do is the operator's decision. The version is kept and runs nothing until then.",
-        "Add the line that the message shows to backroom.toml, restart the host, and activate the version.";
+        "Run the command that the message shows: `backroom plugin grant NAME ...`. The version becomes active by itself.";
     VERSION_EXISTS = "BR0209", "this version exists with other bytes",
         "A version is pinned by its digest and never changes.",
         "Raise the version in plugin.toml and upload again.";
@@ -183,7 +183,7 @@ catalogue! {
         "Make it smaller: `opt-level = \"s\"`, `lto = true`, fewer dependencies.";
     BAD_MANIFEST = "BR0212", "plugin.toml is not acceptable",
         "The message names the line and what is wrong with it.",
-        "Mend the manifest and upload again.";
+        "Fix the manifest and upload again.";
     UNKNOWN_VERSION = "BR0213", "the plug-in has no such version",
         "It was never uploaded, or was removed.",
         "See `backroom plugin show NAME` for the versions there are.";
@@ -201,19 +201,34 @@ catalogue! {
     COMPILER_GAVE_UP = "BR0217", "the compiler cannot make code of the component",
         "The component passed validation, but the compiler found a case that it does not handle. Nothing of it was kept.",
         "Build it with other optimisation settings or a newer toolchain. If it comes from a stock toolchain, report it with the file.";
+    STRANGE_HANDLER = "BR0226", "plugin.toml lists a handler that the component does not have",
+        "What is built with the SDK names its handlers itself, as `export!` does, and has no others.",
+        "Leave `handlers` out of plugin.toml, or write there the names that `export!` has.";
+    GRANT_OF_SETTINGS = "BR0227", "the grant is in the settings",
+        "A command takes back what a command has granted. This one is in the file of the settings.",
+        "Remove it from the file that the message names, and restart the host.";
+    NO_SUCH_GRANT = "BR0228", "the plug-in has no such grant",
+        "It was never granted, or was taken back.",
+        "See `backroom plugin show NAME` for what is granted, and by whom.";
+    BAD_HANDLERS = "BR0229", "the component's list of its handlers cannot be read",
+        "The custom section `backroom-handlers` holds something other than what the SDK writes.",
+        "Build it again with the SDK of this release, or leave the section out.";
     VERSION_LIMIT = "BR0230", "the plug-in has as many versions as it may have",
         "All versions of a plug-in are kept, and there may be 100.",
         "Remove the plug-in and upload it again, or go on under another name.";
+    GRANT_LIMIT = "BR0231", "the plug-in has as many grants as the host keeps",
+        "Grants by command are kept with the plug-in, at most 256.",
+        "Grant a pattern such as `https://*.example.com`, or take back what is not needed: `backroom plugin grant NAME --revoke ...`.";
     // Runs.
     OUT_OF_FUEL = "BR0301", "the handler used up its fuel",
         "It ran more instructions than `fuel` allows. The same input would do so again, so the job is not tried again.",
-        "Do less per job, or raise `fuel` of the plug-in in backroom.toml.";
+        "Do less per job, or raise `fuel` where the job's detail says: in plugin.toml, in backroom.toml, or both.";
     OUT_OF_MEMORY = "BR0302", "the handler used up its memory",
         "It asked for more linear memory than `memory` allows.",
-        "Do less per job, or raise `memory` of the plug-in in backroom.toml.";
+        "Do less per job, or raise `memory` where the job's detail says: in plugin.toml, in backroom.toml, or both.";
     TIMED_OUT = "BR0303", "the handler ran longer than its wall-clock limit",
         "It was stopped; nothing that it wrote was kept.",
-        "Work in slices with checkpoints, or raise `wall` of the plug-in in backroom.toml.";
+        "Work in slices with checkpoints, or raise `wall` where the job's detail says: in plugin.toml, in backroom.toml, or both.";
     GUEST_PANIC = "BR0304", "the handler panicked",
         "The message names the file and line.",
         "Mend the handler; the job's log holds what it printed.";
@@ -226,13 +241,13 @@ catalogue! {
         "Bound the recursion, or raise `stack` under `[limits]` in backroom.toml; it is the same for every plug-in.";
     OUTPUT_TOO_LARGE = "BR0307", "the handler's output is larger than allowed",
         "The output was not kept.",
-        "Return less, or raise `output` of the plug-in in backroom.toml.";
+        "Return less, or raise `output` in backroom.toml as the job's detail says.";
     HOST_CALL_LIMIT = "BR0308", "the handler called the host too often or with too much",
         "Host calls and the bytes that they copy are bounded per attempt.",
-        "Call less, or raise `host_calls` or `host_copy` of the plug-in in backroom.toml.";
+        "Call less, or raise the limit in backroom.toml that the job's detail names.";
     TABLE_LIMIT = "BR0309", "the handler's tables or handles grew past their limit",
         "Elements of tables and resource handles are bounded.",
-        "Hold fewer, or raise `table_elements` or `handles` of the plug-in in backroom.toml.";
+        "Hold fewer, or raise the limit in backroom.toml that the job's detail names.";
     EXIT_CODE = "BR0310", "the command ended with an exit code other than 0",
         "The program says that it failed; the job's log holds what it printed. WASI 0.2 tells success from failure; the number \
          itself is known where the program calls `exit-with-code` of `wasi:cli/exit`.",
@@ -318,6 +333,9 @@ catalogue! {
     NOT_A_HOST = "BR0508", "something other than a host answers",
         "A proxy in front of the host, or another program at the address, sent the answer.",
         "Give the address of a host with `--server`; see what the proxy in front of it says.";
+    MISSING_FILE = "BR0513", "a file that the settings name is missing or does not fit",
+        "A component, its manifest or a list of authorities cannot be read, or is that of another plug-in.",
+        "The message names the line of the settings and the file.";
     // Outbound HTTP.
     RESERVED_NAME = "BR0601", "the name belongs to a built-in handler",
         "The host plays `http` itself: there is nothing to upload, activate or remove.",
@@ -327,7 +345,7 @@ catalogue! {
         "Mend the field that the message names and submit again.";
     ORIGIN_NOT_GRANTED = "BR0603", "the handler `http` may not call this address",
         "Where requests may go is the operator's decision; a redirect counts as a request, and a name may not lead into a private network.",
-        "Add the lines that the message shows to backroom.toml, restart the host, and submit again.";
+        "Run the command that the message shows, `backroom plugin grant http --http ORIGIN`, and submit again.";
     CALL_FAILED = "BR0604", "the call brought no answer, or one that asks to come back later",
         "The other side could not be reached, took too long, stumbled, or is busy.",
         "The job is tried again by itself, as its retry policy says.";

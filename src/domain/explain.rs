@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::admission::Hold;
+use super::advice;
 use super::audit::{Action, AuditRow};
 use super::id::{JobId, VersionName};
 use super::job::{Job, JobState, JobType, OnPredecessorFailure, Status, Wait, WaitReason};
@@ -273,9 +274,7 @@ fn of_plugin(facts: &Facts<'_>) -> Option<Reason> {
             let grants: Vec<_> = missing.iter().map(|grant| format!("{} {}", grant.kind(), grant.value())).collect();
             let what =
                 format!("version {version} of plug-in {plugin} asks for what is not granted: {}", grants.join(", "));
-            let when = format!(
-                "that is granted in backroom.toml, the host has started again, and the version is activated: backroom plugin activate {plugin} {version}"
-            );
+            let when = format!("that is granted: {}", advice::grant_command(plugin, missing));
             Some(Reason::new("missing-grants", what, when))
         }
     }

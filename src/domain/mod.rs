@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admission;
+pub mod advice;
 pub mod audit;
 pub mod batch;
 pub mod breaker;
@@ -20,6 +21,7 @@ pub mod loops;
 pub mod network;
 pub mod offers;
 pub mod outbound;
+pub mod outline;
 pub mod plugin;
 pub mod query;
 pub mod queue;

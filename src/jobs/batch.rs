@@ -89,7 +89,7 @@ impl Jobs {
         let terms = Terms { allowed_failures: new.allowed_failures };
         let input = serde_json::to_vec(&terms).unwrap_or_default();
         let ties = Ties { on_complete: new.on_complete, retry_of: new.retry_of, ..Ties::default() };
-        self.check_follow_up(&ties)?;
+        self.check_follow_up(new.tenant, &ties)?;
         let submission = Submission {
             tenant: new.tenant,
             job_type: JobType::BATCH,

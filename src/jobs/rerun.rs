@@ -188,7 +188,7 @@ impl Jobs {
         let handler =
             self.registry.check_fit(asked.tenant, &asked.plugin, version.as_ref(), Some(&asked.handler), bytes)?;
         if let Some(input) = rerun.input.as_ref().filter(|_| is_built_in(&asked.plugin)) {
-            self.registry.check_call(input)?;
+            self.registry.check_call(asked.tenant, input)?;
         }
         let input = match &rerun.input {
             Some(input) => put_payload(&*self.store, input.clone())?,

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use super::Jobs;
 use super::ahead::Ahead;
 use crate::domain::access::{Caller, Right};
+use crate::domain::advice::Advice;
 use crate::domain::change::Change;
 use crate::domain::id::{DedupKey, HandlerName, JobId, PluginName, QueueName, TenantId, VersionName};
 use crate::domain::idempotency::{IdempotencyKey, KeyError};
 use crate::domain::job::{FollowUp, Job, JobType, Payload, Submission, Ties};
+use crate::domain::limits::Axis;
 use crate::domain::outbound::is_built_in;
 use crate::domain::time::Timestamp;
 use crate::registry::Unfit;
@@ -189,6 +191,8 @@ pub enum SubmitError {
         deadline: Duration,
         /// What the plug-in may take.
         wall: Duration,
+        /// What allows more.
+        advice: Box<Advice>,
     },
     /// The store did not take it.
     #[error(transparent)]
@@ -280,7 +284,7 @@ impl Jobs {
             }
         }
         if is_built_in(&new.plugin) {
-            self.registry.check_call(&new.input)?;
+            self.registry.check_call(new.tenant, &new.input)?;
         }
         self.check_deadline(&new)?;
         self.check_ties(&new)?;
@@ -320,8 +324,13 @@ impl Jobs {
 
     fn check_deadline(&self, new: &NewJob) -> Result<(), SubmitError> {
         let Some(deadline) = new.deadline else { return Ok(()) };
-        let wall = self.registry.policy(new.tenant, &new.plugin).limits.wall;
-        if deadline <= wall { Ok(()) } else { Err(SubmitError::LongDeadline { deadline, wall }) }
+        let wall = self.registry.limits(new.tenant, &new.plugin, new.version.as_ref()).wall;
+        if deadline <= wall {
+            return Ok(());
+        }
+        let millis = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        let advice = self.registry.allow_more(new.tenant, &new.plugin, new.version.as_ref(), Axis::Wall, millis);
+        Err(SubmitError::LongDeadline { deadline, wall, advice: Box::new(advice) })
     }
 
     /// A job may name only jobs that exist, so that no circle can come about.
@@ -342,13 +351,15 @@ impl Jobs {
                 return Err(SubmitError::Circle { batch: job });
             }
         }
-        self.check_follow_up(ties)
+        self.check_follow_up(new.tenant, ties)
     }
 
     /// A URL that is to hear of an end must be one that can be called.
-    pub(super) fn check_follow_up(&self, ties: &Ties) -> Result<(), SubmitError> {
+    pub(super) fn check_follow_up(&self, tenant: TenantId, ties: &Ties) -> Result<(), SubmitError> {
         match &ties.on_complete {
-            Some(FollowUp { url: Some(url), .. }) => self.registry.check_callback(url).map_err(SubmitError::Callback),
+            Some(FollowUp { url: Some(url), .. }) => {
+                self.registry.check_callback(tenant, url).map_err(SubmitError::Callback)
+            }
             _ => Ok(()),
         }
     }

@@ -1,22 +1,24 @@
 //! What the host plays itself: the handler `http`, and the batches, which are jobs without a handler.
 
-use super::{Policies, Registry, Runnable, Unfit, choose_handler, runnable_under};
-use crate::domain::id::{Digest, HandlerName, VersionName};
+use super::{Registry, Runnable, Unfit, choose_handler, input_too_large, runnable_under};
+use crate::domain::advice::{self, Sides};
+use crate::domain::id::{Digest, HandlerName, TenantId, VersionName};
 use crate::domain::outbound::{BadRequest, HttpRequest, Origin, Url, coverage, http_plugin};
-use crate::domain::plugin::{Inspection, PluginVersion, Policy, Shape, Wishes};
+use crate::domain::plugin::{Inspection, PluginVersion, Policy, Shape, Source, Wishes};
 use crate::domain::time::Timestamp;
 
 impl Registry {
     pub(super) fn check_fit_of_http(
         &self,
+        tenant: TenantId,
         version: Option<&VersionName>,
         handler: Option<&HandlerName>,
         input_bytes: u64,
     ) -> Result<HandlerName, Unfit> {
-        let (name, there) = (http_plugin(), &self.http.version);
-        let limit = self.http.limits.input_bytes;
+        let (name, http) = (http_plugin(), self.http(tenant));
+        let (there, limit) = (&*http.version, http.limits.input_bytes);
         if input_bytes > limit {
-            return Err(Unfit::InputTooLarge { plugin: name, bytes: input_bytes, limit });
+            return Err(input_too_large(&name, Some(there), &http.policy, input_bytes, limit));
         }
         match version.filter(|version| **version != there.version) {
             Some(version) => Err(Unfit::UnknownVersion {
@@ -30,34 +32,39 @@ impl Registry {
 
     /// Checks the input of a job for the handler `http`: its form, and that the operator lets it call that origin. The same
     /// is checked again when it runs.
-    pub fn check_call(&self, input: &[u8]) -> Result<(), Unfit> {
-        self.check_origin(HttpRequest::parse(input)?.url.origin())
+    pub fn check_call(&self, tenant: TenantId, input: &[u8]) -> Result<(), Unfit> {
+        self.check_origin(tenant, HttpRequest::parse(input)?.url.origin())
     }
 
     /// Checks that the handler `http` may call a URL, for a job that follows another.
-    pub fn check_callback(&self, url: &str) -> Result<(), Unfit> {
+    pub fn check_callback(&self, tenant: TenantId, url: &str) -> Result<(), Unfit> {
         let url = Url::parse(url)
             .map_err(|why| BadRequest { field: "url", why: format!("`url` is not acceptable: {why}") })?;
-        self.check_origin(url.origin())
+        self.check_origin(tenant, url.origin())
     }
 
-    fn check_origin(&self, origin: &Origin) -> Result<(), Unfit> {
-        match coverage(self.http.grants.iter(), origin) {
+    fn check_origin(&self, tenant: TenantId, origin: &Origin) -> Result<(), Unfit> {
+        let http = self.http(tenant);
+        match coverage(http.grants.iter(), origin) {
             Some(_) => Ok(()),
-            None => Err(Unfit::NotGranted { origin: origin.clone() }),
+            None => {
+                let sides = Sides { plugin: &http_plugin(), version: &http.version, policy: &http.policy };
+                let advice = Box::new(advice::allow_origin(sides, origin));
+                Err(Unfit::NotGranted { origin: origin.clone(), advice })
+            }
         }
     }
 }
 
 /// The built-in handler `http`: it asks for all that the operator grants.
-pub(super) fn http_runnable(policies: &Policies) -> Runnable {
-    let policy = policies.of(&http_plugin());
-    runnable_under(policy, &built_in(Wishes { wants: policy.grants.clone(), ..Wishes::default() }))
+pub(super) fn http_runnable(policy: &Policy) -> Runnable {
+    let wishes = Wishes { wants: policy.grants.clone(), source: Source::Operator, ..Wishes::default() };
+    runnable_under(policy.clone(), &built_in(wishes))
 }
 
 /// What a job of a batch runs: nothing of anybody's, so it is allowed nothing.
 pub(super) fn batch_runnable() -> Runnable {
-    runnable_under(&Policy::default(), &built_in(Wishes::default()))
+    runnable_under(Policy::default(), &built_in(Wishes::default()))
 }
 
 /// What the host plays itself has the host's own version.
@@ -66,6 +73,7 @@ fn built_in(wishes: Wishes) -> PluginVersion {
         shape: Shape::Builtin,
         imports: Vec::new(),
         exports: Vec::new(),
+        handlers: None,
         digest: Digest([0; 32]),
         bytes: 0,
     };
@@ -74,5 +82,6 @@ fn built_in(wishes: Wishes) -> PluginVersion {
         inspection,
         wishes,
         uploaded_on: Timestamp::default(),
+        is_pending: false,
     }
 }

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Registry, Resolution, Unfit};
+use super::{BadGrant, Registry, Resolution, Unfit};
+use crate::domain::advice::{self, Advice, Sides};
 use crate::domain::batch;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::Change;
 use crate::domain::code;
-use crate::domain::id::{PluginName, TenantId, VersionName};
+use crate::domain::id::{HandlerName, PluginName, TenantId, VersionName};
 use crate::domain::job::transition::{self, Next};
 use crate::domain::job::{Event, Job, Status, WaitReason};
 use crate::domain::outbound::is_built_in;
-use crate::domain::plugin::{Grant, Plugin, PluginVersion, Wishes};
+use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Source, Wishes};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::queue::Pause;
 use crate::resources::blocking;
@@ -53,6 +54,8 @@ pub struct Uploaded {
     pub missing: Vec<Grant>,
     /// Whether the same bytes were there under this version already.
     pub repeated: bool,
+    /// Whether what its manifest says is new for bytes that were there.
+    pub has_new_manifest: bool,
 }
 
 /// Why a plug-in did not change.
@@ -101,7 +104,20 @@ pub enum InstallError {
         version: VersionName,
         /// What must be granted.
         missing: Vec<Grant>,
+        /// What grants it.
+        advice: Box<Advice>,
     },
+    /// The manifest names handlers that the component does not have.
+    #[error("plugin.toml lists {} among its handlers; the component has {}", names(strange), names(own))]
+    StrangeHandlers {
+        /// Those that are not in the component.
+        strange: Vec<HandlerName>,
+        /// Those that are.
+        own: Vec<HandlerName>,
+    },
+    /// What is to be granted or revoked cannot be.
+    #[error(transparent)]
+    Grant(#[from] BadGrant),
     /// Jobs that have not ended need it.
     #[error("plug-in `{plugin}` has {unfinished} jobs that have not ended")]
     InUse {
@@ -121,6 +137,11 @@ pub enum InstallError {
 fn listed(grants: &[Grant]) -> String {
     let words: Vec<_> = grants.iter().map(|grant| format!("{} \"{}\"", grant.kind(), grant.value())).collect();
     words.join(", ")
+}
+
+fn names(handlers: &[HandlerName]) -> String {
+    let names: Vec<_> = handlers.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// Whether jobs that have not ended keep a plug-in from being removed.
@@ -153,17 +174,20 @@ impl Registry {
         let admitted = self.sandbox.admit(upload.bytes).await?;
         let _turn = self.changing.lock().await;
         let stored = self.get(upload.tenant, &upload.name).ok();
-        let missing = self.policy(upload.tenant, &upload.name).missing_grants(&upload.wishes);
+        let policy = self.policy(upload.tenant, &upload.name);
+        let missing = policy.missing_grants(&upload.wishes);
         let version = PluginVersion {
             version: upload.version,
             inspection: admitted.inspection,
             wishes: upload.wishes,
             uploaded_on: self.clock.now(),
+            is_pending: !missing.is_empty(),
         };
+        check_handlers(&version)?;
         if let Some(plugin) = &stored
             && let Some(there) = plugin.version(&version.version)
         {
-            return self.repeated_upload(plugin, there, &version, missing).await;
+            return self.repeated_upload(plugin, there, version, &policy).await;
         }
         if let Some(plugin) = &stored {
             check_version_count(plugin)?;
@@ -181,7 +205,7 @@ impl Registry {
             activate_in(&mut plugin, &version.version);
         }
         let plugin = self.write(plugin).await?;
-        Ok(Uploaded { plugin, version, missing, repeated: false })
+        Ok(Uploaded { plugin, version, missing, repeated: false, has_new_manifest: false })
     }
 
     /// Makes a version the one that jobs run.
@@ -194,9 +218,12 @@ impl Registry {
         let _turn = self.changing.lock().await;
         let mut plugin = (*self.get(tenant, name)?).clone();
         let Some(chosen) = plugin.version(version) else { return Err(unknown_version(&plugin, version.as_str())) };
-        let missing = self.policy(tenant, name).missing_grants(&chosen.wishes);
+        let policy = self.policy(tenant, name);
+        let missing = policy.missing_grants(&chosen.wishes);
         if !missing.is_empty() {
-            return Err(InstallError::NotGranted { plugin: name.clone(), version: version.clone(), missing });
+            let sides = Sides { plugin: name, version: chosen, policy: &policy };
+            let advice = Box::new(advice::grant(sides, &missing));
+            return Err(InstallError::NotGranted { plugin: name.clone(), version: version.clone(), missing, advice });
         }
         activate_in(&mut plugin, version);
         self.write(plugin).await
@@ -262,29 +289,41 @@ impl Registry {
         Ok(self.store.commit(vec![remove, forget]).await?)
     }
 
-    /// The same bytes again change nothing, but that a version which waited for a grant becomes active now that it has it.
+    /// The same bytes again: what a new manifest says of them holds from now on, and a version that waited for a grant becomes
+    /// active when it has it.
     async fn repeated_upload(
         &self,
         plugin: &Arc<Plugin>,
         there: &PluginVersion,
-        given: &PluginVersion,
-        missing: Vec<Grant>,
+        given: PluginVersion,
+        policy: &Policy,
     ) -> Result<Uploaded, InstallError> {
         if there.inspection.digest != given.inspection.digest {
             return Err(InstallError::VersionExists {
                 plugin: plugin.name.clone(),
-                version: given.version.clone(),
+                version: given.version,
                 stored: there.inspection.digest.to_string(),
                 given: given.inspection.digest.to_string(),
             });
         }
-        let mut plugin = Arc::clone(plugin);
-        if plugin.active.is_none() && missing.is_empty() {
-            let mut changed = (*plugin).clone();
-            activate_in(&mut changed, &there.version);
-            plugin = self.write(changed).await?;
+        let wishes = if given.wishes.source == Source::Nobody { there.wishes.clone() } else { given.wishes };
+        let missing = policy.missing_grants(&wishes);
+        let is_active = plugin.active.as_ref() == Some(&there.version);
+        let is_pending = !missing.is_empty() && !is_active;
+        let version = PluginVersion { inspection: given.inspection, wishes, is_pending, ..there.clone() };
+        check_handlers(&version)?;
+        let mut changed = (**plugin).clone();
+        if missing.is_empty() && (there.is_pending || plugin.active.is_none()) {
+            activate_in(&mut changed, &version.version);
         }
-        Ok(Uploaded { plugin, version: there.clone(), missing, repeated: true })
+        let has_new_manifest = version.wishes != there.wishes;
+        changed
+            .versions
+            .iter_mut()
+            .filter(|kept| kept.version == version.version)
+            .for_each(|kept| *kept = version.clone());
+        let plugin = if changed == **plugin { Arc::clone(plugin) } else { self.write(changed).await? };
+        Ok(Uploaded { plugin, version, missing, repeated: true, has_new_manifest })
     }
 
     fn unfinished(&self, tenant: TenantId, name: &PluginName) -> Result<u64, ReadError> {
@@ -298,7 +337,7 @@ impl Registry {
 
     /// Writes a plug-in. The feed tells the registry of it before the commit is answered, so that a caller who goes away
     /// meanwhile leaves nothing behind.
-    async fn write(&self, plugin: Plugin) -> Result<Arc<Plugin>, InstallError> {
+    pub(super) async fn write(&self, plugin: Plugin) -> Result<Arc<Plugin>, InstallError> {
         let (tenant, name) = (plugin.tenant, plugin.name.clone());
         // Another version may have mended what failed.
         let is_another = self.stored(tenant, &name).is_none_or(|before| before.active != plugin.active);
@@ -319,18 +358,14 @@ impl Registry {
 
     /// Jobs that wait for plug-ins which are there; an earlier host may have ended between the two.
     pub async fn release_all_held(&self) -> Result<(), CommitError> {
+        self.activate_all_covered().await.map_err(as_commit_error)?;
         let there: Vec<_> = {
             let entries = self.entries.read();
             let runnable = entries.iter().filter(|(_, entry)| entry.runnable.is_some() && !entry.plugin.disabled);
             runnable.map(|(key, _)| key.clone()).collect()
         };
         for (tenant, name) in there {
-            match self.release_held(tenant, &name).await {
-                Ok(()) => {}
-                Err(InstallError::Commit(error)) => return Err(error),
-                Err(InstallError::Read(error)) => return Err(error.into()),
-                Err(error) => return Err(CommitError::Failed(error.to_string().into())),
-            }
+            self.release_held(tenant, &name).await.map_err(as_commit_error)?;
         }
         Ok(())
     }
@@ -391,10 +426,29 @@ impl Registry {
     }
 }
 
-fn activate_in(plugin: &mut Plugin, version: &VersionName) {
+fn as_commit_error(error: InstallError) -> CommitError {
+    match error {
+        InstallError::Commit(error) => error,
+        error => CommitError::Failed(error.to_string().into()),
+    }
+}
+
+/// A component that names its handlers itself has those and no others, whatever its manifest lists.
+fn check_handlers(version: &PluginVersion) -> Result<(), InstallError> {
+    let strange = version.strange_handlers();
+    match strange.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(InstallError::StrangeHandlers { strange, own: version.inspection.handlers.clone().unwrap_or_default() })
+        }
+    }
+}
+
+pub(super) fn activate_in(plugin: &mut Plugin, version: &VersionName) {
     if plugin.active.as_ref() != Some(version) {
         plugin.previous = plugin.active.replace(version.clone());
     }
+    plugin.versions.iter_mut().filter(|kept| kept.version == *version).for_each(|kept| kept.is_pending = false);
 }
 
 fn unknown_version(plugin: &Plugin, version: &str) -> InstallError {

@@ -1,6 +1,7 @@
 //! Installed plug-ins: which version serves which job, what its policy is, and how versions come and go.
 
 mod builtin;
+mod grants;
 mod install;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -10,18 +11,20 @@ use parking_lot::{Mutex, RwLock};
 
 use self::builtin::{batch_runnable, http_runnable};
 use crate::clock::Clock;
+use crate::domain::advice::{self, Advice, Sides};
 use crate::domain::batch;
 use crate::domain::change::Change;
 use crate::domain::code;
 use crate::domain::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
-use crate::domain::limits::Limits;
-use crate::domain::outbound::{BadRequest, Origin, is_built_in};
+use crate::domain::limits::{Axis, Limits};
+use crate::domain::outbound::{BadRequest, Origin, http_plugin, is_built_in};
 use crate::domain::plugin::{Absence, Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::resources::blocking;
 use crate::sandbox::{Rejection, Sandbox};
 use crate::store::warrant::carried;
 use crate::store::{ReadError, Store};
 
+pub use grants::{BadGrant, GRANTS_MAX, Granting};
 pub use install::{InstallError, Removal, Upload, Uploaded, VERSIONS_MAX};
 
 /// What the operator has set, for all plug-ins and for single ones.
@@ -36,6 +39,11 @@ pub struct Policies {
 impl Policies {
     fn of(&self, plugin: &PluginName) -> &Policy {
         self.by_plugin.get(plugin.as_str()).unwrap_or(&self.default)
+    }
+
+    /// With what the host keeps of the plug-in itself.
+    fn with(&self, plugin: &Plugin) -> Policy {
+        self.of(&plugin.name).with(&plugin.grants)
     }
 }
 
@@ -87,6 +95,8 @@ pub enum Unfit {
         bytes: u64,
         /// Bytes allowed.
         limit: u64,
+        /// What allows more.
+        advice: Box<Advice>,
     },
     /// The name is that of a handler which the host plays itself.
     #[error("`{name}` is built into the host: it can be paused, and is not uploaded, switched or removed")]
@@ -102,6 +112,8 @@ pub enum Unfit {
     NotGranted {
         /// Where the call would go.
         origin: Origin,
+        /// What allows it.
+        advice: Box<Advice>,
     },
 }
 
@@ -146,7 +158,7 @@ pub struct Registry {
     sandbox: Arc<dyn Sandbox>,
     clock: Arc<dyn Clock>,
     policies: Policies,
-    /// The handler `http`, the same for every tenant.
+    /// The handler `http`, where a tenant has granted it nothing of its own.
     http: Arc<Runnable>,
     /// What ends batches.
     batch: Arc<Runnable>,
@@ -165,7 +177,7 @@ impl Registry {
         policies: Policies,
     ) -> Result<Self, ReadError> {
         let plugins = store.plugins()?;
-        let http = Arc::new(http_runnable(&policies));
+        let http = Arc::new(http_runnable(policies.of(&http_plugin())));
         let registry = Self {
             store,
             sandbox,
@@ -235,8 +247,48 @@ impl Registry {
 
     /// The operator's policy for a plug-in, installed or not.
     pub fn policy(&self, tenant: TenantId, name: &PluginName) -> Arc<Policy> {
-        let runnable = self.runnable(tenant, name);
-        runnable.map_or_else(|| Arc::new(self.policies.of(name).clone()), |runnable| Arc::clone(&runnable.policy))
+        if let Some(runnable) = self.runnable(tenant, name) {
+            return Arc::clone(&runnable.policy);
+        }
+        let plugin = self.stored(tenant, name);
+        Arc::new(plugin.map_or_else(|| self.policies.of(name).clone(), |plugin| self.policies.with(&plugin)))
+    }
+
+    /// The version that a job of this plug-in would run, granted or not.
+    fn meant(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Option<PluginVersion> {
+        if is_built_in(name) {
+            return Some((*self.http(tenant).version).clone());
+        }
+        let plugin = self.stored(tenant, name)?;
+        let meant = match version {
+            Some(version) => plugin.version(version),
+            None => plugin.active_version().or_else(|| plugin.versions.last()),
+        };
+        meant.cloned()
+    }
+
+    /// The limits of a job of this plug-in: the operator's, lowered where the author wishes less.
+    pub fn limits(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Limits {
+        let policy = self.policy(tenant, name);
+        match self.meant(tenant, name, version) {
+            Some(version) => version.wishes.lower(&policy.limits),
+            None => policy.limits.clone(),
+        }
+    }
+
+    /// What allows jobs of this plug-in at least `needed` of an axis.
+    pub fn allow_more(
+        &self,
+        tenant: TenantId,
+        name: &PluginName,
+        version: Option<&VersionName>,
+        axis: Axis,
+        needed: u64,
+    ) -> Advice {
+        let policy = self.policy(tenant, name);
+        let version = self.meant(tenant, name, version);
+        let more = |version| advice::allow_more(Sides { plugin: name, version, policy: &policy }, axis, needed);
+        version.as_ref().map(more).unwrap_or_default()
     }
 
     /// Checks that a job can be meant for a plug-in, and returns the handler that it will run.
@@ -249,19 +301,24 @@ impl Registry {
         input_bytes: u64,
     ) -> Result<HandlerName, Unfit> {
         if is_built_in(name) {
-            return self.check_fit_of_http(version, handler, input_bytes);
+            return self.check_fit_of_http(tenant, version, handler, input_bytes);
         }
         let entries = self.entries.read();
         let Some(entry) = entries.get(&(tenant, name.clone())) else {
             drop(entries);
             return Err(self.unknown(tenant, name));
         };
+        let active = entry.plugin.active_version().or_else(|| entry.plugin.versions.last());
+        let policy = || match &entry.runnable {
+            Some(runnable) => Arc::clone(&runnable.policy),
+            None => Arc::new(self.policies.with(&entry.plugin)),
+        };
         let limit = match &entry.runnable {
             Some(runnable) => runnable.limits.input_bytes,
             None => self.policies.of(name).limits.input_bytes,
         };
         if input_bytes > limit {
-            return Err(Unfit::InputTooLarge { plugin: name.clone(), bytes: input_bytes, limit });
+            return Err(input_too_large(name, active, &policy(), input_bytes, limit));
         }
         let version = match version {
             Some(version) => Some(entry.plugin.version(version).ok_or_else(|| Unfit::UnknownVersion {
@@ -269,7 +326,7 @@ impl Registry {
                 version: version.clone(),
                 there: entry.plugin.versions.iter().map(|there| there.version.to_string()).collect(),
             })?),
-            None => entry.plugin.active_version().or_else(|| entry.plugin.versions.last()),
+            None => active,
         };
         choose_handler(name, handler, version)
     }
@@ -300,7 +357,7 @@ impl Registry {
     /// there is one only, whatever release the job was submitted to.
     pub fn resolve(&self, tenant: TenantId, name: &PluginName, version: Option<&VersionName>) -> Resolution {
         if is_built_in(name) {
-            return Resolution::Run(Arc::clone(&self.http));
+            return Resolution::Run(self.http(tenant));
         }
         if name.as_str() == batch::PLUGIN {
             return Resolution::Run(Arc::clone(&self.batch));
@@ -329,20 +386,22 @@ impl Registry {
             None => plugin.versions.last(),
         };
         let Some(wanted) = wanted else { return Absence::NotThere };
-        let policy = self.policies.of(&plugin.name);
+        let policy = self.policies.with(plugin);
         let missing = policy.missing_grants(&wanted.wishes);
         if missing.is_empty() {
             return Absence::NotThere;
         }
-        let lines = policy.grant_lines(plugin.name.as_str(), &missing);
-        Absence::NotGranted { version: wanted.version.clone(), missing, lines }
+        let sides = Sides { plugin: &plugin.name, version: wanted, policy: &policy };
+        let advice = advice::grant(sides, &missing).to_string();
+        Absence::NotGranted { version: wanted.version.clone(), missing, advice }
     }
 
     /// A version other than the active one; none when it is missing or asks for what is not granted.
     fn runnable_version(&self, plugin: &Plugin, version: &VersionName) -> Option<Arc<Runnable>> {
         let version = plugin.version(version)?;
-        let is_granted = self.policies.of(&plugin.name).missing_grants(&version.wishes).is_empty();
-        is_granted.then(|| Arc::new(self.make_runnable(&plugin.name, version)))
+        let policy = self.policies.with(plugin);
+        let is_granted = policy.missing_grants(&version.wishes).is_empty();
+        is_granted.then(|| Arc::new(runnable_under(policy, version)))
     }
 
     /// Takes note of a commit: plug-ins come, change and go by what the store says, whoever made the change.
@@ -390,19 +449,26 @@ impl Registry {
 
     fn runnable(&self, tenant: TenantId, name: &PluginName) -> Option<Arc<Runnable>> {
         if is_built_in(name) {
-            return Some(Arc::clone(&self.http));
+            return Some(self.http(tenant));
         }
         self.entries.read().get(&(tenant, name.clone()))?.runnable.clone()
     }
 
-    fn remember(&self, plugin: Plugin) {
-        let runnable = plugin.active_version().map(|version| Arc::new(self.make_runnable(&plugin.name, version)));
-        let key = (plugin.tenant, plugin.name.clone());
-        self.entries.write().insert(key, Entry { plugin: Arc::new(plugin), runnable });
+    /// The handler `http` with what it may call.
+    fn http(&self, tenant: TenantId) -> Arc<Runnable> {
+        let entries = self.entries.read();
+        let own = entries.get(&(tenant, http_plugin())).and_then(|entry| entry.runnable.clone());
+        own.unwrap_or_else(|| Arc::clone(&self.http))
     }
 
-    fn make_runnable(&self, name: &PluginName, version: &PluginVersion) -> Runnable {
-        runnable_under(self.policies.of(name), version)
+    fn remember(&self, plugin: Plugin) {
+        let runnable = match is_built_in(&plugin.name) {
+            true => Some(http_runnable(&self.policies.with(&plugin))),
+            false => plugin.active_version().map(|version| runnable_under(self.policies.with(&plugin), version)),
+        };
+        let key = (plugin.tenant, plugin.name.clone());
+        let entry = Entry { plugin: Arc::new(plugin), runnable: runnable.map(Arc::new) };
+        self.entries.write().insert(key, entry);
     }
 
     fn nearest(&self, tenant: TenantId, name: &PluginName) -> Option<String> {
@@ -412,18 +478,28 @@ impl Registry {
     }
 }
 
-fn runnable_under(policy: &Policy, version: &PluginVersion) -> Runnable {
-    let policy = Arc::new(policy.clone());
-    // A version may do what the operator grants and it asks for itself, and nothing else (design section 5).
-    let grants: BTreeSet<_> = policy.grants.intersection(&version.wishes.wants).cloned().collect();
+fn runnable_under(policy: Policy, version: &PluginVersion) -> Runnable {
+    let grants = policy.grants_of(&version.wishes);
     let granted = policy.config.iter().filter(|(key, _)| grants.contains(&Grant::Config(key.clone())));
     Runnable {
         version: Arc::new(version.clone()),
-        limits: Arc::new(lowered(&policy.limits, version)),
+        limits: Arc::new(version.wishes.lower(&policy.limits)),
         config: Arc::new(granted.cloned().collect()),
         grants: Arc::new(grants),
-        policy,
+        policy: Arc::new(policy),
     }
+}
+
+fn input_too_large(
+    name: &PluginName,
+    version: Option<&PluginVersion>,
+    policy: &Policy,
+    bytes: u64,
+    limit: u64,
+) -> Unfit {
+    let more = |version| advice::allow_more(Sides { plugin: name, version, policy }, Axis::Input, bytes);
+    let advice = Box::new(version.map(more).unwrap_or_default());
+    Unfit::InputTooLarge { plugin: name.clone(), bytes, limit, advice }
 }
 
 /// Why a version cannot be made ready.
@@ -460,37 +536,23 @@ fn shape_of(plugin: &Plugin, version: Option<&VersionName>) -> Option<Shape> {
     chosen.map(|version| version.inspection.shape)
 }
 
+/// The handler that a job runs: the one that it asks for, or the first there is.
 fn choose_handler(
     plugin: &PluginName,
     asked: Option<&HandlerName>,
     version: Option<&PluginVersion>,
 ) -> Result<HandlerName, Unfit> {
-    let there = version.map(|version| version.wishes.handlers.as_slice()).unwrap_or_default();
-    let asked = match (asked, there.first()) {
-        (None, Some(first)) => return Ok(first.clone()),
-        (None, None) => return Ok(HandlerName::default_handle()),
-        (Some(asked), _) => asked,
-    };
-    let is_command = version.is_some_and(|version| version.inspection.shape == Shape::Command);
-    let is_default = there.is_empty() && (is_command || *asked == HandlerName::default_handle());
-    if is_default || there.contains(asked) {
-        return Ok(asked.clone());
+    let default = HandlerName::default_handle;
+    match (asked, version) {
+        (None, version) => Ok(version.map_or_else(default, PluginVersion::first_handler)),
+        (Some(asked), Some(version)) if version.has_handler(asked) => Ok(asked.clone()),
+        (Some(asked), None) if *asked == default() => Ok(default()),
+        (Some(asked), version) => {
+            let there = version.map_or_else(|| vec![default()], PluginVersion::handlers);
+            let there = there.iter().map(ToString::to_string).collect();
+            Err(Unfit::UnknownHandler { plugin: plugin.clone(), name: asked.clone(), there })
+        }
     }
-    let there = match there {
-        [] => vec!["handle".to_owned()],
-        names => names.iter().map(ToString::to_string).collect(),
-    };
-    Err(Unfit::UnknownHandler { plugin: plugin.clone(), name: asked.clone(), there })
-}
-
-fn lowered(limits: &Limits, version: &PluginVersion) -> Limits {
-    let wishes = &version.wishes;
-    let mut limits = limits.clone();
-    limits.fuel = wishes.fuel.map_or(limits.fuel, |fuel| fuel.min(limits.fuel));
-    limits.memory_bytes = wishes.memory_bytes.map_or(limits.memory_bytes, |bytes| bytes.min(limits.memory_bytes));
-    let wall = wishes.wall_ms.map(std::time::Duration::from_millis);
-    limits.wall = wall.map_or(limits.wall, |wall| wall.min(limits.wall));
-    limits
 }
 
 /// The name that a typing mistake most likely meant: within a third of its length, by edits.

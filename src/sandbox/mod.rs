@@ -25,13 +25,14 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::domain::advice::Sides;
 use crate::domain::code::Code;
 use crate::domain::failure::Failure;
 use crate::domain::host_call::{HostAnswer, HostCall};
 use crate::domain::id::{Digest, HandlerName, JobId, PluginName};
 use crate::domain::job::Wake;
 use crate::domain::limits::{Limits, Usage};
-use crate::domain::plugin::{Grant, Inspection, PluginVersion};
+use crate::domain::plugin::{Grant, Inspection, PluginVersion, Policy};
 use crate::domain::time::Timestamp;
 
 /// A future on the heap, as traits that are used through `dyn` return it.
@@ -178,6 +179,8 @@ pub struct Slice {
     pub depth: u32,
     /// The job's tags.
     pub tags: Vec<String>,
+    /// What the operator allows the plug-in, for advice.
+    pub policy: Arc<Policy>,
     /// What it may use.
     pub limits: Arc<Limits>,
     /// What it may do.
@@ -186,6 +189,13 @@ pub struct Slice {
     pub config: Arc<Vec<(String, String)>>,
     /// What the host would like of it.
     pub signals: SignalLine,
+}
+
+impl Slice {
+    /// Everything that decides about what it may use and do.
+    pub fn sides(&self) -> Sides<'_> {
+        Sides { plugin: &self.plugin, version: &self.version, policy: &self.policy }
+    }
 }
 
 /// How a slice ended.

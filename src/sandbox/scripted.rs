@@ -235,8 +235,14 @@ impl Sandbox for ScriptedSandbox {
             }
             let digest = Digest::of(&upload);
             let bytes = upload.len() as u64;
-            let inspection =
-                Inspection { shape: Shape::Handler, imports: Vec::new(), exports: Vec::new(), digest, bytes };
+            let inspection = Inspection {
+                shape: Shape::Handler,
+                imports: Vec::new(),
+                exports: Vec::new(),
+                handlers: None,
+                digest,
+                bytes,
+            };
             Ok(Admitted { inspection, component: upload })
         })
     }

@@ -326,7 +326,7 @@ impl Schedules {
             }
         }
         if is_built_in(&target.plugin) {
-            self.registry.check_call(&input)?;
+            self.registry.check_call(tenant, &input)?;
         }
         target.handler = Some(handler);
         self.store.check_room()?;

@@ -7,7 +7,6 @@ use super::text;
 use crate::api::ApiError;
 use crate::app::{NotAdmitted, QueueError};
 use crate::domain::code::{self, Code};
-use crate::domain::plugin::Grant;
 use crate::jobs::{RerunError, SteerError, SubmitError, TooManySearches};
 use crate::registry::{InstallError, Unfit};
 use crate::store::{CommitError, ReadError};
@@ -24,7 +23,7 @@ pub(super) struct Trouble {
     pub(super) message: Box<str>,
     /// What to do next, where it differs from the catalogue's.
     pub(super) next: Option<Box<str>>,
-    /// Lines to add to backroom.toml.
+    /// What to run, or to write and where.
     pub(super) lines: Option<Box<str>>,
     pub(super) section: Section,
 }
@@ -200,46 +199,17 @@ impl From<InstallError> for Trouble {
                 Self::new(StatusCode::NOT_FOUND, code::UNKNOWN_VERSION, &message)
             }
             InstallError::VersionExists { .. } => conflict(code::VERSION_EXISTS),
-            InstallError::NotGranted { plugin, missing, .. } => {
-                Self { lines: Some(grant_lines(plugin.as_str(), &missing).into()), ..conflict(code::MISSING_GRANT) }
+            InstallError::NotGranted { advice, .. } => {
+                Self { lines: Some(advice.to_string().into()), ..conflict(code::MISSING_GRANT) }
             }
+            InstallError::StrangeHandlers { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::STRANGE_HANDLER, &message)
+            }
+            InstallError::Grant(_) => conflict(code::NO_SUCH_GRANT),
             InstallError::InUse { .. } => conflict(code::PLUGIN_IN_USE),
             InstallError::Commit(error) => error.into(),
             InstallError::Read(error) => error.into(),
         };
         trouble.at(Section::Plugins)
-    }
-}
-
-/// The lines of backroom.toml that grant what a plug-in misses.
-pub(super) fn grant_lines(plugin: &str, missing: &[Grant]) -> String {
-    let mut kinds: Vec<&str> = missing.iter().map(Grant::kind).collect();
-    kinds.dedup();
-    let of_kind = |kind: &str| {
-        let values = missing.iter().filter(|grant| grant.kind() == kind).map(|grant| quoted(grant.value()));
-        format!("{kind} = [{}]", values.collect::<Vec<_>>().join(", "))
-    };
-    let grants: Vec<_> = kinds.into_iter().map(of_kind).collect();
-    format!("[[plugin]]\nname = {}\ngrants = {{ {} }}", quoted(plugin), grants.join(", "))
-}
-
-fn quoted(value: &str) -> String {
-    format!("\"{}\"", text::line(&value.escape_default().to_string(), MESSAGE_CHARS))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grants_are_lines_to_copy() {
-        let missing = [
-            Grant::Http("https://api.example.com".into()),
-            Grant::Http("https://*.example.org".into()),
-            Grant::Config("sender".into()),
-        ];
-        let expected = "[[plugin]]\nname = \"mailer\"\n\
-            grants = { http = [\"https://api.example.com\", \"https://*.example.org\"], config = [\"sender\"] }";
-        assert_eq!(grant_lines("mailer", &missing), expected);
     }
 }

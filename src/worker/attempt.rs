@@ -301,6 +301,7 @@ fn make_slice(claimed: &Claimed, input: Bytes, limits: Arc<Limits>, deadline: Ti
         correlation_id: submission.correlation_id.unwrap_or(submission.id),
         depth: submission.depth,
         tags: submission.tags.clone(),
+        policy: Arc::clone(&runnable.policy),
         limits,
         grants: Arc::clone(&runnable.grants),
         config: Arc::clone(&runnable.config),

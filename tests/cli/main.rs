@@ -1,6 +1,8 @@
 //! The command line through the real program: what it says, and what it ends with.
 
+mod advice;
 mod answers;
+mod documents;
 mod host;
 mod live;
 mod offline;

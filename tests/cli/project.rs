@@ -5,16 +5,7 @@ use std::process::Command;
 
 use super::host::Host;
 use super::program::{run, run_in};
-
-/// Runs cargo in a folder as a person would, and returns whether it ended well.
-fn cargo(folder: &Path, args: &[&str]) -> bool {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
-        command.env_remove(inherited);
-    }
-    command.args(args).current_dir(folder).status().is_ok_and(|status| status.success())
-}
+use super::support::cargo;
 
 #[test]
 fn a_name_that_cannot_be_is_refused_and_nothing_is_written() {
@@ -47,7 +38,8 @@ fn a_new_project_is_tested_built_uploaded_and_run() {
     let host = Host::start();
     let uploaded = host.run_in(&project, &["plugin", "upload", built.trim()]).done();
     assert!(uploaded.starts_with("my-first 0.1.0 is active"), "{uploaded}");
-    assert_eq!(host.run(&["run", "my-first", "hello"]).done(), "hello");
+    let greeted = host.run(&["run", "my-first", r#"{"name": "world"}"#]).done();
+    assert_eq!(greeted, r#"{"text":"Hello, world!"}"#);
 }
 
 #[test]

@@ -160,13 +160,13 @@ fn failures_without_a_run_say_their_code() {
     let pending = Absence::NotGranted {
         version: VersionName::new("1.0.0").expect("a version"),
         missing: vec![Grant::Http("https://a.example".to_owned())],
-        lines: "[[plugin]]\nname = \"x\"\n".to_owned(),
+        advice: "backroom plugin grant x".to_owned(),
     };
     let pending = play(vec![Event::ClaimMissing(pending)]);
     assert_eq!((code(&pending).as_deref(), pending.wait_reason), (Some("BR0208"), Some(WaitReason::MissingComponent)));
     let told = pending.failure().expect("it says why");
     assert!(told.message.ends_with("asks for what is not granted: http \"https://a.example\""), "{told:?}");
-    assert!(told.detail.as_ref().is_some_and(|detail| detail.ends_with("[[plugin]]\nname = \"x\"")), "{told:?}");
+    assert!(told.detail.as_ref().is_some_and(|detail| detail.ends_with("\nbackroom plugin grant x")), "{told:?}");
     let found = play(vec![Event::ClaimMissing(Absence::NotThere), Event::ComponentAvailable]);
     assert_eq!((code(&found), found.wait_reason), (None, None));
     assert_eq!(code(&play(vec![Event::ClaimDisabled])).as_deref(), Some("BR0313"));

@@ -202,7 +202,8 @@ fn cases() -> Vec<(&'static str, &'static str, &'static str, Reason)> {
     case("version-missing", "version 1.0.0 of plug-in echo is not there", "version 1.0.0 of plug-in echo", missing);
     let wanted = Grant::Http("https://a.example".to_owned());
     let ungranted = plugin(PluginFact::NotGranted(version(), vec![wanted]));
-    case("missing-grants", "not granted: http https://a.example", "plugin activate echo 1.0.0", ungranted);
+    let command = "backroom plugin grant echo --http https://a.example";
+    case("missing-grants", "not granted: http https://a.example", command, ungranted);
     let keyed = tied(Ties { ordering_key: OrderingKey::new("k").ok(), ..Ties::default() });
     let blocked = only(&Facts { blocked_by: vec![other(1)], ..facts(&keyed) });
     assert_eq!(blocked.jobs, [other(1)]);

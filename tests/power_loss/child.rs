@@ -212,6 +212,7 @@ impl Worker {
             shape: Shape::Handler,
             imports: Vec::new(),
             exports: Vec::new(),
+            handlers: None,
             digest: Digest([1; 32]),
             bytes: 9,
         };
@@ -224,7 +225,9 @@ impl Worker {
                 inspection,
                 wishes: Wishes::default(),
                 uploaded_on: common::time(1_700_000_000),
+                is_pending: false,
             }],
+            grants: Vec::new(),
             active: Some(version),
             previous: None,
             disabled: false,

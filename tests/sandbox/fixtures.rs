@@ -8,7 +8,7 @@ use backroom::domain::failure::Failure;
 use backroom::domain::host_call::{HostAnswer, HostCall};
 use backroom::domain::id::{HandlerName, JobId, PluginName, VersionName};
 use backroom::domain::limits::Limits;
-use backroom::domain::plugin::{PluginVersion, Wishes};
+use backroom::domain::plugin::{PluginVersion, Policy, Wishes};
 use backroom::domain::time::Timestamp;
 use backroom::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings};
 use backroom::sandbox::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, SignalLine, Slice, SliceEnd, SliceReport};
@@ -49,6 +49,7 @@ pub(crate) fn version(admitted: Admitted) -> Arc<PluginVersion> {
         inspection: admitted.inspection,
         wishes: Wishes::default(),
         uploaded_on: Timestamp::default(),
+        is_pending: false,
     })
 }
 
@@ -93,6 +94,7 @@ pub(crate) fn slice(name: &str, version: Arc<PluginVersion>, input: impl Into<By
         correlation_id: JobId::default(),
         depth: 0,
         tags: Vec::new(),
+        policy: Arc::default(),
         limits: Arc::default(),
         grants: Arc::default(),
         config: Arc::default(),
@@ -108,6 +110,7 @@ pub(crate) async fn run(slice: Slice) -> SliceReport {
 /// Lets `misbehave` do something under some limits.
 pub(crate) async fn misbehaves(ask: serde_json::Value, limits: Limits) -> SliceReport {
     let mut slice = slice("misbehave", misbehave().await, ask.to_string());
+    slice.policy = Arc::new(Policy { limits: limits.clone(), ..Policy::default() });
     slice.limits = Arc::new(limits);
     run(slice).await
 }

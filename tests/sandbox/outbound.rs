@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use backroom::domain::failure::ErrorClass;
 use backroom::domain::limits::Limits;
-use backroom::domain::plugin::Grant;
+use backroom::domain::plugin::{Grant, Policy};
 use backroom::sandbox::{SliceEnd, SliceReport};
 use serde_json::{Value, json};
 
@@ -59,6 +59,7 @@ async fn asks_for(address: &str, grants: &[String], limits: Limits) -> SliceRepo
 async fn asks(ask: Value, grants: &[String], limits: Limits) -> SliceReport {
     let mut slice = slice("misbehave", misbehave().await, ask.to_string());
     slice.grants = Arc::new(grants.iter().cloned().map(Grant::Http).collect());
+    slice.policy = Arc::new(Policy { limits: limits.clone(), ..Policy::default() });
     slice.limits = limits.into();
     run(slice).await
 }

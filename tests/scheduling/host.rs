@@ -307,6 +307,7 @@ pub(crate) fn plugin(text: &str, is_active: bool) -> Plugin {
         shape: Shape::Handler,
         imports: Vec::new(),
         exports: Vec::new(),
+        handlers: None,
         digest: Digest([7; 32]),
         bytes: 8,
     };
@@ -316,6 +317,7 @@ pub(crate) fn plugin(text: &str, is_active: bool) -> Plugin {
         inspection,
         wishes: Wishes::default(),
         uploaded_on: Timestamp::default(),
+        is_pending: false,
     };
     Plugin {
         tenant: TenantId::DEFAULT,
@@ -326,5 +328,6 @@ pub(crate) fn plugin(text: &str, is_active: bool) -> Plugin {
         previous: None,
         pause: None,
         disabled: false,
+        grants: Vec::new(),
     }
 }

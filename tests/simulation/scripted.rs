@@ -33,6 +33,7 @@ fn slice(signals: &SignalLine) -> Slice {
         shape: Shape::Handler,
         imports: Vec::new(),
         exports: Vec::new(),
+        handlers: None,
         digest: Digest([1; 32]),
         bytes: 8,
     };
@@ -47,6 +48,7 @@ fn slice(signals: &SignalLine) -> Slice {
             inspection,
             wishes: Wishes::default(),
             uploaded_on: Timestamp::default(),
+            is_pending: false,
         }),
         handler: HandlerName::default_handle(),
         input: Bytes::new(),
@@ -60,6 +62,7 @@ fn slice(signals: &SignalLine) -> Slice {
         correlation_id: JobId::default(),
         depth: 0,
         tags: Vec::new(),
+        policy: Arc::default(),
         limits: Arc::new(Limits::default()),
         grants: Arc::new(BTreeSet::new()),
         config: Arc::new(Vec::new()),

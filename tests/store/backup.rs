@@ -43,9 +43,15 @@ impl Saved {
 
 fn plugin_record(revision: u32, digest: Digest, bytes: u64) -> Plugin {
     let version = VersionName::new("1.0.0").expect("it is a version");
-    let inspection = Inspection { shape: Shape::Handler, imports: vec![], exports: vec![], digest, bytes };
-    let uploaded =
-        PluginVersion { version: version.clone(), inspection, wishes: Wishes::default(), uploaded_on: time(1) };
+    let inspection =
+        Inspection { shape: Shape::Handler, imports: vec![], exports: vec![], handlers: None, digest, bytes };
+    let uploaded = PluginVersion {
+        version: version.clone(),
+        inspection,
+        wishes: Wishes::default(),
+        uploaded_on: time(1),
+        is_pending: false,
+    };
     Plugin {
         tenant: TenantId::DEFAULT,
         name: plugin("mailer"),
@@ -55,6 +61,7 @@ fn plugin_record(revision: u32, digest: Digest, bytes: u64) -> Plugin {
         previous: None,
         pause: None,
         disabled: false,
+        grants: Vec::new(),
     }
 }
 

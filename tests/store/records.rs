@@ -73,11 +73,13 @@ fn a_plugin(tenant: u32, name: &str, revision: u32) -> Plugin {
             shape: Shape::Handler,
             imports: vec!["wasi:clocks/monotonic-clock@0.2.0".to_owned()],
             exports: vec!["backroom:plugin/handler@0.1.0".to_owned()],
+            handlers: None,
             digest: Digest([u8::try_from(number % 256).expect("it is a remainder"); 32]),
             bytes: 1234,
         },
         wishes: Wishes { wants: BTreeSet::new(), ..Wishes::default() },
         uploaded_on: time(5),
+        is_pending: false,
     };
     Plugin {
         tenant: TenantId(tenant),
@@ -88,6 +90,7 @@ fn a_plugin(tenant: u32, name: &str, revision: u32) -> Plugin {
         previous: None,
         pause: Some(Pause::default()),
         disabled: false,
+        grants: Vec::new(),
     }
 }
 

@@ -29,11 +29,18 @@ fn build_plugins() -> PathBuf {
 }
 
 fn cargo_build(root: &Path, target_dir: &Path) -> bool {
+    let target_dir = target_dir.display().to_string();
+    let build = ["build", "--locked", "--release", "--target", TARGET, "--target-dir", &target_dir];
+    cargo(&root.join("plugins"), &build)
+}
+
+/// Runs cargo in a folder as a person would, without what the tests' own cargo leaves around, and returns whether it ended
+/// well.
+pub(crate) fn cargo(folder: &Path, args: &[&str]) -> bool {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--locked", "--release", "--target", TARGET, "--target-dir"]).arg(target_dir);
+    let mut command = Command::new(cargo);
     for inherited in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
-        build.env_remove(inherited);
+        command.env_remove(inherited);
     }
-    build.current_dir(root.join("plugins")).status().is_ok_and(|status| status.success())
+    command.args(args).current_dir(folder).status().is_ok_and(|status| status.success())
 }

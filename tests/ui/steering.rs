@@ -139,7 +139,7 @@ async fn versions_come_and_go() {
 async fn what_is_not_granted_is_not_activated() {
     let site = Site::with_echo(clock()).await;
     site.upload("mailer", "1.0.0", ungranted()).await;
-    let lines = "grants = { http = [\"https://api.example.com\"], config = [\"sender\"] }";
+    let lines = "grants = { http = [\"https://api.example.com\"] }\nconfig = { \"sender\" = \"VALUE\" }";
     let page = page::unescaped(site.get("/plugins/mailer").await.text());
     assert!(page.contains("[[plugin]]\nname = \"mailer\"") && page.contains(lines), "{page}");
     let answer = site.post("/plugins/mailer/activate", "version=1.0.0").await;

@@ -12,7 +12,8 @@
 /// # fn main() {}
 /// ```
 ///
-/// With several, the job's `handler` names the one it wants; an unknown name is a fatal failure that lists those there are:
+/// With several, the job's `handler` names the one it wants. The component carries the names in a custom section,
+/// `backroom-handlers`, so that the host knows them without a list in `plugin.toml`, and refuses a list that differs:
 ///
 /// ```
 /// # use backroom_sdk::prelude::*;
@@ -32,6 +33,16 @@ macro_rules! export {
         $crate::export!(@plugin job, input => $crate::run($handler, &job, input));
     };
     ($($name:literal => $handler:path),+ $(,)?) => {
+        const _: () = $crate::check_names(&[$($name),+]);
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            const NAMES: &str = concat!("1", $("\n", $name),+);
+            #[used]
+            #[unsafe(link_section = "backroom-handlers")]
+            static SECTION: [u8; NAMES.len()] = $crate::bytes_of(NAMES);
+        };
+
         $crate::export!(@plugin job, input => match job.handler.as_str() {
             $($name => $crate::run($handler, &job, input),)+
             unknown => $crate::unknown_handler(unknown, &[$($name),+]),

@@ -52,6 +52,36 @@ pub fn run<Arguments>(handler: impl Handler<Arguments>, job: &Job, input: Vec<u8
     }
 }
 
+/// Checks the names of handlers when the plug-in is compiled; the host takes no others.
+#[doc(hidden)]
+pub const fn check_names(names: &[&str]) {
+    let mut at = 0;
+    while at < names.len() {
+        let name = names[at].as_bytes();
+        assert!(!name.is_empty() && name.len() <= 64, "the name of a handler has 1 to 64 characters");
+        let mut of_name = 0;
+        while of_name < name.len() {
+            let allowed = name[of_name].is_ascii_alphanumeric()
+                || matches!(name[of_name], b'-' | b'_' | b'.' | b'/' | b':' | b'#' | b'@');
+            assert!(allowed, "the name of a handler holds letters, digits and - _ . / : # @ only");
+            of_name += 1;
+        }
+        at += 1;
+    }
+}
+
+/// A text as the bytes of a custom section.
+#[doc(hidden)]
+pub const fn bytes_of<const N: usize>(text: &str) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at < N {
+        bytes[at] = text.as_bytes()[at];
+        at += 1;
+    }
+    bytes
+}
+
 /// The answer to a job that names a handler which the plug-in does not have.
 pub fn unknown_handler(asked: &str, known: &[&str]) -> Result<Outcome> {
     let message = format!("there is no handler `{asked}` in this plug-in; it has `{}`", known.join("`, `"));

@@ -27,7 +27,10 @@ pub use job::{
 };
 pub(crate) use job::{JobFacts, Output};
 pub use log::LogView;
-pub use plugin::{ActivateBody, GrantView, PluginListView, PluginView, UploadView, VersionState, VersionView};
+pub use plugin::{
+    ActivateBody, EffectiveView, GrantBody, GrantView, GrantedView, PluginListView, PluginView, RevokeBody, UploadView,
+    VersionState, VersionView,
+};
 pub use problem::{LineProblem, Problem};
 pub use schedule::{
     BackfillBody, BackfillView, HttpBody, PostponeScheduleBody, ScheduleBody, ScheduleListView, ScheduleView,

@@ -1,10 +1,14 @@
 //! Plug-ins and their versions on the wire.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{PauseView, time};
-use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Policy, Shape, Wishes};
+use crate::domain::advice::{self, Sides};
+use crate::domain::limits::{Axis, Limits};
+use crate::domain::plugin::{Grant, Inspection, KeptGrant, Plugin, PluginVersion, Policy, Shape, Wishes};
 use crate::domain::time::Timestamp;
 use crate::registry::Uploaded;
 
@@ -36,6 +40,9 @@ pub struct PluginView {
     /// Whether its jobs are held back because it keeps failing.
     #[serde(default)]
     pub degraded: bool,
+    /// What the operator allows it, wanted or not.
+    #[serde(default)]
+    pub grants: Vec<GrantedView>,
     /// Its versions, newest last.
     pub versions: Vec<VersionView>,
     /// Counts the changes of this plug-in.
@@ -55,8 +62,11 @@ pub struct VersionView {
     pub bytes: u64,
     /// How a job calls it: `handler` or `command`.
     pub shape: String,
-    /// Its entry points.
+    /// Its entry points, the one of jobs that name none first.
     pub handlers: Vec<String>,
+    /// Who has named them: `component`, `manifest`, or `nobody`.
+    #[serde(default)]
+    pub handlers_named_by: String,
     /// One line about what it does.
     pub description: Option<String>,
     /// The interfaces that it imports.
@@ -73,8 +83,75 @@ pub struct VersionView {
     pub wall_ms: Option<u64>,
     /// Memory that its author wishes, in bytes.
     pub memory_bytes: Option<u64>,
+    /// What a run of it may use: the operator's limits, lowered where its author wishes less.
+    #[serde(default)]
+    pub limits: EffectiveView,
     /// When it was uploaded.
     pub uploaded_on: String,
+}
+
+/// Limits in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EffectiveView {
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Wall-clock time of a run, in milliseconds.
+    pub wall_ms: u64,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// Bytes of input.
+    pub input_bytes: u64,
+    /// Bytes of output.
+    pub output_bytes: u64,
+}
+
+/// A capability that the operator allows, and where that is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GrantedView {
+    /// The kind: `http` or `config`.
+    pub kind: String,
+    /// What of that kind.
+    pub value: String,
+    /// `settings`, or `command` where the host keeps it itself.
+    pub source: String,
+    /// The file of the settings and its lines, or who has granted it and when.
+    pub place: String,
+    /// Whether a key of the configuration has a value; it is not shown.
+    pub has_value: Option<bool>,
+}
+
+/// What a caller sends to grant capabilities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrantBody {
+    /// Origins that it may call, such as `https://api.example.com` or `https://*.example.com`.
+    #[serde(default)]
+    pub http: Vec<String>,
+    /// Settings with their values.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+impl GrantBody {
+    /// The names of the fields.
+    pub const FIELDS: &'static [&'static str] = &["http", "config"];
+}
+
+/// What a caller sends to take grants back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    /// Origins.
+    #[serde(default)]
+    pub http: Vec<String>,
+    /// Settings.
+    #[serde(default)]
+    pub config: Vec<String>,
+}
+
+impl RevokeBody {
+    /// The names of the fields.
+    pub const FIELDS: &'static [&'static str] = &["http", "config"];
 }
 
 /// Whether jobs run a version.
@@ -107,10 +184,16 @@ pub struct UploadView {
     pub version: VersionView,
     /// Whether the same bytes were there under this version already.
     pub repeated: bool,
-    /// The lines to add to backroom.toml, when the version is pending.
+    /// Whether what its manifest says is new for bytes that were there.
+    #[serde(default)]
+    pub new_manifest: bool,
+    /// What to write into backroom.toml, when the version is pending and is not granted by command.
     pub add_to_config: Option<String>,
     /// The next command, when the version is pending.
     pub next: Option<String>,
+    /// What its author wishes and does not get, one a line.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// What a caller sends to activate a version.
@@ -129,7 +212,7 @@ impl ActivateBody {
 impl PluginView {
     /// The view of `plugin` at `now` under the operator's `policy`.
     pub(crate) fn of(plugin: &Plugin, policy: &Policy, now: Timestamp) -> Self {
-        let Plugin { tenant: _, name, revision, versions, active, previous, disabled, pause } = plugin;
+        let Plugin { tenant: _, name, revision, versions, active, previous, disabled, pause, grants } = plugin;
         let pause = pause.as_ref().filter(|pause| pause.holds(now));
         let described = plugin.active_version().or(versions.last());
         Self {
@@ -141,6 +224,7 @@ impl PluginView {
             paused: pause.is_some(),
             pause: pause.map(PauseView::of),
             degraded: false,
+            grants: policy.grants.iter().map(|grant| GrantedView::of(grant, grants, policy)).collect(),
             versions: versions.iter().map(|version| VersionView::of(version, plugin, policy)).collect(),
             revision: *revision,
         }
@@ -149,19 +233,24 @@ impl PluginView {
 
 impl VersionView {
     fn of(uploaded: &PluginVersion, plugin: &Plugin, policy: &Policy) -> Self {
-        let PluginVersion { version, inspection, wishes, uploaded_on } = uploaded;
-        let Inspection { shape, imports, exports, digest, bytes } = inspection;
+        let PluginVersion { version, inspection, wishes, uploaded_on, is_pending: _ } = uploaded;
+        let Inspection { shape, imports, exports, handlers: own, digest, bytes } = inspection;
         let missing = policy.missing_grants(wishes);
         let state = match plugin.active.as_ref() {
             Some(active) if active == version => VersionState::Active,
             _ if missing.is_empty() => VersionState::Inactive,
             _ => VersionState::Pending,
         };
-        let Wishes { description, handlers, wants, fuel, wall_ms, memory_bytes } = wishes;
-        let handlers = match handlers.as_slice() {
-            [] => vec!["handle".to_owned()],
-            named => named.iter().map(ToString::to_string).collect(),
+        let Wishes { description, handlers, wants, fuel, wall_ms, memory_bytes, source: _ } = wishes;
+        let named_by = match (own, handlers.as_slice()) {
+            (Some(_), _) => "component",
+            (None, []) => "nobody",
+            (None, _) => "manifest",
         };
+        let mut handlers: Vec<_> = uploaded.handlers().iter().map(ToString::to_string).collect();
+        if handlers.is_empty() {
+            handlers.push(uploaded.first_handler().to_string());
+        }
         Self {
             version: version.to_string(),
             state,
@@ -169,6 +258,7 @@ impl VersionView {
             bytes: *bytes,
             shape: shape_word(*shape).to_owned(),
             handlers,
+            handlers_named_by: named_by.to_owned(),
             description: description.clone(),
             imports: imports.clone(),
             exports: exports.clone(),
@@ -177,7 +267,41 @@ impl VersionView {
             fuel: *fuel,
             wall_ms: *wall_ms,
             memory_bytes: *memory_bytes,
+            limits: EffectiveView::of(&wishes.lower(&policy.limits)),
             uploaded_on: time(*uploaded_on),
+        }
+    }
+}
+
+impl EffectiveView {
+    fn of(limits: &Limits) -> Self {
+        Self {
+            fuel: limits.fuel,
+            wall_ms: Axis::Wall.of(limits),
+            memory_bytes: limits.memory_bytes,
+            input_bytes: limits.input_bytes,
+            output_bytes: limits.output_bytes,
+        }
+    }
+}
+
+impl GrantedView {
+    fn of(grant: &Grant, kept: &[KeptGrant], policy: &Policy) -> Self {
+        let by_command = kept.iter().find(|kept| kept.grant == *grant);
+        let has_value = match grant {
+            Grant::Config(key) => Some(policy.config.iter().any(|(there, _)| there == key)),
+            Grant::Http(_) => None,
+        };
+        let (source, place) = match by_command {
+            Some(KeptGrant { by, on, .. }) => ("command", format!("{by}, {}", time(*on))),
+            None => ("settings", policy.stated.place_of_grant(grant.kind(), grant.value())),
+        };
+        Self {
+            kind: grant.kind().to_owned(),
+            value: grant.value().to_owned(),
+            source: source.to_owned(),
+            place,
+            has_value,
         }
     }
 }
@@ -185,16 +309,29 @@ impl VersionView {
 impl UploadView {
     /// The view of what became of an upload.
     pub(crate) fn of(uploaded: &Uploaded, policy: &Policy) -> Self {
-        let Uploaded { plugin, version, missing, repeated } = uploaded;
-        let is_pending = !missing.is_empty();
+        let Uploaded { plugin, version, missing, repeated, has_new_manifest } = uploaded;
+        let sides = Sides { plugin: &plugin.name, version, policy };
+        let advice = advice::grant(sides, missing);
         Self {
             plugin: plugin.name.to_string(),
             version: VersionView::of(version, plugin, policy),
             repeated: *repeated,
-            add_to_config: is_pending.then(|| policy.grant_lines(plugin.name.as_str(), missing)),
-            next: is_pending.then(|| format!("backroom plugin activate {} {}", plugin.name, version.version)),
+            new_manifest: *has_new_manifest,
+            add_to_config: advice.settings(),
+            next: advice.command().map(str::to_owned),
+            warnings: version.wishes.beyond(&policy.limits).into_iter().map(|wish| curbed(sides, wish)).collect(),
         }
     }
+}
+
+/// A wish that the operator's limit cuts down, with both values.
+fn curbed(sides: Sides<'_>, (axis, wish): (Axis, u64)) -> String {
+    let (wished, allowed) = (axis.toml(wish), axis.toml(axis.of(&sides.policy.limits)));
+    let advice = advice::allow_more(sides, axis, wish);
+    format!(
+        "plugin.toml wishes {key} = {wished}, and the host allows {allowed}, which holds. To allow more:\n{advice}",
+        key = axis.key()
+    )
 }
 
 impl From<&Grant> for GrantView {

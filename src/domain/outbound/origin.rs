@@ -51,11 +51,6 @@ impl Origin {
         }
         format!("{scheme}://{host}:{}", self.port)
     }
-
-    /// What an operator adds to the configuration to let a plug-in call it.
-    pub fn grant_lines(&self, plugin: &str) -> String {
-        format!("[[plugin]]\nname = \"{plugin}\"\ngrants = {{ http = [\"{}\"] }}", self.as_grant())
-    }
 }
 
 /// A host and its port, where one stands there; the colons of an IPv6 address are none.

@@ -11,9 +11,10 @@ use super::exchange::{self, Answer, ExchangeError};
 use super::output;
 use super::sign::SigningKey;
 use crate::clock::Clock;
+use crate::domain::advice;
 use crate::domain::code::{self, Code};
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::limits::Usage;
+use crate::domain::limits::{Axis, Usage};
 use crate::domain::outbound::{BadRequest, Coverage, HttpRequest, Meaning, Origin, coverage, retry_after};
 use crate::sandbox::bill::Bill;
 use crate::sandbox::log::{Log, Source};
@@ -55,7 +56,11 @@ impl HttpCaller {
         let end = tokio::select! {
             end = bill.of(call.run()) => end,
             stop = stopped(&slice.signals) => stop,
-            () = tokio::time::sleep(wall) => SliceEnd::TimedOut(out_of_time(code::TIMED_OUT, "a run may take", wall)),
+            () = tokio::time::sleep(wall) => {
+                let failure = out_of_time(code::TIMED_OUT, "a run may take", wall);
+                let needed = Axis::Wall.of(&slice.limits).saturating_mul(2);
+                SliceEnd::TimedOut(failure.with_detail(more(&slice, Axis::Wall, needed)))
+            }
         };
         match &end {
             SliceEnd::Canceled(_) | SliceEnd::Killed | SliceEnd::TimedOut(_) if call.requests > 0 => {
@@ -162,7 +167,7 @@ impl Call<'_> {
         let limit = self.slice.limits.outbound_requests;
         if self.requests >= limit {
             let message = format!("too many outbound requests: `outbound_requests` allows {limit}");
-            return Err(failed(ErrorClass::Fatal, code::HOST_CALL_LIMIT, message));
+            return Err(self.breached(code::HOST_CALL_LIMIT, message, Axis::OutboundRequests));
         }
         let origin = request.url.origin();
         coverage(self.slice.grants.iter(), origin).ok_or_else(|| {
@@ -220,7 +225,7 @@ impl Call<'_> {
                 request.url.origin().as_grant(),
                 text::bytes(limit)
             );
-            failed(ErrorClass::Fatal, code::OUTPUT_TOO_LARGE, message)
+            self.breached(code::OUTPUT_TOO_LARGE, message, Axis::Output)
         };
         let body = match answer.body(limit).await {
             Ok(body) if body.is_cut => return too_large(),
@@ -239,12 +244,21 @@ impl Call<'_> {
         let (class, code) = match error {
             ExchangeError::Connect(ConnectError::Forbidden { address, .. }) => {
                 let meant = Origin { host: address.to_string(), ..request.url.origin().clone() };
+                // The name is granted already: only the address itself, in the URL and in a grant, leads there.
+                let message = format!("{message}. Call {} itself", meant.as_grant());
                 return not_granted(message, &meant, self.slice);
             }
             ExchangeError::Unsendable(_) => (ErrorClass::UserFixable, code::BAD_CALL),
             _ => (ErrorClass::Transient, code::CALL_FAILED),
         };
         SliceEnd::Failed(Failure::host(class, code, message).with_detail(whole(request)))
+    }
+
+    /// A call that needs more of an axis than it may have.
+    fn breached(&self, code: Code, message: String, axis: Axis) -> SliceEnd {
+        let needed = axis.of(&self.slice.limits).max(1).saturating_mul(2);
+        let failure = Failure::host(ErrorClass::Fatal, code, message);
+        SliceEnd::Failed(failure.with_detail(more(self.slice, axis, needed)))
     }
 
     fn note(&mut self, line: &str) {
@@ -256,14 +270,15 @@ fn failed(class: ErrorClass, code: Code, message: impl Into<String>) -> SliceEnd
     SliceEnd::Failed(Failure::host(class, code, message))
 }
 
-/// What the operator would have to add, word for word.
+/// What allows more of an axis.
+fn more(slice: &Slice, axis: Axis, needed: u64) -> String {
+    format!("To allow more:\n{}", advice::allow_more(slice.sides(), axis, needed))
+}
+
+/// What the operator would have to grant, word for word.
 fn not_granted(message: String, origin: &Origin, slice: &Slice) -> SliceEnd {
-    let lines = origin.grant_lines(slice.plugin.as_str());
-    failed(
-        ErrorClass::UserFixable,
-        code::ORIGIN_NOT_GRANTED,
-        format!("{message}. To allow it, add to backroom.toml:\n{lines}"),
-    )
+    let advice = advice::allow_origin(slice.sides(), origin);
+    failed(ErrorClass::UserFixable, code::ORIGIN_NOT_GRANTED, format!("{message}. To allow it:\n{advice}"))
 }
 
 fn out_of_time(code: Code, limit: &str, span: Duration) -> Failure {

@@ -10,7 +10,7 @@ use wasmtime::component::Component;
 
 use super::features;
 use crate::domain::code::{self, Code};
-use crate::domain::id::Digest;
+use crate::domain::id::{Digest, HandlerName};
 use crate::domain::plugin::{Inspection, Shape};
 use crate::sandbox::{Rejection, text};
 
@@ -22,6 +22,10 @@ const ALL_NAMES_BYTES: usize = 64 << 10;
 
 /// Bytes of one name of an import or export in a message.
 const NAME_BYTES: usize = 120;
+
+/// The custom section in which the SDK names the handlers, and the first line of it.
+const HANDLERS_SECTION: &str = "backroom-handlers";
+const HANDLERS_FORM: &str = "1";
 
 const HANDLER: &str = "backroom:plugin/handler";
 const COMMAND: &str = "wasi:cli/run";
@@ -103,6 +107,8 @@ struct Surface {
     imports: Vec<String>,
     exports: Vec<String>,
     lifts_async: bool,
+    /// What the SDK has written of the handlers; a composed component may hold more than one.
+    handlers: Vec<Vec<u8>>,
 }
 
 fn broken(error: &wasmparser::BinaryReaderError) -> Rejection {
@@ -138,6 +144,9 @@ fn read_surface(wasm: &[u8]) -> Result<Surface, wasmparser::BinaryReaderError> {
                     surface.exports.push(export?.name.name.to_owned());
                 }
             }
+            Payload::CustomSection(section) if section.name() == HANDLERS_SECTION => {
+                surface.handlers.push(section.data().to_vec());
+            }
             Payload::ComponentCanonicalSection(functions) => {
                 for function in functions {
                     surface.lifts_async |= is_async_lift(&function?);
@@ -170,13 +179,45 @@ fn inspect(component: &[u8]) -> Result<Inspection, Rejection> {
     if let Some(unknown) = surface.imports.iter().find(|name| !is_offered(name)) {
         return Err(unknown_import(unknown));
     }
+    let handlers = match (shape, surface.handlers.as_slice()) {
+        (Shape::Handler, [section]) => named_handlers(section)?,
+        _ => None,
+    };
     Ok(Inspection {
         shape,
         imports: surface.imports,
         exports: surface.exports,
+        handlers,
         digest: Digest::of(component),
         bytes: component.len() as u64,
     })
+}
+
+/// The handlers that a component names itself; none where it takes any name. The section holds lines: the version of this
+/// form, then the names.
+fn named_handlers(section: &[u8]) -> Result<Option<Vec<HandlerName>>, Rejection> {
+    let bad = |what: String| Rejection::new(code::BAD_HANDLERS, format!("the section `{HANDLERS_SECTION}` {what}"));
+    if section.len() > ALL_NAMES_BYTES {
+        return Err(bad(format!("has {} bytes (limit {ALL_NAMES_BYTES})", section.len())));
+    }
+    let text = std::str::from_utf8(section).map_err(|_| bad("is not UTF-8".to_owned()))?;
+    let mut lines = text.lines();
+    match lines.next() {
+        Some(HANDLERS_FORM) => {}
+        first => {
+            let first = text::neutral(first.unwrap_or_default(), NAME_BYTES);
+            return Err(bad(format!("has the form `{first}`, and this host reads `{HANDLERS_FORM}`")));
+        }
+    }
+    let name = |line: &str| {
+        HandlerName::new(line)
+            .map_err(|error| bad(format!("names `{}`: {}", text::neutral(line, NAME_BYTES), error.why)))
+    };
+    let names: Vec<_> = lines.map(name).collect::<Result<_, _>>()?;
+    if names.len() > MAX_NAMES {
+        return Err(bad(format!("names {} handlers (limit {MAX_NAMES})", names.len())));
+    }
+    Ok((!names.is_empty()).then_some(names))
 }
 
 /// `namespace:package/interface@version` in its parts.

@@ -114,6 +114,9 @@ impl store::Host for Guest {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, store::Error>> {
         self.check_calls()?;
         let value = self.slice.config.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
+        if value.is_none() && self.missing_setting.is_none() {
+            self.missing_setting = Some(key);
+        }
         Ok(Ok(value))
     }
 

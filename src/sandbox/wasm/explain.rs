@@ -6,18 +6,25 @@ use super::guest::FIELDS_BYTES;
 use super::limits::Breach;
 use super::outcome::Facts;
 use super::text;
+use crate::domain::advice;
 use crate::domain::code::{self, Code};
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::limits::STACK_BYTES_MAX;
+use crate::domain::limits::Axis;
+
+/// Bytes of a setting's name in a message.
+const SETTING_BYTES: usize = 200;
 
 /// The failure of a slice that ran into a limit. A retry would run into it again, so it is fatal.
 pub(crate) fn breach(breach: Breach, facts: &Facts<'_>, stack: Option<String>) -> Failure {
     let (code, message) = told(breach, facts);
-    let mut detail = match (line(breach, facts), breach) {
-        (Some(line), _) => to_allow_more(facts, &line),
-        (None, Breach::Fields) => "Send fewer or shorter fields: no setting changes this limit.".to_owned(),
+    let mut detail = match (needed(breach, facts), breach) {
+        (Some((axis, needed)), Breach::Stack) => {
+            let advice = advice::allow_more(facts.guest.slice.sides(), axis, needed);
+            format!("Bound the recursion, or allow more to all plug-ins:\n{advice}")
+        }
+        (Some((axis, needed)), _) => to_allow_more(facts, axis, needed),
         (None, Breach::ShadowStack) => MORE_SHADOW_STACK.to_owned(),
-        (None, _) => more_stack(facts.guest.slice.limits.stack_bytes),
+        (None, _) => "Send fewer or shorter fields: no setting changes this limit.".to_owned(),
     };
     if let Some(stack) = stack {
         detail.push_str("\n\nIt was in:\n");
@@ -36,30 +43,26 @@ pub(crate) fn timed_out(facts: &Facts<'_>) -> Failure {
         (None, _) => String::new(),
     };
     let message = format!("timed out: ran longer than {}, {} of it computing{waited}", span(wall), span(computed));
-    let line = format!("wall = \"{}\"", config_span(wall * 2));
-    Failure::host(ErrorClass::Transient, code::TIMED_OUT, message).with_detail(to_allow_more(facts, &line))
+    let needed = Axis::Wall.of(&facts.guest.slice.limits).saturating_mul(2);
+    Failure::host(ErrorClass::Transient, code::TIMED_OUT, message).with_detail(to_allow_more(facts, Axis::Wall, needed))
 }
 
-/// The stack is made with the engine, so its line is the host's and not the plug-in's.
-fn more_stack(bytes: u64) -> String {
-    let more = config_bytes(bytes.saturating_mul(2).min(STACK_BYTES_MAX));
-    match bytes >= STACK_BYTES_MAX {
-        true => "No stack may be larger. Bound the recursion.".to_owned(),
-        false => format!(
-            "Bound the recursion, or allow more to all plug-ins, in backroom.toml:\n[limits]\nstack = \"{more}\""
-        ),
-    }
+/// The failure of a handler that had asked for a setting without a value, which may be why, with what sets it.
+pub(crate) fn with_missing_setting(failure: Failure, facts: &Facts<'_>) -> Failure {
+    let Some(key) = &facts.guest.missing_setting else { return failure };
+    let key = text::neutral(key, SETTING_BYTES);
+    let mut detail = failure.detail.as_deref().map(|detail| format!("{detail}\n\n")).unwrap_or_default();
+    let advice = advice::set_config(facts.guest.slice.sides(), &key);
+    detail.push_str(&format!("It asked for the setting `{key}`, which has no value. To set it:\n{advice}"));
+    failure.with_detail(detail)
 }
 
 /// That stack is the author's to give.
 const MORE_SHADOW_STACK: &str = "Bound the recursion, keep large values off the stack, or build with a larger one: \
                                  `-C link-arg=-zstack-size=8388608` in RUSTFLAGS, `-Wl,-z,stack-size=8388608` for C.";
 
-fn to_allow_more(facts: &Facts<'_>, line: &str) -> String {
-    format!(
-        "To allow more, in backroom.toml:\n[[plugin]]\nname = \"{}\"\nlimits = {{ {line} }}",
-        facts.guest.slice.plugin
-    )
+fn to_allow_more(facts: &Facts<'_>, axis: Axis, needed: u64) -> String {
+    format!("To allow more:\n{}", advice::allow_more(facts.guest.slice.sides(), axis, needed))
 }
 
 fn told(breach: Breach, facts: &Facts<'_>) -> (Code, String) {
@@ -117,46 +120,23 @@ fn told(breach: Breach, facts: &Facts<'_>) -> (Code, String) {
     }
 }
 
-/// The setting that would have been enough, as it stands in the configuration.
-fn line(breach: Breach, facts: &Facts<'_>) -> Option<String> {
+/// The limit that was hit, and what would have been enough as far as that can be told; none where no setting changes it.
+fn needed(breach: Breach, facts: &Facts<'_>) -> Option<(Axis, u64)> {
     let limits = &facts.guest.slice.limits;
-    Some(match breach {
-        Breach::Fuel => format!("fuel = {}", text::grouped(limits.fuel.saturating_mul(2), '_')),
-        Breach::Memory { had, asked } => {
-            format!(
-                "memory = \"{}\"",
-                config_bytes((limits.memory_bytes.saturating_mul(2)).max(had.saturating_add(asked)))
-            )
-        }
-        Breach::TableElements { asked } => {
-            let enough = limits.table_elements.saturating_mul(2).max(asked);
-            format!("table_elements = {}", text::grouped(enough, '_'))
-        }
-        Breach::Handles => format!("handles = {}", text::grouped(u64::from(limits.handles) * 2, '_')),
-        Breach::Stack | Breach::ShadowStack | Breach::Fields => return None,
-        Breach::Output { at_least } => {
-            format!("output = \"{}\"", config_bytes(limits.output_bytes.saturating_mul(2).max(at_least)))
-        }
-        Breach::HostCalls => format!("host_calls = {}", text::grouped(limits.host_calls.saturating_mul(2), '_')),
-        Breach::HostCallBytes => {
-            format!("host_call = \"{}\"", config_bytes(limits.host_call_bytes.saturating_mul(2)))
-        }
-        Breach::OutboundRequests => {
-            format!("outbound_requests = {}", text::grouped(u64::from(limits.outbound_requests).max(1) * 2, '_'))
-        }
-        Breach::HostCopy => format!("host_copy = \"{}\"", config_bytes(limits.host_copy_bytes.saturating_mul(2))),
-    })
-}
-
-/// Bytes in the configuration's notation, rounded up to whole KiB, or MiB from one on.
-fn config_bytes(bytes: u64) -> String {
-    const KIB: u64 = 1 << 10;
-    const MIB: u64 = 1 << 20;
-    if bytes >= MIB { format!("{}MiB", bytes.div_ceil(MIB)) } else { format!("{}KiB", bytes.div_ceil(KIB)) }
-}
-
-fn config_span(span: Duration) -> String {
-    if span.subsec_millis() == 0 { format!("{}s", span.as_secs()) } else { format!("{}ms", span.as_millis()) }
+    let (axis, at_least) = match breach {
+        Breach::Fuel => (Axis::Fuel, 0),
+        Breach::Memory { had, asked } => (Axis::Memory, had.saturating_add(asked)),
+        Breach::TableElements { asked } => (Axis::TableElements, asked),
+        Breach::Handles => (Axis::Handles, 0),
+        Breach::Stack => (Axis::Stack, 0),
+        Breach::Output { at_least } => (Axis::Output, at_least),
+        Breach::HostCalls => (Axis::HostCalls, 0),
+        Breach::HostCallBytes => (Axis::HostCall, 0),
+        Breach::HostCopy => (Axis::HostCopy, 0),
+        Breach::OutboundRequests => (Axis::OutboundRequests, 2),
+        Breach::ShadowStack | Breach::Fields => return None,
+    };
+    Some((axis, axis.of(limits).saturating_mul(2).max(at_least)))
 }
 
 /// A span as people read it.
@@ -178,13 +158,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_and_bytes_are_short() {
+    fn spans_are_short() {
         assert_eq!(span(Duration::from_secs(30)), "30 s");
         assert_eq!(span(Duration::from_millis(4_960)), "5 s");
         assert_eq!(span(Duration::from_millis(250)), "250 ms");
         assert_eq!(span(Duration::from_micros(80)), "80 us");
-        assert_eq!(config_span(Duration::from_millis(1_500)), "1500ms");
-        assert_eq!(config_bytes(128 << 20), "128MiB");
-        assert_eq!(config_bytes(1000), "1KiB");
     }
 }

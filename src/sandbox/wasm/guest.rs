@@ -75,6 +75,8 @@ pub(crate) struct Guest {
     pub(crate) deadline: Instant,
     /// Calls from the guest into the host.
     pub(crate) host_calls: u64,
+    /// The first setting that it asked for and that has no value.
+    pub(crate) missing_setting: Option<String>,
     /// Whether it was instantiated, so that what fails now is the handler's own doing.
     pub(crate) has_started: bool,
     /// The call of the host that it waits in.
@@ -103,6 +105,7 @@ impl Guest {
             output: None,
             deadline: start + limits.wall,
             host_calls: 0,
+            missing_setting: None,
             has_started: false,
             waits_in: None,
             table,

@@ -11,9 +11,10 @@ use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks}
 use super::connect;
 use super::guest::Shared;
 use super::wasi::PERMIT;
+use crate::domain::advice::{self, Sides};
 use crate::domain::id::PluginName;
 use crate::domain::outbound::{Coverage, Origin, coverage};
-use crate::domain::plugin::Grant;
+use crate::domain::plugin::{Grant, PluginVersion, Policy};
 use crate::sandbox::outbound::Connector;
 use crate::sandbox::{Slice, text};
 
@@ -24,6 +25,8 @@ type Answer = Box<dyn Future<Output = Result<(Response<WasiBody>, Connection)>> 
 pub(crate) struct Outbound {
     connector: Connector,
     plugin: PluginName,
+    version: Arc<PluginVersion>,
+    policy: Arc<Policy>,
     grants: Arc<BTreeSet<Grant>>,
     shared: Arc<Shared>,
     requests: u32,
@@ -35,6 +38,8 @@ impl Outbound {
         Self {
             connector,
             plugin: slice.plugin.clone(),
+            version: Arc::clone(&slice.version),
+            policy: Arc::clone(&slice.policy),
             grants: Arc::clone(&slice.grants),
             shared: Arc::clone(shared),
             requests: 0,
@@ -73,12 +78,10 @@ impl Outbound {
     }
 
     fn note_missing_grant(&self, request: &Request<WasiBody>, origin: &Origin) {
-        let lines = origin.grant_lines(self.plugin.as_str());
+        let sides = Sides { plugin: &self.plugin, version: &self.version, policy: &self.policy };
+        let advice = advice::allow_origin(sides, origin);
         let origin = origin.as_grant();
-        self.shared.note(&format!(
-            "refused {} {origin}: not granted. To allow it, in backroom.toml:\n{lines}",
-            method(request)
-        ));
+        self.shared.note(&format!("refused {} {origin}: not granted. To allow it:\n{advice}", method(request)));
     }
 }
 

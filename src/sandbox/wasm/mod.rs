@@ -274,8 +274,14 @@ mod tests {
 
     /// A compiler that answers every upload with the same inspection.
     fn liar(folder: &Path, digest: Digest, settings: u64) -> PathBuf {
-        let inspection =
-            Inspection { shape: Shape::Command, imports: Vec::new(), exports: Vec::new(), digest, bytes: 8 };
+        let inspection = Inspection {
+            shape: Shape::Command,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            handlers: None,
+            digest,
+            bytes: 8,
+        };
         let answer = serde_json::to_string(&Answer::Compiled {
             inspection,
             needs: Needs::default(),

@@ -128,7 +128,7 @@ fn printed(facts: &Facts<'_>) -> SliceEnd {
 fn failed(failure: types::Failure, facts: &Facts<'_>) -> SliceEnd {
     match facts.guest.meter.refused() {
         Some(breach) if failure.class.is_none() && speaks_of_memory(&failure.message) => breached(breach, facts, None),
-        _ => SliceEnd::Failed(guest_failure(failure)),
+        _ => SliceEnd::Failed(explain::with_missing_setting(guest_failure(failure), facts)),
     }
 }
 

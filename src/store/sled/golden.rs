@@ -25,7 +25,8 @@ use crate::domain::job::{
     Submission, Ties, Wait, WaitReason,
 };
 use crate::domain::limits::Usage;
-use crate::domain::plugin::{Grant, Inspection, Plugin, PluginVersion, Shape, Wishes};
+use crate::domain::outline::{Content, Form, Key, Lines, Outline};
+use crate::domain::plugin::{Grant, Inspection, KeptGrant, Plugin, PluginVersion, Shape, Source, Wishes};
 use crate::domain::query::Counts;
 use crate::domain::queue::{Pause, QueueState};
 use crate::domain::schedule::{Definition, JobTemplate, Misfire, Overlap, Recurrence, Schedule, Start};
@@ -281,15 +282,18 @@ fn plugin() -> Plugin {
         fuel: Some(1_000_000),
         wall_ms: Some(2_000),
         memory_bytes: Some(3_000_000),
+        source: Source::Manifest { file: Some("mailer.plugin.toml".to_owned()), outline: outline() },
     };
     let inspection = Inspection {
         shape: Shape::Command,
         imports: vec!["wasi:cli/stdin@0.2.3".to_owned()],
         exports: vec!["wasi:cli/run@0.2.3".to_owned()],
+        handlers: Some(vec![HandlerName::default_handle()]),
         digest: Digest([0xcd; 32]),
         bytes: 123_456,
     };
-    let uploaded = PluginVersion { version: version(), inspection, wishes, uploaded_on: NOW };
+    let uploaded = PluginVersion { version: version(), inspection, wishes, uploaded_on: NOW, is_pending: true };
+    let grant = Grant::Config("region".to_owned());
     Plugin {
         tenant: TenantId(3),
         name: plugin_name(),
@@ -299,7 +303,17 @@ fn plugin() -> Plugin {
         previous: Some(version()),
         disabled: true,
         pause: Some(pause()),
+        grants: vec![KeptGrant { grant, value: Some("north".to_owned()), by: "admin".to_owned(), on: NOW }],
     }
+}
+
+fn outline() -> Outline {
+    let lines = Lines { first: 3, last: 4 };
+    let key = |name: &str, value| Key { name: name.to_owned(), lines, value };
+    let limits = vec![key("fuel", Content::One("1_000_000".to_owned())), key("secret", Content::Hidden)];
+    let limits = Outline { form: Form::Braces, lines, keys: limits };
+    let wants = Content::List(vec!["\"region\"".to_owned()]);
+    Outline { form: Form::Document, lines, keys: vec![key("limits", Content::Table(limits)), key("wants", wants)] }
 }
 
 fn remembered() -> RememberedSubmit {

@@ -12,8 +12,9 @@ use super::jobs::Group;
 use super::overview::failure_percent;
 use super::shell::{After, Section, Shell};
 use super::text::{self, LINE_CHARS, When};
-use super::trouble::{Trouble, grant_lines};
+use super::trouble::Trouble;
 use crate::app::Host;
+use crate::domain::advice::{self, Sides};
 use crate::domain::id::{PluginName, TenantId};
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::domain::query::Counts;
@@ -228,10 +229,13 @@ fn one_version(plugin: &Plugin, version: &PluginVersion, policy: &Policy, now: T
             Shape::Command => "command",
             Shape::Builtin => "built-in",
         },
-        handlers: version.wishes.handlers.iter().map(ToString::to_string).collect(),
+        handlers: version.handlers().iter().map(ToString::to_string).collect(),
         imports: lines(&inspection.imports),
         exports: lines(&inspection.exports),
         wants: version.wishes.wants.iter().map(want).collect(),
-        add_lines: (!missing.is_empty()).then(|| grant_lines(plugin.name.as_str(), &missing)),
+        add_lines: (!missing.is_empty()).then(|| {
+            let sides = Sides { plugin: &plugin.name, version, policy };
+            advice::grant(sides, &missing).to_string()
+        }),
     }
 }

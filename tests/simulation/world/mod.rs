@@ -487,11 +487,17 @@ pub(crate) fn plugin(name: &str, is_active: bool) -> Plugin {
         shape: Shape::Handler,
         imports: Vec::new(),
         exports: Vec::new(),
+        handlers: None,
         digest: Digest([7; 32]),
         bytes: 8,
     };
-    let only =
-        PluginVersion { version: version(), inspection, wishes: Wishes::default(), uploaded_on: Timestamp::default() };
+    let only = PluginVersion {
+        version: version(),
+        inspection,
+        wishes: Wishes::default(),
+        uploaded_on: Timestamp::default(),
+        is_pending: false,
+    };
     Plugin {
         tenant: TenantId::DEFAULT,
         name: PluginName::new(name).expect("a slug"),
@@ -501,5 +507,6 @@ pub(crate) fn plugin(name: &str, is_active: bool) -> Plugin {
         previous: None,
         pause: None,
         disabled: false,
+        grants: Vec::new(),
     }
 }

@@ -71,16 +71,12 @@ fn told(plugin: &PluginName, absence: &Absence) -> Failure {
             let message = format!("the plug-in {plugin} is not there, or no version of it is active");
             Failure::host(ErrorClass::UserFixable, code::UNKNOWN_PLUGIN, message)
         }
-        Absence::NotGranted { version, missing, lines } => {
+        Absence::NotGranted { version, missing, advice } => {
             let grants: Vec<_> =
                 missing.iter().map(|grant| format!("{} \"{}\"", grant.kind(), grant.value())).collect();
             let grants = grants.join(", ");
             let message = format!("version {version} of the plug-in {plugin} asks for what is not granted: {grants}");
-            let detail = format!(
-                "Add to backroom.toml, restart the host, and run `backroom plugin activate {plugin} {version}`; \
-                 the job goes on by itself then:\n{}",
-                lines.trim_end()
-            );
+            let detail = format!("To grant it; the job goes on by itself then:\n{advice}");
             Failure::host(ErrorClass::UserFixable, code::MISSING_GRANT, message).with_detail(detail)
         }
     }

@@ -1,0 +1,126 @@
+//! The files that the settings name: components, their manifests, authorities. Read here, so that `config check` finds what
+//! the host would find missing when it starts.
+
+use std::path::{Path, PathBuf};
+
+use super::manifest::{Manifest, parse_manifest_of};
+use super::problem::{Place, Problem};
+use super::read::Loaded;
+use super::{PluginSettings, Problems};
+use crate::domain::code;
+use crate::domain::plugin::{Source, Wishes};
+
+/// What the file of a manifest is called where its folder holds one plug-in.
+const MANIFEST: &str = "plugin.toml";
+
+/// Why a component has no manifest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoManifest {
+    /// There is none.
+    #[error("{} has no manifest: there is no {}", component.display(), beside.display())]
+    Missing {
+        /// The component.
+        component: PathBuf,
+        /// The file that is looked for first.
+        beside: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("{} cannot be read: {why}", file.display())]
+    Unreadable {
+        /// The manifest.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// It is that of another plug-in.
+    #[error("{} is the manifest of `{name}`", file.display())]
+    OfAnother {
+        /// The manifest.
+        file: PathBuf,
+        /// Whose it is.
+        name: String,
+    },
+    /// It is not acceptable.
+    #[error(transparent)]
+    Bad(#[from] Problems),
+}
+
+impl NoManifest {
+    /// What to do about it.
+    fn remedy(&self) -> String {
+        match self {
+            Self::Missing { beside, .. } => {
+                format!("write {}, or set `version` in this [[plugin]]", beside.display())
+            }
+            Self::Unreadable { .. } => "let the host read it".to_owned(),
+            Self::OfAnother { .. } => {
+                "name the manifest NAME.plugin.toml beside NAME.wasm, one for each plug-in of the folder".to_owned()
+            }
+            Self::Bad(_) => "fix it there".to_owned(),
+        }
+    }
+}
+
+/// What the manifest of a plug-in says that the settings name: `NAME.plugin.toml` beside `NAME.wasm`, or `plugin.toml`, or
+/// the keys of its table.
+pub fn manifest_beside(plugin: &PluginSettings, component: &Path) -> Result<Manifest, NoManifest> {
+    if let Some(version) = &plugin.version {
+        let wishes = Wishes {
+            description: plugin.description.clone(),
+            handlers: plugin.handlers.clone(),
+            wants: plugin.grants.iter().cloned().collect(),
+            source: Source::Operator,
+            ..Wishes::default()
+        };
+        return Ok(Manifest { name: plugin.name.clone(), version: version.clone(), wishes });
+    }
+    let own = component.with_extension(MANIFEST);
+    let named = component.with_file_name(format!("{}.{MANIFEST}", plugin.name));
+    let candidates = [own.clone(), named, component.with_file_name(MANIFEST)];
+    let Some(file) = candidates.into_iter().find(|file| file.is_file()) else {
+        return Err(NoManifest::Missing { component: component.to_owned(), beside: own });
+    };
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| NoManifest::Unreadable { file: file.clone(), why: error.to_string() })?;
+    let manifest = parse_manifest_of(&file, &text).map_err(Problems)?;
+    if manifest.name != plugin.name {
+        return Err(NoManifest::OfAnother { file, name: manifest.name.to_string() });
+    }
+    Ok(manifest)
+}
+
+/// Every file that the settings name and that is missing or does not fit, with the line that names it.
+pub fn check_files(loaded: &Loaded) -> Vec<Problem> {
+    let place = |path: &str| loaded.places.get(path).cloned().unwrap_or(Place::named("the settings"));
+    let mut problems = Vec::new();
+    let mut missing = |place: Place, message: String, remedy: String| {
+        problems.push(Problem { code: code::MISSING_FILE, ..Problem::new(place, message, remedy) });
+    };
+    if let Some(file) = &loaded.settings.http.ca_file
+        && let Err(error) = std::fs::File::open(file)
+    {
+        let message = format!("`http.ca_file` names {}, which cannot be read: {error}", file.display());
+        missing(place("http.ca_file"), message, "name a file in PEM".to_owned());
+    }
+    for plugin in &loaded.settings.plugins {
+        let Some(component) = &plugin.path else { continue };
+        let key = format!("plugin[{}].path", plugin.name);
+        if let Err(error) = std::fs::File::open(component) {
+            let message = format!("`{key}` names {}, which cannot be read: {error}", component.display());
+            missing(place(&key), message, "build the component there, or correct the path".to_owned());
+        }
+        match manifest_beside(plugin, component) {
+            Ok(_) => {}
+            Err(NoManifest::Bad(Problems(more))) => problems_of_manifest(&mut missing, more),
+            Err(error) => missing(place(&key), error.to_string(), error.remedy()),
+        }
+    }
+    problems
+}
+
+/// The problems of a manifest have places of their own.
+fn problems_of_manifest(missing: &mut impl FnMut(Place, String, String), problems: Vec<Problem>) {
+    for Problem { place, message, remedy, .. } in problems {
+        missing(place, message, remedy.unwrap_or_default());
+    }
+}

@@ -1,0 +1,449 @@
+//! What to do about a limit or a grant, computed from all sides that decide: the author's manifest, the operator's file, and
+//! what the host keeps itself. Advice that is followed helps; it names the side, the file and the lines.
+
+use std::fmt;
+
+use super::id::PluginName;
+use super::limits::Axis;
+use super::outbound::{Origin, coverage};
+use super::outline::{Edit, Spot, list, nested, quoted};
+use super::plugin::{Grant, PluginVersion, Policy, Source};
+
+/// What stands for a value that only the operator knows.
+const VALUE: &str = "VALUE";
+
+/// Everything that decides about a version of a plug-in.
+#[derive(Clone, Copy, Debug)]
+pub struct Sides<'a> {
+    /// The plug-in.
+    pub plugin: &'a PluginName,
+    /// The version, with what its author wishes.
+    pub version: &'a PluginVersion,
+    /// What the operator allows, in the file and by command.
+    pub policy: &'a Policy,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write this into the plug-in's manifest, which is in this file of the host or came with an upload.
+    Manifest(Option<String>, Edit),
+    /// The manifest that is missing beside the component.
+    NewManifest(String),
+    /// Run this command; it holds at once.
+    Command(String),
+    /// Write this into the file of the settings, and start the host again.
+    Settings(String, Edit),
+    /// Set this variable of the host's environment, and start the host again.
+    Variable(String, String),
+    /// Nothing that can be set would help.
+    Nothing(&'static str),
+}
+
+/// What to do, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// All of it must be done, but that any `Settings` after a `Command` is another way to the same.
+    pub steps: Vec<Step>,
+}
+
+impl Advice {
+    /// The command, where one is among the steps.
+    pub fn command(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::Command(command) => Some(command.as_str()),
+            _ => None,
+        })
+    }
+
+    /// What to write into the file of the settings, with its places, where that is among the steps.
+    pub fn settings(&self) -> Option<String> {
+        let settings = self.steps.iter().filter(|step| matches!(step, Step::Settings(..) | Step::Variable(..)));
+        let lines: Vec<_> = settings.map(|step| step.text("")).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
+    /// What to write into the manifest, where that is among the steps.
+    pub fn manifest(&self) -> Option<String> {
+        let manifest = self.steps.iter().filter(|step| matches!(step, Step::Manifest(..) | Step::NewManifest(_)));
+        let lines: Vec<_> = manifest.map(|step| step.text("")).collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut has_command = false;
+        for (at, step) in self.steps.iter().enumerate() {
+            let gap = if at > 0 { "\n" } else { "" };
+            let is_other_way = has_command && matches!(step, Step::Settings(..));
+            write!(f, "{gap}{}", step.text(if is_other_way { "or " } else { "" }))?;
+            has_command |= matches!(step, Step::Command(_));
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    /// As lines: a comment that says where, and what to write there.
+    fn text(&self, or: &str) -> String {
+        match self {
+            Self::Manifest(None, edit) => format!("# plugin.toml, {}; then upload it again:\n{}", edit.spot, edit.text),
+            Self::Manifest(Some(file), edit) => {
+                format!("# {file}, {}; then restart the host:\n{}", edit.spot, edit.text)
+            }
+            Self::NewManifest(text) => {
+                format!("# a new plugin.toml; then upload the component again, with --manifest plugin.toml:\n{text}")
+            }
+            Self::Command(command) => command.clone(),
+            Self::Settings(file, edit) => {
+                format!("# {or}{file}, {}; then restart the host:\n{}", edit.spot, edit.text)
+            }
+            Self::Variable(name, value) => {
+                format!(
+                    "# in the host's environment, where it overrules the file; then restart the host:\n{name}={value}"
+                )
+            }
+            Self::Nothing(why) => (*why).to_owned(),
+        }
+    }
+}
+
+/// What allows a version at least `needed` of an axis.
+pub fn allow_more(sides: Sides<'_>, axis: Axis, needed: u64) -> Advice {
+    let enough = axis.enough(needed);
+    let value = axis.toml(enough);
+    let mut steps = Vec::new();
+    let wishes = &sides.version.wishes;
+    if let (Source::Manifest { file, outline }, true) =
+        (&wishes.source, wishes.limit(axis).is_some_and(|wish| wish < enough))
+    {
+        steps.push(Step::Manifest(file.clone(), outline.set(&["limits", axis.key()], &value)));
+    }
+    if axis.of(&sides.policy.limits) < enough {
+        steps.push(operators_limit(sides, axis, &value));
+    }
+    if steps.is_empty() {
+        steps.push(Step::Nothing(match needed > enough {
+            true => "No larger limit can be set.",
+            false => "Neither plugin.toml nor the settings of the host set a lower limit.",
+        }));
+    }
+    Advice { steps }
+}
+
+fn operators_limit(sides: Sides<'_>, axis: Axis, value: &str) -> Step {
+    let stated = &sides.policy.stated;
+    if axis != Axis::Stack {
+        return settings_step(sides, &["limits", axis.key()], value);
+    }
+    if let Some(variable) = &stated.stack_variable {
+        return Step::Variable(variable.clone(), value.trim_matches('"').to_owned());
+    }
+    let edit = match &stated.limits {
+        Some(limits) => limits.set(&[axis.key()], value),
+        None => Edit { spot: Spot::End, text: format!("[limits]\n{}", nested(&[axis.key()], value)) },
+    };
+    Step::Settings(stated.file().to_owned(), edit)
+}
+
+/// What grants a version what it has not: those of `grants` that the operator does not allow, and those that its manifest
+/// does not ask for.
+pub fn grant(sides: Sides<'_>, grants: &[Grant]) -> Advice {
+    let mut steps = Vec::new();
+    let wishes = &sides.version.wishes;
+    let unwanted: Vec<&Grant> = match wishes.source {
+        Source::Operator => Vec::new(),
+        Source::Nobody | Source::Manifest { .. } => {
+            grants.iter().filter(|grant| !wishes.wants.contains(grant)).collect()
+        }
+    };
+    let lists = wanted_lists(sides, &unwanted);
+    match &wishes.source {
+        Source::Manifest { file, outline } => steps.extend(
+            lists.iter().map(|(kind, value)| Step::Manifest(file.clone(), outline.set(&["wants", kind], value))),
+        ),
+        Source::Nobody if !lists.is_empty() => steps.push(new_manifest(sides, &lists)),
+        Source::Nobody | Source::Operator => {}
+    }
+    let denied: Vec<&Grant> = grants.iter().filter(|grant| !is_served(sides.policy, grant)).collect();
+    steps.extend(operators_grants(sides, &denied));
+    Advice { steps: in_order(steps) }
+}
+
+/// What the manifest has to hold under `wants`, by kind, to ask for these as well.
+fn wanted_lists(sides: Sides<'_>, unwanted: &[&Grant]) -> Vec<(&'static str, String)> {
+    let of_kind = |kind: &'static str| {
+        let more: Vec<_> = unwanted.iter().copied().filter(|grant| grant.kind() == kind).collect();
+        let wanted = sides.version.wishes.wants.iter().filter(|grant| grant.kind() == kind);
+        let all: Vec<_> = wanted.chain(more.iter().copied()).map(|grant| quoted(grant.value())).collect();
+        (!more.is_empty()).then(|| (kind, list(&all)))
+    };
+    ["http", "config"].into_iter().filter_map(of_kind).collect()
+}
+
+fn new_manifest(sides: Sides<'_>, lists: &[(&'static str, String)]) -> Step {
+    let (name, version) = (quoted(sides.plugin.as_str()), quoted(sides.version.version.as_str()));
+    let mut text = format!("name = {name}\nversion = {version}\n[wants]");
+    lists.iter().for_each(|(kind, value)| text.push_str(&format!("\n{kind} = {value}")));
+    Step::NewManifest(text)
+}
+
+/// Whether the operator has done all that a capability needs: a key of the configuration needs a value, too.
+fn is_served(policy: &Policy, grant: &Grant) -> bool {
+    let has_value = match grant {
+        Grant::Config(key) => policy.config.iter().any(|(there, _)| there == key),
+        Grant::Http(_) => true,
+    };
+    has_value && policy.grants.contains(grant)
+}
+
+fn operators_grants(sides: Sides<'_>, denied: &[&Grant]) -> Vec<Step> {
+    if denied.is_empty() {
+        return Vec::new();
+    }
+    let mut steps = vec![Step::Command(grant_command(sides.plugin, denied.iter().copied()))];
+    let stated = &sides.policy.stated;
+    let Some(table) = &stated.plugin else {
+        steps.push(Step::Settings(stated.file().to_owned(), new_table(sides.plugin, denied)));
+        return steps;
+    };
+    let origins: Vec<_> = denied.iter().filter(|grant| matches!(grant, Grant::Http(_))).collect();
+    if !origins.is_empty() {
+        let there = table.list(&["grants", "http"]).iter().cloned();
+        let all: Vec<_> = there.chain(origins.iter().map(|grant| quoted(grant.value()))).collect();
+        steps.push(settings_step(sides, &["grants", "http"], &list(&all)));
+    }
+    let keys: Vec<_> = denied.iter().filter(|grant| matches!(grant, Grant::Config(_))).collect();
+    match (keys.as_slice(), table.find(&["config"])) {
+        ([], _) => {}
+        (keys, None) => {
+            let pairs: Vec<_> = keys.iter().map(|key| nested(&[key.value()], &quoted(VALUE))).collect();
+            steps.push(settings_step(sides, &["config"], &format!("{{ {} }}", pairs.join(", "))));
+        }
+        (keys, Some(_)) => {
+            steps.extend(keys.iter().map(|key| settings_step(sides, &["config", key.value()], &quoted(VALUE))));
+        }
+    }
+    steps
+}
+
+/// The table of a plug-in of which the file says nothing yet.
+fn new_table(plugin: &PluginName, grants: &[&Grant]) -> Edit {
+    let of_kind =
+        |kind: &str| grants.iter().filter(|grant| grant.kind() == kind).map(|grant| quoted(grant.value())).collect();
+    let (origins, keys): (Vec<_>, Vec<_>) = (of_kind("http"), of_kind("config"));
+    let mut text = format!("[[plugin]]\nname = {}", quoted(plugin.as_str()));
+    if !origins.is_empty() {
+        text.push_str(&format!("\ngrants = {{ http = {} }}", list(&origins)));
+    }
+    if !keys.is_empty() {
+        let pairs: Vec<_> = keys.iter().map(|key| format!("{key} = {}", quoted(VALUE))).collect();
+        text.push_str(&format!("\nconfig = {{ {} }}", pairs.join(", ")));
+    }
+    Edit { spot: Spot::End, text }
+}
+
+/// The command that grants a plug-in these, ready for a shell.
+pub fn grant_command<'a>(plugin: &PluginName, grants: impl IntoIterator<Item = &'a Grant>) -> String {
+    let mut command = format!("backroom plugin grant {plugin}");
+    for grant in grants {
+        let word = match grant {
+            Grant::Http(origin) => origin.clone(),
+            Grant::Config(key) => format!("{key}={VALUE}"),
+        };
+        command.push_str(&format!(" --{} {}", grant.kind(), for_shell(&word)));
+    }
+    command
+}
+
+/// The grant that lets a plug-in call an origin: one that its manifest asks for, or that the operator gives, where either
+/// covers the origin; else the origin itself.
+pub fn grant_for(sides: Sides<'_>, origin: &Origin) -> Grant {
+    let covers = |grant: &&Grant| coverage([*grant], origin).is_some();
+    let wanted = sides.version.wishes.wants.iter().find(covers);
+    let given = sides.policy.grants.iter().find(covers);
+    wanted.or(given).cloned().unwrap_or_else(|| Grant::Http(origin.as_grant()))
+}
+
+/// What lets a version call an origin.
+pub fn allow_origin(sides: Sides<'_>, origin: &Origin) -> Advice {
+    grant(sides, &[grant_for(sides, origin)])
+}
+
+/// What gives a version a setting that it asked for and that has no value.
+pub fn set_config(sides: Sides<'_>, key: &str) -> Advice {
+    grant(sides, &[Grant::Config(key.to_owned())])
+}
+
+fn settings_step(sides: Sides<'_>, path: &[&str], value: &str) -> Step {
+    let stated = &sides.policy.stated;
+    let edit = match &stated.plugin {
+        Some(table) => table.set(path, value),
+        None => {
+            let text = format!("[[plugin]]\nname = {}\n{}", quoted(sides.plugin.as_str()), nested(path, value));
+            Edit { spot: Spot::End, text }
+        }
+    };
+    Step::Settings(stated.file().to_owned(), edit)
+}
+
+/// Steps as they can be done one after another: of those in one file the last line comes first, so that the numbers of the
+/// others still hold.
+fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
+    let rank = |step: &Step| match step {
+        Step::Manifest(_, edit) => (0, u32::MAX - edit.line()),
+        Step::NewManifest(_) => (0, 0),
+        Step::Command(_) => (1, 0),
+        Step::Settings(_, edit) => (2, u32::MAX - edit.line()),
+        Step::Variable(..) | Step::Nothing(_) => (3, 0),
+    };
+    steps.sort_by_key(rank);
+    steps
+}
+
+/// A word as a shell takes it.
+fn for_shell(word: &str) -> String {
+    let is_plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c));
+    if is_plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::id::{Digest, VersionName};
+    use crate::domain::limits::Limits;
+    use crate::domain::outline::{Content, Form, Key, Lines, Outline, Stated};
+    use crate::domain::plugin::{Inspection, Shape, Wishes};
+    use crate::domain::time::Timestamp;
+
+    fn table(form: Form, line: u32, keys: Vec<(&str, Content)>) -> Outline {
+        let lines = Lines { first: line, last: line };
+        let keys = keys.into_iter().map(|(name, value)| Key { name: name.to_owned(), lines, value }).collect();
+        Outline { form, lines, keys }
+    }
+
+    fn version(wishes: Wishes) -> PluginVersion {
+        let inspection = Inspection {
+            shape: Shape::Handler,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            handlers: None,
+            digest: Digest([0; 32]),
+            bytes: 0,
+        };
+        let version = VersionName::new("1.0.0").expect("a version");
+        PluginVersion { version, inspection, wishes, uploaded_on: Timestamp::default(), is_pending: false }
+    }
+
+    fn manifest(keys: Vec<(&str, Content)>) -> Source {
+        Source::Manifest { file: None, outline: table(Form::Document, 1, keys) }
+    }
+
+    fn http(origin: &str) -> Grant {
+        Grant::Http(origin.to_owned())
+    }
+
+    fn with_sides<T>(wishes: Wishes, policy: &Policy, ask: impl FnOnce(Sides<'_>) -> T) -> T {
+        let plugin = PluginName::new("mailer").expect("a name");
+        ask(Sides { plugin: &plugin, version: &version(wishes), policy })
+    }
+
+    #[test]
+    fn a_limit_names_every_side_that_is_too_low_and_no_other() {
+        let wall = || Content::Table(table(Form::Header, 4, vec![("wall", Content::One("\"1s\"".to_owned()))]));
+        let wishes = Wishes { wall_ms: Some(1_000), source: manifest(vec![("limits", wall())]), ..Wishes::default() };
+        let policy = Policy::default();
+        let told =
+            |needed| with_sides(wishes.clone(), &policy, |sides| allow_more(sides, Axis::Wall, needed).to_string());
+        assert_eq!(told(2_000), "# plugin.toml, in place of line 4; then upload it again:\nwall = \"2s\"");
+        assert_eq!(
+            told(60_000),
+            "# plugin.toml, in place of line 4; then upload it again:\nwall = \"60s\"\n\
+             # backroom.toml, at the end; then restart the host:\n[[plugin]]\nname = \"mailer\"\nlimits = { wall = \"60s\" }"
+        );
+        let host = |axis| with_sides(wishes.clone(), &policy, |sides| allow_more(sides, axis, 7).to_string());
+        assert!(host(Axis::HostCalls).starts_with("Neither"), "the limit is above that already");
+        let most = Policy {
+            limits: Limits { wall: std::time::Duration::from_secs(86_400), ..Limits::default() },
+            ..Policy::default()
+        };
+        let told = with_sides(Wishes::default(), &most, |sides| allow_more(sides, Axis::Wall, u64::MAX).to_string());
+        assert_eq!(told, "No larger limit can be set.");
+    }
+
+    #[test]
+    fn the_stack_is_the_hosts_and_a_variable_has_the_last_word() {
+        let told = |stated| {
+            let policy = Policy { stated: Arc::new(stated), ..Policy::default() };
+            with_sides(Wishes::default(), &policy, |sides| allow_more(sides, Axis::Stack, 1 << 20).to_string())
+        };
+        let in_file = Stated { limits: Some(table(Form::Header, 7, Vec::new())), ..Stated::default() };
+        assert_eq!(told(in_file), "# backroom.toml, below line 7; then restart the host:\nstack = \"1MiB\"");
+        let by_variable = Stated { stack_variable: Some("BACKROOM_LIMITS_STACK".to_owned()), ..Stated::default() };
+        assert!(told(by_variable).ends_with("\nBACKROOM_LIMITS_STACK=1MiB"));
+    }
+
+    #[test]
+    fn an_origin_is_advised_to_the_sides_that_lack_it() {
+        let origin = Origin::of("https", "api.example.com").expect("an origin");
+        let wants: BTreeSet<_> = [http("https://api.example.com")].into();
+        let both = Policy::default();
+        let granted = Policy { grants: wants.clone(), ..Policy::default() };
+        let told = |wishes: Wishes, policy: &Policy| with_sides(wishes, policy, |sides| allow_origin(sides, &origin));
+        let wanting = Wishes { wants: wants.clone(), source: manifest(Vec::new()), ..Wishes::default() };
+        let silent = Wishes { source: manifest(Vec::new()), ..Wishes::default() };
+
+        let advice = told(wanting, &both);
+        assert_eq!(advice.command(), Some("backroom plugin grant mailer --http https://api.example.com"));
+        assert_eq!(advice.manifest(), None);
+        let advice = told(silent.clone(), &granted);
+        assert_eq!((advice.command(), advice.settings()), (None, None));
+        let expected =
+            "# plugin.toml, at the end; then upload it again:\n[wants]\nhttp = [\"https://api.example.com\"]";
+        assert_eq!(advice.manifest().as_deref(), Some(expected));
+        let advice = told(silent, &both);
+        assert!(advice.manifest().is_some() && advice.command().is_some() && advice.settings().is_some());
+        assert!(told(Wishes::default(), &both).manifest().is_some_and(|text| text.contains("name = \"mailer\"")));
+        let operators = Wishes { source: Source::Operator, ..Wishes::default() };
+        assert_eq!(told(operators, &both).manifest(), None);
+    }
+
+    #[test]
+    fn a_pattern_that_covers_the_origin_is_what_both_sides_are_told() {
+        let origin = Origin::of("https", "api.example.com").expect("an origin");
+        let pattern = http("https://*.example.com");
+        let wishes = Wishes { wants: [pattern.clone()].into(), source: manifest(Vec::new()), ..Wishes::default() };
+        let advice = with_sides(wishes, &Policy::default(), |sides| allow_origin(sides, &origin));
+        assert_eq!(advice.command(), Some("backroom plugin grant mailer --http 'https://*.example.com'"));
+    }
+
+    #[test]
+    fn grants_fit_in_with_the_file_and_keys_come_with_a_value() {
+        let list = Content::List(vec!["\"https://a.example\"".to_owned()]);
+        let grants = Content::Table(table(Form::Braces, 4, vec![("http", list)]));
+        let config = Content::Table(table(Form::Braces, 5, vec![("key", Content::Hidden)]));
+        let plugin = table(Form::Header, 2, vec![("grants", grants), ("config", config)]);
+        let stated = Stated { file: Some("etc/backroom.toml".to_owned()), plugin: Some(plugin), ..Stated::default() };
+        let policy = Policy {
+            grants: [http("https://a.example"), Grant::Config("key".to_owned()), Grant::Config("bare".to_owned())]
+                .into(),
+            config: vec![("key".to_owned(), "secret".to_owned())],
+            stated: Arc::new(stated),
+            ..Policy::default()
+        };
+        let missing = [http("https://b.example"), Grant::Config("bare".to_owned()), Grant::Config("key".to_owned())];
+        let wishes = Wishes { wants: missing.clone().into(), source: manifest(Vec::new()), ..Wishes::default() };
+        let advice = with_sides(wishes, &policy, |sides| grant(sides, &missing));
+        assert_eq!(
+            advice.to_string(),
+            "backroom plugin grant mailer --http https://b.example --config bare=VALUE\n\
+             # or etc/backroom.toml, inside the braces on line 5; then restart the host:\nbare = \"VALUE\"\n\
+             # or etc/backroom.toml, in place of line 2; then restart the host:\n\
+             grants = { http = [\"https://a.example\", \"https://b.example\"] }"
+        );
+    }
+}
