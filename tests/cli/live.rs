@@ -76,8 +76,10 @@ fn a_job_of_a_pending_plugin_says_what_is_not_granted() {
     let job = host.json(&["job", "show", &id]);
     assert_eq!(job["error"]["code"], "BR0208", "{job}");
     let detail = job["error"]["detail"].as_str().expect("it says what to do");
-    assert!(detail.contains("backroom plugin activate mailer 1.0.0"), "{detail}");
+    assert!(detail.contains("backroom plugin grant mailer --http https://api.example.com"), "{detail}");
     assert!(detail.contains("grants = { http = [\"https://api.example.com\"] }"), "{detail}");
+    host.run(&["plugin", "grant", "mailer", "--http", "https://api.example.com"]).done();
+    assert!(host.watch_for(&["job", "watch", &id], "succeeded").contains("succeeded"), "the advice helps");
 }
 
 #[test]

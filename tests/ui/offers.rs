@@ -41,7 +41,7 @@ async fn order(site: &Site, job: &Job, order: Order) -> Job {
 }
 
 /// Waits until a job stands where it is wanted.
-async fn until(site: &Site, job: Job, status: Status) -> Job {
+pub(crate) async fn until(site: &Site, job: Job, status: Status) -> Job {
     let mut watch = site.host.jobs.watch(job.submission.key());
     let reached = async {
         loop {

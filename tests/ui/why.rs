@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use backroom::clock::SimulatedClock;
 use backroom::domain::id::{OrderingKey, PluginName, QueueName, TenantId};
-use backroom::domain::job::{Job, OnPredecessorFailure, Ties};
+use backroom::domain::job::{Job, OnPredecessorFailure, Status, Ties};
 use backroom::domain::queue::Pause;
 use backroom::domain::service::ServiceState;
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{Command, NewBatch, NewJob, Order};
 use serde_json::Value;
 
+use crate::offers::until;
 use crate::page;
 use crate::pages::words;
 use crate::site::{PATIENCE, Site, job};
@@ -139,8 +140,8 @@ async fn other_jobs_in_the_way_are_explained_and_linked() {
     let third = site.submit(NewJob { ties: after, ..job("{}") }).await;
     has(&explained(&site, &third).await, "blocked");
     steered(&site, &first, Order::Cancel).await;
-    let held = site.host.jobs.find(third.submission.key()).expect("it reads").expect("it is there");
-    explained(&site, &held).await;
+    let held = until(&site, third, Status::Waiting).await;
+    has(&explained(&site, &held).await, "manual");
 }
 
 fn keyed() -> Ties {

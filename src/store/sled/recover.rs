@@ -30,6 +30,9 @@ use crate::domain::queue::QueueState;
 use crate::resources::Resource;
 use crate::store::ReadError;
 
+/// What the tree says when somebody has it open.
+const HELD: &str = "could not acquire lock";
+
 /// The format of the directory; another one is refused.
 const FORMAT_LINE: &str = "backroom store, format 5\n";
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
@@ -220,10 +223,10 @@ fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
     let started = Instant::now();
     loop {
         match try_open_tree(index, cache_bytes) {
-            Err(TreeFault::Bad(why)) if why.contains("could not acquire lock") => {
-                // A tree that somebody holds is not a damaged one.
+            // A tree that somebody holds is not a damaged one.
+            Err(fault) if fault.is_held() => {
                 if started.elapsed() > TREE_LOCK_PATIENCE {
-                    return Err(TreeFault::Disk(io::Error::new(io::ErrorKind::WouldBlock, why)));
+                    return Err(fault);
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
@@ -259,8 +262,16 @@ enum TreeFault {
 }
 
 impl TreeFault {
+    /// Whether the tree is in use. The system says of a lock what it says of a want of threads.
+    fn is_held(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.to_string().contains(HELD))
+    }
+
     /// A fault of which only the text is left. What wants something that comes back is never taken for damage.
     fn of_text(text: String) -> Self {
+        if text.contains(HELD) {
+            return Self::Disk(io::Error::new(io::ErrorKind::WouldBlock, text));
+        }
         let is_full = text.contains("StorageFull") || text.contains("No space left on device");
         match Resource::named_in(&text) {
             Some(Resource::Room) => Self::Disk(io::Error::new(io::ErrorKind::StorageFull, text)),
@@ -274,6 +285,7 @@ impl TreeFault {
 impl From<io::Error> for TreeFault {
     fn from(error: io::Error) -> Self {
         match error.kind() {
+            _ if error.to_string().contains(HELD) => Self::of_text(error.to_string()),
             _ if Resource::wanted_by(&error).is_some() => Self::Disk(error),
             io::ErrorKind::StorageFull
             | io::ErrorKind::QuotaExceeded
@@ -521,6 +533,16 @@ impl From<ReadError> for OpenError {
 mod tests {
     use super::*;
     use crate::domain::code;
+
+    #[test]
+    fn a_tree_in_use_is_waited_for_whatever_else_its_error_says() {
+        let text = "could not acquire lock on \"db\": Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }";
+        let held = || io::Error::other(text);
+        for fault in [held().into(), sled::Error::Io(held()).into(), TreeFault::of_text(text.to_owned())] {
+            assert!(fault.is_held(), "{fault:?}");
+        }
+        assert!(!TreeFault::from(io::Error::from_raw_os_error(11)).is_held(), "a want of threads is another thing");
+    }
 
     #[test]
     fn a_full_disk_is_no_damage() {
