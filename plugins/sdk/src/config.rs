@@ -10,8 +10,10 @@ pub fn get(key: &str) -> Result<Option<String>> {
 /// One setting that the plug-in cannot do without. A missing one is a user-fixable failure `missing-config`.
 pub fn require(key: &str) -> Result<String> {
     get(key)?.ok_or_else(|| {
-        Failure::user_fixable(format_args!("the setting `{key}` is missing; set it with: backroom plugin grant NAME --config {key}=VALUE"))
-            .code("missing-config")
+        Failure::user_fixable(format_args!(
+            "the setting `{key}` is missing; set it with: backroom plugin grant NAME --config {key}=VALUE"
+        ))
+        .code("missing-config")
     })
 }
 
