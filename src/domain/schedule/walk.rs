@@ -13,6 +13,10 @@ use super::zone::LAST_SECOND;
 /// After so many days, four hundred years, the calendar comes round, weekdays and numbers of weeks included.
 const CALENDAR: i64 = 146_097;
 
+/// How many periods in a row are looked at without a find. A rule of seconds that is met once in thousands of years would
+/// otherwise keep a core busy for minutes; what lies behind so many never comes.
+const FRUITLESS_MAX: u32 = 1_000_000;
+
 /// A rule with its start: the parts that it leaves out are taken from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
@@ -390,7 +394,10 @@ impl<'a> Walk<'a> {
 
     /// Goes to the next period that yields something. Whether there is one.
     fn load(&mut self) -> bool {
-        while self.plan.first_of(self.next_period) <= self.end.min(self.horizon) {
+        for _ in 0..FRUITLESS_MAX {
+            if self.plan.first_of(self.next_period) > self.end.min(self.horizon) {
+                return false;
+            }
             self.periods = self.periods.saturating_add(1);
             let later = self.plan.fill(self.next_period, &mut self.set);
             let following = self.next_period + i64::from(self.plan.rule.interval);
