@@ -277,8 +277,12 @@ fn more(slice: &Slice, axis: Axis, needed: u64) -> String {
 
 /// What the operator would have to grant, word for word.
 fn not_granted(message: String, origin: &Origin, slice: &Slice) -> SliceEnd {
-    let advice = advice::allow_origin(slice.sides(), origin);
-    failed(ErrorClass::UserFixable, code::ORIGIN_NOT_GRANTED, format!("{message}. To allow it:\n{advice}"))
+    let message = match advice::allow_origin(slice.sides(), origin).to_string() {
+        // The origin is granted: it only has to be called by its address.
+        advice if advice.is_empty() => message,
+        advice => format!("{message}. To allow it:\n{advice}"),
+    };
+    failed(ErrorClass::UserFixable, code::ORIGIN_NOT_GRANTED, message)
 }
 
 fn out_of_time(code: Code, limit: &str, span: Duration) -> Failure {
