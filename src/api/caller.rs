@@ -58,7 +58,7 @@ pub(crate) fn check_all(caller: &Caller, right: Right) -> Result<(), ApiError> {
 }
 
 /// Only those go on whose right reaches to some jobs at least.
-pub(super) fn check_some(caller: &Caller, right: Right) -> Result<(), ApiError> {
+pub(crate) fn check_some(caller: &Caller, right: Right) -> Result<(), ApiError> {
     if caller.rights.reach(right) == Reach::None { Err(lacks(caller, right.word())) } else { Ok(()) }
 }
 

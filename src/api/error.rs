@@ -126,6 +126,11 @@ impl ApiError {
         self.0.next.as_deref()
     }
 
+    /// What to write into backroom.toml, where that helps.
+    pub fn settings(&self) -> Option<&str> {
+        self.0.add_to_config.as_deref()
+    }
+
     fn problem(&self) -> Problem {
         let Fault { code, status, detail, next, field, errors, missing_grants, add_to_config } = &*self.0;
         Problem {

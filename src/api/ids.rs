@@ -3,9 +3,10 @@
 use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
+use crate::app::Host;
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
-use crate::domain::id::{IdEnding, JobId};
+use crate::domain::id::{IdEnding, JobId, TenantId};
 use crate::store::ReadError;
 
 /// The parameters of a filter that name a job.
@@ -16,6 +17,15 @@ pub(super) async fn in_address(state: &ApiState, caller: &Caller, text: &str) ->
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
+    let (tenant, caller, text) = (state.tenant(), caller.clone(), text.to_owned());
+    state.blocking(move |host| of_address(host, tenant, &caller, &text)).await
+}
+
+/// The same, blocking the calling thread.
+pub(super) fn of_address(host: &Host, tenant: TenantId, caller: &Caller, text: &str) -> Result<JobId, ApiError> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
     let Ok(ending) = text.parse::<IdEnding>() else {
         let shown: String = text.chars().take(80).collect();
         let detail = format!(
@@ -23,9 +33,7 @@ pub(super) async fn in_address(state: &ApiState, caller: &Caller, text: &str) ->
         );
         return Err(ApiError::new(code::UNKNOWN_JOB, detail).with_next("backroom job list"));
     };
-    let (state, caller) = (state.clone(), caller.clone());
-    let found = state.clone().blocking(move |_| ending_in(&state, &caller, ending)).await?;
-    only(ending, &found)
+    only(ending, &ending_in(host, tenant, caller, ending)?)
 }
 
 /// The same of an id within a document; `text` itself where it is whole, or no id at all.
@@ -34,7 +42,7 @@ pub(super) fn completed(state: &ApiState, caller: &Caller, text: String) -> Resu
         return Ok(text);
     }
     let Ok(ending) = text.parse::<IdEnding>() else { return Ok(text) };
-    Ok(only(ending, &ending_in(state, caller, ending)?)?.to_string())
+    Ok(only(ending, &ending_in(state.host(), state.tenant(), caller, ending)?)?.to_string())
 }
 
 /// Completes the ids that a filter names.
@@ -51,8 +59,8 @@ pub(super) async fn complete(state: &ApiState, caller: &Caller, params: &mut Par
 }
 
 /// The jobs whose id ends so. Those that the caller may not read do not exist for them.
-fn ending_in(state: &ApiState, caller: &Caller, ending: IdEnding) -> Result<Vec<JobId>, ReadError> {
-    let found = state.host().jobs.ending_in(state.tenant(), ending)?;
+fn ending_in(host: &Host, tenant: TenantId, caller: &Caller, ending: IdEnding) -> Result<Vec<JobId>, ReadError> {
+    let found = host.jobs.ending_in(tenant, ending)?;
     let seen = found.iter().filter(|job| caller.may(Right::Read, &job.submission));
     Ok(seen.map(|job| job.submission.id).collect())
 }

@@ -24,7 +24,7 @@ use crate::app::Host;
 use crate::config::units;
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
-use crate::domain::id::{JobId, Sequence};
+use crate::domain::id::{JobId, Sequence, TenantId};
 use crate::domain::job::{Job, Payload};
 use crate::domain::query::JobQuery;
 use crate::jobs::{NewJob, Sort, Submitted};
@@ -255,23 +255,16 @@ pub(super) fn cursor_text(sequence: Sequence) -> String {
     digits.iter().rev().collect()
 }
 
-/// The first thing that keeps a job from running, where it waits for something.
-fn leading_reason(host: &Host, job: &Job) -> Result<Option<ReasonView>, ReadError> {
-    if !job.state.status.waits() {
-        return Ok(None);
-    }
-    Ok(host.jobs.explain(job, host.moment(job))?.into_iter().next().map(ReasonView::from))
-}
-
 fn page_of(host: &Host, caller: &Caller, query: &JobQuery, order: Order) -> Result<JobPageView, ReadError> {
     let found = host.jobs.search(query, order.sort)?;
+    let mut reasons = if order.explains { host.leading_reasons(&found.jobs)? } else { Vec::new() }.into_iter();
     let view = |job: &Job| {
-        let why = if order.explains { leading_reason(host, job)? } else { None };
-        Ok(JobView::of(job, JobFacts { why, ..facts(host, caller, job) }))
+        let why = reasons.next().flatten().map(ReasonView::from);
+        JobView::of(job, JobFacts { why, ..facts(host, caller, job) })
     };
     let prefix = if order.sort == Sort::Oldest { OLDEST_CURSOR } else { "" };
     Ok(JobPageView {
-        jobs: found.jobs.iter().map(view).collect::<Result<_, ReadError>>()?,
+        jobs: found.jobs.iter().map(view).collect(),
         next: found.next.map(|next| format!("{prefix}{}", cursor_text(next))),
         looked_to: found.looked_to.map(|looked_to| looked_to.to_string()),
     })
@@ -311,7 +304,22 @@ pub(super) async fn attempts(
 
 /// The job of an id in an address, for a caller who may do this with it.
 pub(super) async fn found(state: &ApiState, caller: &Caller, right: Right, id: &str) -> Result<Job, ApiError> {
-    found_by_id(state, caller, right, ids::in_address(state, caller, id).await?).await
+    let (tenant, caller, id) = (state.tenant(), caller.clone(), id.to_owned());
+    state.blocking(move |host| found_in(host, tenant, &caller, right, &id)).await
+}
+
+/// The same, blocking the calling thread.
+pub(crate) fn found_in(
+    host: &Host,
+    tenant: TenantId,
+    caller: &Caller,
+    right: Right,
+    id: &str,
+) -> Result<Job, ApiError> {
+    let id = ids::of_address(host, tenant, caller, id)?;
+    let job = host.jobs.get(tenant, id)?.ok_or_else(|| unknown_job(id))?;
+    check_job(caller, right, &job)?;
+    Ok(job)
 }
 
 /// A job, for a caller who may do this with it.

@@ -14,7 +14,7 @@ mod health;
 mod idempotency;
 mod ids;
 pub(crate) mod intake;
-mod jobs;
+pub(crate) mod jobs;
 mod json;
 mod openapi;
 mod paced;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Host;
+use crate::domain::admission::Hold;
 use crate::domain::change::Change;
+use crate::domain::explain::Reason;
 use crate::domain::id::{PluginName, QueueName, TenantId};
 use crate::domain::job::{Job, Status};
 use crate::domain::queue::{Lane, Pause, QueueState};
@@ -128,12 +130,21 @@ impl Host {
 
     /// What the host knows now of why a job is not running.
     pub fn moment(&self, job: &Job) -> Moment {
+        self.moments(std::slice::from_ref(job)).pop().unwrap_or_default()
+    }
+
+    /// The foremost reason of each of these jobs that waits, found in one pass. Blocks the calling thread.
+    pub fn leading_reasons(&self, jobs: &[Job]) -> Result<Vec<Option<Reason>>, ReadError> {
+        self.jobs.leading_reasons(jobs, self.moments(jobs))
+    }
+
+    fn moments(&self, jobs: &[Job]) -> Vec<Moment> {
         let service = self.service();
-        if !job.state.status.waits() {
-            return Moment { service, ..Moment::default() };
-        }
-        let holds = self.window.holds(&Lane::of(&job.submission));
-        let ahead = if job.state.status == Status::Queued { self.window.ahead_of(job) } else { 0 };
-        Moment { service, holds, ahead }
+        let moment = |(job, (holds, ahead)): (&Job, (Vec<Hold>, usize))| match job.state.status {
+            Status::Queued => Moment { service, holds, ahead },
+            status if status.waits() => Moment { service, holds, ahead: 0 },
+            _ => Moment { service, ..Moment::default() },
+        };
+        jobs.iter().zip(self.window.before_each(jobs)).map(moment).collect()
     }
 }

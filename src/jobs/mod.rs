@@ -15,6 +15,7 @@ mod rerun;
 mod search;
 mod steer;
 mod submit;
+mod tally;
 mod watch;
 
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub use rerun::{Rerun, RerunError};
 pub use search::{Found, SearchTurn, Sort, TooManySearches};
 pub use steer::{Command, Order, SteerError};
 pub use submit::{NewJob, SubmitError, Submitted};
+pub use tally::Tally;
 pub use watch::{JobChange, Watch, Watchers};
 
 /// The commands and questions about jobs, as every edge uses them.

@@ -1,16 +1,10 @@
 //! What on the host needs a person: what is paused, slowed down, not granted, or held until somebody fixes something.
 
 use super::Console;
+use super::lookout::{HELD_COUNTED, Look};
 use super::text;
-use super::trouble::Trouble;
-use crate::domain::access::Caller;
 use crate::domain::id::TenantId;
-use crate::domain::job::{Status, WaitReason};
-use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::service::ServiceState;
-
-/// How many held jobs are counted; more are "many".
-const HELD_COUNTED: usize = 50;
 
 /// One thing, with what is done about it.
 pub(super) struct Need {
@@ -22,13 +16,25 @@ pub(super) struct Need {
     pub(super) button: Option<(String, &'static str)>,
 }
 
-/// Everything that needs a person, the gravest first.
-pub(super) fn needs(console: &Console, caller: &Caller) -> Result<Vec<Need>, Trouble> {
+/// Everything that needs a person, the gravest first: of the host for those who see all jobs, and of jobs what `look` found
+/// among the `waiting` ones.
+pub(super) fn needs(console: &Console, look: &Look, waiting: u64) -> Vec<Need> {
+    let mut needs = if console.sees_all() { of_the_host(console) } else { Vec::new() };
+    needs.extend(held(look, waiting).map(|sentence| Need {
+        id: "need-held".to_owned(),
+        sentence,
+        look: Some(("/jobs?state=waiting".to_owned(), "See what waits")),
+        button: None,
+    }));
+    needs
+}
+
+fn of_the_host(console: &Console) -> Vec<Need> {
     let host = &console.host;
     let mut needs = Vec::new();
     let mut need =
         |id: String, sentence: String, look: Option<(String, &'static str)>, button: Option<(String, &'static str)>| {
-            let button = button.filter(|_| caller.rights.admin);
+            let button = button.filter(|_| console.administers());
             needs.push(Need { id: format!("need-{id}"), sentence, look, button });
         };
     if host.service() != ServiceState::Running {
@@ -72,21 +78,44 @@ pub(super) fn needs(console: &Console, caller: &Caller) -> Result<Vec<Need>, Tro
             need(format!("grants-{name}"), sentence, Some((format!("/plugins/{name}"), "See what to add")), None);
         }
     }
-    let held = held(console)?;
-    if held > 0 {
-        let count = if held >= HELD_COUNTED { format!("{held} jobs or more") } else { text::jobs(held as u64) };
-        let look = ("/jobs?state=waiting".to_owned(), "See what waits");
-        need("held".to_owned(), format!("Held until a person fixes something: {count}."), Some(look), None);
-    }
-    Ok(needs)
+    needs
 }
 
-fn held(console: &Console) -> Result<usize, Trouble> {
-    let filter = JobFilter {
-        statuses: vec![Status::Waiting],
-        wait_reasons: vec![WaitReason::Error, WaitReason::Manual],
-        ..JobFilter::default()
-    };
-    let query = JobQuery { tenant: TenantId::DEFAULT, filter, before: None, limit: HELD_COUNTED };
-    Ok(console.host.jobs.list(&query)?.jobs.len())
+/// How many jobs are held until a person does something, and where there was no time to look at all of them, how far the look
+/// came.
+fn held(look: &Look, waiting: u64) -> Option<String> {
+    let Look { held, held_looked_to, .. } = *look;
+    let is_all = held_looked_to.is_none() || waiting <= held as u64;
+    match (held, held_looked_to.filter(|_| !is_all)) {
+        (0, None) => None,
+        (HELD_COUNTED.., _) => Some(format!("Held until a person fixes something: {held} jobs or more.")),
+        (_, None) => Some(format!("Held until a person fixes something: {}.", text::jobs(held as u64))),
+        (0, Some(on)) => Some(format!(
+            "None of the jobs submitted since {on} is held for a person. Older ones have not been looked at."
+        )),
+        (_, Some(on)) => Some(format!(
+            "Held until a person fixes something: {} of those submitted since {on}. Older ones have not been looked at.",
+            text::jobs(held as u64)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn what_was_not_looked_at_is_not_denied() {
+        let on = Timestamp::from_millis(1_700_000_000_000);
+        let said = |found, held_looked_to, waiting| held(&Look { held: found, held_looked_to, ..Look::default() }, waiting);
+        assert_eq!(said(0, None, 70_000), None);
+        assert_eq!(said(3, Some(on), 3).as_deref(), Some("Held until a person fixes something: 3 jobs."));
+        let none = said(0, Some(on), 70_000).expect("it is not known");
+        assert!(none.contains("since 2023-11-14T22:13:20.000Z") && none.contains("not been looked at"), "{none}");
+        let some = said(3, Some(on), 70_000).expect("there are some");
+        assert!(some.contains("3 jobs of those submitted since 2023") && some.contains("not been looked at"), "{some}");
+        let many = said(HELD_COUNTED, None, 70_000).expect("there are many");
+        assert!(many.contains("50 jobs or more"), "{many}");
+    }
 }

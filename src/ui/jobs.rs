@@ -1,7 +1,7 @@
 //! The list of jobs: by state, plug-in, tag and text, page by page.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 use axum::response::Response;
@@ -11,12 +11,14 @@ use super::Console;
 use super::shell::{After, Done, Section, Shell};
 use super::text::{self, LINE_CHARS, When};
 use super::trouble::Trouble;
-use super::why::{self, Leading};
+use super::why::Leading;
+use crate::domain::code;
+use crate::domain::explain::Reason;
 use crate::domain::id::{PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Status};
 use crate::domain::query::{Counts, JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
-use crate::jobs::Sort;
+use crate::jobs::{Sort, Tally};
 use crate::store::ReadError;
 
 /// Jobs on one page.
@@ -100,7 +102,10 @@ pub(super) struct Row {
     pub(super) short_id: String,
     pub(super) name: String,
     pub(super) plugin: String,
+    /// Whether the visitor may see the page of the plug-in.
+    pub(super) leads_to_plugin: bool,
     pub(super) state: &'static str,
+    pub(super) shape: &'static str,
     pub(super) attempt: u32,
     pub(super) created: When,
     pub(super) duration: String,
@@ -111,27 +116,33 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// A job as the host sees it now.
-    pub(super) fn new(console: &Console, job: &Job) -> Result<Self, ReadError> {
+    /// Jobs as the host sees them now.
+    pub(super) fn all(console: &Console, jobs: &[Job]) -> Result<Vec<Self>, ReadError> {
+        let reasons = console.host.leading_reasons(jobs)?;
+        Ok(jobs.iter().zip(reasons).map(|(job, reason)| Self::new(console, job, reason)).collect())
+    }
+
+    fn new(console: &Console, job: &Job, reason: Option<Reason>) -> Self {
         let now = console.now();
-        let why = why::leading(console, job)?;
         let Job { submission, state } = job;
         let id = submission.id.to_string();
         // The reason of an unfinished job holds its error.
-        let error = state.failure().filter(|_| state.status != Status::Succeeded && why.is_none());
-        Ok(Self {
+        let error = state.failure().filter(|_| state.status != Status::Succeeded && reason.is_none());
+        Self {
             short_id: short_id(&id),
             id,
             name: text::line(&submission.display_name(), LINE_CHARS),
             plugin: submission.plugin.to_string(),
+            leads_to_plugin: console.sees_all(),
             state: state.status.word(),
+            shape: state.status.shape(),
             attempt: state.attempt,
             created: When::new(submission.created_on, now),
             duration: duration(job, now).map_or_else(|| "–".to_owned(), text::span),
             error: error.map(|failure| text::line(first_line(&failure.message), LINE_CHARS)),
-            why,
+            why: reason.map(|reason| Leading::new(&reason, now)),
             tags: submission.tags.iter().take(4).map(|tag| text::line(tag, 32)).collect(),
-        })
+        }
     }
 }
 
@@ -245,6 +256,8 @@ struct Tab {
 struct List {
     shell: Shell,
     tabs: Vec<Tab>,
+    /// How far back the jobs of the tabs were counted, where not all were.
+    counted_to: Option<When>,
     asked: Asked,
     plugins: Vec<String>,
     rows: Vec<Row>,
@@ -254,17 +267,17 @@ struct List {
     newest: Option<String>,
     cleared: String,
     has_jobs: bool,
-    has_plugins: bool,
-    example_plugin: String,
+    /// What a job can be submitted to, as far as the visitor may know and do it.
+    example_plugin: Option<String>,
     /// Where the host answers.
     address: String,
 }
 
 /// The page.
-pub(super) async fn show(State(console): State<Console>, headers: HeaderMap, Query(asked): Query<Asked>) -> Response {
+pub(super) async fn show(console: Console, headers: HeaderMap, Query(asked): Query<Asked>) -> Response {
     let address = address(&headers);
     let asked = asked.typed();
-    let turn = match query_of(&asked) {
+    let turn = match query_of(&console, &asked) {
         Ok((_, query)) => console.host.jobs.search_turn(&query.filter).await,
         // The page says what is wrong with it.
         Err(_) => Ok(None),
@@ -290,23 +303,23 @@ fn address(headers: &HeaderMap) -> String {
 }
 
 fn list(console: &Console, asked: Asked, address: String) -> Result<List, Trouble> {
-    let (group, query) = query_of(&asked)?;
-    let counts = counts(console, query.filter.plugin.as_ref())?;
+    let (group, query) = query_of(console, &asked)?;
+    let tally = console.host.jobs.tally(TenantId::DEFAULT, &console.caller)?;
+    let counts = query.filter.plugin.as_ref().map_or_else(|| tally.total(), |plugin| tally.of(plugin));
     let page = console.host.jobs.search(&query, Sort::Newest)?;
     let now = console.now();
-    let plugins: Vec<_> =
-        console.host.registry.list(TenantId::DEFAULT).iter().map(|plugin| plugin.name.to_string()).collect();
+    let plugins = plugins(console, &tally);
     let state = group.map_or("", Group::word);
     Ok(List {
         tabs: tabs(&asked, group, &counts),
-        rows: page.jobs.iter().map(|job| Row::new(console, job)).collect::<Result<_, _>>()?,
+        counted_to: tally.counted_to.map(|on| When::new(on, now)),
+        rows: Row::all(console, &page.jobs)?,
         looked_to: page.looked_to.filter(|_| page.jobs.len() < PAGE).map(|looked_to| When::new(looked_to, now)),
         next: page.next.map(|next| asked.address(state, Some(next))),
         newest: asked.before.map(|_| asked.address(state, None)),
         cleared: Asked::default().with_state(state),
         has_jobs: counts != Counts::default(),
-        has_plugins: !plugins.is_empty(),
-        example_plugin: plugins.first().cloned().unwrap_or_else(|| "NAME".to_owned()),
+        example_plugin: plugins.first().cloned().filter(|_| console.caller.rights.submit),
         address,
         plugins,
         shell: console.shell(Section::Jobs, "Jobs", After { done: asked.done }),
@@ -314,13 +327,24 @@ fn list(console: &Console, asked: Asked, address: String) -> Result<List, Troubl
     })
 }
 
-/// What an address asks for.
-fn query_of(asked: &Asked) -> Result<(Option<Group>, JobQuery), Trouble> {
+/// The plug-ins to choose from: all, or those of his own jobs for whoever sees no others.
+fn plugins(console: &Console, tally: &Tally) -> Vec<String> {
+    match console.sees_all() {
+        true => console.host.registry.list(TenantId::DEFAULT).iter().map(|plugin| plugin.name.to_string()).collect(),
+        false => tally.by_plugin.iter().map(|(name, _)| name.to_string()).collect(),
+    }
+}
+
+/// What an address asks for, of the jobs that the visitor may see.
+fn query_of(console: &Console, asked: &Asked) -> Result<(Option<Group>, JobQuery), Trouble> {
     let group = match asked.state.as_str() {
         "" => None,
         word => Some(Group::from_word(word).ok_or_else(|| Trouble::field(unknown_state(word)))?),
     };
-    Ok((group, query(asked, group)?))
+    let filter = console.visible(filter(asked, group)?);
+    // The pages are for those only who may see some.
+    let filter = filter.ok_or_else(|| Trouble::new(code::FORBIDDEN, "there are no jobs that you may see"))?;
+    Ok((group, JobQuery { tenant: TenantId::DEFAULT, filter, before: asked.before.map(Sequence), limit: PAGE }))
 }
 
 fn unknown_state(word: &str) -> String {
@@ -328,10 +352,10 @@ fn unknown_state(word: &str) -> String {
     format!("`{word}` is not a state of a job; expected one of: {}", words.join(", "))
 }
 
-fn query(asked: &Asked, group: Option<Group>) -> Result<JobQuery, Trouble> {
+fn filter(asked: &Asked, group: Option<Group>) -> Result<JobFilter, Trouble> {
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     let plugin = given(&asked.plugin).map(|name| PluginName::new(&name)).transpose();
-    let filter = JobFilter {
+    Ok(JobFilter {
         statuses: group.map(|group| group.statuses().to_vec()).unwrap_or_default(),
         plugin: plugin.map_err(|error| Trouble::field(error.to_string()))?,
         tag: given(&asked.tag),
@@ -342,18 +366,11 @@ fn query(asked: &Asked, group: Option<Group>) -> Result<JobQuery, Trouble> {
             .transpose()
             .map_err(|error| Trouble::field(error.to_string()))?,
         ..JobFilter::default()
-    };
-    Ok(JobQuery { tenant: TenantId::DEFAULT, filter, before: asked.before.map(Sequence), limit: PAGE })
+    })
 }
 
 fn bad_batch(id: &str) -> Trouble {
     Trouble::field(format!("`{}` is not the id of a batch", text::line(id, 80)))
-}
-
-fn counts(console: &Console, plugin: Option<&PluginName>) -> Result<Counts, Trouble> {
-    let all = console.host.jobs.counts(TenantId::DEFAULT)?;
-    let chosen = all.iter().filter(|(name, _)| plugin.is_none_or(|plugin| plugin == name));
-    Ok(chosen.fold(Counts::default(), |total, (_, counts)| total.plus(counts)))
 }
 
 fn tabs(asked: &Asked, current: Option<Group>, counts: &Counts) -> Vec<Tab> {

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::Form;
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Extension, Query};
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
@@ -44,14 +44,14 @@ pub(super) struct Fields {
 }
 
 /// The page with the form. It shows nothing of the host.
-pub(super) async fn show(State(console): State<Console>, Query(wanted): Query<Wanted>) -> Response {
+pub(super) async fn show(console: Console, Query(wanted): Query<Wanted>) -> Response {
     let to = own_page(&wanted.to);
     console.page(|_console| Ok(Page::new(to, None))).await
 }
 
 /// Opens a session for a right token and leads to the page that was wanted; says that a wrong one is wrong.
 pub(super) async fn log_in(
-    State(console): State<Console>,
+    console: Console,
     Extension(door): Extension<Door>,
     headers: HeaderMap,
     Form(fields): Form<Fields>,

@@ -6,6 +6,7 @@ mod attention;
 mod job;
 mod jobs;
 mod login;
+mod lookout;
 mod overview;
 mod payload;
 mod plugins;
@@ -23,29 +24,59 @@ mod why;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::HeaderValue;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use axum::http::request::Parts;
 use axum::middleware::{from_fn, from_fn_with_state, map_request, map_response};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use self::lookout::Lookout;
 use self::rights::Check;
 use self::sampler::Sampler;
+use crate::api::ApiError;
 use crate::api::body::{self, BodySize};
 use crate::app::Host;
+use crate::domain::access::Caller;
 
 /// Scripts, styles and forms of this host only, and no page of another site around it.
 const POLICY: &str =
     "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";
 
-/// What every page is made from.
+/// What the pages of all visitors are made from.
+#[derive(Clone)]
+struct Shared {
+    host: Arc<Host>,
+    sampler: Arc<Sampler>,
+    lookout: Arc<Lookout>,
+}
+
+/// The console as somebody sees it.
 #[derive(Clone)]
 struct Console {
     host: Arc<Host>,
     sampler: Arc<Sampler>,
+    lookout: Arc<Lookout>,
+    caller: Caller,
+}
+
+impl Console {
+    fn new(shared: Shared, caller: Caller) -> Self {
+        let Shared { host, sampler, lookout } = shared;
+        Self { host, sampler, lookout, caller }
+    }
+}
+
+impl FromRequestParts<Shared> for Console {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, shared).await?;
+        Ok(Self::new(shared.clone(), caller))
+    }
 }
 
 /// The pages of the console at `/` and the actions behind their buttons. Whoever merges them guards them against requests of
@@ -54,11 +85,12 @@ pub fn routes<S>(host: Arc<Host>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let console = Console { sampler: Sampler::start(&host), host };
-    let only = |check: Check| from_fn_with_state((console.clone(), check), rights::only);
+    let shared = Shared { sampler: Sampler::start(&host), lookout: Arc::default(), host };
+    let only = |check: Check| from_fn_with_state((shared.clone(), check), rights::only);
     Router::new()
-        .merge(pages().route_layer(only(rights::may_read)))
-        .merge(buttons_of_jobs().route_layer(only(rights::may_write)))
+        .merge(pages().route_layer(only(rights::may_enter)))
+        .merge(pages_of_plugins().route_layer(only(rights::may_see_all)))
+        .merge(buttons_of_jobs().route_layer(only(rights::may_steer)))
         .merge(buttons_of_the_host().route_layer(from_fn(rights::logged)).route_layer(only(rights::may_administer)))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
@@ -66,25 +98,29 @@ where
         .route("/favicon.ico", get(assets::favicon))
         .layer(map_request(in_time))
         .layer(map_response(harden))
-        .with_state(console)
+        .with_state(shared)
 }
 
-fn pages() -> Router<Console> {
+/// What everybody sees who may see any job: each page shows what he may see.
+fn pages() -> Router<Shared> {
     Router::new()
         .route("/", get(overview::show))
         .route("/jobs", get(jobs::show))
         .route("/jobs/{id}", get(job::show))
         .route("/jobs/{id}/input", get(job::input))
         .route("/jobs/{id}/output", get(job::output))
-        .route("/plugins", get(plugins::list))
-        .route("/plugins/{name}", get(plugins::show))
 }
 
-fn buttons_of_jobs() -> Router<Console> {
+/// They say how the jobs of all fare.
+fn pages_of_plugins() -> Router<Shared> {
+    Router::new().route("/plugins", get(plugins::list)).route("/plugins/{name}", get(plugins::show))
+}
+
+fn buttons_of_jobs() -> Router<Shared> {
     Router::new().route("/jobs/{id}/{action}", post(job::act))
 }
 
-fn buttons_of_the_host() -> Router<Console> {
+fn buttons_of_the_host() -> Router<Shared> {
     Router::new()
         .route("/service/{action}", post(service::act))
         .route("/queues/{name}/resume", post(queues::resume))

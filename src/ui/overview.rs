@@ -3,24 +3,29 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::response::Response;
 
 use super::Console;
 use super::attention::{self, Need};
 use super::jobs::{Group, Row};
+use super::lookout::Look;
 use super::sampler::Rate;
 use super::shell::{After, Section, Shell};
 use super::sparkline::Sparkline;
 use super::text::{self, When};
 use super::trouble::Trouble;
-use crate::domain::access::Caller;
+use crate::domain::access::Right;
 use crate::domain::id::{PluginName, TenantId};
-use crate::domain::job::Status;
-use crate::domain::query::{Counts, JobFilter, JobQuery};
+use crate::domain::job::{Job, Status};
+use crate::domain::query::Counts;
+use crate::jobs::Tally;
 
 /// Running jobs and failing plug-ins that the page lists at most.
 const LISTED: usize = 8;
+
+/// Running jobs that are looked at for those that a visitor may see.
+const RUNNING_LOOKED_AT: usize = 1_000;
 
 /// Points of the chart, and seconds that each stands for.
 const CHART: (usize, usize) = (60, 10);
@@ -31,20 +36,28 @@ struct Overview {
     shell: Shell,
     needs: Vec<Need>,
     tiles: Vec<Tile>,
+    /// How far back the jobs were counted, where not all were.
+    counted_to: Option<When>,
+    /// For those who see all jobs.
+    whole: Option<Whole>,
+    failing: Vec<Failing>,
+    running: Vec<Row>,
+    running_more: usize,
+    has_jobs: bool,
+}
+
+/// What is about the host as a whole.
+struct Whole {
     oldest: Option<String>,
     last_minute: Pace,
     last_ten: Pace,
     chart: Sparkline,
     chart_peak: String,
-    failing: Vec<Failing>,
-    running: Vec<Row>,
-    running_more: usize,
     store: StoreLine,
     started: When,
     uptime: String,
     rescued: usize,
     has_plugins: bool,
-    has_jobs: bool,
 }
 
 struct Tile {
@@ -62,8 +75,8 @@ struct Failing {
     plugin: String,
     failed: String,
     percent: String,
-    message: Option<String>,
-    job: Option<String>,
+    /// The message of its last failed job, and the job.
+    last: Option<(String, String)>,
     when: Option<When>,
 }
 
@@ -77,36 +90,46 @@ struct StoreLine {
 }
 
 /// The page.
-pub(super) async fn show(State(console): State<Console>, caller: Caller, Query(after): Query<After>) -> Response {
-    console.page(move |console| overview(console, &caller, after)).await
+pub(super) async fn show(console: Console, Query(after): Query<After>) -> Response {
+    console.page(move |console| overview(console, after)).await
 }
 
-fn overview(console: &Console, caller: &Caller, after: After) -> Result<Overview, Trouble> {
-    let host = &console.host;
-    let now = console.now();
-    let counts = host.jobs.counts(TenantId::DEFAULT)?;
-    let total = counts.iter().fold(Counts::default(), |total, (_, counts)| total.plus(counts));
-    let running = running(console)?;
-    let chart = Sparkline::new(&console.sampler.history(CHART.0, CHART.1));
+fn overview(console: &Console, after: After) -> Result<Overview, Trouble> {
+    let tally = console.host.jobs.tally(TenantId::DEFAULT, &console.caller)?;
+    let look = console.look()?;
+    let total = tally.total();
+    let waiting = tally.counted_to.map_or_else(|| total.of(Status::Waiting), |_| u64::MAX);
+    let mut running = running(console)?;
+    let running_more = running.len().saturating_sub(LISTED);
+    running.truncate(LISTED);
     Ok(Overview {
-        needs: attention::needs(console, caller)?,
+        needs: attention::needs(console, &look, waiting),
         tiles: Group::ALL.into_iter().map(|group| tile(group, &total)).collect(),
+        counted_to: tally.counted_to.map(|on| When::new(on, console.now())),
+        whole: console.sees_all().then(|| whole(console)),
+        failing: failing(console, &tally, &look),
+        running_more,
+        running: Row::all(console, &running)?,
+        has_jobs: total != Counts::default(),
+        shell: console.shell(Section::Overview, "Overview", after),
+    })
+}
+
+fn whole(console: &Console) -> Whole {
+    let (host, now) = (&console.host, console.now());
+    let chart = Sparkline::new(&console.sampler.history(CHART.0, CHART.1));
+    Whole {
         oldest: host.oldest_ready().map(|oldest| text::span(now.since(oldest))),
         last_minute: pace(console.sampler.rate(Duration::from_secs(60))),
         last_ten: pace(console.sampler.rate(Duration::from_secs(600))),
         chart_peak: decimal(chart.peak, CHART.1 as u64),
         chart,
-        failing: failing(console, &counts)?,
-        running_more: host.running.len().saturating_sub(running.len()),
-        running,
         store: store_line(console),
         started: When::new(host.started_on, now),
         uptime: text::span(now.since(host.started_on)),
         rescued: host.rescued,
         has_plugins: !host.registry.list(TenantId::DEFAULT).is_empty(),
-        has_jobs: total != Counts::default(),
-        shell: console.shell(Section::Overview, "Overview", after),
-    })
+    }
 }
 
 fn tile(group: Group, total: &Counts) -> Tile {
@@ -142,32 +165,33 @@ fn decimal(count: u64, seconds: u64) -> String {
     }
 }
 
-fn running(console: &Console) -> Result<Vec<Row>, Trouble> {
-    let mut rows = Vec::new();
-    for key in console.host.running.some(LISTED) {
-        rows.extend(console.host.jobs.find(key)?.map(|job| Row::new(console, &job)).transpose()?);
+/// The running jobs that the visitor may see, earliest submission first.
+fn running(console: &Console) -> Result<Vec<Job>, Trouble> {
+    let mut seen = Vec::new();
+    for key in console.host.running.some(RUNNING_LOOKED_AT) {
+        let job = console.host.jobs.find(key)?;
+        seen.extend(job.filter(|job| console.caller.may(Right::Read, &job.submission)));
     }
-    Ok(rows)
+    Ok(seen)
 }
 
-fn failing(console: &Console, counts: &[(PluginName, Counts)]) -> Result<Vec<Failing>, Trouble> {
+fn failing(console: &Console, tally: &Tally, look: &Look) -> Vec<Failing> {
     let now = console.now();
-    let mut failing: Vec<_> = counts.iter().filter(|(_, counts)| counts.of(Status::Failed) > 0).collect();
+    let mut failing: Vec<_> =
+        tally.by_plugin.iter().filter(|(_, counts)| counts.of(Status::Failed) > 0).collect();
     failing.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.of(Status::Failed)));
     failing.truncate(LISTED);
     let describe = |(plugin, counts): &(PluginName, Counts)| {
-        let filter = JobFilter { statuses: vec![Status::Failed], plugin: Some(plugin.clone()), ..JobFilter::default() };
-        let query = JobQuery { tenant: TenantId::DEFAULT, filter, before: None, limit: 1 };
-        let last = console.host.jobs.list(&query)?.jobs.into_iter().next();
-        let failed = counts.of(Status::Failed);
-        Ok(Failing {
+        let last = look.last_failed.get(plugin);
+        Failing {
             plugin: plugin.to_string(),
-            failed: text::count(failed),
+            failed: text::count(counts.of(Status::Failed)),
             percent: failure_percent(counts),
-            message: last.as_ref().and_then(|job| Some(text::line(&job.state.failure()?.message, 240))),
-            job: last.as_ref().map(|job| job.submission.id.to_string()),
+            last: last.and_then(|job| {
+                Some((text::line(&job.state.failure()?.message, 240), job.submission.id.to_string()))
+            }),
             when: last.and_then(|job| Some(When::new(job.state.completed_on?, now))),
-        })
+        }
     };
     failing.into_iter().map(describe).collect()
 }

@@ -1,6 +1,6 @@
 //! Resuming a queue.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::Response;
 
 use super::Console;
@@ -9,7 +9,7 @@ use super::trouble::Trouble;
 use crate::domain::id::QueueName;
 
 /// Lets the jobs of a paused queue start again.
-pub(super) async fn resume(State(console): State<Console>, Path(name): Path<String>) -> Response {
+pub(super) async fn resume(console: Console, Path(name): Path<String>) -> Response {
     let name = match QueueName::new(&name) {
         Ok(name) => name,
         Err(error) => return console.refuse(&Trouble::field(error.to_string())),

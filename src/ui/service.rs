@@ -1,6 +1,6 @@
 //! Pausing and resuming the whole service.
 
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::Response;
 
 use super::Console;
@@ -9,7 +9,7 @@ use super::trouble::Trouble;
 use crate::domain::service::ServiceState;
 
 /// Pauses or resumes.
-pub(super) async fn act(State(console): State<Console>, Path(action): Path<String>) -> Response {
+pub(super) async fn act(console: Console, Path(action): Path<String>) -> Response {
     let (state, done) = match action.as_str() {
         "pause" => (ServiceState::Paused, Done::Paused),
         "resume" => (ServiceState::Running, Done::Resumed),

@@ -30,6 +30,12 @@ pub(super) struct Shell {
     pub(super) version: &'static str,
     /// Whether there is a session to end.
     pub(super) asks_for_token: bool,
+    /// Whether there is a page for the visitor at all.
+    pub(super) enters: bool,
+    /// Whether he sees what is about all jobs.
+    pub(super) sees_all: bool,
+    /// Whether the buttons of the host are for him.
+    pub(super) administers: bool,
     /// What the action that led here did.
     pub(super) done: Option<&'static str>,
     /// How long the page waits before it updates itself, in milliseconds; 0 when it stands still.
@@ -150,6 +156,9 @@ impl Console {
             host: self.host.id.to_string(),
             version: env!("CARGO_PKG_VERSION"),
             asks_for_token: !self.host.tokens.are_not_asked_for(),
+            enters: self.enters(),
+            sees_all: self.sees_all(),
+            administers: self.administers(),
             done: after.done.map(Done::sentence),
             refresh_ms: REFRESH_MS,
         }

@@ -3,9 +3,9 @@
 
 use super::Console;
 use super::text::{self, LINE_CHARS, Part, When};
-use crate::domain::access::Caller;
+use crate::domain::access::Right;
 use crate::domain::explain::{Reason, Remedy};
-use crate::domain::id::JobId;
+use crate::domain::id::{JobId, TenantId};
 use crate::domain::job::Job;
 use crate::domain::time::Timestamp;
 use crate::store::ReadError;
@@ -21,10 +21,11 @@ pub(super) struct Why {
     pub(super) remedy: Option<RemedyButton>,
 }
 
-/// A link to a job.
+/// Another job: a link for those who may see it, and its id for others.
 pub(super) struct JobLink {
     pub(super) id: String,
     pub(super) short_id: String,
+    pub(super) leads: bool,
 }
 
 /// What ends a reason, for those who may press it.
@@ -34,17 +35,20 @@ pub(super) struct RemedyButton {
 }
 
 impl JobLink {
-    pub(super) fn to(id: JobId) -> Self {
+    pub(super) fn to(console: &Console, id: JobId) -> Result<Self, ReadError> {
+        let leads = console.sees_all() || {
+            let job = console.host.jobs.get(TenantId::DEFAULT, id)?;
+            job.is_some_and(|job| console.caller.may(Right::Read, &job.submission))
+        };
         let id = id.to_string();
-        Self { short_id: super::jobs::short_id(&id), id }
+        Ok(Self { short_id: super::jobs::short_id(&id), id, leads })
     }
 }
 
 /// Every reason that `explain` gives for a job, the foremost first. Never empty.
-pub(super) fn reasons(console: &Console, job: &Job, caller: &Caller) -> Result<Vec<Why>, ReadError> {
-    let now = console.now();
+pub(super) fn reasons(console: &Console, job: &Job) -> Result<Vec<Why>, ReadError> {
     let reasons = console.host.jobs.explain(job, console.host.moment(job))?;
-    Ok(reasons.into_iter().map(|reason| why(reason, job, caller, now)).collect())
+    reasons.into_iter().map(|reason| why(console, reason, job)).collect()
 }
 
 /// What a list says of a job that waits: the foremost reason in one line, and when it ends by itself.
@@ -53,27 +57,25 @@ pub(super) struct Leading {
     pub(super) until: Option<When>,
 }
 
-/// See [`Leading`]; nothing of a job that does not wait.
-pub(super) fn leading(console: &Console, job: &Job) -> Result<Option<Leading>, ReadError> {
-    if !job.state.status.waits() {
-        return Ok(None);
+impl Leading {
+    /// The foremost reason as a list shows it.
+    pub(super) fn new(reason: &Reason, now: Timestamp) -> Self {
+        Self {
+            sentence: text::parts(&text::line(&text::sentence(&reason.message), LINE_CHARS)),
+            until: reason.until.map(|until| When::new(until, now)),
+        }
     }
-    let reasons = console.host.jobs.explain(job, console.host.moment(job))?;
-    Ok(reasons.into_iter().next().map(|reason| Leading {
-        sentence: text::parts(&text::line(&text::sentence(&reason.message), LINE_CHARS)),
-        until: reason.until.map(|until| When::new(until, console.now())),
-    }))
 }
 
-fn why(reason: Reason, job: &Job, caller: &Caller, now: Timestamp) -> Why {
-    let remedy = reason.remedy().filter(|_| caller.rights.admin);
-    Why {
+fn why(console: &Console, reason: Reason, job: &Job) -> Result<Why, ReadError> {
+    let remedy = reason.remedy().filter(|_| console.administers());
+    Ok(Why {
         sentence: text::parts(&text::sentence(&reason.message)),
         ends: text::parts(&text::neutral(&reason.starts_when)),
-        until: reason.until.map(|until| When::new(until, now)),
-        jobs: reason.jobs.into_iter().map(JobLink::to).collect(),
+        until: reason.until.map(|until| When::new(until, console.now())),
+        jobs: reason.jobs.into_iter().map(|id| JobLink::to(console, id)).collect::<Result<_, _>>()?,
         remedy: remedy.map(|remedy| button(remedy, job)),
-    }
+    })
 }
 
 fn button(remedy: Remedy, job: &Job) -> RemedyButton {

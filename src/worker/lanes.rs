@@ -169,10 +169,26 @@ impl Lanes {
         self.lanes.values().flat_map(|waiting| waiting.ready.values())
     }
 
-    /// How many jobs of its lane are known to start before a job.
-    pub(super) fn ahead_of(&self, job: &Job) -> usize {
-        let lane = self.lanes.get(&Lane::of(&job.submission));
-        lane.map_or(0, |waiting| waiting.ready.range(..place(job)).count())
+    /// How many jobs of its lane are known to start before each of these. A lane is walked through once, however many of them
+    /// are in it.
+    pub(super) fn ahead_of(&self, jobs: &[Job]) -> Vec<usize> {
+        let mut places: BTreeMap<Lane, Vec<(Place, usize)>> = BTreeMap::new();
+        for (index, job) in jobs.iter().enumerate() {
+            places.entry(Lane::of(&job.submission)).or_default().push((place(job), index));
+        }
+        let mut ahead = vec![0; jobs.len()];
+        for (lane, mut places) in places {
+            let Some(waiting) = self.lanes.get(&lane) else { continue };
+            places.sort_unstable();
+            let (mut ready, mut before) = (waiting.ready.keys().peekable(), 0);
+            for (place, index) in places {
+                while ready.next_if(|other| **other < place).is_some() {
+                    before += 1;
+                }
+                ahead[index] = before;
+            }
+        }
+        ahead
     }
 
     /// How many jobs a lane may hold.

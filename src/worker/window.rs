@@ -299,9 +299,18 @@ impl Window {
         self.inner.lock().admission.holds(lane, self.clock.now())
     }
 
-    /// How many jobs of the lane are known to start before this one.
-    pub fn ahead_of(&self, job: &Job) -> usize {
-        self.inner.lock().lanes.ahead_of(job)
+    /// What keeps the lane of each of these jobs from starting now, and how many jobs of the lane are known to start before it.
+    pub fn before_each(&self, jobs: &[Job]) -> Vec<(Vec<Hold>, usize)> {
+        let now = self.clock.now();
+        let inner = self.inner.lock();
+        let mut holds: BTreeMap<Lane, Vec<Hold>> = BTreeMap::new();
+        let mut of_lane = |job: &Job| {
+            let lane = Lane::of(&job.submission);
+            let found = || inner.admission.holds(&lane, now);
+            holds.entry(lane.clone()).or_insert_with(found).clone()
+        };
+        let ahead = inner.lanes.ahead_of(jobs);
+        jobs.iter().map(&mut of_lane).zip(ahead).collect()
     }
 
     /// The plug-ins that are slowed down because they keep failing, by tenant and name.

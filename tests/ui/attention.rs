@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use backroom::clock::SimulatedClock;
 use backroom::domain::id::{PluginName, QueueName, TenantId};
+use backroom::domain::job::{OnPredecessorFailure, Status, Ties};
 use backroom::domain::queue::Pause;
 use backroom::domain::time::Timestamp;
+use backroom::jobs::{Command, NewJob, Order};
 
+use crate::offers::until;
 use crate::page;
 use crate::pages::words;
-use crate::site::{Site, ungranted};
+use crate::site::{Site, job, ungranted};
 
 #[tokio::test]
 async fn what_is_held_up_is_seen_and_resumed() {
@@ -46,4 +49,28 @@ async fn what_is_held_up_is_seen_and_resumed() {
     let shown = words(site.get("/").await.text());
     assert!(!shown.contains("is paused"), "{shown}");
     assert_eq!(site.post("/queues/ghost/resume", "").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_held_job_is_found_behind_many_that_wait_for_their_time() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let site = Site::with_echo(Arc::new(SimulatedClock::at(now))).await;
+    let scheduled = || NewJob { at: Some(Timestamp::from_millis(1_800_000_000_000)), ..job("{}") };
+    let first = site.submit(scheduled()).await;
+    let after = Ties {
+        after: vec![first.submission.id],
+        on_predecessor_failure: OnPredecessorFailure::Block,
+        ..Ties::default()
+    };
+    let held = site.submit(NewJob { ties: after, ..job("{}") }).await;
+    let cancel = Command::new(Order::Cancel, "kim");
+    site.host.jobs.steer(TenantId::DEFAULT, first.submission.id, &cancel).await.expect("it is canceled");
+    until(&site, held, Status::Waiting).await;
+    let newer = || (0..5_000).map(|_| scheduled()).collect();
+    // More than the store looks at in one go.
+    for _ in 0..5 {
+        site.host.jobs.submit_bulk(newer()).await.expect("they are accepted");
+    }
+    let shown = words(site.get("/").await.text());
+    assert!(shown.contains("Held until a person fixes something: 1 job."), "{shown}");
 }

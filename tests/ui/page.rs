@@ -34,6 +34,7 @@ const ATTRIBUTES: &[&str] = &[
     "data-manifest",
     "data-refresh",
     "data-search",
+    "data-shape",
     "datetime",
     "defer",
     "download",

@@ -251,10 +251,10 @@ async fn what_is_not_there_is_explained() {
         ("/jobs/nonsense", 404, "BR0109"),
         ("/jobs/018bcfe5-6800-7000-8000-0000000000ff", 404, "BR0109"),
         ("/jobs/%3Cscript%3E", 404, "BR0109"),
-        ("/jobs?state=asleep", 400, "asleep is not a state of a job"),
-        ("/jobs?plugin=NOT%20A%20NAME", 400, "BR0102"),
+        ("/jobs?state=asleep", 422, "asleep is not a state of a job"),
+        ("/jobs?plugin=NOT%20A%20NAME", 422, "BR0102"),
         ("/plugins/ecko", 404, "did you mean echo ?"),
-        ("/plugins/%3Cimg%3E", 400, "BR0102"),
+        ("/plugins/%3Cimg%3E", 422, "BR0102"),
     ];
     for (path, status, told) in wrong {
         let answer = site.get(path).await;

@@ -19,10 +19,13 @@ use backroom::domain::plugin::{Grant, PluginVersion, Shape, Wishes};
 use backroom::jobs::NewJob;
 use backroom::registry::{Policies, Upload};
 use backroom::sandbox::scripted::{Script, ScriptedSandbox};
-use backroom::sandbox::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Signal, Slice, SliceEnd, SliceReport};
+use backroom::sandbox::{
+    Admitted, BoxFuture, HostPort, LiveLog, LogPart, Rejection, Sandbox, Signal, Slice, SliceEnd, SliceReport,
+};
 use backroom::store::memory::MemoryStore;
 use backroom::worker::PoolSettings;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// No test waits longer for anything.
@@ -41,11 +44,34 @@ const BREAKER: BreakerPolicy = BreakerPolicy {
     longest_pause: Duration::from_secs(3_600),
 };
 
+/// The header of a form, and of a person with a browser.
+pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+pub(crate) const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
+
+/// The secret of the token that [`Site::cookie_of`] gives somebody.
+pub(crate) fn secret_of(name: &str) -> String {
+    format!("the-secret-of-{name}")
+}
+
 /// A host and its console.
 pub(crate) struct Site {
     pub(crate) host: Arc<Host>,
     pub(crate) address: SocketAddr,
     gate: watch::Sender<bool>,
+    said: Said,
+}
+
+/// What the jobs that are held back log meanwhile.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<String>>);
+
+impl LiveLog for Said {
+    fn since(&self, line: u64) -> LogPart {
+        let text = self.0.lock();
+        let skipped = usize::try_from(line).expect("tests log little");
+        let next = text.lines().count() as u64;
+        LogPart { text: text.split_inclusive('\n').skip(skipped).collect(), next }
+    }
 }
 
 /// An answer of the console.
@@ -77,7 +103,8 @@ impl Site {
     pub(crate) async fn open(clock: Arc<dyn Clock>, address: &str) -> Self {
         let gate = watch::Sender::new(false);
         let scripted = ScriptedSandbox::new(Arc::clone(&clock), direct);
-        let sandbox = Patient { scripted, gate: gate.subscribe() };
+        let said = Said::default();
+        let sandbox = Patient { scripted, gate: gate.subscribe(), said: said.clone() };
         let host = Host::start(Parts {
             store: Arc::new(MemoryStore::new()),
             sandbox: Arc::new(sandbox),
@@ -95,7 +122,7 @@ impl Site {
         let state = ApiState::new(Arc::clone(&host), Guard::new(address, &[]));
         let pages = api::guarded(&state, api::routes(&state).merge(backroom::ui::routes(Arc::clone(&host))));
         tokio::spawn(async move { axum::serve(listener, pages).await });
-        Self { host, address, gate }
+        Self { host, address, gate, said }
     }
 
     /// Gives somebody a token with these rights and this secret: from then on the host asks for one.
@@ -129,6 +156,19 @@ impl Site {
     /// Lets the jobs go on whose input starts with `hold`.
     pub(crate) fn open_gate(&self) {
         self.gate.send_replace(true);
+    }
+
+    /// Has the jobs that are held back log something.
+    pub(crate) fn say(&self, text: &str) {
+        self.said.0.lock().push_str(text);
+    }
+
+    /// Gives somebody a token with these rights, and returns the cookie that a browser sends then.
+    pub(crate) async fn cookie_of(&self, name: &str, rights: &str) -> String {
+        let secret = secret_of(name);
+        self.admit(name, rights, &secret).await;
+        let kept = self.ask("POST", "/login", &[FORM], &format!("token={secret}")).await;
+        kept.header("set-cookie").split(';').next().unwrap_or_default().to_owned()
     }
 
     pub(crate) async fn upload(&self, name: &str, version: &str, wishes: Wishes) {
@@ -229,6 +269,9 @@ async fn send(request: http::Request<Vec<u8>>) -> Answer {
     sent.await.expect("the browser holds")
 }
 
+/// How long a log is at least that a page does not show whole, in bytes.
+const LONG_LOG: usize = 256 << 10;
+
 /// What a slice does: the first word of its input says it.
 fn direct(slice: &Slice) -> Script {
     let input = String::from_utf8_lossy(&slice.input).into_owned();
@@ -247,7 +290,7 @@ fn direct(slice: &Slice) -> Script {
         _ => SliceEnd::Succeeded(slice.input.clone()),
     };
     let log = match word {
-        "log" => rest.repeat(4_000),
+        "log" => rest.repeat(LONG_LOG / rest.len().max(1) + 1),
         _ => format!("INFO: attempt {} of {}\nINFO: {rest}\n", slice.attempt, slice.name),
     };
     let usage = Usage { fuel: 1_234_567, peak_memory_bytes: 3 << 20, host_calls: 42, ..Usage::default() };
@@ -259,6 +302,7 @@ fn direct(slice: &Slice) -> Script {
 struct Patient {
     scripted: ScriptedSandbox,
     gate: watch::Receiver<bool>,
+    said: Said,
 }
 
 impl Sandbox for Patient {
@@ -284,6 +328,7 @@ impl Sandbox for Patient {
     fn run(&self, slice: Slice, mut port: Box<dyn HostPort>) -> BoxFuture<'_, SliceReport> {
         Box::pin(async move {
             if slice.input.starts_with(b"hold") {
+                slice.signals.share_log(Arc::new(self.said.clone()));
                 let note = Some(String::from_utf8_lossy(&slice.input).into_owned());
                 port.call(HostCall::Progress(Progress { done: 37, total: Some(120), note })).await;
                 self.hold(&slice).await;

@@ -102,7 +102,7 @@ async fn the_service_is_paused_and_resumed() {
     site.host.set_service(ServiceState::Draining).await.expect("it is kept");
     assert!(site.get("/").await.text().contains("Resume the service"), "a drained host can be resumed");
     leads_to(&site.post("/service/resume", "").await, "/?done=resumed");
-    refused(&site.post("/service/explode", "").await, 400, "BR0102");
+    refused(&site.post("/service/explode", "").await, 422, "BR0102");
 }
 
 #[tokio::test]
@@ -119,9 +119,9 @@ async fn versions_come_and_go() {
     leads_to(&site.post("/plugins/echo/activate", "version=0.2.0").await, "/plugins/echo?done=activated");
     assert_eq!(active(), "0.2.0");
     refused(&site.post("/plugins/echo/activate", "version=9.9.9").await, 404, "BR0213");
-    refused(&site.post("/plugins/echo/activate", "").await, 400, "BR0102");
+    refused(&site.post("/plugins/echo/activate", "").await, 422, "BR0102");
     refused(&site.post("/plugins/ecko/rollback", "").await, 404, "BR0103");
-    refused(&site.post("/plugins/echo/explode", "").await, 400, "BR0102");
+    refused(&site.post("/plugins/echo/explode", "").await, 422, "BR0102");
 
     leads_to(&site.post("/plugins/echo/disable", "").await, "/plugins/echo?done=disabled");
     assert!(site.get("/plugins/echo").await.text().contains(">disabled<"));

@@ -51,17 +51,17 @@ async fn a_bad_upload_is_explained_and_leaves_nothing() {
     let bad_manifest: &'static [u8] = b"name = \"Mailer\"\nversion = \"1\"\ncolour = \"red\"\n";
     let cases: Vec<(Vec<Part>, u16, &str, &str)> = vec![
         (vec![("component", b"MZ not wasm"), named[0], named[1]], 422, "BR0201", "does not start like WebAssembly"),
-        (vec![("component", b""), named[0], named[1]], 400, "BR0102", "choose a .wasm file"),
-        (vec![wasm, ("name", b"Bad Name!"), named[1]], 400, "BR0102", "Bad Name!"),
-        (vec![wasm, named[0]], 400, "BR0102", "the version"),
+        (vec![("component", b""), named[0], named[1]], 422, "BR0102", "choose a .wasm file"),
+        (vec![wasm, ("name", b"Bad Name!"), named[1]], 422, "BR0102", "Bad Name!"),
+        (vec![wasm, named[0]], 422, "BR0102", "the version"),
         (vec![wasm, ("manifest", bad_manifest)], 422, "BR0212", "plugin.toml:3"),
         (
             vec![wasm, ("manifest", MANIFEST), named[0]],
-            400,
+            422,
             "BR0102",
             "<code>echo</code> in the form and <code>mailer</code> in plugin.toml",
         ),
-        (vec![wasm, ("colour", b"red")], 400, "BR0102", "no field <code>colour</code>"),
+        (vec![wasm, ("colour", b"red")], 422, "BR0102", "no field <code>colour</code>"),
     ];
     for (form, status, code, told) in cases {
         let answer = site.post_files("/plugins", &form).await;
@@ -71,7 +71,7 @@ async fn a_bad_upload_is_explained_and_leaves_nothing() {
         assert!(page.contains(code) && page.contains(told), "{code} {told}: {page}");
     }
     let answer = site.post("/plugins", "name=echo").await;
-    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(answer.status, 422, "{}", answer.text());
     assert!(site.host.registry.list(TenantId::DEFAULT).is_empty());
 }
 

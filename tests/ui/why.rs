@@ -172,5 +172,5 @@ async fn a_batch_is_drawn_as_a_batch() {
     let again = site.post(&format!("{path}/retry-failed"), "").await;
     assert_eq!(again.status, 303, "{}", again.text());
     assert!(!site.get(&path).await.text().contains("retry-failed\""), "they were run again");
-    assert_eq!(site.get("/jobs?batch=nonsense").await.status, 400);
+    assert_eq!(site.get("/jobs?batch=nonsense").await.status, 422);
 }

@@ -14,7 +14,6 @@ use crate::domain::job::{
     Wait, WaitReason,
 };
 use crate::domain::limits::Usage;
-use crate::domain::outbound::Url;
 
 /// A job.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -491,13 +490,12 @@ impl From<&Occurrence> for OccurrenceView {
 impl FollowUpBody {
     /// What follows a job. A URL is payload: for others it ends with its origin.
     fn of(follow_up: &FollowUp, shows_payload: bool) -> Self {
-        let FollowUp { plugin, handler, queue, url } = follow_up;
-        let origin = |url: &String| Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().as_grant());
+        let FollowUp { plugin, handler, queue, url: _ } = follow_up;
         Self {
             plugin: plugin.to_string(),
             handler: Some(handler.to_string()),
             queue: Some(queue.to_string()),
-            url: url.as_ref().map(|url| if shows_payload { url.clone() } else { origin(url) }),
+            url: follow_up.url_for(shows_payload),
         }
     }
 }

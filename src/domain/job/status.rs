@@ -91,6 +91,23 @@ impl Status {
         }
     }
 
+    /// The shape that stands beside the word, so that nobody needs colours to tell states apart: the same in the console and on
+    /// a terminal.
+    pub const fn shape(self) -> &'static str {
+        match self {
+            Self::Queued => "○",
+            Self::Waiting => "⧗",
+            Self::Retrying => "◕",
+            Self::Paused => "‖",
+            Self::Running => "▶",
+            // They still run.
+            Self::Pausing | Self::Canceling => "▷",
+            Self::Succeeded => "✓",
+            Self::Failed => "✗",
+            Self::Canceled => "–",
+        }
+    }
+
     /// The status that a word names.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.word() == word)

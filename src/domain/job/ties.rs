@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::id::{
     ConcurrencyKey, DedupKey, HandlerName, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
 };
-use crate::domain::outbound::http_plugin;
+use crate::domain::outbound::{Url, http_plugin};
 use crate::domain::time::Timestamp;
 
 /// How many jobs a job may wait for by name.
@@ -70,6 +70,12 @@ impl FollowUp {
     /// A call of `url` with the news, by the built-in handler `http`.
     pub fn call(url: impl Into<String>, queue: QueueName) -> Self {
         Self { plugin: http_plugin(), handler: HandlerName::default_handle(), queue, url: Some(url.into()) }
+    }
+
+    /// Its URL, which is payload: for whoever may not see that it ends with its origin.
+    pub fn url_for(&self, opens_payload: bool) -> Option<String> {
+        let origin = |url: &String| Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().as_grant());
+        self.url.as_ref().map(|url| if opens_payload { url.clone() } else { origin(url) })
     }
 }
 

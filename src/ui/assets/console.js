@@ -69,10 +69,14 @@
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
       if (answer.redirected) return location.reload();
       if (!answer.ok) throw new Error(answer.statusText);
+      // Whoever reads a log at its end stays there while it grows.
+      const atEnd = (log) => log.scrollHeight - log.scrollTop - log.clientHeight < 8;
+      const followed = [...document.querySelectorAll("pre.log")].filter(atEnd);
       for (const old of document.querySelectorAll("[data-live]")) {
         const node = fresh.getElementById(old.id);
         if (node) become(old, document.adoptNode(node));
       }
+      for (const log of followed) log.scrollTop = log.scrollHeight;
       wait = Number(page.dataset.refresh);
       misses = 0;
     } catch (error) {

@@ -1,16 +1,16 @@
 //! What the buttons of a job do.
 
 use axum::Form;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::find;
 use crate::api::payloads::Payloads;
 use crate::api::{ApiError, intake, steer};
-use crate::domain::access::Caller;
-use crate::domain::id::{JobId, TenantId};
+use crate::domain::access::Right;
+use crate::domain::code;
+use crate::domain::id::TenantId;
 use crate::domain::job::{Job, Payload};
 use crate::domain::offers::Offer;
 use crate::domain::time::Timestamp;
@@ -35,25 +35,18 @@ pub(in crate::ui) struct Fields {
 
 /// Carries out the command of a button.
 pub(in crate::ui) async fn act(
-    State(console): State<Console>,
-    caller: Caller,
+    console: Console,
     Path((id, word)): Path<(String, String)>,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let acted = perform(&console, &caller, &id, &word, fields).await;
+    let acted = perform(&console, id, &word, fields).await;
     console.answer(acted.map_err(|trouble| trouble.at(Section::Jobs)))
 }
 
-async fn perform(
-    console: &Console,
-    caller: &Caller,
-    id: &str,
-    word: &str,
-    fields: Fields,
-) -> Result<(String, Done), Trouble> {
+async fn perform(console: &Console, id: String, word: &str, fields: Fields) -> Result<(String, Done), Trouble> {
     let offer = Offer::from_word(word).ok_or_else(|| unknown_action(word))?;
-    let id = parsed(id)?;
-    let by = rights::noted(caller);
+    let id = read(console, Right::Write, id).await?.submission.id;
+    let by = rights::noted(&console.caller);
     let reason = reason(fields.reason)?;
     let jobs = &console.host.jobs;
     let rerun = |reason| Rerun { reason, ..Rerun::new(by) };
@@ -96,7 +89,7 @@ fn unknown_action(word: &str) -> Trouble {
 
 /// The whole input, as a file.
 pub(in crate::ui) async fn input(
-    State(console): State<Console>,
+    console: Console,
     Extension(payloads): Extension<Payloads>,
     Path(id): Path<String>,
 ) -> Response {
@@ -105,7 +98,7 @@ pub(in crate::ui) async fn input(
 
 /// The whole output, as a file.
 pub(in crate::ui) async fn output(
-    State(console): State<Console>,
+    console: Console,
     Extension(payloads): Extension<Payloads>,
     Path(id): Path<String>,
 ) -> Response {
@@ -120,13 +113,14 @@ async fn download(
     what: &str,
     choose: fn(&Job) -> Option<Payload>,
 ) -> Response {
-    let job = match read(console, id).await {
+    let job = match read(console, Right::Payload, id).await {
         Ok(job) => job,
         Err(trouble) => return console.refuse(&trouble),
     };
     let Some(payload) = choose(&job) else {
-        let trouble = Trouble::unknown_job(&job.submission.id.to_string());
-        return console.refuse(&Trouble { message: format!("This job has no {what}.").into(), ..trouble });
+        let id = job.submission.id;
+        let trouble = Trouble::new(code::WRONG_STATE, format!("job {id} has no {what}: it is {}", job.state.status));
+        return console.refuse(&trouble.at(Section::Jobs));
     };
     match payloads.open(payload).await {
         Ok(opened) => {
@@ -142,12 +136,9 @@ async fn download(
     }
 }
 
-async fn read(console: &Console, id: String) -> Result<Job, Trouble> {
+/// The job of an address, if the visitor may do this with it.
+async fn read(console: &Console, right: Right, id: String) -> Result<Job, Trouble> {
     let console = console.clone();
-    let read = blocking(carried(move || find(&console, &id)));
+    let read = blocking(carried(move || console.job(right, &id)));
     read.await.map_err(Trouble::host)?.map_err(|trouble| trouble.at(Section::Jobs))
-}
-
-fn parsed(id: &str) -> Result<JobId, Trouble> {
-    id.parse().map_err(|_| Trouble::unknown_job(&text::line(id, 80)))
 }

@@ -5,7 +5,7 @@ mod offers;
 mod related;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -17,11 +17,10 @@ use super::text::{self, LINE_CHARS, When};
 use super::timeline::{self, Moment};
 use super::trouble::Trouble;
 use super::why::{self, Why};
-use crate::domain::access::Caller;
+use crate::domain::access::Right;
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::id::{JobId, TenantId};
-use crate::domain::job::{Job, JobType, Payload, Progress, Run, Status};
+use crate::domain::job::{Job, JobType, Payload, Progress, Run, RunEnd, Status};
 use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
 
@@ -43,6 +42,7 @@ struct Page {
     short_id: String,
     name: String,
     state: &'static str,
+    shape: &'static str,
     reasons: Vec<Why>,
     buttons: Vec<Button>,
     /// None for a batch, which runs nothing itself.
@@ -54,8 +54,10 @@ struct Page {
     moments: Vec<Moment>,
     runs: Vec<RunRow>,
     runs_left_out: usize,
+    /// Whether the visitor may see what went in and came out.
+    opens: bool,
     log: Option<LogView>,
-    input: Viewer,
+    input: Option<Viewer>,
     output: Option<Viewer>,
     relations: Vec<Relation>,
     deeds: Vec<Deed>,
@@ -65,6 +67,8 @@ struct Page {
 /// What a job runs.
 struct CodeOf {
     plugin: String,
+    /// Whether the visitor may see its page.
+    leads_to_plugin: bool,
     handler: String,
 }
 
@@ -99,7 +103,8 @@ struct RunRow {
     started: When,
     duration: String,
     end: String,
-    tone: &'static str,
+    /// The status of a job that looks like it.
+    tone: Status,
     fuel: String,
     full_fuel: String,
     memory: String,
@@ -112,6 +117,8 @@ struct RunRow {
 struct LogView {
     run: u32,
     view: Viewer,
+    /// Whether the run goes on.
+    is_live: bool,
 }
 
 /// What the address of a job says.
@@ -124,32 +131,18 @@ pub(super) struct Asked {
 }
 
 /// The page.
-pub(super) async fn show(
-    State(console): State<Console>,
-    caller: Caller,
-    Path(id): Path<String>,
-    Query(asked): Query<Asked>,
-) -> Response {
-    console.page(move |console| page(console, &caller, &id, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
+pub(super) async fn show(console: Console, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
+    console.page(move |console| page(console, &id, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
 }
 
-/// The job of an address.
-fn find(console: &Console, id: &str) -> Result<Job, Trouble> {
-    let unknown = || Trouble::unknown_job(&text::line(id, 80));
-    let parsed: JobId = id.parse().map_err(|_| unknown())?;
-    console.host.jobs.get(TenantId::DEFAULT, parsed)?.ok_or_else(unknown)
-}
-
-fn page(console: &Console, caller: &Caller, id: &str, asked: Asked) -> Result<Page, Trouble> {
+fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
     let host = &console.host;
-    let job = find(console, id)?;
+    let job = console.job(Right::Read, id)?;
     let runs = host.jobs.runs(&job)?;
     let now = console.now();
     let Job { submission, state } = &job;
-    let policy = host.registry.policy(submission.tenant, &submission.plugin);
-    let max_attempts = submission.max_attempts.unwrap_or(policy.retry.max_attempts);
+    let opens = console.opens(submission);
     let is_batch = submission.job_type == JobType::BATCH;
-    let view = |payload: &Payload| Ok::<_, Trouble>(Viewer::new(&host.jobs.payload(payload)?));
     let mut shell =
         console.shell(Section::Jobs, text::line(&submission.display_name(), 60), After { done: asked.done });
     if state.status.is_final() {
@@ -157,36 +150,44 @@ fn page(console: &Console, caller: &Caller, id: &str, asked: Asked) -> Result<Pa
     } else if state.status.is_locked() {
         shell.refresh_ms = 1_000;
     }
-    let reasons = why::reasons(console, &job, caller)?;
+    let reasons = why::reasons(console, &job)?;
     let leading = reasons.first().map(|why| text::joined(&why.sentence)).unwrap_or_default();
     // A batch runs nothing itself: the run that ends it is a way of keeping books.
     let runs = if is_batch { Vec::new() } else { runs };
-    let log = log(console, &runs, asked.run)?;
-    let shown_run = log.as_ref().map(|log| log.run);
+    let log = if opens { log(console, &job, &runs, asked.run)? } else { None };
     Ok(Page {
         shell,
         short_id: short_id(&submission.id.to_string()),
         id: submission.id.to_string(),
         name: text::line(&submission.display_name(), LINE_CHARS),
         state: state.status.word(),
+        shape: state.status.shape(),
         reasons,
-        buttons: offers::buttons(&job, &host.jobs.offers(&job, caller)?),
-        code: (!is_batch)
-            .then(|| CodeOf { plugin: submission.plugin.to_string(), handler: submission.handler.to_string() }),
-        facts: described(&job, max_attempts, now),
+        buttons: offers::buttons(&job, &host.jobs.offers(&job, &console.caller)?),
+        code: (!is_batch).then(|| CodeOf {
+            plugin: submission.plugin.to_string(),
+            leads_to_plugin: console.sees_all(),
+            handler: submission.handler.to_string(),
+        }),
+        facts: described(console, &job),
         tags: submission.tags.iter().map(|tag| text::line(tag, 64)).collect(),
         progress: host.jobs.progress(&job).filter(|_| is_batch || !state.status.is_final()).map(bar),
-        error: state.failure().filter(|_| stands(state.status)).map(|failure| error_box(failure, &job, now)),
+        error: state.failure().filter(|_| stands(state.status)).map(|failure| error_box(failure, &job, opens, now)),
         moments: timeline::moments(&job, &runs, leading, now),
         runs_left_out: runs.len().saturating_sub(RUNS),
-        runs: run_rows(&job, &runs, now, shown_run),
+        runs: run_rows(&job, &runs, now, log.as_ref()),
+        opens,
         log,
-        input: view(&submission.input)?,
-        output: state.output.as_ref().map(view).transpose()?,
+        input: view(console, Some(&submission.input).filter(|_| opens))?,
+        output: view(console, state.output.as_ref().filter(|_| opens))?,
         relations: related::relations(console, &job)?,
         deeds: related::deeds(host.jobs.audit(&job)?, now),
         has_ended: state.status.is_final(),
     })
+}
+
+fn view(console: &Console, payload: Option<&Payload>) -> Result<Option<Viewer>, Trouble> {
+    Ok(payload.map(|payload| console.host.jobs.payload(payload)).transpose()?.map(|bytes| Viewer::new(&bytes)))
 }
 
 /// Whether a job's last failure is why it stands where it does.
@@ -194,18 +195,26 @@ fn stands(status: Status) -> bool {
     matches!(status, Status::Waiting | Status::Retrying | Status::Paused | Status::Failed | Status::Canceled)
 }
 
-/// The log of a run: the one asked for, or the last one that has any.
-fn log(console: &Console, runs: &[Run], number: Option<u32>) -> Result<Option<LogView>, Trouble> {
+/// The log of a run: the one asked for, or the one under way, or the last one that has any.
+fn log(console: &Console, job: &Job, runs: &[Run], number: Option<u32>) -> Result<Option<LogView>, Trouble> {
+    let live = console.host.jobs.live_log(job).filter(|_| number.is_none_or(|number| number == job.state.runs));
+    if let Some(live) = live {
+        let view = Viewer::log(live.since(0).text.as_bytes());
+        return Ok(Some(LogView { run: job.state.runs, view, is_live: true }));
+    }
     let chosen = match number {
         Some(number) => runs.iter().find(|run| run.number == number),
         None => runs.iter().rev().find(|run| run.log.is_some()),
     };
     let Some((run, log)) = chosen.and_then(|run| Some((run.number, run.log.as_ref()?))) else { return Ok(None) };
-    Ok(Some(LogView { run, view: Viewer::log(&console.host.jobs.payload(log)?) }))
+    Ok(Some(LogView { run, view: Viewer::log(&console.host.jobs.payload(log)?), is_live: false }))
 }
 
-fn described(job: &Job, max_attempts: u32, now: Timestamp) -> Vec<Fact> {
+fn described(console: &Console, job: &Job) -> Vec<Fact> {
     let Job { submission, state } = job;
+    let now = console.now();
+    let policy = console.host.registry.policy(submission.tenant, &submission.plugin);
+    let max_attempts = submission.max_attempts.unwrap_or(policy.retry.max_attempts);
     let fact = |name, value: String| Fact { name, value, title: String::new() };
     let time = |name, at: Timestamp| {
         let When { relative, instant } = When::new(at, now);
@@ -234,10 +243,12 @@ fn described(job: &Job, max_attempts: u32, now: Timestamp) -> Vec<Fact> {
         described.push(fact("Peak memory", text::bytes(usage.peak_memory_bytes)));
         described.push(fact("Host calls", text::count(usage.host_calls)));
     }
-    if !submission.args.is_empty() {
+    // What a command is given is its input, too.
+    let opens = console.opens(submission);
+    if opens && !submission.args.is_empty() {
         described.push(fact("Arguments", text::line(&submission.args.join(" "), 400)));
     }
-    if !submission.env.is_empty() {
+    if opens && !submission.env.is_empty() {
         let names: Vec<_> = submission.env.iter().map(|(name, _)| name.as_str()).collect();
         described.push(fact("Environment", text::line(&names.join(", "), 400)));
     }
@@ -266,7 +277,7 @@ fn bar(progress: Progress) -> Bar {
     Bar { value: max.map_or(done, |max| done.min(max)), max, words, note }
 }
 
-fn error_box(failure: &Failure, job: &Job, now: Timestamp) -> ErrorBox {
+fn error_box(failure: &Failure, job: &Job, opens: bool, now: Timestamp) -> ErrorBox {
     let (class, class_words, advice) = match failure.class {
         ErrorClass::Transient => ("transient", "may pass by itself", "Look at what it depends on, then run it again."),
         ErrorClass::Throttled => ("throttled", "the other side asked to slow down", "Run it again later."),
@@ -289,7 +300,7 @@ fn error_box(failure: &Failure, job: &Job, now: Timestamp) -> ErrorBox {
         code: failure.code.as_deref().map(|code| text::line(code, 64)),
         is_ours: known.is_some(),
         message: whole(&failure.message),
-        detail: failure.detail.as_deref().map(whole),
+        detail: failure.detail.as_deref().filter(|_| opens).map(whole),
         next: text::parts(&format!(
             "{}{}",
             retry.unwrap_or_default(),
@@ -303,7 +314,8 @@ fn of_this_job(remedy: &str, job: &Job) -> String {
     remedy.replace(" ID`", &format!(" {}`", job.submission.id)).replace(" ID ", &format!(" {} ", job.submission.id))
 }
 
-fn run_rows(job: &Job, runs: &[Run], now: Timestamp, shown: Option<u32>) -> Vec<RunRow> {
+fn run_rows(job: &Job, runs: &[Run], now: Timestamp, shown: Option<&LogView>) -> Vec<RunRow> {
+    let is_shown = |number: u32| shown.is_some_and(|log| log.run == number);
     let closed = runs.iter().rev().take(RUNS).map(|run| RunRow {
         number: run.number,
         attempt: run.attempt,
@@ -319,20 +331,20 @@ fn run_rows(job: &Job, runs: &[Run], now: Timestamp, shown: Option<u32>) -> Vec<
         host_calls: text::count(run.usage.host_calls),
         error: run.failure.as_ref().map(|failure| text::line(&failure.message, LINE_CHARS)),
         has_log: run.log.is_some(),
-        is_shown: shown == Some(run.number),
+        is_shown: is_shown(run.number),
     });
-    present_run(job, now).into_iter().chain(closed).collect()
+    let present = present_run(job, now).map(|run| RunRow { is_shown: is_shown(run.number), ..run });
+    present.into_iter().chain(closed).collect()
 }
 
-fn tone(run: &Run) -> &'static str {
-    use crate::domain::job::RunEnd;
+fn tone(run: &Run) -> Status {
     match run.end {
-        RunEnd::Succeeded => "succeeded",
-        RunEnd::Failed | RunEnd::TimedOut | RunEnd::LeaseLost => "failed",
-        RunEnd::Canceled => "canceled",
-        RunEnd::Retry => "retrying",
-        RunEnd::Suspended | RunEnd::Yielded | RunEnd::Released => "waiting",
-        RunEnd::Paused => "paused",
+        RunEnd::Succeeded => Status::Succeeded,
+        RunEnd::Failed | RunEnd::TimedOut | RunEnd::LeaseLost => Status::Failed,
+        RunEnd::Canceled => Status::Canceled,
+        RunEnd::Retry => Status::Retrying,
+        RunEnd::Suspended | RunEnd::Yielded | RunEnd::Released => Status::Waiting,
+        RunEnd::Paused => Status::Paused,
     }
 }
 
@@ -350,7 +362,7 @@ fn present_run(job: &Job, now: Timestamp) -> Option<RunRow> {
         started: When::new(started_on, now),
         duration: text::span(now.since(started_on)),
         end: "runs now".to_owned(),
-        tone: "running",
+        tone: Status::Running,
         fuel: unknown(),
         full_fuel: String::new(),
         memory: unknown(),

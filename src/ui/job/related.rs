@@ -4,6 +4,7 @@ use crate::domain::audit::AuditRow;
 use crate::domain::id::JobId;
 use crate::domain::job::{FollowUp, Job};
 use crate::domain::time::Timestamp;
+use crate::store::ReadError;
 use crate::ui::Console;
 use crate::ui::text::{self, LINE_CHARS, When};
 use crate::ui::trouble::Trouble;
@@ -44,8 +45,10 @@ pub(super) fn relations(console: &Console, job: &Job) -> Result<Vec<Relation>, T
     say("Dedup key", ties.dedup_key.as_ref().map(|key| shown(&key.to_string())));
     say("About", ties.regarding.as_ref().map(|record| shown(&record.to_string())));
     say("If a job before it fails", ties.is_ordered().then(|| ties.on_predecessor_failure.word().to_owned()));
-    say("Followed by", ties.on_complete.as_ref().map(|follow_up| shown(&follower(follow_up))));
-    relations.extend(ties.batch.map(|batch| of_jobs("Batch", vec![batch])));
+    let opens = console.opens(submission);
+    say("Followed by", ties.on_complete.as_ref().map(|follow_up| shown(&follower(follow_up, opens))));
+    let of_jobs = |name, jobs| of_jobs(console, name, jobs);
+    relations.extend(ties.batch.map(|batch| of_jobs("Batch", vec![batch])).transpose()?);
     relations.extend(ties.occurrence.as_ref().map(|occurrence| Relation {
         name: "Schedule",
         value: format!("{}, for {}", occurrence.schedule, occurrence.scheduled_for),
@@ -53,21 +56,24 @@ pub(super) fn relations(console: &Console, job: &Job) -> Result<Vec<Relation>, T
         jobs: Vec::new(),
     }));
     if !ties.after.is_empty() {
-        relations.push(of_jobs("After", ties.after.iter().copied().take(NAMED).collect()));
+        relations.push(of_jobs("After", ties.after.iter().copied().take(NAMED).collect())?);
     }
-    relations.extend(ties.retry_of.map(|earlier| of_jobs("Runs again", vec![earlier])));
-    relations.extend(console.host.jobs.run_again_as(job)?.map(|later| of_jobs("Run again as", vec![later])));
+    relations.extend(ties.retry_of.map(|earlier| of_jobs("Runs again", vec![earlier])).transpose()?);
+    let later = console.host.jobs.run_again_as(job)?;
+    relations.extend(later.map(|later| of_jobs("Run again as", vec![later])).transpose()?);
     let first = submission.correlation_id.filter(|first| *first != submission.id);
-    relations.extend(first.map(|first| of_jobs("First of its chain", vec![first])));
+    relations.extend(first.map(|first| of_jobs("First of its chain", vec![first])).transpose()?);
     Ok(relations)
 }
 
-fn follower(FollowUp { plugin, handler, queue: _, url }: &FollowUp) -> String {
-    url.clone().unwrap_or_else(|| format!("{plugin}/{handler}"))
+fn follower(follow_up: &FollowUp, opens: bool) -> String {
+    let FollowUp { plugin, handler, .. } = follow_up;
+    follow_up.url_for(opens).unwrap_or_else(|| format!("{plugin}/{handler}"))
 }
 
-fn of_jobs(name: &'static str, jobs: Vec<JobId>) -> Relation {
-    Relation { name, value: String::new(), address: None, jobs: jobs.into_iter().map(JobLink::to).collect() }
+fn of_jobs(console: &Console, name: &'static str, jobs: Vec<JobId>) -> Result<Relation, ReadError> {
+    let jobs = jobs.into_iter().map(|id| JobLink::to(console, id)).collect::<Result<_, _>>()?;
+    Ok(Relation { name, value: String::new(), address: None, jobs })
 }
 
 /// What people did with it, oldest first.

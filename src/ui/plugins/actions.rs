@@ -1,11 +1,10 @@
 //! What the buttons of a plug-in do.
 
 use axum::Form;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::Response;
 use serde::Deserialize;
 
-use crate::domain::access::Caller;
 use crate::domain::id::{PluginName, TenantId, VersionName};
 use crate::domain::queue::Pause;
 use crate::registry::Removal;
@@ -23,18 +22,16 @@ pub(in crate::ui) struct Fields {
 
 /// Activates, rolls back, enables, disables, pauses, resumes or removes.
 pub(in crate::ui) async fn act(
-    State(console): State<Console>,
+    console: Console,
     Path((name, action)): Path<(String, String)>,
-    caller: Caller,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let acted = perform(&console, &caller, &name, &action, &fields).await;
+    let acted = perform(&console, &name, &action, &fields).await;
     console.answer(acted.map_err(|trouble| trouble.at(Section::Plugins)))
 }
 
 async fn perform(
     console: &Console,
-    caller: &Caller,
     name: &str,
     action: &str,
     fields: &Fields,
@@ -50,7 +47,7 @@ async fn perform(
         "rollback" => registry.rollback(tenant, &name).await.map(|_plugin| Done::RolledBack),
         "enable" => registry.enable(tenant, &name).await.map(|_plugin| Done::Enabled),
         "pause" => {
-            let by = Some(noted(caller).to_owned());
+            let by = Some(noted(&console.caller).to_owned());
             let pause = Pause { since: console.now(), by, ..Pause::default() };
             registry.pause(tenant, &name, pause).await.map(|_plugin| Done::PluginPaused)
         }

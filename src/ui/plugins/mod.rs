@@ -4,7 +4,7 @@ mod actions;
 mod upload;
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::response::Response;
 
 use super::Console;
@@ -98,13 +98,13 @@ struct Want {
 }
 
 /// The list.
-pub(super) async fn list(State(console): State<Console>, Query(after): Query<After>) -> Response {
+pub(super) async fn list(console: Console, Query(after): Query<After>) -> Response {
     console.page(move |console| all(console, after).map_err(|trouble| trouble.at(Section::Plugins))).await
 }
 
 /// One plug-in.
 pub(super) async fn show(
-    State(console): State<Console>,
+    console: Console,
     Path(name): Path<String>,
     Query(after): Query<After>,
 ) -> Response {

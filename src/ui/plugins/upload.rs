@@ -1,14 +1,13 @@
 //! Takes a component from the upload form.
 
 use axum::extract::multipart::{Multipart, MultipartError, MultipartRejection};
-use axum::extract::{DefaultBodyLimit, Extension, State};
+use axum::extract::{DefaultBodyLimit, Extension};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 
 use crate::api::turns::LargeBodies;
 use crate::config::{Manifest, parse_manifest};
-use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::{InvalidName, PluginName, TenantId, VersionName};
 use crate::domain::plugin::Wishes;
@@ -39,28 +38,27 @@ pub(in crate::ui) fn body_limit() -> DefaultBodyLimit {
 
 /// Takes the form and leads to the plug-in.
 pub(in crate::ui) async fn upload(
-    State(console): State<Console>,
-    caller: Caller,
+    console: Console,
     large_bodies: Option<Extension<LargeBodies>>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Response {
     // The guard in front of the console hands the places on; they are the same as those of the API.
     let turn = match &large_bodies {
-        Some(Extension(places)) => Some(places.turn().await),
-        None => None,
+        Some(Extension(places)) => places.turn().await.map(Some),
+        None => Ok(None),
     };
-    let uploaded = match form {
-        _ if matches!(turn, Some(Err(_))) => Err(busy()),
-        Ok(form) => install(&console, &caller, form).await,
-        Err(error) => Err(Trouble::field(error.to_string())),
+    let uploaded = match (turn, form) {
+        (Err(busy), _) => Err(busy.into()),
+        (_, Err(error)) => Err(Trouble::field(error.to_string())),
+        (Ok(_turn), Ok(form)) => install(&console, form).await,
     };
     console.answer(uploaded.map_err(|trouble| trouble.at(Section::Plugins)))
 }
 
-async fn install(console: &Console, caller: &Caller, form: Multipart) -> Result<(String, Done), Trouble> {
+async fn install(console: &Console, form: Multipart) -> Result<(String, Done), Trouble> {
     let form = read(form).await?;
     // A form may take long to come, and its sender may have lost his token meanwhile.
-    console.host.tokens.check_again(caller)?;
+    console.host.tokens.check_again(&console.caller)?;
     if form.component.is_empty() {
         return Err(Trouble::field("The form holds no component: choose a .wasm file."));
     }
@@ -92,21 +90,12 @@ async fn read(mut multipart: Multipart) -> Result<Form, Trouble> {
 fn refused(error: MultipartError) -> Trouble {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let message = "A component has at most 64 MiB.";
-            let trouble = Trouble::new(StatusCode::PAYLOAD_TOO_LARGE, code::BODY_TOO_LARGE, message);
+            let trouble = Trouble::new(code::BODY_TOO_LARGE, "A component has at most 64 MiB.");
             Trouble { next: Some(code::SMALLER.into()), ..trouble }
         }
         // The sender broke off or took too long; the host is not at fault.
-        status if status.is_server_error() => {
-            Trouble::new(StatusCode::BAD_REQUEST, code::BODY_CUT_OFF, error.body_text())
-        }
-        status => Trouble::new(status, code::BODY_CUT_OFF, error.body_text()),
+        _ => Trouble::new(code::BODY_CUT_OFF, error.body_text()),
     }
-}
-
-fn busy() -> Trouble {
-    let message = "As many large bodies are being read as this host takes.";
-    Trouble::new(StatusCode::SERVICE_UNAVAILABLE, code::BUSY, message)
 }
 
 /// What the form says and what its manifest says must agree; either may leave the name and the version to the other.
@@ -142,5 +131,5 @@ fn agree(field: &str, given: &str, of_manifest: &str) -> Result<(), Trouble> {
 
 fn bad_manifest(problems: &[impl ToString]) -> Trouble {
     let listed: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    Trouble::new(StatusCode::UNPROCESSABLE_ENTITY, code::BAD_MANIFEST, listed.join("\n"))
+    Trouble::new(code::BAD_MANIFEST, listed.join("\n"))
 }
