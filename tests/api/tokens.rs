@@ -103,8 +103,9 @@ fn who_loses_his_token_while_he_waits_is_told_that_the_job_was_taken_and_no_more
     let shop = root.admit("shop", "submit read:own payload:own");
     let held = r#"{"plugin": "echo", "handler": "hold", "input": {"card": "4111"}}"#;
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| shop.post("/v1/jobs?wait=20", held));
+        // Only who listens already is sure to hear that the job runs.
         let mut all = Events::open_as(&server, "/v1/stream", "root");
+        let waiting = scope.spawn(|| shop.post("/v1/jobs?wait=20", held));
         while all.next_job()["state"] != "running" {}
         assert_eq!(root.send("DELETE", "/v1/tokens/shop", "").status, 204);
         server.gate.open();
