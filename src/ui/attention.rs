@@ -108,7 +108,8 @@ mod tests {
     #[test]
     fn what_was_not_looked_at_is_not_denied() {
         let on = Timestamp::from_millis(1_700_000_000_000);
-        let said = |found, held_looked_to, waiting| held(&Look { held: found, held_looked_to, ..Look::default() }, waiting);
+        let said =
+            |found, held_looked_to, waiting| held(&Look { held: found, held_looked_to, ..Look::default() }, waiting);
         assert_eq!(said(0, None, 70_000), None);
         assert_eq!(said(3, Some(on), 3).as_deref(), Some("Held until a person fixes something: 3 jobs."));
         let none = said(0, Some(on), 70_000).expect("it is not known");

@@ -177,8 +177,7 @@ fn running(console: &Console) -> Result<Vec<Job>, Trouble> {
 
 fn failing(console: &Console, tally: &Tally, look: &Look) -> Vec<Failing> {
     let now = console.now();
-    let mut failing: Vec<_> =
-        tally.by_plugin.iter().filter(|(_, counts)| counts.of(Status::Failed) > 0).collect();
+    let mut failing: Vec<_> = tally.by_plugin.iter().filter(|(_, counts)| counts.of(Status::Failed) > 0).collect();
     failing.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.of(Status::Failed)));
     failing.truncate(LISTED);
     let describe = |(plugin, counts): &(PluginName, Counts)| {
@@ -187,9 +186,8 @@ fn failing(console: &Console, tally: &Tally, look: &Look) -> Vec<Failing> {
             plugin: plugin.to_string(),
             failed: text::count(counts.of(Status::Failed)),
             percent: failure_percent(counts),
-            last: last.and_then(|job| {
-                Some((text::line(&job.state.failure()?.message, 240), job.submission.id.to_string()))
-            }),
+            last: last
+                .and_then(|job| Some((text::line(&job.state.failure()?.message, 240), job.submission.id.to_string()))),
             when: last.and_then(|job| Some(When::new(job.state.completed_on?, now))),
         }
     };

@@ -42,7 +42,10 @@ async fn a_running_attempt_shows_what_it_has_logged_so_far() {
     let shown = look().await;
     assert!(shown.len() < 100_000, "{} bytes", shown.len());
     assert!(words(&shown).contains("of 214.8 KiB are shown."), "{:.2000}", words(&shown));
-    assert_eq!(site.host.jobs.find(held.submission.key()).expect("it reads").expect("it is there").state.status, Status::Running);
+    assert_eq!(
+        site.host.jobs.find(held.submission.key()).expect("it reads").expect("it is there").state.status,
+        Status::Running
+    );
 
     site.open_gate();
     let ended = site.host.jobs.wait(held, PATIENCE).await.expect("it reads");

@@ -137,7 +137,9 @@ async fn press(site: &Site, cookie: &str, button: &str) -> u16 {
 /// Those that end or remove something come last, so that the others meet what they were offered for.
 fn in_order(buttons: &BTreeSet<String>) -> Vec<&String> {
     let mut ordered: Vec<_> = buttons.iter().filter(|button| *button != "/logout").collect();
-    let rank = |button: &&String| ["/pause", "/cancel", "/disable", "/delete", "/remove"].iter().position(|end| button.ends_with(end));
+    let rank = |button: &&String| {
+        ["/pause", "/cancel", "/disable", "/delete", "/remove"].iter().position(|end| button.ends_with(end))
+    };
     ordered.sort_by_key(rank);
     ordered
 }
@@ -187,7 +189,10 @@ async fn no_button_is_shown_that_is_refused_and_what_is_not_shown_is_refused() {
     let (first, cookie) = scene("admin").await;
     let of_the_host: BTreeSet<_> = walk(&first.site, &cookie).await.buttons;
     let of_the_host: BTreeSet<_> = of_the_host.into_iter().filter(|button| !button.starts_with("/jobs/")).collect();
-    assert!(of_the_host.contains("/service/pause") && of_the_host.contains("/queues/default/resume"), "{of_the_host:?}");
+    assert!(
+        of_the_host.contains("/service/pause") && of_the_host.contains("/queues/default/resume"),
+        "{of_the_host:?}"
+    );
     assert!(of_the_host.contains("/plugins") && of_the_host.contains("/plugins/echo/disable"), "{of_the_host:?}");
     first.site.open_gate();
     for (rights, _) in KINDS {

@@ -30,12 +30,7 @@ pub(in crate::ui) async fn act(
     console.answer(acted.map_err(|trouble| trouble.at(Section::Plugins)))
 }
 
-async fn perform(
-    console: &Console,
-    name: &str,
-    action: &str,
-    fields: &Fields,
-) -> Result<(String, Done), Trouble> {
+async fn perform(console: &Console, name: &str, action: &str, fields: &Fields) -> Result<(String, Done), Trouble> {
     let name = PluginName::new(name).map_err(|error| Trouble::field(error.to_string()))?;
     let registry = &console.host.registry;
     let tenant = TenantId::DEFAULT;

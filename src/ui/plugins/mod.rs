@@ -103,11 +103,7 @@ pub(super) async fn list(console: Console, Query(after): Query<After>) -> Respon
 }
 
 /// One plug-in.
-pub(super) async fn show(
-    console: Console,
-    Path(name): Path<String>,
-    Query(after): Query<After>,
-) -> Response {
+pub(super) async fn show(console: Console, Path(name): Path<String>, Query(after): Query<After>) -> Response {
     console.page(move |console| one(console, &name, after).map_err(|trouble| trouble.at(Section::Plugins))).await
 }
 
