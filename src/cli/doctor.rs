@@ -80,7 +80,7 @@ pub(crate) fn run(client: &ClientArgs, args: &DoctorArgs, terminal: Terminal) ->
     findings.extend(kernel(&settings));
     let has_failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
     if terminal.is_json() {
-        terminal.json(&serde_json::to_string(&findings)?)?;
+        terminal.json_items(&serde_json::to_string(&findings)?)?;
     } else {
         findings.iter().try_for_each(|finding| tell(finding, terminal))?;
     }

@@ -1,7 +1,8 @@
 //! `backroom explain`: the catalogue of errors, offline.
 
 use super::failure::{Exit, Failure};
-use super::terminal::{Field, Terminal};
+use super::table::{Columns, Field};
+use super::terminal::Terminal;
 use crate::domain::code::{self, CATALOGUE, Code};
 
 /// What to explain.
@@ -27,11 +28,11 @@ pub(crate) fn run(args: &ExplainArgs, terminal: Terminal) -> anyhow::Result<Exit
 fn list(terminal: Terminal) -> anyhow::Result<Exit> {
     if terminal.is_json() {
         let all: Vec<_> = CATALOGUE.iter().copied().map(document).collect();
-        terminal.json(&serde_json::Value::from(all).to_string())?;
+        terminal.json_items(&serde_json::to_string(&all)?)?;
         return Ok(Exit::Done);
     }
     let rows = CATALOGUE.iter().map(|code| vec![Field::new(code.name), Field::new(code.title)]).collect();
-    terminal.table(&["CODE", "MEANING"], rows)?;
+    terminal.table(&Columns { headings: &["CODE", "MEANING"], spare: &[] }, rows)?;
     Ok(Exit::Done)
 }
 

@@ -444,6 +444,6 @@ pub(crate) fn failure_of(job: &JobView) -> Failure {
 
 /// A line about a job that has just been taken, for a person.
 pub(crate) fn announce(job: &JobView, terminal: Terminal) -> String {
-    let state = terminal.paint(Tone::of_state(&job.state), &job.state);
+    let state = terminal.paint(Tone::of_state(&job.state), &terminal.state(&job.state));
     format!("job {} is {state}; follow it with: backroom job watch {}", job.id, job.id)
 }

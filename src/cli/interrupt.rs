@@ -74,12 +74,12 @@ fn tell(waiting: &Waiting) {
     let message = format!("job {job} goes on without you: it is {state}, and nothing was canceled");
     let (watch, cancel) = (format!("backroom job watch {job}"), format!("backroom job cancel {job}"));
     match format {
-        Format::Human => {
+        Format::Table | Format::Wide => {
             terminal::aside(&message);
             terminal::aside(&format!("  watch it:  {watch}"));
             terminal::aside(&format!("  cancel it: {cancel}"));
         }
-        Format::Json => {
+        Format::Json | Format::Ndjson => {
             let failure = Failure { notes: vec![cancel], ..Failure::bad_input(message, watch) };
             terminal::report(&failure.into(), *format);
         }

@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use super::client::Answer;
 use super::failure::Exit;
-use super::terminal::{Field, Terminal};
+use super::table::{Columns, Field};
+use super::terminal::Terminal;
 use crate::api::view::{
     AttemptView, AttemptsView, ErrorView, FollowUpBody, JobView, OutputEncoding, ProgressView, UsageView,
 };
 use crate::config::units::{show_duration, show_size};
 use crate::domain::time::Timestamp;
 
-/// The headings of a list of jobs.
-pub(crate) const HEADINGS: &[&str] = &["ID", "STATE", "JOB", "ATTEMPT", "CREATED", "TOOK", "NOTE"];
+/// The columns of a list of jobs.
+pub(crate) const COLUMNS: Columns<'_> = Columns {
+    headings: &["ID", "STATE", "JOB", "ATTEMPT", "CREATED", "TOOK", "NOTE"],
+    spare: &["TOOK", "ATTEMPT", "CREATED", "NOTE"],
+};
 
 /// One job of a list.
 pub(crate) fn row(job: &JobView) -> Vec<Field> {
@@ -57,7 +61,7 @@ pub(crate) fn show(job: &Answer<JobView>, terminal: Terminal) -> anyhow::Result<
     terminal.facts(&[
         ("job", Some(view.id.clone())),
         ("name", Some(view.name.clone())),
-        ("state", Some(format!("{}{reason}", view.state))),
+        ("state", Some(format!("{}{reason}", terminal.state(&view.state)))),
         ("plug-in", Some(format!("{}{version}, handler {}", view.plugin.name, view.handler))),
         ("queue", Some(format!("{}, priority {}", view.queue, view.priority))),
         ("attempt", Some(format!("{} of {} ({})", view.attempt, view.max_attempts, runs(view.runs)))),
@@ -144,7 +148,7 @@ fn show_usage(usage: &UsageView) -> String {
 /// The runs of a job.
 pub(crate) fn attempts(attempts: &Answer<AttemptsView>, terminal: Terminal) -> anyhow::Result<Exit> {
     if terminal.is_json() {
-        terminal.json(&attempts.text)?;
+        terminal.json_list(&attempts.text, "attempts")?;
         return Ok(Exit::Done);
     }
     let row = |run: &AttemptView| {
@@ -160,7 +164,11 @@ pub(crate) fn attempts(attempts: &Answer<AttemptsView>, terminal: Terminal) -> a
         ]
     };
     let rows = attempts.view.attempts.iter().map(row).collect();
-    terminal.table(&["ATTEMPT", "RUN", "END", "STARTED", "TOOK", "FUEL", "VERSION", "ERROR"], rows)?;
+    let columns = Columns {
+        headings: &["ATTEMPT", "RUN", "END", "STARTED", "TOOK", "FUEL", "VERSION", "ERROR"],
+        spare: &["FUEL", "VERSION", "TOOK", "STARTED", "ATTEMPT"],
+    };
+    terminal.table(&columns, rows)?;
     Ok(Exit::Done)
 }
 

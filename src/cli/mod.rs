@@ -29,6 +29,7 @@ mod service;
 mod settings;
 mod steer;
 mod store;
+mod table;
 mod terminal;
 mod token;
 mod unanswered;
@@ -50,8 +51,11 @@ use terminal::{Format, Terminal};
 pub(crate) struct Cli {
     #[command(flatten)]
     client: ClientArgs,
-    /// Print the API's JSON instead of tables
-    #[arg(long, global = true, help_heading = GLOBAL)]
+    /// How the answer is printed
+    #[arg(long, short = 'o', global = true, value_name = "FORMAT", default_value = "table", hide_default_value = true, help_heading = GLOBAL)]
+    output: Format,
+    /// Print the API's JSON: the same as --output json
+    #[arg(long, global = true, conflicts_with = "output", help_heading = GLOBAL)]
     json: bool,
     /// What goes to the log: a level, or levels by module such as info,backroom::worker=debug
     #[arg(long, global = true, value_name = "FILTER", env = "BACKROOM_LOG", hide_env_values = true, help_heading = GLOBAL)]
@@ -184,7 +188,7 @@ pub fn main() -> ExitCode {
     });
     let cli = match read {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") => {
+        Err(error) if error.use_stderr() && asks_for_json(std::env::args()) => {
             return terminal::report(&of_arguments(&error).into(), Format::Json).into();
         }
         Err(error) => error.exit(),
@@ -194,13 +198,27 @@ pub fn main() -> ExitCode {
         drop(command_line().print_help());
         return Exit::Done.into();
     };
-    let format = if cli.json { Format::Json } else { Format::Human };
+    let format = if cli.json { Format::Json } else { cli.output };
     if command.keeps_a_store() {
         // Whatever is written then holds payloads, digests of tokens, or code that the host trusts.
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     }
     let done = start_log(&cli, command).and_then(|()| run(&cli.client, command, Terminal::new(format)));
     done.unwrap_or_else(|error| terminal::report(&error, format)).into()
+}
+
+/// Whether a command line that cannot be read asks for JSON.
+fn asks_for_json(arguments: impl Iterator<Item = String>) -> bool {
+    let is_json = |word: &str| Format::from_str(word, true).is_ok_and(Format::is_json);
+    let mut is_named = false;
+    for argument in arguments {
+        let attached = argument.strip_prefix("--output=").or_else(|| argument.strip_prefix("-o"));
+        if argument == "--json" || is_named && is_json(&argument) || attached.is_some_and(is_json) {
+            return true;
+        }
+        is_named = matches!(argument.as_str(), "-o" | "--output");
+    }
+    false
 }
 
 /// A command line that cannot be read, as an error for programs.
@@ -268,6 +286,22 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn json_is_asked_for_in_several_ways() {
+        for (line, expected) in [
+            ("--json", true),
+            ("-o json", true),
+            ("-ojson", true),
+            ("--output ndjson", true),
+            ("--output=json", true),
+            ("-o table", false),
+            ("job list", false),
+            ("json", false),
+        ] {
+            assert_eq!(super::asks_for_json(line.split(' ').map(str::to_owned)), expected, "{line}");
+        }
+    }
+
     #[test]
     fn the_tree_of_arguments_holds_together() {
         super::command_line().debug_assert();

@@ -11,7 +11,8 @@ use super::new;
 use super::progress::Bar;
 use super::queue::shown_pause;
 use super::steer::Why;
-use super::terminal::{self, Field, Terminal};
+use super::table::{Columns, Field};
+use super::terminal::{self, Terminal};
 use crate::api::view::{
     EffectiveView, GrantBody, GrantView, GrantedView, PauseView, PluginView, RevokeBody, UploadView, VersionState,
     VersionView,
@@ -307,7 +308,7 @@ fn granted(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Ex
         vec![Field::new(&grant.kind), Field::new(value), Field::new(&grant.source), Field::new(&grant.place)]
     };
     let rows = plugin.view.grants.iter().map(row).collect();
-    terminal.table(&["GRANT", "VALUE", "BY", "WHERE"], rows)?;
+    terminal.table(&Columns { headings: &["GRANT", "VALUE", "BY", "WHERE"], spare: &["WHERE", "BY"] }, rows)?;
     Ok(Exit::Done)
 }
 
@@ -388,7 +389,7 @@ fn changed(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Ex
 fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     let plugins = client.plugins()?;
     if terminal.is_json() {
-        terminal.json(&plugins.text)?;
+        terminal.json_list(&plugins.text, "plugins")?;
         return Ok(Exit::Done);
     }
     let row = |plugin: &PluginView| {
@@ -412,7 +413,11 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         terminal.line("there are no plug-ins; upload one with: backroom plugin upload FILE.wasm")?;
         return Ok(Exit::Done);
     }
-    terminal.table(&["NAME", "STATE", "VERSION", "VERSIONS", "DESCRIPTION"], rows)?;
+    let columns = Columns {
+        headings: &["NAME", "STATE", "VERSION", "VERSIONS", "DESCRIPTION"],
+        spare: &["VERSIONS", "DESCRIPTION", "VERSION"],
+    };
+    terminal.table(&columns, rows)?;
     Ok(Exit::Done)
 }
 
@@ -452,8 +457,11 @@ fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit>
         ]
     };
     terminal.line("")?;
-    let headings = ["VERSION", "STATE", "SHAPE", "SIZE", "UPLOADED", "SHA-256", "NOTE"];
-    terminal.table(&headings, versions.iter().map(row).collect())?;
+    let columns = Columns {
+        headings: &["VERSION", "STATE", "SHAPE", "SIZE", "UPLOADED", "SHA-256", "NOTE"],
+        spare: &["SHAPE", "SIZE", "SHA-256", "UPLOADED"],
+    };
+    terminal.table(&columns, versions.iter().map(row).collect())?;
     Ok(Exit::Done)
 }
 

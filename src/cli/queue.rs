@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::client::{Answer, Client, ClientArgs};
 use super::failure::Exit;
 use super::steer::Why;
-use super::terminal::{Field, Terminal};
+use super::table::{Columns, Field};
+use super::terminal::Terminal;
 use crate::api::view::{PauseView, QueueView};
 use crate::config::units::show_duration;
 
@@ -48,7 +49,7 @@ pub(crate) fn run(args: &ClientArgs, command: &QueueCommand, terminal: Terminal)
 fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     let queues = client.queues()?;
     if terminal.is_json() {
-        terminal.json(&queues.text)?;
+        terminal.json_list(&queues.text, "queues")?;
         return Ok(Exit::Done);
     }
     let rows = queues.view.queues.iter().map(|queue| {
@@ -64,8 +65,11 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
             Field::or_dash(queue.pause.as_ref().map(shown_pause)),
         ]
     });
-    let headings = ["QUEUE", "STATE", "WEIGHT", "CONCURRENCY", "RATE", "RUNNING", "READY", "OLDEST", "PAUSED"];
-    terminal.table(&headings, rows.collect())?;
+    let columns = Columns {
+        headings: &["QUEUE", "STATE", "WEIGHT", "CONCURRENCY", "RATE", "RUNNING", "READY", "OLDEST", "PAUSED"],
+        spare: &["WEIGHT", "RATE", "CONCURRENCY", "OLDEST", "RUNNING", "READY"],
+    };
+    terminal.table(&columns, rows.collect())?;
     Ok(Exit::Done)
 }
 

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use super::client::{Answer, Client, ClientArgs};
 use super::failure::{Exit, Failure};
-use super::terminal::{Field, Terminal};
+use super::table::{Columns, Field};
+use super::terminal::Terminal;
 use super::{input, job_view};
 use crate::api::view::{
     BackfillBody, HttpBody, PostponeScheduleBody, ScheduleBody, ScheduleView, SubmitBody, TargetView,
@@ -263,7 +264,7 @@ fn json_of(data: &str) -> anyhow::Result<Box<RawValue>> {
 fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     let listed = client.schedules()?;
     if terminal.is_json() {
-        terminal.json(&listed.text)?;
+        terminal.json_list(&listed.text, "schedules")?;
         return Ok(Exit::Done);
     }
     if listed.view.schedules.is_empty() {
@@ -283,7 +284,11 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         ]
     };
     let rows = listed.view.schedules.iter().map(row).collect();
-    terminal.table(&["NAME", "STATE", "RULE", "ZONE", "NEXT (UTC)", "LAST (UTC)", "JOBS", "RUNS"], rows)?;
+    let columns = Columns {
+        headings: &["NAME", "STATE", "RULE", "ZONE", "NEXT (UTC)", "LAST (UTC)", "JOBS", "RUNS"],
+        spare: &["JOBS", "LAST (UTC)", "ZONE", "RUNS", "RULE"],
+    };
+    terminal.table(&columns, rows)?;
     Ok(Exit::Done)
 }
 

@@ -3,7 +3,8 @@
 use super::client::{Answer, Client, ClientArgs};
 use super::failure::Exit;
 use super::steer::Why;
-use super::terminal::{Field, Terminal};
+use super::table::{Columns, Field};
+use super::terminal::Terminal;
 use crate::api::view::{QueueView, ServiceView, StateCounts};
 use crate::config::units::show_size;
 
@@ -71,7 +72,11 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         rows.push(row("all", &counts.all));
     }
     terminal.line("")?;
-    terminal.table(&["PLUG-IN", "QUEUED", "WAITING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED", "TOTAL"], rows)?;
+    let columns = Columns {
+        headings: &["PLUG-IN", "QUEUED", "WAITING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED", "TOTAL"],
+        spare: &["CANCELED", "TOTAL", "SUCCEEDED", "WAITING"],
+    };
+    terminal.table(&columns, rows)?;
     Ok(Exit::Done)
 }
 

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::client::{Answer, Client};
 use super::failure::{Exit, Failure};
 use super::input;
-use super::terminal::{Field, Terminal};
+use super::table::{Columns, Field};
+use super::terminal::Terminal;
 use crate::api::view::{
     ActionResultView, ActionsBody, ActionsView, AuditView, ExplainView, FailuresView, FilterBody, PauseBody,
     PostponeBody, ResumeBody, RetryBody, SteerBody, SubmitBody,
@@ -323,7 +324,7 @@ fn jobs(count: usize) -> String {
 /// Lists the commands that people gave for a job.
 pub(crate) fn audit(audit: &Answer<AuditView>, terminal: Terminal) -> anyhow::Result<Exit> {
     if terminal.is_json() {
-        terminal.json(&audit.text)?;
+        terminal.json_list(&audit.text, "rows")?;
         return Ok(Exit::Done);
     }
     if audit.view.rows.is_empty() {
@@ -340,7 +341,8 @@ pub(crate) fn audit(audit: &Answer<AuditView>, terminal: Terminal) -> anyhow::Re
             Field::or_dash(row.reason.as_ref()),
         ]
     };
-    terminal.table(&["ON", "BY", "ACTION", "FROM", "TO", "REASON"], audit.view.rows.iter().map(row).collect())?;
+    let columns = Columns { headings: &["ON", "BY", "ACTION", "FROM", "TO", "REASON"], spare: &["FROM", "TO", "ON"] };
+    terminal.table(&columns, audit.view.rows.iter().map(row).collect())?;
     Ok(Exit::Done)
 }
 
@@ -363,7 +365,7 @@ pub(crate) fn explain(explained: &Answer<ExplainView>, terminal: Terminal) -> an
 /// Lists failed jobs by what went wrong.
 pub(crate) fn failures(failures: &Answer<FailuresView>, terminal: Terminal) -> anyhow::Result<Exit> {
     if terminal.is_json() {
-        terminal.json(&failures.text)?;
+        terminal.json_list(&failures.text, "groups")?;
         return Ok(Exit::Done);
     }
     if failures.view.groups.is_empty() {
@@ -382,7 +384,11 @@ pub(crate) fn failures(failures: &Answer<FailuresView>, terminal: Terminal) -> a
         ]
     };
     let rows = failures.view.groups.iter().map(row).collect();
-    terminal.table(&["FINGERPRINT", "JOBS", "PLUG-IN", "CLASS", "CODE", "NEWEST", "WHAT"], rows)?;
+    let columns = Columns {
+        headings: &["FINGERPRINT", "JOBS", "PLUG-IN", "CLASS", "CODE", "NEWEST", "WHAT"],
+        spare: &["CLASS", "NEWEST", "CODE", "PLUG-IN"],
+    };
+    terminal.table(&columns, rows)?;
     terminal.line("\nrun a group again: backroom job retry --where fingerprint=FINGERPRINT")?;
     Ok(Exit::Done)
 }

@@ -1,13 +1,16 @@
 //! What commands write: lines, tables and JSON on standard output, the rest on standard error.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use serde_json::json;
-use unicode_width::UnicodeWidthStr as _;
+use serde_json::value::RawValue;
 
 use super::failure::{Exit, Failure};
 use crate::domain::code;
+use crate::domain::job::Status;
 use crate::store::sled::OpenError;
 
 /// Whether the output is for people or for programs, and whether it has colours.
@@ -18,11 +21,25 @@ pub(crate) struct Terminal {
     is_terminal: bool,
 }
 
-/// Whom the output is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the output looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    Human,
+    /// Lines and tables for people, as wide as the terminal
+    #[default]
+    Table,
+    /// The same with every column, whole
+    Wide,
+    /// The API's JSON, one document
     Json,
+    /// JSON for programs that read lines: each item of a list on its own
+    Ndjson,
+}
+
+impl Format {
+    /// Whether programs read it.
+    pub(crate) fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::Ndjson)
+    }
 }
 
 impl Terminal {
@@ -32,19 +49,19 @@ impl Terminal {
         Self { format, colours: is_terminal && colours_are_welcome(), is_terminal }
     }
 
-    /// Whom the output is for.
+    /// How the output looks.
     pub(crate) fn format(self) -> Format {
         self.format
     }
 
     /// Whether programs read the output.
     pub(crate) fn is_json(self) -> bool {
-        self.format == Format::Json
+        self.format.is_json()
     }
 
     /// Whether a person looks at the output while it is written.
     pub(crate) fn is_interactive(self) -> bool {
-        self.is_terminal && self.format == Format::Human
+        self.is_terminal && !self.format.is_json()
     }
 
     /// Whether there is a person to ask.
@@ -74,13 +91,34 @@ impl Terminal {
     /// would steer it.
     pub(crate) fn json(self, document: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        let document = document.trim_end();
+        let mut document = Cow::from(document.trim_end());
+        if self.format == Format::Ndjson {
+            // Within strings they are escaped.
+            document = document.replace(['\n', '\r'], " ").into();
+        }
         match self.is_terminal {
-            true => out.write_all(escaped_json(document).as_bytes())?,
+            true => out.write_all(escaped_json(&document).as_bytes())?,
             false => out.write_all(document.as_bytes())?,
         }
         out.write_all(b"\n")?;
         out.flush()
+    }
+
+    /// Writes a list of the API, whose items stand in this field: as it came, or each item on a line of its own.
+    pub(crate) fn json_list(self, document: &str, items: &str) -> io::Result<()> {
+        let fields = serde_json::from_str::<HashMap<&str, &RawValue>>(document).ok();
+        match fields.as_ref().and_then(|fields| fields.get(items)).filter(|_| self.format == Format::Ndjson) {
+            Some(items) => self.json_items(items.get()),
+            None => self.json(document),
+        }
+    }
+
+    /// Writes an array: as one document, or each item on a line of its own.
+    pub(crate) fn json_items(self, array: &str) -> io::Result<()> {
+        match serde_json::from_str::<Vec<&RawValue>>(array).ok().filter(|_| self.format == Format::Ndjson) {
+            Some(items) => items.into_iter().try_for_each(|item| self.json(item.get())),
+            None => self.json(array),
+        }
     }
 
     /// Writes bytes: as they are into a file or a pipe, made safe on a terminal.
@@ -98,44 +136,20 @@ impl Terminal {
         out.flush()
     }
 
-    /// Writes rows under their headings, each row on one line. On a narrow terminal the column that has most to say is cut
-    /// with an ellipsis, never an id.
-    pub(crate) fn table(self, headings: &[&str], rows: Vec<Vec<Field>>) -> io::Result<()> {
-        let mut widths: Vec<_> = headings.iter().map(|heading| heading.chars().count()).collect();
-        for row in &rows {
-            for (width, field) in widths.iter_mut().zip(row) {
-                *width = (*width).max(shown_width(&field.text));
-            }
-        }
-        if let Some(room) = self.columns() {
-            fit(&mut widths, headings, &rows, room);
-        }
-        let heading = headings.iter().map(|heading| Field { text: (*heading).to_owned(), tone: Tone::Heading });
-        let mut text = self.row(&heading.collect::<Vec<_>>(), &widths);
-        rows.iter().for_each(|row| text.push_str(&self.row(row, &widths)));
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
-    }
-
-    fn row(self, row: &[Field], widths: &[usize]) -> String {
-        let mut line = String::new();
-        for (index, (field, width)) in row.iter().zip(widths).enumerate() {
-            let text = cut(&field.text, *width);
-            let is_last = index + 1 == row.len();
-            let padding = if is_last { 0 } else { width.saturating_sub(shown_width(&text)) + COLUMN_GAP };
-            line.push_str(&self.paint(field.tone, &text));
-            line.extend(std::iter::repeat_n(' ', padding));
-        }
-        format!("{}\n", line.trim_end())
-    }
-
-    /// How wide the terminal is; none for a file or a pipe, where nothing is cut.
-    fn columns(self) -> Option<usize> {
+    /// How wide the terminal is; none where nothing is to be left out: for a file or a pipe, or where everything is wanted.
+    pub(super) fn columns(self) -> Option<usize> {
         let named = || std::env::var("COLUMNS").ok()?.parse().ok();
         let asked = || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
         let columns = || asked().filter(|columns| *columns > 0).or_else(named);
-        self.is_terminal.then(columns).flatten()
+        (self.is_terminal && self.format == Format::Table).then(columns).flatten()
+    }
+
+    /// A state with its shape, on a terminal. Programs that read a table get the word alone.
+    pub(crate) fn state(self, word: &str) -> String {
+        match shape_of(word).filter(|_| self.is_terminal && is_able()) {
+            Some(shape) => format!("{shape} {word}"),
+            None => word.to_owned(),
+        }
     }
 
     /// Writes names and values under each other.
@@ -206,76 +220,6 @@ impl Tone {
     }
 }
 
-/// One field of a table.
-#[derive(Clone, Debug)]
-pub(crate) struct Field {
-    text: String,
-    tone: Tone,
-}
-
-impl Field {
-    /// Text from anywhere, made safe and kept on one line.
-    pub(crate) fn new(text: impl AsRef<str>) -> Self {
-        Self { text: neutralised(text.as_ref()).replace(['\n', '\t'], " "), tone: Tone::Plain }
-    }
-
-    /// A state in its colour.
-    pub(crate) fn state(state: &str) -> Self {
-        Self { tone: Tone::of_state(state), ..Self::new(state) }
-    }
-
-    /// A value, or a dash where there is none.
-    pub(crate) fn or_dash(text: Option<impl AsRef<str>>) -> Self {
-        text.map_or_else(|| Self::new("-"), Self::new)
-    }
-}
-
-/// Blanks between two columns.
-const COLUMN_GAP: usize = 2;
-
-/// A column is not cut to fewer characters.
-const COLUMN_LEAST: usize = 8;
-
-/// Narrows the widest columns until all fit into `room` characters. One that holds ids, states, times or numbers stays whole.
-fn fit(widths: &mut [usize], headings: &[&str], rows: &[Vec<Field>], room: usize) {
-    let gaps = COLUMN_GAP * widths.len().saturating_sub(1);
-    let is_prose = |column: usize| rows.iter().any(|row| row.get(column).is_some_and(|field| field.text.contains(' ')));
-    let is_whole = |column: usize| {
-        const WHOLE: &[&str] = &["ID", "STATE", "CREATED", "STARTED", "ON", "UPLOADED", "NEWEST", "NEXT", "EXPIRES"];
-        headings.get(column).is_some_and(|heading| WHOLE.contains(heading)) || !is_prose(column)
-    };
-    // The last column is the one with most to say where none other is prose.
-    let mut may_be_cut: Vec<_> = (0..widths.len()).filter(|column| !is_whole(*column)).collect();
-    if may_be_cut.is_empty() {
-        may_be_cut.extend(widths.len().checked_sub(1));
-    }
-    while widths.iter().sum::<usize>() + gaps > room {
-        let widest = may_be_cut.iter().copied().max_by_key(|column| widths[*column]);
-        let Some(widest) = widest.filter(|column| widths[*column] > COLUMN_LEAST) else { return };
-        widths[widest] -= 1;
-    }
-}
-
-/// How many columns of a terminal a text takes.
-fn shown_width(text: &str) -> usize {
-    text.width()
-}
-
-/// The text, or its beginning with an ellipsis.
-fn cut(text: &str, width: usize) -> String {
-    if shown_width(text) <= width {
-        return text.to_owned();
-    }
-    let mut kept = String::new();
-    for c in text.chars() {
-        if shown_width(&kept) + shown_width(c.encode_utf8(&mut [0; 4])) + 1 > width {
-            break;
-        }
-        kept.push(c);
-    }
-    kept + "\u{2026}"
-}
-
 /// Text from elsewhere made safe for a terminal: what would steer it is shown as an escape instead.
 pub(crate) fn neutralised(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -315,7 +259,25 @@ fn steers(c: char) -> bool {
 
 fn colours_are_welcome() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    !is_set("NO_COLOR") && is_able()
+}
+
+/// Whether the terminal says that it shows more than plain text.
+fn is_able() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// The shape of a state: that of a job, or what stands for another thing's.
+fn shape_of(word: &str) -> Option<&'static str> {
+    let of_job = Status::from_word(word).map(Status::shape);
+    of_job.or(match word {
+        "active" | "open" | "ok" => Some(Status::Succeeded.shape()),
+        "inactive" | "disabled" | "ended" => Some(Status::Canceled.shape()),
+        "pending" => Some(Status::Waiting.shape()),
+        "degraded" | "warn" => Some("!"),
+        "fail" | "timed-out" | "lease-lost" => Some(Status::Failed.shape()),
+        _ => None,
+    })
 }
 
 /// Writes a line on standard error, made safe. Nobody is left to tell when standard error is gone or full.
@@ -339,8 +301,8 @@ pub(crate) fn report(error: &anyhow::Error, format: Format) -> Exit {
     let message = failure.map_or_else(|| error.to_string(), ToString::to_string);
     let causes: Vec<_> = error.chain().skip(depth + 1).map(ToString::to_string).collect();
     let text = match format {
-        Format::Human => told(&message, &causes, failure),
-        Format::Json => document(&message, &causes, failure),
+        Format::Table | Format::Wide => told(&message, &causes, failure),
+        Format::Json | Format::Ndjson => document(&message, &causes, failure),
     };
     // Nobody is left to tell when standard error is gone.
     drop(io::stderr().write_all(text.as_bytes()));

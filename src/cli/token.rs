@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::client::{Client, ClientArgs};
 use super::failure::Exit;
-use super::terminal::{Field, Terminal};
+use super::table::{Columns, Field};
+use super::terminal::Terminal;
 use crate::api::view::{NewTokenView, TokenBody, TokenView};
 
 /// What to do with tokens.
@@ -73,7 +74,7 @@ fn create(client: &Client, args: &CreateArgs, terminal: Terminal) -> anyhow::Res
 fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     let listed = client.tokens()?;
     if terminal.is_json() {
-        terminal.json(&listed.text)?;
+        terminal.json_list(&listed.text, "tokens")?;
         return Ok(Exit::Done);
     }
     let rows = listed.view.tokens.iter().map(|token| {
@@ -85,7 +86,9 @@ fn list(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
             Field::new(&token.created_by),
         ]
     });
-    terminal.table(&["TOKEN", "RIGHTS", "EXPIRES", "CREATED", "BY"], rows.collect())?;
+    let columns =
+        Columns { headings: &["TOKEN", "RIGHTS", "EXPIRES", "CREATED", "BY"], spare: &["BY", "CREATED", "EXPIRES"] };
+    terminal.table(&columns, rows.collect())?;
     Ok(Exit::Done)
 }
 

@@ -15,5 +15,6 @@ mod steer;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod tables;
 mod tokens;
 mod waiting;

@@ -1,5 +1,6 @@
 //! Runs the real program and takes what it writes.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -31,8 +32,26 @@ impl Ran {
 /// The program in a folder, without the settings of the shell around us. `PROGRAM_UNDER_TEST` names another one than was
 /// just built, such as an installed release.
 pub(crate) fn program(folder: &Path) -> Command {
-    let built = || env!("CARGO_BIN_EXE_backroom").into();
-    let mut command = Command::new(std::env::var_os("PROGRAM_UNDER_TEST").unwrap_or_else(built));
+    in_folder(Command::new(under_test()), folder)
+}
+
+/// The program with these words on a terminal that is so many columns wide, in a folder. What it writes holds the line ends of
+/// terminals.
+pub(crate) fn on_terminal(folder: &Path, columns: usize, words: &[&str]) -> Command {
+    let quoted = |word: &str| format!("'{}'", word.replace('\'', "'\\''"));
+    let program = quoted(&under_test().to_string_lossy());
+    let line: Vec<_> = std::iter::once(program).chain(words.iter().map(|word| quoted(word))).collect();
+    // Its terminal has no width of its own, so that the variable says it.
+    let mut script = in_folder(Command::new("script"), folder);
+    script.args(["-qec", &line.join(" "), "/dev/null"]).env("COLUMNS", columns.to_string()).env("TERM", "xterm");
+    script
+}
+
+fn under_test() -> OsString {
+    std::env::var_os("PROGRAM_UNDER_TEST").unwrap_or_else(|| env!("CARGO_BIN_EXE_backroom").into())
+}
+
+fn in_folder(mut command: Command, folder: &Path) -> Command {
     let ours = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("BACKROOM_"));
     ours.for_each(|name| {
         command.env_remove(name);
