@@ -9,7 +9,7 @@ use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, TokenName};
 use crate::domain::job::{JobType, Status, WaitReason};
 use crate::domain::query::JobFilter;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{BadTime, Timestamp};
 
 /// The fields, as [`FilterBody`] describes them.
 pub(super) const FIELDS: &[&str] = FilterBody::FIELDS;
@@ -79,7 +79,7 @@ fn job_id(text: &str) -> Result<JobId, String> {
 }
 
 fn point_in_time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("`{text}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
+    text.parse().map_err(|why: BadTime| format!("`{text}` {why}"))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::domain::id::{
 };
 use crate::domain::job::{AFTER_MAX, FollowUp, OnPredecessorFailure, Ties};
 use crate::domain::outbound::{http_plugin, is_built_in};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{BadTime, Timestamp};
 use crate::jobs::NewJob;
 use crate::registry::Registry;
 
@@ -270,9 +270,9 @@ pub(super) fn input_bytes(
 }
 
 pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, JsonFault> {
-    text.parse().map_err(|_| {
+    text.parse().map_err(|why: BadTime| {
         let shown: String = text.chars().take(40).collect();
-        JsonFault::field(field, format!("field `{field}`: `{shown}` is no time like 2030-01-31T08:00:00Z (RFC 3339)"))
+        JsonFault::field(field, format!("field `{field}`: `{shown}` {why}"))
     })
 }
 
@@ -286,8 +286,10 @@ enum When {
 
 impl When {
     fn read(field: &str, text: &str) -> Result<Self, JsonFault> {
-        if let Ok(time) = text.parse() {
-            return Ok(Self::At(time));
+        match text.parse() {
+            Ok(time) => return Ok(Self::At(time)),
+            Err(BadTime::OutOfRange) => return time(field, text).map(Self::At),
+            Err(BadTime::Unreadable) => {}
         }
         let shown: String = text.chars().take(40).collect();
         let fault = |why: &str| JsonFault::field(field, format!("field `{field}`: `{shown}` is {why}"));

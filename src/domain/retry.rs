@@ -16,9 +16,6 @@ pub const THROTTLE_CAP: Duration = Duration::from_secs(24 * 3_600);
 /// A throttled attempt waits at least this long: it counts no attempt, so nothing else would slow it down.
 pub const THROTTLE_WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// A handler cannot put its job off for longer, whatever it asks for.
-pub const PUT_OFF_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
-
 /// The least time for which a handler can put its job off without counting an attempt.
 pub const PUT_OFF_MIN: Duration = Duration::from_secs(1);
 
@@ -146,8 +143,7 @@ fn again(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>) -> Decisi
     if tries.attempt >= tries.max_attempts {
         return Decision::Exhausted;
     }
-    let asked = delay.map(|delay| delay.min(PUT_OFF_MAX));
-    Decision::NextAttempt(asked.unwrap_or_else(|| policy.delay(tries.attempt, tries.job)))
+    Decision::NextAttempt(delay.unwrap_or_else(|| policy.delay(tries.attempt, tries.job)))
 }
 
 fn throttled(policy: &RetryPolicy, tries: &Tries, delay: Option<Duration>, now: Timestamp) -> Decision {

@@ -6,7 +6,7 @@ use backroom::domain::failure::ErrorClass;
 use backroom::domain::job::transition::{self, Next};
 use backroom::domain::job::{Event, JobState, JobType, Outcome, Status, WaitReason, Wake};
 use backroom::domain::loops;
-use backroom::domain::retry::{PUT_OFF_MAX, RUNS_MAX, RetryPolicy};
+use backroom::domain::retry::{RUNS_MAX, RetryPolicy};
 use backroom::domain::time::Timestamp;
 
 use crate::fixtures::{
@@ -238,7 +238,7 @@ fn guards_choose_the_row() {
 }
 
 #[test]
-fn a_sleep_ends_in_the_future_and_within_a_year() {
+fn a_sleep_ends_in_the_future_and_when_the_handler_says() {
     let plain = submission();
     let policy = RetryPolicy::default();
     let running = after(&plain, &policy, vec![claim(at(1))]);
@@ -248,7 +248,16 @@ fn a_sleep_ends_in_the_future_and_within_a_year() {
     };
     assert_eq!(asleep_until(at(500)), Some(at(500)));
     assert_eq!(asleep_until(Timestamp(i64::MIN)), Some(at(11)));
-    assert_eq!(asleep_until(Timestamp(i64::MAX)), Some(at(10).after(PUT_OFF_MAX)));
+    let four_centuries = seconds(400 * 366 * 86_400);
+    let years = at(10).after(four_centuries);
+    assert_eq!(asleep_until(years), Some(years), "nothing is cut");
+    assert_eq!(asleep_until(Timestamp(i64::MAX)), Some(Timestamp::LAST));
+    let retry_at = |delay| {
+        let event = Event::Returned(Outcome::Retry(Some(delay), failure(ErrorClass::Transient)), report());
+        changed(transition::apply(&plain, &running, &policy, event, at(10))).1.postpone_until
+    };
+    assert_eq!(retry_at(four_centuries), Some(years));
+    assert_eq!(retry_at(seconds(u64::MAX)), Some(Timestamp::LAST));
 }
 
 #[test]

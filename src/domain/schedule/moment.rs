@@ -7,7 +7,7 @@ use jiff::fmt::temporal::DateTimeParser;
 use super::calendar::DAY;
 use super::error::RuleError;
 use super::zone::{self, Zone};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{BadTime, Timestamp};
 
 const MICROS: i64 = 1_000_000;
 
@@ -45,23 +45,21 @@ pub(super) struct Moment {
 
 impl Moment {
     pub(super) fn of(instant: Timestamp) -> Self {
-        let second = instant.as_micros().div_euclid(MICROS).clamp(zone::FIRST_SECOND, zone::LAST_SECOND - 1);
+        let second = instant.as_micros().div_euclid(MICROS).clamp(zone::FIRST_SECOND, zone::LAST_SECOND);
         Self { second, kind: Kind::Utc }
     }
 
     /// Reads a date or time of the part `part`, and the zone that stands in brackets behind it.
     pub(super) fn read(part: &'static str, text: &str) -> Result<(Self, Option<Zone>), RuleError> {
-        const WHY: &str = "is no date or time; write 2026-01-31, 2026-01-31T02:00 or 2026-01-31T02:00:00Z";
         let text = text.trim();
-        let wrong = || RuleError::value(part, text, WHY);
         if text.len() > 100 {
-            return Err(wrong());
+            return Err(RuleError::value(part, text, UNREADABLE));
         }
         let (time, zone) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
             Some((time, name)) => (time, Some(Zone::named(name)?)),
             None => (text, None),
         };
-        let moment = read_plain(time).ok_or_else(wrong)?;
+        let moment = read_plain(time).map_err(|why| RuleError::value(part, text, why))?;
         Ok((moment, zone))
     }
 
@@ -103,23 +101,34 @@ impl Moment {
     }
 }
 
-fn read_plain(text: &str) -> Option<Moment> {
+const UNREADABLE: &str = "is no date or time; write 2026-01-31, 2026-01-31T02:00 or 2026-01-31T02:00:00Z";
+
+const OUT_OF_RANGE: &str =
+    "lies outside the years that a rule is reckoned with; use 0001-01-01 to 9999-12-31T23:59:59Z";
+
+/// Reads a date or time without a zone in brackets.
+fn read_plain(text: &str) -> Result<Moment, &'static str> {
     static PARSER: DateTimeParser = DateTimeParser::new();
-    let moment = |second, kind| Moment { second, kind };
     if text.contains(['[', ']']) {
-        return None;
+        return Err(UNREADABLE);
     }
+    let moment = |second: Option<i64>, kind| second.map(|second| Moment { second, kind }).ok_or(OUT_OF_RANGE);
     let has_time = text.contains([':', 'T', 't', ' ']);
     if !has_time {
-        let date = PARSER.parse_date(text).ok()?;
-        return Some(moment(zone::local_second(date.at(0, 0, 0, 0))?, Kind::Date));
+        let date = PARSER.parse_date(text).map_err(|_| UNREADABLE)?;
+        return moment(zone::local_second(date.at(0, 0, 0, 0)), Kind::Date);
     }
-    if let Ok(instant) = PARSER.parse_timestamp(text) {
-        let second = instant.as_microsecond().div_euclid(MICROS);
-        return (zone::FIRST_SECOND..zone::LAST_SECOND).contains(&second).then_some(moment(second, Kind::Utc));
+    match text.parse::<Timestamp>() {
+        Ok(instant) => {
+            let second = Some(second_until(instant)).filter(|second| *second >= zone::FIRST_SECOND);
+            moment(second, Kind::Utc)
+        }
+        Err(BadTime::OutOfRange) => Err(OUT_OF_RANGE),
+        Err(BadTime::Unreadable) => {
+            let civil = PARSER.parse_datetime(text).map_err(|_| UNREADABLE)?;
+            moment(zone::local_second(civil), Kind::Local)
+        }
     }
-    let civil = PARSER.parse_datetime(text).ok()?;
-    Some(moment(zone::local_second(civil)?, Kind::Local))
 }
 
 impl fmt::Display for Moment {

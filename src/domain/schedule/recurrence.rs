@@ -160,7 +160,7 @@ impl Recurrence {
         self.instants(moment::second_until(t).saturating_add(1), LAST_SECOND).next().map(moment::instant_of)
     }
 
-    /// The occurrences at or after `t`, strictly increasing, to the last of the rule, or the year 9998. What comes at or after
+    /// The occurrences at or after `t`, strictly increasing, to the last of the rule, or the year 9999. What comes at or after
     /// a later time is the end of it.
     pub fn from(&self, t: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
         self.instants(moment::second_from(t), LAST_SECOND).map(moment::instant_of)
@@ -233,7 +233,7 @@ impl Recurrence {
 
     fn instants(&self, from: i64, until: i64) -> Occurrences<'_> {
         let mut all = Occurrences { of: self, rules: Vec::new(), dates: &[], until: until.min(LAST_SECOND) };
-        all.seek(from.clamp(-LAST_SECOND, LAST_SECOND));
+        all.seek(from.clamp(-LAST_SECOND, LAST_SECOND + 1));
         all
     }
 

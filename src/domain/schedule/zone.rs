@@ -9,14 +9,17 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneDatabase};
 
 use super::calendar::{DAY, first_of_year};
 use super::error::RuleError;
+use crate::domain::time::Timestamp;
+
+const MICROS: i64 = 1_000_000;
 
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
 /// Instants and local times in seconds lie from here ...
 pub(super) const FIRST_SECOND: i64 = first_of_year(1) * DAY;
 
-/// ... to before here: the end of what a rule can yield.
-pub(super) const LAST_SECOND: i64 = first_of_year(9999) * DAY;
+/// ... to here: the last second of the year 9999, and the end of what a rule can yield.
+pub(super) const LAST_SECOND: i64 = first_of_year(10_000) * DAY - 1;
 
 /// No zone has ever skipped or repeated more than a day (and some have skipped a whole one).
 pub(super) const CHANGE_MAX: i64 = DAY + 3_600;
@@ -126,8 +129,12 @@ impl Zone {
     /// What the wall clock shows at an instant, and its offset, in the form of RFC 3339. An offset that old zones have to
     /// the second is rounded to the minute there.
     pub(super) fn clock_text(&self, instant: i64) -> String {
-        let instant = timestamp(instant);
-        instant.display_with_offset(self.0.to_offset(instant)).to_string()
+        let known = timestamp(instant);
+        match known.as_second() == instant {
+            true => known.display_with_offset(self.0.to_offset(known)).to_string(),
+            // Where its instants end, the library has no clock of the zone either.
+            false => format!("{}Z", civil(instant)),
+        }
     }
 
     fn offset(&self, instant: i64) -> i64 {
@@ -155,20 +162,22 @@ impl Placed {
     }
 }
 
-/// The library's instant; out of range, the nearest that we count with.
+/// The library's instant; out of range, the nearest that it has. No zone changes in the two days of 9999 that it lacks.
 pub(super) fn timestamp(second: i64) -> jiff::Timestamp {
-    jiff::Timestamp::from_second(second.clamp(FIRST_SECOND, LAST_SECOND)).unwrap_or_default()
+    let last = jiff::Timestamp::MAX.as_second();
+    jiff::Timestamp::from_second(second.clamp(FIRST_SECOND, last)).unwrap_or_default()
 }
 
-/// The library's civil time of a local second.
+/// The library's civil time of a local second; out of range, the nearest that we count with.
 pub(super) fn civil(local: i64) -> DateTime {
-    Offset::UTC.to_datetime(timestamp(local))
+    let second = local.clamp(FIRST_SECOND, LAST_SECOND);
+    Timestamp(second * MICROS).civil().unwrap_or_default()
 }
 
 /// The local second of the library's civil time, rounded down; none outside the years that we count with.
 pub(super) fn local_second(civil: DateTime) -> Option<i64> {
-    let second = Offset::UTC.to_timestamp(civil).ok()?.as_microsecond().div_euclid(1_000_000);
-    (FIRST_SECOND..LAST_SECOND).contains(&second).then_some(second)
+    let second = Timestamp::of_civil(civil).as_micros().div_euclid(MICROS);
+    (FIRST_SECOND..=LAST_SECOND).contains(&second).then_some(second)
 }
 
 #[cfg(test)]
@@ -200,6 +209,24 @@ mod tests {
         assert_eq!(found, [gap("2026-03-29"), gap("2027-03-28")]);
         assert_eq!(zone.gaps(at("2026-03-29T01:00:01")).next(), Some(gap("2027-03-28")));
         assert_eq!(Zone::UTC.gaps(0).next(), None);
+    }
+
+    #[test]
+    fn zones_keep_their_clocks_to_the_end_of_9999() {
+        for (name, hours) in [("UTC", 0), ("Europe/Berlin", 1), ("America/New_York", -5), ("Pacific/Kiritimati", 14)] {
+            let zone = Zone::named(name).expect("a zone");
+            for instant in [at("9999-12-30T22:00:00"), at("9999-12-31T00:00:00"), LAST_SECOND] {
+                let local = zone.local(instant);
+                assert_eq!(local, instant + hours * 3_600, "{name}");
+                if local <= LAST_SECOND {
+                    assert_eq!(zone.place(local).instant, instant, "{name}");
+                }
+            }
+            assert!(!zone.clock_text(LAST_SECOND).is_empty());
+        }
+        let berlin = Zone::named("Europe/Berlin").expect("a zone");
+        assert_eq!(berlin.clock_text(at("9999-12-30T22:00:00")), "9999-12-30T23:00:00+01:00");
+        assert_eq!(berlin.clock_text(LAST_SECOND), "9999-12-31T23:59:59Z");
     }
 
     #[test]

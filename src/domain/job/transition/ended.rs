@@ -6,7 +6,7 @@ use super::{Facts, Next, Refused};
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::job::{Outcome, RunEnd, RunReport, Status, Wait, WaitReason, Wake};
-use crate::domain::retry::{self, Cause, Decision, PUT_OFF_MAX, PUT_OFF_MIN, RUNS_MAX, Tries};
+use crate::domain::retry::{self, Cause, Decision, PUT_OFF_MIN, RUNS_MAX, Tries};
 use crate::domain::time::Timestamp;
 
 type Decided = Result<Next, Refused>;
@@ -235,10 +235,10 @@ fn suspension_rule(wake: &Wake) -> &'static str {
 
 fn wait_for(facts: Facts<'_>, wake: Wake) -> Wait {
     match wake {
-        // A time that has come already would be a yield without a checkpoint; one that never comes, a job that never ends.
+        // A time that has come already would be a yield without a checkpoint.
         Wake::At(time) => {
-            let (least, most) = (facts.now.after(PUT_OFF_MIN), facts.now.after(PUT_OFF_MAX));
-            Wait::until_time(WaitReason::Sleep, time.clamp(least, most))
+            let least = facts.now.after(PUT_OFF_MIN);
+            Wait::until_time(WaitReason::Sleep, time.min(Timestamp::LAST).max(least))
         }
         Wake::Event(event) => Wait::For { reason: WaitReason::Event, until: None, event: Some(event) },
         Wake::Children => Wait::of(WaitReason::Children),
