@@ -141,6 +141,35 @@ async fn whoever_asks_to_slow_down_is_waited_for_and_no_attempt_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passes_is_tried_again_when_the_other_side_says_and_an_attempt_is_counted() {
+    let world = World::start().await;
+    for path in ["/full", "/restarting"] {
+        let job = world.run(world.call(path, json!({}))).await;
+        assert!(world.output(&job).contains("at last"));
+        assert_eq!((job.state.attempt, job.state.runs), (2, 2), "{path}");
+        let runs = world.host.jobs.runs(&job).expect("memory can be read");
+        let waited = runs[1].started_on.since(runs[0].ended_on);
+        assert!(waited >= Duration::from_millis(950), "{path}: the policy would have waited 5 ms: {waited:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_that_asks_for_time_gets_it() {
+    let world = World::start().await;
+    let job = world.run(world.call("/soon", json!({}))).await;
+    assert!(world.output(&job).starts_with(r#"{"status":200,"#));
+    let usage = job.state.usage();
+    assert_eq!((job.state.runs, usage.host_calls), (1, 2));
+    assert!(usage.wall_micros >= 950_000, "{usage:?}");
+    let job = world.submit(world.call("/tomorrow", json!({}))).await;
+    let waiting = world.waiting(&job).await;
+    let until = waiting.state.postpone_until.expect("it comes back");
+    let wait = until.since(waiting.submission.created_on);
+    assert!((7_190..7_300).contains(&wait.as_secs()), "{wait:?}");
+    assert_eq!(world.seen.of("/tomorrow").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redirects_are_followed_as_their_status_says() {
     let world = World::start().await;
     let body = json!({ "body": 1, "headers": {"Authorization": "Bearer t"} });

@@ -99,7 +99,11 @@ async fn answer(State(seen): State<Arc<Seen>>, request: Request) -> Response {
         "/busy" if times < 2 => (code(429), [("retry-after", "1")], "slow down").into_response(),
         "/maintenance" if times < 2 => (code(503), [("retry-after", "0")], "back soon").into_response(),
         "/locked" if times < 2 => (code(401), "who are you?").into_response(),
-        "/flaky" | "/locked" | "/busy" | "/maintenance" => "at last".into_response(),
+        "/full" if times < 2 => (code(413), [("retry-after", "1")], "too much for now").into_response(),
+        "/restarting" if times < 2 => (code(502), [("retry-after", "1")], "not yet").into_response(),
+        "/flaky" | "/locked" | "/busy" | "/maintenance" | "/full" | "/restarting" => "at last".into_response(),
+        "/soon" => (code(303), [("location", "/ok"), ("retry-after", "1")]).into_response(),
+        "/tomorrow" => (code(307), [("location", "/ok"), ("retry-after", "7200")]).into_response(),
         "/hang" => {
             seen.hanging.notify_one();
             std::future::pending().await
@@ -221,19 +225,21 @@ impl World {
         ended
     }
 
-    /// The job as soon as it waits.
+    /// The job as soon as it waits for something, or for its next attempt.
     pub(crate) async fn waiting(&self, job: &Job) -> Job {
         let waits = async {
             let mut watch = self.host.jobs.watch(job.submission.key());
             loop {
                 let found = self.host.jobs.get(Self::TENANT, job.submission.id).expect("it can be read");
                 match found {
-                    Some(job) if job.state.status == Status::Waiting => return job,
+                    Some(job) if matches!(job.state.status, Status::Waiting | Status::Retrying) => return job,
                     _ => watch.changed().await,
                 };
             }
         };
-        tokio::time::timeout(PATIENCE, waits).await.expect("it waits soon")
+        let waiting = tokio::time::timeout(PATIENCE, waits).await;
+        waiting
+            .unwrap_or_else(|_| panic!("it does not wait: {:?}", self.host.jobs.get(Self::TENANT, job.submission.id)))
     }
 
     /// The output of a job that has succeeded, as it stands there.

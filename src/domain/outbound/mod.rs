@@ -2,6 +2,7 @@
 //! redirects, and what an answer means (design sections 4 and 5). Nothing here touches a socket.
 
 mod answer;
+mod date;
 mod origin;
 mod request;
 mod url;

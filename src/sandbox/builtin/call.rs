@@ -51,7 +51,7 @@ impl HttpCaller {
         let log = Arc::new(CallLog(Mutex::new(Log::new(start, slice.limits.log_bytes))));
         slice.signals.share_log(Arc::clone(&log) as Arc<dyn LiveLog>);
         let bill = Bill::default();
-        let mut call = Call { caller: self, slice: &slice, log: &log, requests: 0, bill: bill.clone() };
+        let mut call = Call { caller: self, slice: &slice, log: &log, start, requests: 0, bill: bill.clone() };
         let wall = slice.limits.wall;
         let end = tokio::select! {
             end = bill.of(call.run()) => end,
@@ -106,6 +106,7 @@ struct Call<'a> {
     caller: &'a HttpCaller,
     slice: &'a Slice,
     log: &'a CallLog,
+    start: Instant,
     requests: u32,
     bill: Bill,
 }
@@ -139,13 +140,38 @@ impl Call<'_> {
             };
             let location = answer.header(&header::LOCATION);
             match request.redirected(answer.status().as_u16(), location) {
-                Ok(Some(next)) => request = next,
+                Ok(Some(next)) => {
+                    if let Some(end) = self.rest_before(&request, &answer).await {
+                        return end;
+                    }
+                    request = next;
+                }
                 Ok(None) => return self.conclude(&request, answer).await,
                 Err(refused) => return failed(ErrorClass::Business, code::CALL_REFUSED, refused.to_string()),
             }
         }
         let message = format!("it was redirected more than {REDIRECTS_MAX} times");
         failed(ErrorClass::Business, code::CALL_REFUSED, message)
+    }
+
+    /// Waits as a redirect asks to (RFC 9110 section 10.2.3); where the call has not so long, the job comes back after it.
+    async fn rest_before(&mut self, request: &HttpRequest, answer: &Answer) -> Option<SliceEnd> {
+        let wait = self.asked_wait(answer)?;
+        let time = request.timeout.unwrap_or(Duration::MAX).min(self.slice.limits.wall);
+        self.note(&format!("{} asks to wait {} s before it is followed", named(request), wait.as_secs()));
+        if wait < time.saturating_sub(self.start.elapsed()) {
+            tokio::time::sleep(wait).await;
+            return None;
+        }
+        let message =
+            format!("{} leads on after {} s, which is longer than a call takes", named(request), wait.as_secs());
+        let failure = Failure::host(ErrorClass::Throttled, code::CALL_FAILED, message);
+        Some(SliceEnd::Retry(Some(wait), failure.with_detail(whole(request))))
+    }
+
+    /// How long the other side asks to be left alone.
+    fn asked_wait(&self, answer: &Answer) -> Option<Duration> {
+        retry_after(answer.header(&header::RETRY_AFTER)?, self.caller.clock.now())
     }
 
     async fn send(&mut self, request: &HttpRequest) -> Ended<Answer> {
@@ -203,12 +229,14 @@ impl Call<'_> {
     /// What an answer means for the job.
     async fn conclude(&mut self, request: &HttpRequest, mut answer: Answer) -> SliceEnd {
         let status = answer.status().as_u16();
-        let wait = answer.header(&header::RETRY_AFTER);
-        let wait = wait.and_then(|wait| retry_after(wait, self.caller.clock.now()));
-        match Meaning::of(request, status, wait) {
+        match Meaning::of(request, status, self.asked_wait(&answer)) {
             Meaning::Success => self.succeed(request, answer).await,
             Meaning::SlowDown(wait) => {
                 SliceEnd::Retry(wait, unwelcome(request, &mut answer, ErrorClass::Throttled, code::CALL_FAILED).await)
+            }
+            Meaning::Later(wait) => {
+                let failure = unwelcome(request, &mut answer, ErrorClass::Transient, code::CALL_FAILED).await;
+                SliceEnd::Retry(Some(wait), failure)
             }
             Meaning::Failure(class) => {
                 let code = if class == ErrorClass::Transient { code::CALL_FAILED } else { code::CALL_REFUSED };
