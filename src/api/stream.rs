@@ -4,25 +4,29 @@ use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::Uri;
+use axum::extract::State;
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
+use super::address::Path;
 use super::caller::{check_job, check_some};
 use super::error::ApiError;
 use super::jobs::{facts, found_by_id, shown};
 use super::params::{Params, truth};
+use super::place::{JobPlace, Place, last_event_id};
 use super::turns::Turn;
 use super::view::{JobView, LogView, Problem};
 use super::{ApiState, ids};
 use crate::domain::access::{Caller, Right};
 use crate::domain::id::{JobId, JobKey};
 use crate::domain::job::{Job, Progress};
-use crate::jobs::{JobChange, LogReader, Watch};
+use crate::jobs::{AllChanges, JobChange, LogReader, NumberedChange, Watch};
 use crate::store::ReadError;
 
 /// How often the progress of a running job is looked at.
@@ -36,13 +40,14 @@ const GATHERED_MAX: usize = 200;
 
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 
-type Events<S> = Sse<axum::response::sse::KeepAliveStream<S>>;
-
-fn events<S>(stream: S) -> Events<S>
+fn events<S>(stream: S) -> Response
 where
     S: Stream<Item = Result<Event, Infallible>> + Send + 'static,
 {
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_EVERY))
+    let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE_EVERY)).into_response();
+    // The library says `no-cache`, which lets others keep what jobs have made.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 fn event(name: &str, data: &impl serde::Serialize) -> Event {
@@ -60,9 +65,11 @@ fn event(name: &str, data: &impl serde::Serialize) -> Event {
     params(
         ("id" = String, Path, description = "The job"),
         ("logs" = Option<bool>, Query, description = "Also what it logs, for those with the right `payload`"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard: the stream goes on from there"),
     ),
     responses(
         (status = 200, description = "Server-sent events: `job` with a JobView, `log` with a LogView, `deleted`", body = String, content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended, and its end was the last event that was heard: there is no need to come back"),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
@@ -71,7 +78,8 @@ pub(super) async fn of_job(
     caller: Caller,
     Path(id): Path<String>,
     uri: Uri,
-) -> Result<Events<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let params = Params::of(&uri, &["logs"])?;
     let wants_log = params.read("logs", truth)?.unwrap_or(false);
     let turn = state.stream_turn()?;
@@ -88,9 +96,19 @@ pub(super) async fn of_job(
     if wants_log {
         check_job(&caller, Right::Payload, &job)?;
     }
-    let log = wants_log.then(|| LogReader::before_last_run(&job));
-    let untold = VecDeque::new();
-    let follower = Follower { state, caller, watch, job, log, untold, told: None, is_over: false, _turn: turn };
+    let heard = last_event_id(&headers).and_then(JobPlace::read);
+    let knows_job = heard.is_some_and(|heard| heard.revision == job.state.revision);
+    if knows_job && job.state.status.is_final() {
+        // Who is told so does not come back.
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let place = heard.unwrap_or_default();
+    let log = wants_log.then(|| match place.run {
+        0 => LogReader::before_last_run(&job),
+        run => LogReader::at(run, place.line),
+    });
+    let (untold, told) = (VecDeque::new(), knows_job.then_some(Told { progress: None }));
+    let follower = Follower { state, caller, watch, job, place, log, untold, told, is_over: false, _turn: turn };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
@@ -109,6 +127,8 @@ struct Follower {
     caller: Caller,
     watch: Watch,
     job: Job,
+    /// What it was told of last.
+    place: JobPlace,
     /// Its place in the log, where it wants that.
     log: Option<LogReader>,
     /// Events that come next.
@@ -153,7 +173,7 @@ impl Follower {
                 News::Gone => {
                     self.is_over = true;
                     let gone = serde_json::json!({ "id": self.job.submission.id.to_string() });
-                    self.untold.push_back(event("deleted", &gone));
+                    self.untold.push_back(event("deleted", &gone).id(self.place.to_string()));
                 }
             }
             if begins {
@@ -167,7 +187,9 @@ impl Follower {
         self.is_over = self.job.state.status.is_final();
         self.told = Some(Told { progress: self.progress() });
         let view = shown(&self.state, &self.caller, self.job.clone()).await.ok()?;
-        self.untold.push_back(event("job", &view));
+        let (run, line) = self.log.as_ref().map(LogReader::place).unwrap_or_default();
+        self.place = JobPlace { revision: self.job.state.revision, run, line };
+        self.untold.push_back(event("job", &view).id(self.place.to_string()));
         Some(())
     }
 
@@ -189,7 +211,10 @@ impl Follower {
         };
         if let Ok((pieces, reader)) = read {
             self.log = Some(reader);
-            self.untold.extend(pieces.into_iter().map(|piece| event("log", &LogView::from(piece))));
+            for piece in pieces {
+                self.place = JobPlace { run: piece.run, line: piece.next, ..self.place };
+                self.untold.push_back(event("log", &LogView::from(piece)).id(self.place.to_string()));
+            }
         }
     }
 
@@ -244,12 +269,15 @@ impl Follower {
 }
 
 /// The changes of all jobs, gathered: `job` with a job's view, `missed` with how many changes are not told one by one
-/// (too many at once, or deleted jobs); a listener then reads the list again.
+/// (too many at once, deleted jobs, or some that nobody remembers); a listener then reads the list again.
 #[utoipa::path(
     get,
     path = "/v1/stream",
     tag = "jobs",
     operation_id = "stream_of_all",
+    params(
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard: the stream goes on from there"),
+    ),
     responses(
         (status = 200, description = "Server-sent events: `job` with a JobView, `missed`", body = String, content_type = "text/event-stream"),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
@@ -259,12 +287,25 @@ pub(super) async fn of_all(
     State(state): State<ApiState>,
     caller: Caller,
     uri: Uri,
-) -> Result<Events<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     check_some(&caller, Right::Read)?;
     let turn = state.stream_turn()?;
-    let changes = state.host().jobs.watch_all();
-    let listener = Listener { state, caller, changes, untold: Vec::new(), _turn: turn };
+    let started_on = state.host().started_on;
+    let asked = last_event_id(&headers);
+    let from = asked.and_then(Place::read).filter(|place| place.started_on == started_on).map(|place| place.next);
+    let AllChanges { past, forgotten, next, coming } = state.host().jobs.watch_all(from);
+    let mut missed = Gathering { missed: forgotten, next, ..Gathering::default() };
+    if asked.is_some() && from.is_none() {
+        // He has listened to the host before its restart: of what was missed the count since then is all that is known.
+        missed.missed = next.max(1);
+    }
+    past.into_iter().for_each(|change| missed.take(change));
+    let place = Place { started_on, next: from.unwrap_or(next) };
+    // Also who has heard nothing yet can come back to where he was.
+    let untold = vec![Event::default().id(place.to_string())];
+    let listener = Listener { state, caller, place, missed: Some(missed), coming, untold, _turn: turn };
     Ok(events(stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok(event), listener))
@@ -275,7 +316,10 @@ pub(super) async fn of_all(
 struct Listener {
     state: ApiState,
     caller: Caller,
-    changes: broadcast::Receiver<JobChange>,
+    place: Place,
+    /// What changed while he was away.
+    missed: Option<Gathering>,
+    coming: broadcast::Receiver<NumberedChange>,
     /// Gathered events, the next one last.
     untold: Vec<Event>,
     _turn: Turn,
@@ -284,23 +328,46 @@ struct Listener {
 impl Listener {
     async fn next(&mut self) -> Option<Event> {
         while self.untold.is_empty() {
-            // Only this wait may be given up: what a gathering has taken in would be lost with it.
-            let first = tokio::select! {
-                first = self.changes.recv() => first,
-                () = self.state.host().tokens.lost(&self.caller) => return None,
-                () = self.state.closed() => return None,
+            let gathering = match self.missed.take() {
+                Some(missed) => missed,
+                None => self.gather().await?,
             };
-            let gathered = gather(first, &mut self.changes).await?;
             self.state.check_again(&self.caller).ok()?;
-            self.untold = self.read(gathered).await;
+            self.untold = self.read(gathering).await?;
         }
         self.untold.pop()
     }
 
-    async fn read(&self, gathered: Gathered) -> Vec<Event> {
-        let (tenant, caller) = (self.state.tenant(), self.caller.clone());
-        let Gathered { jobs, mut missed } = gathered;
+    /// Gathers a change and those that follow it closely. None when the host or the listener's token is gone.
+    async fn gather(&mut self) -> Option<Gathering> {
+        // Only this wait may be given up: what a gathering has taken in would be lost with it.
+        let mut next = tokio::select! {
+            first = self.coming.recv() => Ok(first),
+            () = self.state.host().tokens.lost(&self.caller) => return None,
+            () = self.state.closed() => return None,
+        };
+        let mut gathering = Gathering { next: self.place.next, ..Gathering::default() };
+        let end = Instant::now() + GATHER;
+        loop {
+            match next {
+                Err(_elapsed) => return Some(gathering),
+                Ok(Err(RecvError::Closed)) => return None,
+                Ok(Err(RecvError::Lagged(count))) => gathering.missed += count,
+                Ok(Ok(NumberedChange { number, change })) => {
+                    gathering.next = number + 1;
+                    gathering.take(change);
+                }
+            }
+            next = tokio::time::timeout_at(end, self.coming.recv()).await;
+        }
+    }
+
+    /// The events of what was gathered, the last one first; none where it cannot be read, so that the listener comes back.
+    async fn read(&mut self, gathering: Gathering) -> Option<Vec<Event>> {
+        let (tenant, caller, next) = (self.state.tenant(), self.caller.clone(), gathering.next);
+        let mut missed = gathering.missed;
         let read = self.state.blocking(move |host| {
+            let jobs = gathering.in_order();
             let mut views = Vec::with_capacity(jobs.len());
             for key in jobs.into_iter().filter(|key| key.tenant == tenant) {
                 match host.jobs.find(key)? {
@@ -311,43 +378,43 @@ impl Listener {
             }
             Ok::<_, ReadError>((views, missed))
         });
-        let Ok((views, missed)) = read.await else { return Vec::new() };
+        let (views, missed) = read.await.ok()?;
         let mut events: Vec<_> = views.iter().map(|view| event("job", view)).collect();
         if missed > 0 {
             events.push(event("missed", &serde_json::json!({ "changes": missed })));
         }
-        events.reverse();
-        events
+        let (before, after) = (self.place, Place { next, ..self.place });
+        self.place = after;
+        let last = events.pop().map(|last| last.id(after.to_string()));
+        // Who hears only some of them hears them all again.
+        let others = events.into_iter().rev().map(|event| event.id(before.to_string()));
+        Some(last.into_iter().chain(others).collect())
     }
 }
 
-/// What changed during one gathering.
-struct Gathered {
-    jobs: Vec<JobKey>,
+/// Some changes: which jobs they are of, and how many are only counted.
+#[derive(Default)]
+struct Gathering {
+    order: HashMap<JobKey, usize>,
     missed: u64,
+    /// The number of the change that comes after them.
+    next: u64,
 }
 
-/// Gathers a change and those that follow it closely. None when the host is gone.
-async fn gather(first: Result<JobChange, RecvError>, changes: &mut broadcast::Receiver<JobChange>) -> Option<Gathered> {
-    let mut order: HashMap<JobKey, usize> = HashMap::new();
-    let mut missed = 0;
-    let end = Instant::now() + GATHER;
-    let mut next = Ok(first);
-    loop {
-        match next {
-            Err(_elapsed) => break,
-            Ok(Err(RecvError::Closed)) => return None,
-            Ok(Err(RecvError::Lagged(count))) => missed += count,
-            Ok(Ok(JobChange { status: None, .. })) => missed += 1,
-            Ok(Ok(change)) if order.len() < GATHERED_MAX || order.contains_key(&change.job) => {
-                let place = order.len();
-                order.entry(change.job).or_insert(place);
-            }
-            Ok(Ok(_)) => missed += 1,
+impl Gathering {
+    fn take(&mut self, change: JobChange) {
+        let is_full = self.order.len() >= GATHERED_MAX && !self.order.contains_key(&change.job);
+        if change.status.is_none() || is_full {
+            self.missed += 1;
+        } else {
+            let place = self.order.len();
+            self.order.entry(change.job).or_insert(place);
         }
-        next = tokio::time::timeout_at(end, changes.recv()).await;
     }
-    let mut jobs: Vec<_> = order.into_iter().collect();
-    jobs.sort_by_key(|(_, place)| *place);
-    Some(Gathered { jobs: jobs.into_iter().map(|(job, _)| job).collect(), missed })
+
+    fn in_order(self) -> Vec<JobKey> {
+        let mut jobs: Vec<_> = self.order.into_iter().collect();
+        jobs.sort_by_key(|(_, place)| *place);
+        jobs.into_iter().map(|(job, _)| job).collect()
+    }
 }

@@ -19,6 +19,8 @@ pub struct LogPiece {
     pub attempt: u32,
     /// The number of the first of the lines, from 0.
     pub line: u64,
+    /// The number of the line that comes after them.
+    pub next: u64,
     /// The lines.
     pub text: String,
 }
@@ -34,7 +36,17 @@ pub struct LogReader {
 impl LogReader {
     /// A place before the log of the job's last run.
     pub fn before_last_run(job: &Job) -> Self {
-        Self { run: job.state.runs.max(1), line: 0, live: None }
+        Self::at(job.state.runs, 0)
+    }
+
+    /// The place before a line of the log of a run.
+    pub fn at(run: u32, line: u64) -> Self {
+        Self { run: run.max(1), line, live: None }
+    }
+
+    /// The run and the line that come next.
+    pub fn place(&self) -> (u32, u64) {
+        (self.run, self.line)
     }
 
     /// Whether the next look needs the store, which may touch the disk.
@@ -47,7 +59,7 @@ impl LogReader {
     fn take(&mut self, attempt: u32, part: LogPart) -> Option<LogPiece> {
         let LogPart { text, next } = part;
         let line = std::mem::replace(&mut self.line, next);
-        (!text.is_empty()).then_some(LogPiece { run: self.run, attempt, line, text })
+        (!text.is_empty()).then_some(LogPiece { run: self.run, attempt, line, next, text })
     }
 }
 

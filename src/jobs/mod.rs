@@ -48,7 +48,7 @@ pub use search::{Found, SearchTurn, Sort, TooManySearches};
 pub use steer::{Command, Order, SteerError};
 pub use submit::{NewJob, SubmitError, Submitted};
 pub use tally::Tally;
-pub use watch::{JobChange, Watch, Watchers};
+pub use watch::{AllChanges, JobChange, NumberedChange, Watch, Watchers};
 
 /// The commands and questions about jobs, as every edge uses them.
 pub struct Jobs {
@@ -207,8 +207,9 @@ impl Jobs {
         self.watchers.watch(job)
     }
 
-    /// Tells of every later change of every job. A receiver that falls behind misses the oldest.
-    pub fn watch_all(&self) -> tokio::sync::broadcast::Receiver<JobChange> {
-        self.watchers.watch_all()
+    /// Tells of every change of every job from a number on; of later ones only, where none is given. A receiver that falls behind
+    /// misses the oldest.
+    pub fn watch_all(&self, from: Option<u64>) -> AllChanges {
+        self.watchers.watch_all(from)
     }
 }

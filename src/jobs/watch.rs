@@ -1,7 +1,7 @@
 //! Who waits for which job to change.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,8 @@ use crate::domain::change::Change;
 use crate::domain::id::JobKey;
 use crate::domain::job::Status;
 
-/// How many changes a slow listener of all jobs may lie behind before it misses some: a page of a fast host's second.
+/// How many changes a slow listener of all jobs may lie behind before it misses some, and how many one hears of that was away
+/// for a moment: a page of a fast host's second.
 const BROADCAST_CAPACITY: usize = 4_096;
 
 /// A job has changed.
@@ -26,16 +27,69 @@ pub struct JobChange {
     pub revision: u32,
 }
 
+/// A change with its number, counted from the start of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumberedChange {
+    /// 0 for the first.
+    pub number: u64,
+    /// What has changed.
+    pub change: JobChange,
+}
+
+/// The changes of all jobs from somewhere on.
+pub struct AllChanges {
+    /// Those that have been already, oldest first.
+    pub past: Vec<JobChange>,
+    /// How many before them were asked for, and are not known any more.
+    pub forgotten: u64,
+    /// The number of the first that comes.
+    pub next: u64,
+    /// Those that come.
+    pub coming: broadcast::Receiver<NumberedChange>,
+}
+
 /// Hears of every commit and tells those who wait.
 pub struct Watchers {
     by_job: Mutex<HashMap<JobKey, watch::Sender<Option<JobChange>>>>,
     watched: AtomicUsize,
-    all: broadcast::Sender<JobChange>,
+    all: Mutex<All>,
+}
+
+/// What listeners of all jobs hear, and what they may have missed while they were away.
+struct All {
+    next: u64,
+    recent: VecDeque<JobChange>,
+    listeners: broadcast::Sender<NumberedChange>,
+}
+
+impl All {
+    fn tell(&mut self, change: JobChange) {
+        if self.recent.len() == BROADCAST_CAPACITY {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(change);
+        // An error means that nobody listens.
+        let _listeners = self.listeners.send(NumberedChange { number: self.next, change });
+        self.next += 1;
+    }
+
+    fn from(&self, number: u64) -> AllChanges {
+        let oldest = self.next - self.recent.len() as u64;
+        let known = usize::try_from(number.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        AllChanges {
+            past: self.recent.iter().skip(known).copied().collect(),
+            forgotten: oldest.saturating_sub(number),
+            next: self.next,
+            coming: self.listeners.subscribe(),
+        }
+    }
 }
 
 impl Default for Watchers {
     fn default() -> Self {
-        Self { by_job: Mutex::default(), watched: AtomicUsize::new(0), all: broadcast::Sender::new(BROADCAST_CAPACITY) }
+        let listeners = broadcast::Sender::new(BROADCAST_CAPACITY);
+        let all = All { next: 0, recent: VecDeque::new(), listeners };
+        Self { by_job: Mutex::default(), watched: AtomicUsize::new(0), all: Mutex::new(all) }
     }
 }
 
@@ -48,21 +102,18 @@ impl Watchers {
         Watch { job, receiver: Some(receiver), watchers: Arc::clone(self) }
     }
 
-    /// Tells of every later change of every job.
-    pub fn watch_all(&self) -> broadcast::Receiver<JobChange> {
-        self.all.subscribe()
+    /// Tells of every change of every job from a number on; of later ones only, where none is given.
+    pub fn watch_all(&self, from: Option<u64>) -> AllChanges {
+        let all = self.all.lock();
+        all.from(from.unwrap_or(all.next))
     }
 
     /// Takes the changes of one commit.
     pub fn committed(&self, changes: &[Change]) {
-        let nobody_waits = self.watched.load(Ordering::Acquire) == 0;
-        if nobody_waits && self.all.receiver_count() == 0 {
-            return;
-        }
+        let somebody_waits = self.watched.load(Ordering::Acquire) > 0;
         for change in changes.iter().filter_map(job_change) {
-            // An error means that nobody listens.
-            let _listeners = self.all.send(change);
-            if let Some(sender) = self.by_job.lock().get(&change.job) {
+            self.all.lock().tell(change);
+            if somebody_waits && let Some(sender) = self.by_job.lock().get(&change.job) {
                 sender.send_replace(Some(change));
             }
         }
@@ -121,5 +172,35 @@ impl Drop for Watch {
         // First, so that of two that end together the last one sees that nobody is left.
         drop(self.receiver.take());
         self.watchers.forget(self.job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::{Sequence, TenantId};
+
+    fn change(number: u64) -> JobChange {
+        let job = JobKey { tenant: TenantId::DEFAULT, sequence: Sequence(number) };
+        JobChange { job, status: Some(Status::Queued), revision: 1 }
+    }
+
+    #[test]
+    fn whoever_was_away_hears_what_he_has_missed_or_how_much_it_was() {
+        let watchers = Watchers::default();
+        assert_eq!(watchers.watch_all(None).next, 0);
+        (0..10).for_each(|number| watchers.all.lock().tell(change(number)));
+        let back = watchers.watch_all(Some(7));
+        assert_eq!((back.past, back.forgotten, back.next), ((7..10).map(change).collect(), 0, 10));
+        let new = watchers.watch_all(None);
+        assert_eq!((new.past.len(), new.forgotten, new.next), (0, 0, 10));
+        let ahead = watchers.watch_all(Some(u64::MAX));
+        assert_eq!((ahead.past.len(), ahead.forgotten), (0, 0));
+        (10..10_000).for_each(|number| watchers.all.lock().tell(change(number)));
+        let late = watchers.watch_all(Some(7));
+        assert_eq!((late.past.len(), late.forgotten), (BROADCAST_CAPACITY, 10_000 - 7 - BROADCAST_CAPACITY as u64));
+        let mut coming = late.coming;
+        watchers.all.lock().tell(change(10_000));
+        assert_eq!(coming.try_recv(), Ok(NumberedChange { number: 10_000, change: change(10_000) }));
     }
 }

@@ -8,7 +8,11 @@ use serde_json::Value;
 use crate::support::Server;
 
 /// An open stream of events.
-pub(crate) struct Events(BufReader<TcpStream>);
+pub(crate) struct Events {
+    lines: BufReader<TcpStream>,
+    /// The id of the last event that had one, as a browser keeps it.
+    last_id: String,
+}
 
 impl Events {
     pub(crate) fn open(server: &Server, path: &str) -> Self {
@@ -20,11 +24,16 @@ impl Events {
         Self::open_with(server, path, &format!("Authorization: Bearer {secret}\r\n"))
     }
 
+    /// The stream that a browser is given which comes back.
+    fn open_again(server: &Server, path: &str, last_id: &str) -> Self {
+        Self::open_with(server, path, &format!("Last-Event-ID: {last_id}\r\n"))
+    }
+
     fn open_with(server: &Server, path: &str, header: &str) -> Self {
         let mut stream = server.connect();
         let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{header}\r\n", server.address);
         stream.write_all(head.as_bytes()).expect("the request is sent");
-        let mut events = Self(BufReader::new(stream));
+        let mut events = Self { lines: BufReader::new(stream), last_id: String::new() };
         assert_eq!(events.line().as_deref(), Some("HTTP/1.1 200 OK"));
         while events.line().is_some_and(|line| !line.is_empty()) {}
         events
@@ -32,7 +41,7 @@ impl Events {
 
     fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        self.0.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        self.lines.read_line(&mut line).ok().filter(|read| *read > 0)?;
         Some(line.trim_end().to_owned())
     }
 
@@ -58,13 +67,18 @@ impl Events {
 
     /// The name and data of the next event; none at the end of the stream.
     fn next(&mut self) -> Option<(String, Value)> {
-        let mut name = String::new();
+        let (mut name, mut data) = (String::new(), None);
         loop {
             let line = self.line()?;
-            if let Some(told) = line.strip_prefix("event: ") {
+            if line.is_empty() && data.is_some() {
+                return data.map(|data| (name, data));
+            }
+            if let Some(id) = line.strip_prefix("id: ") {
+                id.clone_into(&mut self.last_id);
+            } else if let Some(told) = line.strip_prefix("event: ") {
                 told.clone_into(&mut name);
-            } else if let Some(data) = line.strip_prefix("data: ") {
-                return Some((name, serde_json::from_str(data).expect("JSON")));
+            } else if let Some(text) = line.strip_prefix("data: ") {
+                data = Some(serde_json::from_str(text).expect("JSON"));
             } else if line == "0" {
                 // The last chunk of the answer.
                 return None;
@@ -159,4 +173,77 @@ fn a_log_is_told_while_the_job_runs_and_once() {
     assert!(ended.starts_with("log {") && ended.contains("\"state\":\"succeeded\""), "{ended}");
     let without = Events::open(&server, &format!("/v1/jobs/{id}/changes")).read_to_the_end();
     assert!(!without.contains("log {"), "{without}");
+}
+
+#[test]
+fn whoever_comes_back_to_a_job_goes_on_where_he_was_and_does_not_come_back_for_ever() {
+    let server = Server::start();
+    let id = server.submit(r#"{"plugin": "echo", "handler": "hold"}"#);
+    let path = format!("/v1/jobs/{id}/changes");
+    let mut events = Events::open(&server, &path);
+    events.until("running");
+    let running = std::mem::take(&mut events.last_id);
+    drop(events);
+    server.gate.open();
+    server.until(&id, "succeeded");
+    let mut back = Events::open_again(&server, &path, &running);
+    let told: Vec<_> = std::iter::from_fn(|| back.next()).map(|(_, view)| view["state"].clone()).collect();
+    assert_eq!(told, ["succeeded"], "only what is new");
+    for path in [path.clone(), format!("{path}?logs=true")] {
+        let over = server.send("GET", &path, &[("Last-Event-ID", &back.last_id)], b"");
+        assert_eq!((over.status, over.body.len()), (204, 0), "{}", over.text());
+    }
+    // What is no id of ours is as none.
+    for id in ["x", "", "0.0.0", "99999999999.1.1"] {
+        let whole = Events::open_again(&server, &path, id).read_to_the_end();
+        assert!(whole.starts_with("job {") && whole.contains("succeeded"), "{id}: {whole}");
+    }
+    assert_eq!(server.delete(&format!("/v1/jobs/{id}")).status, 204);
+    assert_eq!(server.send("GET", &path, &[("Last-Event-ID", &back.last_id)], b"").status, 404);
+}
+
+#[test]
+fn whoever_comes_back_to_a_log_reads_no_line_twice() {
+    let server = Server::start();
+    let id = server.submit(r#"{"plugin": "echo", "handler": "chatty", "input_text": "held"}"#);
+    let path = format!("/v1/jobs/{id}/changes?logs=true");
+    let mut events = Events::open(&server, &path);
+    while events.next().expect("the log is told of").0 != "log" {}
+    let heard = std::mem::take(&mut events.last_id);
+    drop(events);
+    let mut back = Events::open_again(&server, &path, &heard);
+    server.gate.open();
+    let rest = back.read_to_the_end();
+    assert!(rest.contains("succeeded") && !rest.contains("log {"), "{rest}");
+    let before = heard.rsplit_once('.').map(|(place, _)| format!("{place}.1")).expect("a place");
+    let second = Events::open_again(&server, &path, &before).read_to_the_end();
+    assert!(second.contains("second <line>") && !second.contains("first line"), "{second}");
+}
+
+#[test]
+fn whoever_comes_back_to_all_jobs_hears_what_changed_meanwhile_or_that_he_missed_something() {
+    let server = Server::start();
+    let mut events = Events::open(&server, "/v1/stream");
+    let later = r#"{"plugin": "echo", "at": "2031-01-01T00:00:00Z"}"#;
+    let first = server.submit(later);
+    assert_eq!(events.next_job()["id"], first.as_str());
+    let heard = std::mem::take(&mut events.last_id);
+    drop(events);
+    let meanwhile: Vec<_> = (0..5).map(|_| server.submit(later)).collect();
+    let mut back = Events::open_again(&server, "/v1/stream", &heard);
+    let told: Vec<_> = (0..5).map(|_| back.next_job()["id"].as_str().expect("an id").to_owned()).collect();
+    assert_eq!(told, meanwhile);
+    // Who hears only some of what comes together hears it again.
+    let mut half = Events::open_again(&server, "/v1/stream", &heard);
+    half.next_job();
+    let mut again = Events::open_again(&server, "/v1/stream", &half.last_id);
+    assert_eq!(again.next_job()["id"], meanwhile[0].as_str());
+    // Of another start of the host nobody knows what he has heard.
+    for id in ["1.5", "x"] {
+        let (name, _) = Events::open_again(&server, "/v1/stream", id).next().expect("he is told");
+        assert_eq!(name, "missed", "{id}");
+    }
+    let mut unheard = Events::open(&server, "/v1/stream");
+    let mut idle = || unheard.line();
+    while !idle().is_some_and(|line| line.starts_with("id: ")) {}
 }

@@ -19,7 +19,7 @@ pub struct LogView {
 }
 
 impl From<LogPiece> for LogView {
-    fn from(LogPiece { run, attempt, line, text }: LogPiece) -> Self {
+    fn from(LogPiece { run, attempt, line, next: _, text }: LogPiece) -> Self {
         Self { run, attempt, line, text }
     }
 }
