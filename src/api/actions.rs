@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::caller::{check_all, check_some, noted};
+use super::content::Kind;
 use super::error::ApiError;
 use super::json::{JsonFault, unknown_name};
 use super::params::{Params, number_within};
@@ -51,7 +52,7 @@ pub(super) async fn act(
 ) -> Result<Response, ApiError> {
     check_some(&caller, Right::Write)?;
     Params::of(&uri, &[])?;
-    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, Kind::Json).await?;
     let asked: ActionsBody = json::parse(&bytes, ActionsBody::FIELDS)?;
     let key = idempotency::key(&headers, &caller, || RequestHash::of("a command by filter").with_document(&asked))?;
     let action = bulk_action(&state, &caller, asked).await?;

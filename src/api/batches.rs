@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
+use super::address::Path;
 use super::bulk::{read_jobs, refused};
 use super::caller::{check_job_of, check_submit, noted};
 use super::error::ApiError;

@@ -1,27 +1,24 @@
-//! Reading request bodies: bounded in size and time, and told apart when they end early.
+//! Reading request bodies: bounded in size and time, told apart when they end early, and refused where nobody reads them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, HttpBody};
-use axum::extract::Request;
-use axum::http::HeaderMap;
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use hyper::body::{Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::content::{BODY_BYTES_MAX, Kind, LARGE_BODY_BYTES_MAX};
 use super::error::ApiError;
 use crate::domain::code;
-
-/// The largest body of an ordinary request, in bytes.
-pub(super) const BODY_BYTES_MAX: u64 = 2 << 20;
-
-/// The largest upload and the largest bulk submit, in bytes.
-pub(super) const LARGE_BODY_BYTES_MAX: u64 = 64 << 20;
 
 /// A sender that is silent for longer is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -45,9 +42,9 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// Begins to read. Fails at once when more is announced than `max` bytes.
-    pub(super) fn open(headers: &HeaderMap, body: Body, max: u64) -> Result<Self, ApiError> {
-        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    /// Begins to read. Fails at once when more is announced than a body of the kind may have.
+    pub(super) fn open(headers: &HeaderMap, body: Body, kind: Kind) -> Result<Self, ApiError> {
+        let (announced, max) = (announced(headers), kind.bytes_max());
         let chunks = Self::new(body, announced, max);
         match announced {
             Some(bytes) if bytes > max => Err(chunks.too_large()),
@@ -99,6 +96,18 @@ impl Chunks {
     }
 }
 
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
+/// Whether nothing comes of a body. One whose length is said is not waited for.
+pub(super) async fn is_empty(headers: &HeaderMap, body: Body) -> Result<bool, ApiError> {
+    match announced(headers) {
+        Some(bytes) => Ok(bytes == 0),
+        None => Ok(Chunks::new(body, None, BODY_BYTES_MAX).next().await?.is_none()),
+    }
+}
+
 fn time_max(bytes_max: u64) -> Duration {
     if bytes_max > BODY_BYTES_MAX { LARGE_BODY_TIME_MAX } else { BODY_TIME_MAX }
 }
@@ -121,9 +130,9 @@ pub(crate) fn in_time(body: Body, size: BodySize) -> Body {
     Chunks::new(body, None, max).into_body()
 }
 
-/// Reads a whole body of at most `max` bytes.
-pub(super) async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<Bytes, ApiError> {
-    let mut chunks = Chunks::open(headers, body, max)?;
+/// Reads a whole body of a kind.
+pub(super) async fn read(headers: &HeaderMap, body: Body, kind: Kind) -> Result<Bytes, ApiError> {
+    let mut chunks = Chunks::open(headers, body, kind)?;
     let Some(first) = chunks.next().await? else { return Ok(Bytes::new()) };
     let Some(second) = chunks.next().await? else { return Ok(first) };
     let mut whole = BytesMut::with_capacity(first.len() + second.len());
@@ -133,6 +142,53 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, max: u64) -> Result<By
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+/// The addresses that read a body, and what it is.
+const READING: [(Method, &str, Kind); 25] = [
+    (Method::POST, "/v1/jobs", Kind::Json),
+    (Method::POST, "/v1/jobs/bulk", Kind::Lines),
+    (Method::POST, "/v1/jobs/actions", Kind::Json),
+    (Method::POST, "/v1/jobs/{id}/cancel", Kind::Json),
+    (Method::POST, "/v1/jobs/{id}/pause", Kind::Json),
+    (Method::POST, "/v1/jobs/{id}/resume", Kind::Json),
+    (Method::POST, "/v1/jobs/{id}/postpone", Kind::Json),
+    (Method::POST, "/v1/jobs/{id}/retry", Kind::Json),
+    (Method::POST, "/v1/batches", Kind::Lines),
+    (Method::POST, "/v1/batches/{id}/retry-failed", Kind::Json),
+    (Method::PUT, "/v1/plugins/{name}/versions/{version}", Kind::Component),
+    (Method::POST, "/v1/plugins/{name}/grants", Kind::Json),
+    (Method::POST, "/v1/plugins/{name}/grants/revoke", Kind::Json),
+    (Method::POST, "/v1/plugins/{name}/activate", Kind::Json),
+    (Method::POST, "/v1/plugins/{name}/pause", Kind::Json),
+    (Method::POST, "/v1/plugins/{name}/resume", Kind::Json),
+    (Method::POST, "/v1/queues/{name}/pause", Kind::Json),
+    (Method::POST, "/v1/queues/{name}/resume", Kind::Json),
+    (Method::PUT, "/v1/schedules/{name}", Kind::Json),
+    (Method::POST, "/v1/schedules/{name}/postpone", Kind::Json),
+    (Method::POST, "/v1/schedules/{name}/backfill", Kind::Json),
+    (Method::POST, "/v1/service/pause", Kind::Json),
+    (Method::POST, "/v1/service/resume", Kind::Json),
+    (Method::POST, "/v1/service/drain", Kind::Json),
+    (Method::POST, "/v1/tokens", Kind::Json),
+];
+
+/// Refuses a body that is something else than what is read, or where nothing is: whoever sends it counts on what it says.
+pub(super) async fn admit(path: MatchedPath, request: Request, next: Next) -> Result<Response, ApiError> {
+    if request.body().is_end_stream() {
+        return Ok(next.run(request).await);
+    }
+    let read = READING.iter().find(|(method, known, _)| method == request.method() && *known == path.as_str());
+    if let Some((.., kind)) = read {
+        kind.check(request.headers())?;
+        return Ok(next.run(request).await);
+    }
+    let (parts, body) = request.into_parts();
+    if is_empty(&parts.headers, body).await? {
+        return Ok(next.run(Request::from_parts(parts, Body::empty())).await);
+    }
+    let detail = format!("`{} {}` takes no body", parts.method, parts.uri.path());
+    Err(ApiError::new(code::WRONG_KIND, detail).with_next("Send the request without a body."))
 }
 
 /// The same request, whose body is read to its end within bounds when nobody reads it any more: a sender that is cut off

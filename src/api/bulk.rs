@@ -6,8 +6,9 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use bytes::BytesMut;
 
-use super::body::{Chunks, LARGE_BODY_BYTES_MAX};
+use super::body::Chunks;
 use super::caller::check_submit;
+use super::content::Kind;
 use super::error::ApiError;
 use super::intake::Intake;
 use super::json::{self, JsonFault};
@@ -77,7 +78,7 @@ pub(super) async fn read_jobs(
     body: Body,
 ) -> Result<(Vec<NewJob>, Vec<usize>), ApiError> {
     let mut lines = Lines::new(Intake::of(state, caller));
-    let mut chunks = Chunks::open(headers, body, LARGE_BODY_BYTES_MAX)?;
+    let mut chunks = Chunks::open(headers, body, Kind::Lines)?;
     while let Some(chunk) = chunks.next().await? {
         lines.feed(&chunk);
         if lines.is_hopeless() {

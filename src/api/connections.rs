@@ -6,11 +6,11 @@
 //! holders of tokens next, administrators last.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -19,14 +19,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::bare::InOurWords;
+use super::connection::{Connection, Read, Standing};
 use super::paced::Paced;
 use super::turns::{Allowances, Party};
 use crate::app::Tokens;
 use crate::descriptors::Descriptors;
-use crate::domain::access::Caller;
-use crate::domain::network::neighbourhood;
 use crate::resources::Quiet;
 
 /// How long nothing is accepted after the process had no room for another connection.
@@ -63,89 +63,6 @@ impl Limits {
             tracing::warn!(connections, next, "few descriptors are left for connections");
         }
         Self { connections, headers: Duration::from_secs(60), stall }
-    }
-}
-
-/// One connection, as its requests know it.
-pub(super) struct Connection {
-    peer: IpAddr,
-    standing: Mutex<Standing>,
-    /// Its caller is another than before.
-    changed: Notify,
-    /// It has to make room.
-    told_to_end: Notify,
-}
-
-struct Standing {
-    caller: Option<Caller>,
-    party: Party,
-    under_way: u32,
-    last_used: Instant,
-    is_ending: bool,
-}
-
-impl Connection {
-    fn new(peer: IpAddr) -> Arc<Self> {
-        let standing = Standing {
-            caller: None,
-            party: Party::Stranger(Some(neighbourhood(peer))),
-            under_way: 0,
-            last_used: Instant::now(),
-            is_ending: false,
-        };
-        let (changed, told_to_end) = (Notify::new(), Notify::new());
-        Arc::new(Self { peer, standing: Mutex::new(standing), changed, told_to_end })
-    }
-
-    #[cfg(test)]
-    pub(super) fn of_peer(peer: IpAddr) -> Arc<Self> {
-        Self::new(peer)
-    }
-
-    /// The address at its other end.
-    pub(super) fn peer(&self) -> IpAddr {
-        self.peer
-    }
-
-    /// A request on it goes on until what comes back is dropped.
-    pub(super) fn under_way(self: &Arc<Self>) -> UnderWay {
-        self.standing.lock().under_way += 1;
-        UnderWay(Arc::clone(self))
-    }
-
-    /// From now on it is the connection of somebody who was let in.
-    pub(super) fn belongs_to(&self, caller: &Caller, party: Party) {
-        let mut standing = self.standing.lock();
-        if standing.party != party || standing.caller.is_none() {
-            standing.party = party;
-            standing.caller = Some(caller.clone());
-            self.changed.notify_one();
-        }
-    }
-
-    /// Waits until whoever it belongs to is not let in any more.
-    async fn lost(&self, tokens: &Tokens) {
-        loop {
-            let caller = self.standing.lock().caller.clone();
-            match caller {
-                None => self.changed.notified().await,
-                Some(caller) => tokio::select! {
-                    () = tokens.lost(&caller) => return,
-                    () = self.changed.notified() => {}
-                },
-            }
-        }
-    }
-}
-
-/// See [`Connection::under_way`].
-pub(super) struct UnderWay(Arc<Connection>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let mut standing = self.0.standing.lock();
-        standing.under_way -= 1;
-        standing.last_used = Instant::now();
     }
 }
 
@@ -300,9 +217,14 @@ async fn answer(
     let (router, known) = (TowerToHyperService::new(router), Arc::clone(&connection));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&known));
-        router.call(request)
+        let (under_way, answering) = (known.under_way(), router.call(request));
+        async move {
+            let response = answering.await?;
+            Ok::<_, Infallible>(response.map(|body| Read::new(body, under_way)))
+        }
     });
-    let serving = builder.serve_connection(TokioIo::new(Paced::new(stream, limits.stall)), service);
+    let stream = InOurWords::new(Paced::new(stream, limits.stall), Arc::clone(&connection));
+    let serving = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

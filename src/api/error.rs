@@ -1,7 +1,8 @@
 //! Errors on their way out: the only place that turns what went wrong into a status and a problem document.
 
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::rejection::PathRejection;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use super::view::{GrantView, LineProblem, Problem};
@@ -41,6 +42,7 @@ struct Fault {
     errors: Vec<LineProblem>,
     missing_grants: Vec<GrantView>,
     add_to_config: Option<String>,
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
 impl ApiError {
@@ -55,6 +57,7 @@ impl ApiError {
             errors: Vec::new(),
             missing_grants: Vec::new(),
             add_to_config: None,
+            header: None,
         }))
     }
 
@@ -88,6 +91,13 @@ impl ApiError {
     #[must_use]
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
         self.0.status = status;
+        self
+    }
+
+    /// The same with a header that tells programs what would be taken.
+    #[must_use]
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.header = Some((name, value));
         self
     }
 
@@ -131,8 +141,13 @@ impl ApiError {
         self.0.add_to_config.as_deref()
     }
 
+    /// The problem document.
+    pub(super) fn document(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.problem()).unwrap_or_default()
+    }
+
     fn problem(&self) -> Problem {
-        let Fault { code, status, detail, next, field, errors, missing_grants, add_to_config } = &*self.0;
+        let Fault { code, status, detail, next, field, errors, missing_grants, add_to_config, header: _ } = &*self.0;
         Problem {
             kind: format!("/errors/{}", code.name),
             title: code.title.to_owned(),
@@ -150,7 +165,12 @@ impl ApiError {
 
 fn status_of(code: Code) -> StatusCode {
     match code {
-        code::BAD_JSON | code::BODY_CUT_OFF | code::NO_KEY_TAKEN => StatusCode::BAD_REQUEST,
+        code::BAD_JSON | code::BODY_CUT_OFF | code::NO_KEY_TAKEN | code::BAD_HEAD | code::BAD_HOST => {
+            StatusCode::BAD_REQUEST
+        }
+        code::WRONG_METHOD => StatusCode::METHOD_NOT_ALLOWED,
+        code::WRONG_KIND => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        code::LARGE_HEAD => StatusCode::URI_TOO_LONG,
         code::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
         code::FOREIGN_ORIGIN | code::FORBIDDEN | code::PROXY_WITHOUT_TOKEN => StatusCode::FORBIDDEN,
         code::TOO_MUCH_UNDER_WAY | code::TOO_MANY_WRONG_TOKENS => StatusCode::TOO_MANY_REQUESTS,
@@ -188,23 +208,23 @@ fn status_of(code: Code) -> StatusCode {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let problem = self.problem();
         if self.0.status.is_server_error()
             && self.0.code != code::BUSY
             && let Some(unsaid) = NOT_DONE.say(self.0.code.name)
         {
             tracing::error!(
-                error.code = problem.code,
-                error.message = problem.detail,
+                error.code = self.0.code.name,
+                error.message = self.0.detail,
                 unsaid,
                 "a request was not done"
             );
         }
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = (self.0.status, body).into_response();
+        let mut response = (self.0.status, self.document()).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some((name, value)) = self.0.header {
+            headers.insert(name, value);
+        }
         let is_passing = matches!(self.0.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         if is_passing || self.0.code == code::CHANGED_MEANWHILE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
@@ -215,6 +235,12 @@ impl IntoResponse for ApiError {
         // For the guard, which counts refusals.
         response.extensions_mut().insert(self.0.code);
         response
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(code::BAD_HEAD, format!("the address cannot be read: {}", rejection.body_text()))
     }
 }
 

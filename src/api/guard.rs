@@ -1,23 +1,20 @@
 //! Who may speak to this host: no web page of another site, nobody without the token, and not too many at once.
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, HttpBody, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::{ACCEPT, AUTHORIZATION, ORIGIN};
 use axum::http::uri::{Authority, PathAndQuery};
 use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use bytes::Bytes;
-use hyper::body::{Frame, SizeHint};
 
 use super::ApiState;
-use super::connections::{Connection, UnderWay};
+use super::address::host_of;
+use super::connection::Connection;
 use super::error::ApiError;
 use super::payloads::Payloads;
 use super::sending::Sending;
@@ -40,6 +37,9 @@ const ALWAYS_ANSWERED: &[&str] = &["/healthz", "/readyz"];
 /// Where the console asks for the token, and where a session with it ends.
 const LOGIN: &str = "/login";
 const LOGOUT: &str = "/logout";
+
+/// The longest address with its query, in bytes.
+const ADDRESS_BYTES_MAX: usize = 8 << 10;
 
 /// The largest body at an address that is open to everybody, in bytes, and how long it may take.
 const OPEN_BODY_BYTES: usize = 8 << 10;
@@ -88,7 +88,7 @@ impl Guard {
     fn check_site(&self, request: &Request) -> Result<(), ApiError> {
         let host = host_of(request)?;
         if !self.is_ours(host.host()) {
-            return Err(foreign(format!("the Host header names `{host}`, which is not this host")));
+            return Err(foreign(format!("the request is for `{host}`, which is not this host")));
         }
         for origin in request.headers().get_all(ORIGIN) {
             let text = origin.to_str().unwrap_or("(not ASCII)");
@@ -188,19 +188,17 @@ fn strip_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     given.eq_ignore_ascii_case(scheme).then(|| rest.trim())
 }
 
-fn host_of(request: &Request) -> Result<Authority, ApiError> {
-    let mut values = request.headers().get_all(HOST).iter();
-    let (first, second) = (values.next(), values.next());
-    if second.is_some() {
-        return Err(foreign("the request has two Host headers".to_owned()));
-    }
-    let header = first.and_then(|value| value.to_str().ok()?.parse().ok());
-    let authority = header.or_else(|| request.uri().authority().cloned());
-    authority.ok_or_else(|| foreign("the request has no Host header that could be read".to_owned()))
-}
-
 fn foreign(detail: String) -> ApiError {
     ApiError::new(code::FOREIGN_ORIGIN, detail)
+}
+
+fn check_length(uri: &Uri) -> Result<(), ApiError> {
+    let length = uri.path_and_query().map_or(0, |address| address.as_str().len());
+    if length <= ADDRESS_BYTES_MAX {
+        return Ok(());
+    }
+    let detail = format!("the address has {length} bytes; at most {ADDRESS_BYTES_MAX} are taken");
+    Err(ApiError::new(code::LARGE_HEAD, detail))
 }
 
 /// Whether a person with a browser asks for a page of the console.
@@ -226,7 +224,6 @@ fn login_for(uri: &Uri) -> String {
 pub(super) async fn admit(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let source = Source::of(&request, &state.guard().proxies);
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
-    let under_way = connection.as_ref().map(Connection::under_way);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let admitted = Incoming { state: &state, source, connection };
     let (by, response) = admitted.answer(request, next).await;
@@ -239,10 +236,7 @@ pub(super) async fn admit(State(state): State<ApiState>, request: Request, next:
         state.refusals().saw(what);
         tracing::info!(by, path = uri.path(), "a payload was read");
     }
-    match under_way {
-        Some(under_way) => response.map(|body| Body::new(Read { body, _under_way: under_way })),
-        None => response,
-    }
+    response
 }
 
 /// What goes into a job or comes out of it, and is read whole at an address.
@@ -264,7 +258,7 @@ impl Incoming<'_> {
     /// The answer, and the name of whoever gets it.
     async fn answer(self, request: Request, next: Next) -> (String, Response) {
         let nobody = || "-".to_owned();
-        if let Err(error) = self.state.guard().check_site(&request) {
+        if let Err(error) = check_length(request.uri()).and_then(|()| self.state.guard().check_site(&request)) {
             return (nobody(), error.into_response());
         }
         let path = request.uri().path();
@@ -356,31 +350,10 @@ async fn whole(request: Request) -> Result<Request, ApiError> {
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
-/// A body that tells its connection when it has been read, or given up.
-struct Read {
-    body: Body,
-    _under_way: UnderWay,
-}
-
-impl HttpBody for Read {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::header::HOST;
+
     use super::*;
 
     #[test]

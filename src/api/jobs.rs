@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
+use super::address::Path;
 use super::caller::{check_job, check_some, check_submit};
+use super::content::Kind;
 use super::error::ApiError;
 use super::intake::Intake;
 use super::json::unknown_name;
@@ -66,7 +68,7 @@ pub(super) async fn submit(
     let params = Params::of(&uri, &["wait"])?;
     let wait = params.given("wait").map(patience).transpose()?;
     let key = idempotency::text(&headers)?;
-    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, Kind::Json).await?;
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
     let new = intake::new_job(&Intake::of(&state, &caller), asked)?;
     let Submitted { job, repeated } = take(&state, new, key).await?;

@@ -101,7 +101,7 @@ fn explain_member(
 }
 
 /// As much of a name as is told: it may be as long as the document.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars().take(80).collect()
 }
 

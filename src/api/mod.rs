@@ -1,11 +1,15 @@
 //! The HTTP API: the router, and what every handler of it shares. One file per resource.
 
 mod actions;
+mod address;
+mod bare;
 mod batches;
 pub(crate) mod body;
 mod bulk;
 pub(crate) mod caller;
+mod connection;
 mod connections;
+mod content;
 mod definition;
 mod error;
 mod filter;
@@ -21,6 +25,7 @@ mod paced;
 mod pages;
 mod params;
 pub(crate) mod payloads;
+mod place;
 mod plugins;
 mod purge;
 mod queues;
@@ -40,7 +45,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state, map_request};
+use axum::middleware::{from_fn, from_fn_with_state, map_request, map_response};
 use axum::routing::{delete, get, post, put};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -170,6 +175,7 @@ pub fn routes(state: &ApiState) -> Router {
         .merge(about_the_host())
         .merge(for_administrators())
         .merge(for_everybody())
+        .route_layer(from_fn(body::admit))
         .route_layer(from_fn(idempotency::refuse_elsewhere))
         .fallback(pages::unknown_path)
         .method_not_allowed_fallback(pages::unknown_method)
@@ -256,10 +262,14 @@ fn for_everybody() -> Router<ApiState> {
         .route("/errors/{code}", get(pages::page))
 }
 
-/// Puts the guard before all `routes`, and turns a panic behind it into an answer.
+/// Puts the guard before all `routes`, and turns what goes wrong behind it, a panic too, into answers that are ours.
 pub fn guarded(state: &ApiState, routes: Router) -> Router {
-    let guarded = routes.layer(from_fn_with_state(state.clone(), guard::admit));
-    guarded.layer(CatchPanicLayer::custom(pages::panicked)).layer(map_request(body::lingering))
+    routes
+        .layer(from_fn(pages::in_our_words))
+        .layer(from_fn_with_state(state.clone(), guard::admit))
+        .layer(CatchPanicLayer::custom(pages::panicked))
+        .layer(map_request(body::lingering))
+        .layer(map_response(pages::for_the_caller_alone))
 }
 
 /// Serves `router` until `stopping` ends; then answers what is under way and returns.

@@ -4,7 +4,7 @@ use axum::extract::Query;
 use axum::http::Uri;
 
 use super::error::ApiError;
-use super::json::unknown_name;
+use super::json::{shown, unknown_name};
 use super::view::FilterBody;
 use crate::domain::code;
 
@@ -19,7 +19,8 @@ impl Params {
     /// Reads the query of `uri`, in which only `known` names may stand, each once.
     pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, ApiError> {
         let Query(mut pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
-            .map_err(|error| ApiError::new(code::BAD_FIELD, format!("the query cannot be read: {error}")))?;
+            .map_err(|error| ApiError::new(code::BAD_HEAD, format!("the query cannot be read: {error}")))?;
+        check_escapes(uri, &pairs)?;
         for (name, _) in &mut pairs {
             if let Some(usual) = usual_name(name, known) {
                 usual.clone_into(name);
@@ -70,6 +71,20 @@ impl Params {
         let Some(text) = self.text(name) else { return Ok(None) };
         let value = parse(text);
         value.map(Some).map_err(|error| ApiError::field(name, format!("{} `{name}`: {error}", self.what)))
+    }
+}
+
+/// Escapes that are no UTF-8 are read as the character that stands for what cannot be read: nobody means that one.
+fn check_escapes(uri: &Uri, pairs: &[(String, String)]) -> Result<(), ApiError> {
+    const UNREADABLE: char = char::REPLACEMENT_CHARACTER;
+    let is_meant = uri.query().unwrap_or_default().to_ascii_uppercase().contains("%EF%BF%BD");
+    let faulty = pairs.iter().find(|(name, value)| name.contains(UNREADABLE) || value.contains(UNREADABLE));
+    match faulty.filter(|_| !is_meant) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let detail = format!("the query cannot be read: the escapes of `{}` are no UTF-8", shown(name));
+            Err(ApiError::new(code::BAD_HEAD, detail))
+        }
     }
 }
 

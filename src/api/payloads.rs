@@ -1,16 +1,15 @@
 //! What goes into a job and comes out of it, as it is: input, output, logs. For those who may see payloads (F007).
 
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::header::{
-    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
-};
+use axum::extract::State;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 
 use super::ApiState;
+use super::address::Path;
 use super::error::ApiError;
 use super::jobs::found;
 use super::params::{Params, number_within};
@@ -287,7 +286,6 @@ fn raw(content_type: &'static str, disposition: &str, body: impl Into<Body>) -> 
     let mut response = body.into().into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     if let Ok(disposition) = HeaderValue::from_str(disposition) {
         headers.insert(CONTENT_DISPOSITION, disposition);

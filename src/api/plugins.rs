@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use super::address::Path;
 use super::caller::noted;
+use super::content::Kind;
 use super::error::ApiError;
 use super::params::{Params, truth};
 use super::steer::{note_reason, pause_of, reason_of};
@@ -59,7 +61,7 @@ pub(super) async fn upload(
     let (name, version) = (plugin_name(&name)?, version_name(&version)?);
     let wishes = wishes(&headers, &name, &version)?;
     let _turn = state.large_body_turn().await?;
-    let bytes = body::read(&headers, body, body::LARGE_BODY_BYTES_MAX).await.map_err(|error| match error.code() {
+    let bytes = body::read(&headers, body, Kind::Component).await.map_err(|error| match error.code() {
         code::BODY_TOO_LARGE => error.with_next(code::SMALLER),
         _ => error,
     })?;
@@ -163,7 +165,7 @@ pub(super) async fn activate(
 ) -> Result<Json<PluginView>, ApiError> {
     Params::of(&uri, &[])?;
     let name = plugin_name(&name)?;
-    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, Kind::Json).await?;
     let ActivateBody { version } = json::parse(&bytes, ActivateBody::FIELDS)?;
     let version = VersionName::new(&version).map_err(|error| ApiError::field("version", error.to_string()))?;
     let activated = state.host().registry.activate(state.tenant(), &name, &version).await?;
@@ -219,7 +221,7 @@ pub(super) async fn grant(
 ) -> Result<Json<PluginView>, ApiError> {
     Params::of(&uri, &[])?;
     let name = plugin_name(&name)?;
-    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, Kind::Json).await?;
     let GrantBody { http, config } = json::parse(&bytes, GrantBody::FIELDS)?;
     let mut grants = origins(&http)?;
     for (key, value) in config {
@@ -258,7 +260,7 @@ pub(super) async fn revoke(
 ) -> Result<Json<PluginView>, ApiError> {
     Params::of(&uri, &[])?;
     let name = plugin_name(&name)?;
-    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, Kind::Json).await?;
     let RevokeBody { http, config } = json::parse(&bytes, RevokeBody::FIELDS)?;
     let mut grants: Vec<_> = origins(&http)?.into_iter().map(|granting| granting.grant).collect();
     for key in &config {

@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 
 use super::ApiState;
+use super::address::Path;
 use super::error::ApiError;
 use super::params::Params;
 use super::steer::{note_reason, pause_of, reason_of};

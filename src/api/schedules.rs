@@ -2,13 +2,15 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 
+use super::address::Path;
 use super::caller::{check_all, noted};
+use super::content::Kind;
 use super::definition::{self, Asked};
 use super::error::ApiError;
 use super::params::Params;
@@ -334,7 +336,7 @@ fn without_payload(caller: &Caller, mut view: ScheduleView) -> ScheduleView {
 }
 
 async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body, fields: &[&str]) -> Result<T, ApiError> {
-    let bytes = body::read(headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(headers, body, Kind::Json).await?;
     Ok(json::parse(&bytes, fields)?)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName};
 
-use super::connections::Connection;
+use super::connection::Connection;
 use crate::domain::network::{Network, neighbourhood};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -2,13 +2,15 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::LOCATION;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 
+use super::address::Path;
 use super::caller::{check_job_of, noted};
+use super::content::Kind;
 use super::error::ApiError;
 use super::jobs::{found, found_by_id, shown};
 use super::json::JsonFault;
@@ -133,7 +135,7 @@ pub(super) async fn postpone(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<JobView>, ApiError> {
-    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, Kind::Json).await?;
     let PostponeBody { until, reason } = json::parse(&bytes, PostponeBody::FIELDS)?;
     let order = Order::Postpone(intake::moment("until", &until, state.host().now())?);
     steer(&state, &caller, &id, &uri, order, checked_reason(reason)?).await
@@ -349,7 +351,7 @@ async fn optional<T: DeserializeOwned + Default>(
     body: Body,
     fields: &[&str],
 ) -> Result<T, ApiError> {
-    let bytes = body::read(headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(headers, body, Kind::Json).await?;
     match bytes.trim_ascii().is_empty() {
         true => Ok(T::default()),
         false => Ok(json::parse(&bytes, fields)?),

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::header::CACHE_CONTROL;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::address::Path;
 use super::caller::noted;
+use super::content::Kind;
 use super::error::ApiError;
 use super::params::{Params, truth};
 use super::view::{NewTokenView, Problem, TokenBody, TokenListView, TokenView};
@@ -44,7 +45,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let bytes = body::read(&headers, body, body::BODY_BYTES_MAX).await?;
+    let bytes = body::read(&headers, body, Kind::Json).await?;
     let TokenBody { name, rights, expires_on } = json::parse(&bytes, TokenBody::FIELDS)?;
     let secret = format!("{PREFIX}{}", random_text()?);
     let new = NewToken {
@@ -58,7 +59,7 @@ pub(super) async fn create(
     let token = state.host().tokens.create(caller.clone(), new).await?;
     tracing::info!(token = %token.name, rights = %token.rights, by = noted(&caller), "a token was made");
     let view = NewTokenView { secret, token: TokenView::of(&token, false) };
-    Ok((StatusCode::CREATED, [(CACHE_CONTROL, "no-store")], Json(view)).into_response())
+    Ok((StatusCode::CREATED, Json(view)).into_response())
 }
 
 /// A text that nobody guesses.

@@ -78,7 +78,7 @@ catalogue! {
         "Its Host or Origin header names neither this host's address nor an allowed one: a web page must not steer this host.",
         "Add the name to `allowed_hosts` under `[server]` in backroom.toml if it is yours.";
     UNKNOWN_PATH = "BR0112", "there is nothing at this address",
-        "The path or the method is not one of the API's.",
+        "The path is not one of the API's.",
         "See `/openapi.json`.";
     BODY_CUT_OFF = "BR0113", "the request body ended early",
         "The connection closed, or fewer bytes came than Content-Length said. Nothing was taken.",
@@ -147,6 +147,23 @@ catalogue! {
         "The header says that a repeated request is to make nothing twice. Requests that make jobs take it: submits, bulk submits, \
          batches, retries, and the runs and back-fills of schedules.",
         "Leave the header out.";
+    BAD_HEAD = "BR0142", "the request cannot be read",
+        "Its first line, its address or one of its headers breaks the rules of HTTP, or its address holds escapes that are no UTF-8.",
+        "Send a request as RFC 9112 describes it, and write what is not ASCII as the escapes (`%C3%A9`) of its UTF-8.";
+    BAD_HOST = "BR0143", "the request does not say which host it is for",
+        "Every request names its host, once, as a name or an address and perhaps a port: in `Host`, and in the address where that is a \
+         whole URL, which counts more. Nobody's name or password stands before it.",
+        "Send one `Host` header, such as `Host: 127.0.0.1:7171`.";
+    WRONG_METHOD = "BR0144", "the address does not take this method",
+        "There is something at the address, but it is not asked for or changed in that way.",
+        "Use one of the methods that the `Allow` header of the answer names. `/openapi.json` describes them.";
+    WRONG_KIND = "BR0145", "the body is of a kind that the address does not take",
+        "Its Content-Type or Content-Encoding says that it is something else than what is read there, or nothing is read there at all. \
+         A body without a Content-Type is looked at, and so is what `curl` calls `application/x-www-form-urlencoded`.",
+        "Send it as the message says; the headers `Accept` and `Accept-Encoding` of the answer say it to programs.";
+    LARGE_HEAD = "BR0146", "the address or the headers of the request are too large",
+        "All that comes before the body of a request is at most 64 KiB, and its address 8 KiB.",
+        "Shorten the address, or leave headers out; a long filter goes into the body of `POST /v1/jobs/actions`.";
     // Uploads.
     NOT_WASM = "BR0201", "the file is not WebAssembly",
         "It does not start with the four bytes of a Wasm binary.",

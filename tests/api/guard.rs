@@ -1,8 +1,10 @@
 //! Web pages of other sites and callers without the token are refused.
 
+use std::io::Write as _;
+
 use insta::assert_snapshot;
 
-use crate::support::{Server, Setup};
+use crate::support::{Answer, Server, Setup};
 
 #[test]
 fn foreign_names_and_origins_are_refused() {
@@ -36,6 +38,54 @@ fn foreign_names_and_origins_are_refused() {
     insta::with_settings!({filters => vec![(r"127\.0\.0\.1:\d{2,}", "[address]")]}, {
         assert_snapshot!("sites", shown);
     });
+}
+
+#[test]
+fn a_request_says_once_which_host_it_is_for() {
+    let server = Server::with(Setup { token: Some("secret"), ..Setup::default() });
+    let own = server.address;
+    let asked = |line: &str, headers: &str| {
+        let mut connection = server.connect();
+        let head = format!("{line}\r\n{headers}Authorization: Bearer secret\r\nConnection: close\r\n\r\n");
+        connection.write_all(head.as_bytes()).expect("it listens");
+        let answer = Answer::read(connection);
+        let code = if answer.status == 200 {
+            "-".to_owned()
+        } else {
+            answer.json()["code"].as_str().unwrap_or("?").to_owned()
+        };
+        (answer.status, code)
+    };
+    let (fine, bad, foreign) = ((200, "-".to_owned()), (400, "BR0143".to_owned()), (403, "BR0111".to_owned()));
+    let ours = format!("Host: {own}\r\n");
+    for path in ["/v1/jobs", "/healthz", "/errors"] {
+        for version in ["1.1", "1.0"] {
+            let line = format!("GET {path} HTTP/{version}");
+            assert_eq!(asked(&line, &ours), fine, "{line}");
+            for headers in [
+                String::new(),
+                "Host:\r\n".to_owned(),
+                format!("{ours}{ours}"),
+                format!("{ours}Host: evil.example\r\n"),
+                format!("Host: x@{own}\r\n"),
+                format!("Host: {own}0000\r\n"),
+                format!("Host: http://{own}\r\n"),
+                "Host: 127.0.0.1 evil.example\r\n".to_owned(),
+            ] {
+                assert_eq!(asked(&line, &headers), bad, "{line} {headers}");
+            }
+            assert_eq!(asked(&line, "Host: evil.example\r\n"), foreign, "{line}");
+        }
+        // A whole URL counts more than the header, which has to be right all the same.
+        let whole = |host: &str| format!("GET http://{host}{path} HTTP/1.1");
+        let own = own.to_string();
+        assert_eq!(asked(&whole(&own), &ours), fine);
+        assert_eq!(asked(&whole(&own), "Host: evil.example\r\n"), fine);
+        assert_eq!(asked(&whole("evil.example"), &ours), foreign);
+        assert_eq!(asked(&whole(&format!("x@{own}")), &ours), bad);
+        assert_eq!(asked(&whole(&own), ""), bad);
+        assert_eq!(asked(&whole(&own), &format!("{ours}{ours}")), bad);
+    }
 }
 
 #[test]

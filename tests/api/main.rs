@@ -12,6 +12,7 @@ mod lists;
 mod pages;
 mod pausing;
 mod plugins;
+mod problems;
 mod purge;
 mod refused_bodies;
 mod revoked;
