@@ -24,9 +24,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::bare::InOurWords;
 use super::connection::{Connection, Read, Standing};
 use super::paced::Paced;
-use super::turns::{Allowances, Party};
+use super::turns::Party;
 use crate::app::Tokens;
 use crate::descriptors::Descriptors;
+use crate::domain::allowances::Allowances;
 use crate::resources::Quiet;
 
 /// How long nothing is accepted after the process had no room for another connection.

@@ -310,7 +310,7 @@ impl Incoming<'_> {
             Err(busy) => return busy.into_response(),
         };
         let warrant = Arc::new(CallerWarrant::new(Arc::clone(&state.host().tokens), caller.clone()));
-        let sending = Sending::watch(&mut request, &warrant, state.turns().body(party));
+        let sending = Sending::watch(&mut request, &warrant, state.turns().body(party), state.0.allowances.stall);
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         extensions.insert(state.turns().large_bodies());
@@ -328,10 +328,8 @@ impl Incoming<'_> {
             Ok(()) => sending.refused().await,
         };
         match refused {
-            Some(error) => {
-                sending.discard().await;
-                error.into_response()
-            }
+            // What is still to come of the body is read meanwhile, so that its sender gets to see why.
+            Some(error) => error.into_response(),
             None => response,
         }
     }

@@ -53,6 +53,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::app::Host;
 use crate::domain::access::Caller;
+use crate::domain::allowances::Allowances;
 use crate::domain::code;
 use crate::domain::id::TenantId;
 use crate::resources::blocking;
@@ -60,7 +61,6 @@ use crate::store::warrant::carried;
 
 pub use error::ApiError;
 pub use guard::Guard;
-pub use turns::Allowances;
 
 use self::refusals::Refusals;
 use self::session::Sessions;

@@ -1,5 +1,8 @@
 //! What goes into a job and comes out of it, as it is: input, output, logs. For those who may see payloads (F007).
 
+use std::collections::VecDeque;
+use std::io;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
@@ -13,6 +16,7 @@ use super::address::Path;
 use super::error::ApiError;
 use super::jobs::found;
 use super::params::{Params, number_within};
+use super::turns::Turn;
 use super::view::Problem;
 use crate::app::Host;
 use crate::domain::access::{Caller, Right};
@@ -50,8 +54,14 @@ pub(super) async fn logs(
     {
         return Err(ApiError::field("attempt", format!("there is no attempt {asked}; the job has {attempts}")));
     }
-    let text = state.blocking(move |host| log_of(host, &job, attempt)).await?;
-    Ok(raw("text/plain; charset=utf-8", "inline", text))
+    let pieces = state.blocking(move |host| log_of(host, &job, attempt)).await?;
+    let stored: Vec<_> = pieces
+        .iter()
+        .filter_map(|piece| if let Piece::Stored(log) = piece { Some(log.clone()) } else { None })
+        .collect();
+    let _turn = look_turn(&state, stored.iter().map(Payload::len).max()).await?;
+    state.blocking(move |host| stored.iter().try_for_each(|log| host.jobs.payload(log).map(drop))).await?;
+    Ok(raw("text/plain; charset=utf-8", "inline", in_parts(&state, pieces)))
 }
 
 /// The largest payload that is sent from memory, in bytes; larger ones are read while they are sent.
@@ -85,45 +95,45 @@ fn head_and_tail(sizes: &[u64]) -> (usize, usize) {
 struct RunLog {
     run: u32,
     attempt: u32,
-    kept: Kept,
-}
-
-/// Where a log is.
-enum Kept {
-    Stored(Payload),
-    /// Of the run under way.
-    Live(Bytes),
+    text: Piece,
 }
 
 impl RunLog {
     fn of(run: Run) -> Option<Self> {
-        Some(Self { run: run.number, attempt: run.attempt, kept: Kept::Stored(run.log?) })
+        Some(Self { run: run.number, attempt: run.attempt, text: Piece::Stored(run.log?) })
     }
 
     fn under_way(host: &Host, job: &Job) -> Option<Self> {
         let text = host.jobs.live_log(job)?.since(0).text;
-        let kept = Kept::Live(Bytes::from(text));
-        Some(Self { run: job.state.runs, attempt: job.state.attempt, kept })
+        Some(Self { run: job.state.runs, attempt: job.state.attempt, text: Piece::AtHand(text.into()) })
+    }
+}
+
+/// A piece of an answer.
+enum Piece {
+    AtHand(Bytes),
+    Stored(Payload),
+    /// Ends the line, unless what comes before it has done so.
+    EndOfLine,
+}
+
+impl Piece {
+    fn line(text: String) -> Self {
+        Self::AtHand(text.into())
     }
 
     fn len(&self) -> u64 {
-        match &self.kept {
-            Kept::Stored(log) => log.len(),
-            Kept::Live(text) => text.len() as u64,
-        }
-    }
-
-    fn read(&self, host: &Host) -> Result<Bytes, ReadError> {
-        match &self.kept {
-            Kept::Stored(log) => host.jobs.payload(log),
-            Kept::Live(text) => Ok(text.clone()),
+        match self {
+            Self::AtHand(bytes) => bytes.len() as u64,
+            Self::Stored(payload) => payload.len(),
+            Self::EndOfLine => 1,
         }
     }
 }
 
 /// The logs one after another; where there are several, each begins with a line that says whose it is. Of more than fit, the
 /// first and the last ones.
-fn log_of(host: &Host, job: &Job, attempt: Option<u64>) -> Result<Bytes, ReadError> {
+fn log_of(host: &Host, job: &Job, attempt: Option<u64>) -> Result<Vec<Piece>, ReadError> {
     // Looked at before those that have ended: one that ends in between is there once at least.
     let under_way = RunLog::under_way(host, job);
     let closed = host.jobs.runs(job)?.into_iter().filter_map(RunLog::of);
@@ -131,28 +141,25 @@ fn log_of(host: &Host, job: &Job, attempt: Option<u64>) -> Result<Bytes, ReadErr
     let mut logs: Vec<_> = closed.collect();
     logs.extend(under_way);
     logs.retain(|log| attempt.is_none_or(|attempt| u64::from(log.attempt) == attempt));
-    if let [log] = logs.as_slice() {
-        return log.read(host);
+    if logs.len() == 1 {
+        return Ok(logs.into_iter().map(|log| log.text).collect());
     }
-    let sizes: Vec<u64> = logs.iter().map(RunLog::len).collect();
+    let sizes: Vec<u64> = logs.iter().map(|log| log.text.len()).collect();
     let (head, tail) = head_and_tail(&sizes);
     let left_out = logs.len() - head - tail;
-    let mut text = Vec::new();
+    let mut pieces = Vec::new();
     for (index, log) in logs.into_iter().enumerate() {
         if left_out > 0 && index == head {
             let line = format!("--- the logs of {left_out} runs are left out here: ask for an attempt ---\n");
-            text.extend_from_slice(line.as_bytes());
+            pieces.push(Piece::line(line));
         }
         if (head..head + left_out).contains(&index) {
             continue;
         }
-        text.extend_from_slice(format!("--- attempt {}, run {} ---\n", log.attempt, log.run).as_bytes());
-        text.extend_from_slice(&log.read(host)?);
-        if !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
+        pieces.push(Piece::line(format!("--- attempt {}, run {} ---\n", log.attempt, log.run)));
+        pieces.extend([log.text, Piece::EndOfLine]);
     }
-    Ok(text.into())
+    Ok(pieces)
 }
 
 /// The bytes that the handler was given.
@@ -241,15 +248,14 @@ impl Payloads {
         let Self(state) = self;
         let length = payload.len();
         let is_large = length > WHOLE_BYTES_MAX;
-        // Looking through a large one takes all of it into memory for a moment: not many do so at a time.
-        let _turn = if is_large { Some(state.turns().read().await?) } else { None };
+        let _turn = look_turn(state, Some(length)).await?;
         let looked_at = payload.clone();
         let looking = state.blocking(move |host| {
             let bytes = host.jobs.payload(&looked_at)?;
             Ok::<_, ReadError>((kind_of(&bytes), (!is_large).then_some(bytes)))
         });
         let ((content_type, ending), whole) = looking.await?;
-        let body = whole.map_or_else(|| in_parts(state, payload), Body::from);
+        let body = whole.map_or_else(|| in_parts(state, vec![Piece::Stored(payload)]), Body::from);
         Ok(Opened { content_type, ending, length, body })
     }
 }
@@ -265,21 +271,66 @@ fn kind_of(bytes: &[u8]) -> (&'static str, &'static str) {
     }
 }
 
-/// A payload as it is read from the store: whoever reads slowly holds one part of it in memory, and not the whole.
-fn in_parts(state: &ApiState, payload: Payload) -> Body {
-    let begin = (state.clone(), payload, 0_u64);
-    Body::from_stream(stream::try_unfold(begin, |(state, payload, from)| async move {
-        if from >= payload.len() {
-            return Ok::<_, std::io::Error>(None);
-        }
-        let asked = payload.clone();
-        let part = state.blocking(move |host| host.jobs.payload_part(&asked, from, PART_BYTES)).await;
-        let part = part.map_err(|error| std::io::Error::other(error.detail().to_owned()))?;
-        // It may have gone with its job meanwhile: the reader is not to take what he has for the whole.
-        let next =
-            if part.is_empty() { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(from + part.len() as u64) };
-        next.map(|next| Some((part, (state, payload, next))))
+/// Looking through a large payload takes all of it into memory for a moment: not many do so at a time.
+async fn look_turn(state: &ApiState, largest: Option<u64>) -> Result<Option<Turn>, ApiError> {
+    match largest.is_some_and(|length| length > WHOLE_BYTES_MAX) {
+        true => Ok(Some(state.turns().read().await?)),
+        false => Ok(None),
+    }
+}
+
+/// What is read from the store while it is sent: whoever reads slowly holds one part of it in memory, and not the whole.
+fn in_parts(state: &ApiState, pieces: Vec<Piece>) -> Body {
+    let parts = Parts { state: state.clone(), rest: pieces.into(), from: 0, ends_line: true };
+    Body::from_stream(stream::try_unfold(parts, |mut parts| async move {
+        let next = parts.next().await?;
+        Ok::<_, io::Error>(next.map(|part| (part, parts)))
     }))
+}
+
+/// See [`in_parts`].
+struct Parts {
+    state: ApiState,
+    rest: VecDeque<Piece>,
+    /// How much of the first of them has been sent.
+    from: u64,
+    ends_line: bool,
+}
+
+impl Parts {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        while let Some(piece) = self.rest.pop_front() {
+            let part = match piece {
+                Piece::AtHand(bytes) => bytes,
+                Piece::EndOfLine if self.ends_line => Bytes::new(),
+                Piece::EndOfLine => Bytes::from_static(b"\n"),
+                Piece::Stored(payload) => self.read(payload).await?,
+            };
+            if let Some(last) = part.last() {
+                self.ends_line = *last == b'\n';
+                return Ok(Some(part));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next part of a payload, which stays in front while there is more of it.
+    async fn read(&mut self, payload: Payload) -> io::Result<Bytes> {
+        let (asked, from) = (payload.clone(), self.from);
+        let part = self.state.blocking(move |host| host.jobs.payload_part(&asked, from, PART_BYTES)).await;
+        let part = part.map_err(|error| io::Error::other(error.detail().to_owned()))?;
+        let sent = from + part.len() as u64;
+        match sent < payload.len() {
+            // It has gone with its job meanwhile: the reader is not to take what he has for the whole.
+            true if part.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            true => {
+                self.from = sent;
+                self.rest.push_front(Piece::Stored(payload));
+            }
+            false => self.from = 0,
+        }
+        Ok(part)
+    }
 }
 
 fn raw(content_type: &'static str, disposition: &str, body: impl Into<Body>) -> Response {

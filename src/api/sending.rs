@@ -15,12 +15,6 @@ use super::turns::Turn;
 use crate::app::CallerWarrant;
 use crate::domain::code;
 
-/// How long the rest of a body that nobody wants any more is read and thrown away, so that its sender gets to see the answer.
-const DISCARD_MAX: Duration = Duration::from_secs(5);
-
-/// From then on a body has to come at the smallest rate.
-const START: Duration = Duration::from_secs(30);
-
 /// Bytes a second of a body, from its beginning on.
 const RATE_MIN: u64 = 1_024;
 
@@ -31,6 +25,8 @@ struct Rest {
     stream: BodyDataStream,
     sender: Arc<CallerWarrant>,
     began: Instant,
+    /// How long it may lag behind the smallest rate.
+    patience: Duration,
     /// Room for what has come, until the request is answered.
     room: Turn,
     read: u64,
@@ -39,13 +35,13 @@ struct Rest {
 
 impl Sending {
     /// Puts in place of a request's body one that its sender can only send while he may.
-    pub(super) fn watch(request: &mut Request, sender: &Arc<CallerWarrant>, room: Turn) -> Self {
+    pub(super) fn watch(request: &mut Request, sender: &Arc<CallerWarrant>, room: Turn, patience: Duration) -> Self {
         if request.body().is_end_stream() {
             return Self(None);
         }
         let stream = std::mem::take(request.body_mut()).into_data_stream();
         let (sender, began) = (Arc::clone(sender), Instant::now());
-        let rest = Arc::new(Mutex::new(Rest { stream, sender, began, room, read: 0, refused: None }));
+        let rest = Arc::new(Mutex::new(Rest { stream, sender, began, patience, room, read: 0, refused: None }));
         *request.body_mut() = Body::from_stream(stream::try_unfold(Arc::clone(&rest), |rest| async move {
             let next = rest.lock().await.next().await?;
             Ok::<_, axum::Error>(next.map(|bytes| (bytes, rest)))
@@ -56,15 +52,6 @@ impl Sending {
     /// Why the body was not read to its end, where that is its sender's fault.
     pub(super) async fn refused(&self) -> Option<ApiError> {
         self.0.as_ref()?.lock().await.refused.take()
-    }
-
-    /// Reads the rest and throws it away, within bounds.
-    pub(super) async fn discard(&self) {
-        let Some(rest) = &self.0 else { return };
-        let mut rest = rest.lock().await;
-        let discarding = async { while let Some(Ok(_)) = rest.stream.next().await {} };
-        // A sender that is slower does not get to see the answer.
-        let _in_time = tokio::time::timeout(DISCARD_MAX, discarding).await;
     }
 }
 
@@ -91,7 +78,7 @@ impl Rest {
 
     /// When more has to have come.
     fn due(&self) -> Instant {
-        self.began + START + Duration::from_secs(self.read / RATE_MIN)
+        self.began + self.patience + Duration::from_secs(self.read / RATE_MIN)
     }
 
     fn refuse(&mut self, error: ApiError) -> axum::Error {

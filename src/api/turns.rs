@@ -13,38 +13,9 @@ use tokio::time::Instant;
 use super::error::ApiError;
 use super::source::Source;
 use crate::domain::access::Caller;
+use crate::domain::allowances::Allowances;
 use crate::domain::code;
 use crate::domain::id::Digest;
-
-/// What a host takes at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowances {
-    /// Connections, as far as the process may have so many.
-    pub connections: u32,
-    /// How long somebody may read next to nothing of what waits for him.
-    pub stall: Duration,
-    /// Requests that are answered; further ones are told to come back.
-    pub requests: u64,
-    /// Streams of changes that are open.
-    pub streams: u64,
-    /// Submits that wait for the end of their job; further ones are answered at once.
-    pub waits: u64,
-    /// Bytes of bodies that have come in and are not dealt with yet.
-    pub body_bytes: u64,
-}
-
-impl Default for Allowances {
-    fn default() -> Self {
-        Self {
-            connections: 4_096,
-            stall: Duration::from_secs(30),
-            requests: 512,
-            streams: 256,
-            waits: 1_024,
-            body_bytes: 512 << 20,
-        }
-    }
-}
 
 /// Uploads and bulk submits that are read at a time; each may hold a large body in memory.
 const LARGE_BODIES: u64 = 4;

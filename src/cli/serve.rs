@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use super::failure::{Exit, Failure};
 use super::settings::SettingsArgs;
 use super::terminal::Terminal;
-use crate::api::{self, Allowances, ApiState, Guard};
+use crate::api::{self, ApiState, Guard};
 use crate::app::Host;
-use crate::config::{Server, Settings};
+use crate::config::Settings;
 use crate::descriptors::raise_descriptors;
 use crate::domain::code;
 use crate::embedded::open;
@@ -117,9 +117,7 @@ pub(crate) async fn answer(
 ) -> Result<()> {
     let server = &settings.server;
     let guard = Guard::new(listener.local_addr()?, &server.allowed_hosts).behind(&server.trusted_proxies);
-    let Server { connections, stall, requests, streams, waits, body_bytes, .. } = *server;
-    let allowances = Allowances { connections, stall, requests, streams, waits, body_bytes };
-    let state = ApiState::with(Arc::clone(&host), guard, allowances);
+    let state = ApiState::with(Arc::clone(&host), guard, server.allowances);
     let router = api::guarded(&state, api::routes(&state).merge(ui::routes(host)));
     let stopping = async {
         // A sender that is gone means the same.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::admission::{QueuePolicy, StartLimits};
+use crate::domain::allowances::Allowances;
 use crate::domain::id::{HandlerName, PluginName, QueueName, VersionName};
 use crate::domain::limits::Limits;
 use crate::domain::network::Network;
@@ -139,18 +140,8 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
     pub trusted_proxies: Vec<Network>,
-    /// Connections at a time, as far as the process may have so many.
-    pub connections: u32,
-    /// How long somebody may read next to nothing of what waits for him.
-    pub stall: Duration,
-    /// Requests that are answered at a time.
-    pub requests: u64,
-    /// Streams of changes that are open at a time.
-    pub streams: u64,
-    /// Submits that wait for the end of their job at a time.
-    pub waits: u64,
-    /// Bytes of bodies that have come in and are not dealt with yet.
-    pub body_bytes: u64,
+    /// How much goes on at a time.
+    pub allowances: Allowances,
 }
 
 impl Default for Server {
@@ -160,12 +151,7 @@ impl Default for Server {
             token: None,
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
-            connections: 4_096,
-            stall: Duration::from_secs(30),
-            requests: 512,
-            streams: 256,
-            waits: 1_024,
-            body_bytes: 512 << 20,
+            allowances: Allowances::default(),
         }
     }
 }

@@ -189,12 +189,13 @@ fn read_server(section: &mut Section<'_>, server: &mut Server) {
         &mut server.trusted_proxies,
         list(parsed(network, "write an address such as \"127.0.0.1\", or a network such as \"10.0.0.0/8\"")),
     );
-    section.set("connections", &mut server.connections, small_number(16..=1_000_000));
-    section.set("stall", &mut server.stall, duration(Duration::from_secs(1)..=Duration::from_secs(3_600)));
-    section.set("requests", &mut server.requests, number(8..=65_536));
-    section.set("streams", &mut server.streams, number(8..=65_536));
-    section.set("waits", &mut server.waits, number(8..=65_536));
-    section.set("body_bytes", &mut server.body_bytes, size(BODY_BYTES_MIN..=u64::MAX));
+    let allowances = &mut server.allowances;
+    section.set("connections", &mut allowances.connections, small_number(16..=1_000_000));
+    section.set("stall", &mut allowances.stall, duration(Duration::from_secs(1)..=Duration::from_secs(3_600)));
+    section.set("requests", &mut allowances.requests, number(8..=65_536));
+    section.set("streams", &mut allowances.streams, number(8..=65_536));
+    section.set("waits", &mut allowances.waits, number(8..=65_536));
+    section.set("body_bytes", &mut allowances.body_bytes, size(BODY_BYTES_MIN..=u64::MAX));
 }
 
 fn network(text: &str) -> Result<Network, String> {

@@ -26,6 +26,7 @@ pub fn show(loaded: &Loaded) -> String {
     let server = &settings.server;
     let token = server.token.as_ref().map(|_| quoted(HIDDEN));
     let hosts = words(server.allowed_hosts.iter());
+    let allowances = &server.allowances;
     let proxies: Vec<_> = server.trusted_proxies.iter().map(ToString::to_string).collect();
     sheet.table(
         "[server]",
@@ -35,12 +36,12 @@ pub fn show(loaded: &Loaded) -> String {
             ("token", token),
             ("allowed_hosts", Some(hosts)),
             ("trusted_proxies", Some(words(proxies.iter()))),
-            ("connections", Some(server.connections.to_string())),
-            ("stall", Some(quoted(&show_duration(server.stall)))),
-            ("requests", Some(server.requests.to_string())),
-            ("streams", Some(server.streams.to_string())),
-            ("waits", Some(server.waits.to_string())),
-            ("body_bytes", Some(quoted(&show_size(server.body_bytes)))),
+            ("connections", Some(allowances.connections.to_string())),
+            ("stall", Some(quoted(&show_duration(allowances.stall)))),
+            ("requests", Some(allowances.requests.to_string())),
+            ("streams", Some(allowances.streams.to_string())),
+            ("waits", Some(allowances.waits.to_string())),
+            ("body_bytes", Some(quoted(&show_size(allowances.body_bytes)))),
         ],
     );
     let store = &settings.store;

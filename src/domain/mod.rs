@@ -3,6 +3,7 @@
 pub mod access;
 pub mod admission;
 pub mod advice;
+pub mod allowances;
 pub mod audit;
 pub mod batch;
 pub mod breaker;

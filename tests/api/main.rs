@@ -25,4 +25,5 @@ mod steer;
 mod stream;
 mod support;
 mod ties;
+mod times;
 mod tokens;

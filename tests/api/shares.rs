@@ -2,24 +2,22 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use backroom::api::Allowances;
+use backroom::domain::allowances::Allowances;
 
-use crate::holder::{Holder, JOB, base64, root};
+use crate::holder::{Holder, JOB, LATER, base64, root};
 use crate::stream::Events;
-use crate::support::{Answer, Server, Setup, manifest, wasm};
+use crate::support::{Answer, Server, Setup, long_log, manifest, wasm};
 
 /// A host that takes little at a time, with the plug-in `echo`.
 fn small() -> Server {
-    let allowances = Allowances {
-        connections: 64,
-        stall: Duration::from_millis(500),
-        requests: 16,
-        streams: 16,
-        waits: 16,
-        body_bytes: 4 << 20,
-    };
+    impatient(Allowances::default().stall)
+}
+
+/// The same with less patience for those who read or send next to nothing.
+fn impatient(stall: Duration) -> Server {
+    let allowances = Allowances { connections: 64, stall, requests: 16, streams: 16, waits: 16, body_bytes: 4 << 20 };
     let server = Server::with(Setup { token: Some("root"), allowances, ..Setup::default() });
     let manifest = base64(&manifest("echo", "1.0.0", ""));
     let headers = [("Authorization", "Bearer root"), ("Backroom-Manifest", manifest.as_str())];
@@ -153,6 +151,22 @@ fn a_large_output_comes_whole() {
     assert!(answer.text() == text);
 }
 
+#[test]
+fn large_logs_come_whole_one_after_another() {
+    let server = small();
+    let root = root(&server);
+    let id = root.run(r#"{"plugin": "echo", "handler": "chatty", "input_text": "again", "max_attempts": 3}"#);
+    let logs = [1, 2, 3].map(long_log);
+    let [first, second, third] = &logs;
+    let all = format!(
+        "--- attempt 1, run 1 ---\n{first}\n--- attempt 2, run 2 ---\n{second}--- attempt 3, run 3 ---\n{third}"
+    );
+    assert!(root.get(&format!("/v1/jobs/{id}/logs")).text() == all);
+    for (attempt, log) in (1..).zip(&logs) {
+        assert!(root.get(&format!("/v1/jobs/{id}/logs?attempt={attempt}")).text() == *log, "{attempt}");
+    }
+}
+
 /// Sends requests until the host takes no more, and reads no answer.
 fn pipelined(server: &Server, request: &str) {
     let mut connection = server.connect();
@@ -167,13 +181,81 @@ fn pipelined(server: &Server, request: &str) {
 
 #[test]
 fn whoever_does_not_read_loses_his_connection() {
-    let server = small();
+    let server = impatient(Duration::from_millis(500));
     let root = root(&server);
     let (id, _) = with_large_output(&root);
     let head = format!("HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer root\r\n\r\n", server.address);
     pipelined(&server, &format!("GET /v1/jobs/{id}/output {head}"));
     pipelined(&server, &format!("GET /openapi.json HTTP/1.1\r\nHost: {}\r\n\r\n", server.address));
     are_served(&server);
+}
+
+/// Sends a request with some of its body, and reads the whole answer.
+fn answered(server: &Server, request: &str, secret: &str, body: &str) -> Answer {
+    let mut connection = server.connect();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {secret}\r\nConnection: close\r\nContent-Length: 100000\r\n\r\n",
+        server.address
+    );
+    connection.write_all(head.as_bytes()).expect("it is open");
+    connection.write_all(body.as_bytes()).expect("it is open");
+    Answer::read(connection)
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_given_up_and_told_so() {
+    let server = impatient(Duration::from_millis(200));
+    for path in ["/v1/jobs", "/v1/jobs/bulk", "/v1/batches", "/v1/jobs/actions"] {
+        let began = Instant::now();
+        let given_up = answered(&server, &format!("POST {path}"), "root", "{");
+        assert_eq!((given_up.status, given_up.json()["code"].clone()), (400, "BR0113".into()), "{path}");
+        assert!(given_up.text().contains("came too slowly: 1 bytes"), "{path}: {}", given_up.text());
+        assert!(began.elapsed() < Duration::from_secs(10), "{path}: {:?}", began.elapsed());
+    }
+    // Who has sent two kilobytes may take two seconds longer.
+    let began = Instant::now();
+    let given_up = answered(&server, "POST /v1/jobs", "root", &" ".repeat(2_048));
+    assert_eq!(given_up.status, 400);
+    assert!(began.elapsed() >= Duration::from_millis(2_150), "{:?}", began.elapsed());
+    are_served(&server);
+}
+
+/// Submits a job that does not start before next year, and waits for its end; the connection on which that is answered.
+fn waiting(server: &Server, secret: &str) -> TcpStream {
+    let mut connection = server.connect();
+    let head = format!(
+        "POST /v1/jobs?wait=60 HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {secret}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{LATER}",
+        server.address,
+        LATER.len()
+    );
+    connection.write_all(head.as_bytes()).expect("it is open");
+    connection
+}
+
+#[test]
+fn waits_of_one_token_are_its_share_and_further_submits_are_answered_at_once() {
+    let server = small();
+    let root = root(&server);
+    let shop = root.admit("shop", "submit read:own");
+    let mut jobs = Events::open_as(&server, "/v1/stream", &shop.secret);
+    let held: Vec<_> = (0..8)
+        .map(|_| {
+            let connection = waiting(&server, &shop.secret);
+            // Only who has told of the job waits for its end.
+            jobs.next_job();
+            connection
+        })
+        .collect();
+    for _ in 0..3 {
+        let began = Instant::now();
+        let at_once = shop.post("/v1/jobs?wait=60", LATER);
+        assert_eq!((at_once.status, at_once.json()["state"].clone()), (202, "waiting".into()), "{}", at_once.text());
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    }
+    let bank = root.admit("bank", "submit read:own");
+    assert_eq!(bank.post("/v1/jobs?wait=20", JOB).status, 201, "another token has its own share");
+    are_served(&server);
+    drop(held);
 }
 
 #[test]

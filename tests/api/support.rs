@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use backroom::api::{self, Allowances, ApiState, Guard};
+use backroom::api::{self, ApiState, Guard};
 use backroom::app::{Host, Parts};
 use backroom::clock::{Clock, SimulatedClock, SystemClock};
 use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
+use backroom::domain::allowances::Allowances;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::host_call::HostCall;
 use backroom::domain::id::{Digest, QueueName};
@@ -247,11 +248,24 @@ fn script(slice: &Slice, gate: &Gate) -> Script {
             script.usage.cpu_micros = 56;
             match &input[..] {
                 b"held" => script.after(Step::Gate(gate.clone())),
+                b"again" => {
+                    let failure =
+                        Failure { class: ErrorClass::Transient, code: None, message: String::new(), detail: None };
+                    let again = SliceEnd::Retry(Some(Duration::ZERO), failure);
+                    let end = if slice.attempt < 3 { again } else { SliceEnd::Succeeded(input) };
+                    Script { log: long_log(slice.attempt).into(), ..Script::of(end) }
+                }
                 _ => script,
             }
         }
         _ => Script::succeeds(input),
     }
+}
+
+/// What an attempt logs that is tried again: some hundred KiB, the first without an end of its last line.
+pub(crate) fn long_log(attempt: u32) -> String {
+    let lines = format!("words of attempt {attempt}\n").repeat(20_000);
+    if attempt == 1 { lines.trim_end().to_owned() } else { lines }
 }
 
 /// A component, as far as the scripted sandbox looks.

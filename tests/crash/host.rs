@@ -64,6 +64,13 @@ impl Host {
         assert_eq!(answer.expect("the host answers").status(), 204);
     }
 
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
+        let request = agent().post(format!("{}{path}", self.address)).header("content-type", "application/json");
+        let request = request.config().timeout_global(Some(Duration::from_secs(90))).build();
+        let mut answer = request.send(body.to_string()).expect("the host answers");
+        answer.body_mut().read_json().expect("the answer is JSON")
+    }
+
     pub(crate) fn get(&self, path: &str) -> Value {
         let mut answer = agent().get(format!("{}{path}", self.address)).call().expect("the host answers");
         answer.body_mut().read_json().expect("the answer is JSON")

@@ -7,6 +7,7 @@
 mod support;
 
 mod host;
+mod readers;
 mod resources;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,7 +10,7 @@ use backroom::domain::time::Timestamp;
 use backroom::jobs::NewJob;
 
 use crate::page;
-use crate::site::{HOSTILE, PATIENCE, Site, job, tool, ungranted};
+use crate::site::{BROWSER, FORM, HOSTILE, PATIENCE, Site, job, tool, ungranted};
 
 /// The largest page: a log and two payloads of 64 KiB each, escaped, and what is around them.
 const PAGE_BYTES_MAX: usize = 2 << 20;
@@ -291,4 +291,39 @@ async fn every_answer_forbids_foreign_content() {
         assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
     }
     assert_eq!(site.get("/").await.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn what_a_browser_gets_wrong_is_told_on_a_page_and_a_program_in_a_problem() {
+    let site = Site::with_echo(clock()).await;
+    let id = site.run("{}").await.submission.id;
+    for (method, path, headers, body, status) in [
+        ("GET", "/jobs/%ff".to_owned(), [].as_slice(), "", 400),
+        ("GET", "/plugins/%ff".to_owned(), &[], "", 400),
+        ("GET", "/console/nothing.css".to_owned(), &[], "", 404),
+        ("POST", format!("/jobs/{id}/cancel"), &[("content-type", "application/json")], "{}", 415),
+        ("POST", format!("/jobs/{id}/cancel"), &[FORM], "%ff=%", 400),
+        ("POST", "/plugins/echo/pause".to_owned(), &[("content-type", "text/plain")], "x", 415),
+        ("DELETE", "/plugins/echo".to_owned(), &[], "", 405),
+    ] {
+        let of_browser = [headers, &[BROWSER]].concat();
+        let page = site.ask(method, &path, &of_browser, body).await;
+        assert!(page.header("content-type").starts_with("text/html"), "{method} {path}: {page:?}");
+        let problem = site.ask(method, &path, headers, body).await;
+        if problem.header("content-type").starts_with("text/html") {
+            // The console's own page of an error says the same to everybody.
+            assert!((400..500).contains(&problem.status), "{method} {path}: {problem:?}");
+        } else {
+            assert_eq!(
+                (problem.status, problem.header("content-type")),
+                (status, "application/problem+json"),
+                "{path}"
+            );
+        }
+        for answer in [page, problem] {
+            assert!((400..500).contains(&answer.status), "{method} {path}: {answer:?}");
+            let guarded = (answer.header("cache-control"), answer.header("x-content-type-options"));
+            assert_eq!(guarded, ("no-store", "nosniff"), "{method} {path}");
+        }
+    }
 }
