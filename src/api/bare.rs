@@ -6,13 +6,19 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::connection::Connection;
 use super::error::ApiError;
 use crate::domain::code;
+
+/// How long the rest of a request that cannot be read is thrown away, and how much of it at the most.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+const DISCARD_BYTES: usize = 4 << 20;
 
 /// See the module.
 pub(super) struct InOurWords<S> {
@@ -21,6 +27,14 @@ pub(super) struct InOurWords<S> {
     /// How many requests are answered, down to the last byte.
     answered: u64,
     told: Option<Told>,
+    /// What is still to come after the last answer: whoever is cut off while he sends does not get to see it.
+    rest: Option<Rest>,
+}
+
+struct Rest {
+    end: Pin<Box<Sleep>>,
+    bytes: usize,
+    is_answered: bool,
 }
 
 /// An answer that is written instead of the library's.
@@ -31,7 +45,7 @@ struct Told {
 
 impl<S> InOurWords<S> {
     pub(super) fn new(stream: S, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, answered: 0, told: None }
+        Self { stream, connection, answered: 0, told: None, rest: None }
     }
 
     /// Whether ours is written for what the library is about to write: not where that belongs to the answer of a request.
@@ -51,6 +65,8 @@ impl<S: AsyncWrite + Unpin> InOurWords<S> {
             let rest = &told.bytes[told.written..];
             if rest.is_empty() {
                 self.told = None;
+                let end = Box::pin(sleep(DISCARD_TIME));
+                self.rest = Some(Rest { end, bytes: DISCARD_BYTES, is_answered: false });
                 break;
             }
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
@@ -60,6 +76,27 @@ impl<S: AsyncWrite + Unpin> InOurWords<S> {
             told.written += written;
         }
         Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> InOurWords<S> {
+    /// Ends the answer, and throws away what still comes, within bounds.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, rest: Some(rest), .. } = self else { return Pin::new(&mut self.stream).poll_shutdown(cx) };
+        if !rest.is_answered {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            rest.is_answered = true;
+        }
+        let mut room = [0; 8 << 10];
+        while rest.bytes > 0 && rest.end.as_mut().poll(cx).is_pending() {
+            let mut read = ReadBuf::new(&mut room);
+            let outcome = ready!(Pin::new(&mut *stream).poll_read(cx, &mut read));
+            if outcome.is_err() || read.filled().is_empty() {
+                break;
+            }
+            rest.bytes = rest.bytes.saturating_sub(read.filled().len());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -94,7 +131,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for InOurWords<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for InOurWords<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InOurWords<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.instead_of(|| buf.into()) {
             true => self.poll_told(cx, buf.len()),
@@ -126,7 +163,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for InOurWords<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.poll_discard(cx)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What kinds of bodies there are, and what a body may say that it is.
 
-use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::error::ApiError;
 use super::json::shown;
@@ -51,6 +51,11 @@ impl Kind {
             let detail = format!("the body is packed as `{}`; it is read as it is only", shown(packed));
             let error = ApiError::new(code::WRONG_KIND, detail).with_next("Send it without a Content-Encoding.");
             return Err(error.with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
+        if let Some(coding) = said(headers, &TRANSFER_ENCODING).find(|coding| !coding.eq_ignore_ascii_case("chunked")) {
+            let detail = format!("the body is transferred as `{}`; only `chunked` is read", shown(coding));
+            // As RFC 9112 section 6.1 has it.
+            return Err(ApiError::new(code::WRONG_KIND, detail).with_status(StatusCode::NOT_IMPLEMENTED));
         }
         let mut given = headers.get_all(CONTENT_TYPE).iter();
         let Some(first) = given.next() else { return Ok(()) };
@@ -139,5 +144,8 @@ mod tests {
             assert!(refused(Kind::Json, &[("content-encoding", coding)]).is_some(), "{coding}");
         }
         assert!(refused(Kind::Lines, &[("content-encoding", "identity"), ("content-encoding", "deflate")]).is_some());
+        assert!(refused(Kind::Lines, &[("transfer-encoding", "chunked")]).is_none());
+        let transferred = refused(Kind::Lines, &[("transfer-encoding", "gzip, chunked")]);
+        assert_eq!(transferred.map(|error| error.status().as_u16()), Some(501));
     }
 }

@@ -205,6 +205,18 @@ fn what_is_no_request_is_told_so() {
 }
 
 #[test]
+fn whoever_sends_all_of_a_head_that_is_too_large_before_he_reads_gets_to_see_why() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    connection.write_all(b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-Long: ").expect("it listens");
+    let piece = vec![b'x'; 64 << 10];
+    (0..48).for_each(|_| connection.write_all(&piece).expect("it reads what it has refused, too"));
+    let answer = Answer::read(connection);
+    assert_eq!(answer.status, 431);
+    is_told(&answer, "three MiB of headers");
+}
+
+#[test]
 fn what_is_no_request_is_told_so_after_others_too() {
     let server = Server::start();
     let good = "GET /v1/counts HTTP/1.1\r\nHost: localhost\r\n\r\n";

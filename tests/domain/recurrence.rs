@@ -263,6 +263,34 @@ fn f031_what_is_wrong_is_named() {
 }
 
 #[test]
+fn rules_go_on_to_the_end_of_9999_and_no_farther() {
+    let seconds = recurrence("FREQ=SECONDLY", "9999-12-31T23:59:58Z", None);
+    assert_eq!(first(&seconds, 5), ["9999-12-31T23:59:58", "9999-12-31T23:59:59"]);
+    let zones =
+        [None, Some("Europe/Berlin"), Some("America/New_York"), Some("Pacific/Kiritimati"), Some("Pacific/Niue")];
+    let rules =
+        ["SECONDLY", "MINUTELY;UNTIL=99991231T235959Z", "HOURLY", "DAILY", "WEEKLY", "MONTHLY;BYMONTHDAY=-1", "YEARLY"];
+    for (tz, rule) in zones.into_iter().flat_map(|tz| rules.map(|rule| (tz, format!("FREQ={rule}")))) {
+        for start in ["9999-12-31T23:58:58Z", "9999-12-30T22:00:00Z", "9999-11-30T12:00:00Z"] {
+            let what = format!("{rule} from {start} in {tz:?}");
+            let recurrence = Recurrence::parse(&rule, Start::Text(start), tz, &["9999-12-31T23:59:59Z"]).expect(&what);
+            let late = recurrence.from(time("9999-12-31T23:58:00Z")).collect::<Vec<_>>();
+            assert!(late.len() <= 120 && late.is_sorted_by(|one, next| one < next), "{what}: {late:?}");
+            assert!(late.iter().all(|at| *at <= Timestamp::LAST), "{what}: {late:?}");
+            let last = late.last().copied().unwrap_or(Timestamp::LAST);
+            assert_eq!((recurrence.after(last), recurrence.after(Timestamp::LAST)), (None, None), "{what}");
+            assert!(late.iter().all(|at| !recurrence.on_clock(*at).is_empty()), "{what}");
+        }
+    }
+    let once = recurrence("", "9999-12-31T23:59:59Z", Some("Europe/Berlin"));
+    assert_eq!(first(&once, 5), ["9999-12-31T23:59:59"]);
+    for start in ["10000-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00", "0000-12-31T23:59:59Z"] {
+        let error = Recurrence::parse("FREQ=DAILY", Start::Text(start), None, NONE).expect_err(start);
+        assert!(error.to_string().contains("9999-12-31T23:59:59Z"), "{error}");
+    }
+}
+
+#[test]
 fn an_old_rule_of_seconds_goes_on() {
     let rule = recurrence("FREQ=SECONDLY;INTERVAL=7", "1970-01-01T00:00", Some("Europe/Berlin"));
     for year in 1971..2071 {
