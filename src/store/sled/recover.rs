@@ -176,7 +176,7 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
             Err(why) => why,
         },
         // Nothing of it is damaged, and a new one would fare no better.
-        Err(TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
+        Err(TreeFault::Held(error) | TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
         Err(TreeFault::Bad(why)) => why,
     };
     let aside = set_aside(&index)?;
@@ -198,7 +198,7 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
 fn new_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
     let index = path.join(INDEX);
     let failed = |fault: TreeFault| match fault {
-        TreeFault::Disk(error) => OpenError::Io(error),
+        TreeFault::Held(error) | TreeFault::Disk(error) => OpenError::Io(error),
         TreeFault::Bad(why) => OpenError::Damaged { path: index.clone(), why },
     };
     let tree = open_tree(&index, cache_bytes).map_err(failed)?;
@@ -224,10 +224,7 @@ fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
     loop {
         match try_open_tree(index, cache_bytes) {
             // A tree that somebody holds is not a damaged one.
-            Err(fault) if fault.is_held() => {
-                if started.elapsed() > TREE_LOCK_PATIENCE {
-                    return Err(fault);
-                }
+            Err(TreeFault::Held(_)) if started.elapsed() <= TREE_LOCK_PATIENCE => {
                 std::thread::sleep(Duration::from_millis(5));
             }
             opened => return opened,
@@ -255,6 +252,8 @@ fn try_open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> 
 /// Why a tree did not open.
 #[derive(Debug)]
 enum TreeFault {
+    /// It is in use. The system says of a lock what it says of a want of threads, so the text of the error tells.
+    Held(io::Error),
     /// The disk refuses: it is full, or does not let us write. What lies on it may be sound.
     Disk(io::Error),
     /// It is not what was written.
@@ -262,15 +261,10 @@ enum TreeFault {
 }
 
 impl TreeFault {
-    /// Whether the tree is in use. The system says of a lock what it says of a want of threads.
-    fn is_held(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.to_string().contains(HELD))
-    }
-
     /// A fault of which only the text is left. What wants something that comes back is never taken for damage.
     fn of_text(text: String) -> Self {
         if text.contains(HELD) {
-            return Self::Disk(io::Error::new(io::ErrorKind::WouldBlock, text));
+            return Self::Held(io::Error::new(io::ErrorKind::WouldBlock, text));
         }
         let is_full = text.contains("StorageFull") || text.contains("No space left on device");
         match Resource::named_in(&text) {
@@ -301,7 +295,7 @@ impl From<sled::Error> for TreeFault {
         match error {
             sled::Error::Io(error) => match Self::from(error) {
                 Self::Bad(text) => Self::Bad(format!("IO error: {text}")),
-                disk => disk,
+                other => other,
             },
             error => Self::of_text(told(&error)),
         }
@@ -523,7 +517,7 @@ impl From<ScanError> for OpenError {
 impl From<ReadError> for OpenError {
     fn from(error: ReadError) -> Self {
         match TreeFault::of_text(error.to_string()) {
-            TreeFault::Disk(error) => Self::Io(error),
+            TreeFault::Held(error) | TreeFault::Disk(error) => Self::Io(error),
             TreeFault::Bad(why) => Self::Damaged { path: PathBuf::from(INDEX), why },
         }
     }
@@ -539,9 +533,10 @@ mod tests {
         let text = "could not acquire lock on \"db\": Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }";
         let held = || io::Error::other(text);
         for fault in [held().into(), sled::Error::Io(held()).into(), TreeFault::of_text(text.to_owned())] {
-            assert!(fault.is_held(), "{fault:?}");
+            assert!(matches!(fault, TreeFault::Held(_)), "{fault:?}");
         }
-        assert!(!TreeFault::from(io::Error::from_raw_os_error(11)).is_held(), "a want of threads is another thing");
+        let threads = TreeFault::from(io::Error::from_raw_os_error(11));
+        assert!(matches!(threads, TreeFault::Disk(_)), "a want of threads is another thing: {threads:?}");
     }
 
     #[test]
