@@ -13,7 +13,7 @@ use crate::domain::idempotency::{Answered, IdempotencyKey, KeyError};
 use crate::domain::job::Job;
 use crate::domain::outbound::is_built_in;
 use crate::domain::query::{JobFilter, JobQuery};
-use crate::domain::schedule::{Definition, RuleError, Schedule, ScheduleRefusal};
+use crate::domain::schedule::{Definition, RuleError, SCHEDULES_MAX, Schedule, ScheduleRefusal};
 use crate::domain::time::Timestamp;
 use crate::registry::{Registry, Unfit};
 use crate::store::{CommitError, Pending, ReadError, Store, payload_bytes, put_payload};
@@ -24,9 +24,6 @@ const ATTEMPTS: usize = 16;
 
 /// How many occurrences one back-fill makes at most.
 pub const BACKFILL_MAX: usize = 1_000;
-
-/// How many schedules a tenant may have.
-pub const SCHEDULES_MAX: usize = 10_000;
 
 /// Why a command changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,13 +92,7 @@ impl Schedules {
         by: &str,
         asked_on: Timestamp,
     ) -> Result<Schedule, ScheduleError> {
-        let schedules = self.list(tenant)?;
-        if schedules.iter().any(|schedule| schedule.name == name) {
-            return Err(ScheduleError::Exists(name));
-        }
-        if schedules.len() >= SCHEDULES_MAX {
-            return Err(ScheduleError::TooMany);
-        }
+        self.check_room(tenant, &name)?;
         let definition = self.checked(tenant, definition, input)?;
         let at_once = definition.at_once;
         let schedule = Schedule::new(tenant, name.clone(), definition, Some(by.to_owned()), asked_on)?;
@@ -113,10 +104,20 @@ impl Schedules {
             }
             false => (schedule.clone(), self.store.commit(vec![Change::PutSchedule(Box::new(schedule))])),
         };
-        match pending.await {
-            Err(CommitError::Conflict { .. }) => Err(ScheduleError::Exists(name)),
-            written => Ok(written.map(|()| schedule)?),
+        if let Err(error) = pending.await {
+            // Where somebody else was first, there is one of the name now, or no room any more.
+            return Err(self.check_room(tenant, &name).err().unwrap_or(error.into()));
         }
+        Ok(schedule)
+    }
+
+    /// Whether a schedule of the name can be made. The store looks at that again when it is written.
+    fn check_room(&self, tenant: TenantId, name: &ScheduleName) -> Result<(), ScheduleError> {
+        let schedules = self.list(tenant)?;
+        if schedules.iter().any(|schedule| schedule.name == *name) {
+            return Err(ScheduleError::Exists(name.clone()));
+        }
+        if schedules.len() >= SCHEDULES_MAX { Err(ScheduleError::TooMany) } else { Ok(()) }
     }
 
     /// Changes what a schedule says, as asked for at `asked_on`; jobs that it has made stay as they are. To say the same again

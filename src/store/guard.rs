@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use crate::domain::change::Change;
 use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId, TokenName};
 use crate::domain::job::Status;
+use crate::domain::schedule::SCHEDULES_MAX;
 use crate::domain::time::Timestamp;
 
 /// What the guards ask of a store.
@@ -23,6 +24,9 @@ pub(crate) trait Facts {
 
     /// The stored revision of a schedule.
     fn schedule_revision(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<Option<u32>, Self::Error>;
+
+    /// How many schedules a tenant has.
+    fn schedules(&mut self, tenant: TenantId) -> Result<usize, Self::Error>;
 
     /// The stored revision of what was asked of a queue.
     fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Self::Error>;
@@ -68,6 +72,8 @@ struct Ahead<'a> {
     plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
     keys: HashMap<(TenantId, &'a str), Timestamp>,
     schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
+    /// How many of them are new, by tenant, and how many are removed.
+    schedules_made: HashMap<TenantId, (usize, usize)>,
     queues: HashMap<&'a QueueName, u32>,
     tokens: HashMap<(TenantId, &'a TokenName), bool>,
     dedup: HashMap<(TenantId, &'a DedupKey), JobKey>,
@@ -103,9 +109,12 @@ impl<'a> Ahead<'a> {
                 self.plugins.insert((*tenant, name), None);
             }
             Change::PutSchedule(schedule) => {
+                let (made, _) = self.schedules_made.entry(schedule.tenant).or_default();
+                *made += usize::from(schedule.revision == 1);
                 self.schedules.insert((schedule.tenant, &schedule.name), Some(schedule.revision));
             }
             Change::RemoveSchedule { tenant, name, .. } => {
+                self.schedules_made.entry(*tenant).or_default().1 += 1;
                 self.schedules.insert((*tenant, name), None);
             }
             Change::PutQueue(queue) => {
@@ -156,6 +165,11 @@ impl<'a> Ahead<'a> {
         }
     }
 
+    fn schedules<F: Facts>(&self, tenant: TenantId, facts: &mut F) -> Result<usize, F::Error> {
+        let (made, removed) = self.schedules_made.get(&tenant).copied().unwrap_or_default();
+        Ok((facts.schedules(tenant)? + made).saturating_sub(removed))
+    }
+
     fn has_token<F: Facts>(&self, tenant: TenantId, name: &TokenName, facts: &mut F) -> Result<bool, F::Error> {
         match self.tokens.get(&(tenant, name)) {
             Some(is_there) => Ok(*is_there),
@@ -199,8 +213,10 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
             ahead.plugin_revision(*tenant, name, facts)? == Some(*expected)
         }
         Change::PutSchedule(schedule) => {
-            let stored = ahead.schedule_revision(schedule.tenant, &schedule.name, facts)?.unwrap_or(0);
-            stored.checked_add(1) == Some(schedule.revision)
+            match ahead.schedule_revision(schedule.tenant, &schedule.name, facts)? {
+                Some(stored) => stored.checked_add(1) == Some(schedule.revision),
+                None => schedule.revision == 1 && ahead.schedules(schedule.tenant, facts)? < SCHEDULES_MAX,
+            }
         }
         Change::RemoveSchedule { tenant, name, expected } => {
             ahead.schedule_revision(*tenant, name, facts)? == Some(*expected)

@@ -14,6 +14,7 @@ type Key = (TenantId, ScheduleName);
 pub(super) struct Schedules {
     by_name: BTreeMap<Key, Schedule>,
     by_time: BTreeSet<(Timestamp, Key)>,
+    counts: BTreeMap<TenantId, usize>,
 }
 
 impl Schedules {
@@ -21,20 +22,26 @@ impl Schedules {
         self.remove(schedule.tenant, &schedule.name);
         let key = (schedule.tenant, schedule.name.clone());
         self.by_time.extend(schedule.next_run.map(|time| (time, key.clone())));
+        *self.counts.entry(schedule.tenant).or_default() += 1;
         self.by_name.insert(key, schedule);
     }
 
     pub(super) fn remove(&mut self, tenant: TenantId, name: &ScheduleName) {
         let key = (tenant, name.clone());
-        if let Some(gone) = self.by_name.remove(&key)
-            && let Some(time) = gone.next_run
-        {
+        let Some(gone) = self.by_name.remove(&key) else { return };
+        self.counts.entry(tenant).and_modify(|count| *count -= 1);
+        if let Some(time) = gone.next_run {
             self.by_time.remove(&(time, key));
         }
     }
 
     pub(super) fn revision(&self, tenant: TenantId, name: &ScheduleName) -> Option<u32> {
         self.by_name.get(&(tenant, name.clone())).map(|schedule| schedule.revision)
+    }
+
+    /// How many a tenant has.
+    pub(super) fn count(&self, tenant: TenantId) -> usize {
+        self.counts.get(&tenant).copied().unwrap_or_default()
     }
 
     pub(super) fn all(&self) -> Vec<Schedule> {

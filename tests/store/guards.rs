@@ -1,8 +1,13 @@
 //! A commit follows what is stored, or writes nothing at all.
 
+use std::time::Duration;
+
 use backroom::domain::change::{Change, RememberedSubmit};
 use backroom::domain::id::TenantId;
 use backroom::domain::job::{JobState, Status};
+use backroom::domain::schedule::{
+    Definition, JobTemplate, Misfire, Overlap, Recurrence, SCHEDULES_MAX, Schedule, Start,
+};
 use backroom::store::{CommitError, Store};
 
 use crate::common::*;
@@ -23,6 +28,7 @@ on_every_store!(
     a_final_job_can_be_set_going_again,
     a_remembered_key_is_refused_until_it_has_ended,
     a_token_is_made_and_removed_once,
+    a_tenant_has_no_more_schedules_than_it_may,
     a_commit_of_nothing_succeeds,
     large_values_come_back,
     a_closed_store_takes_nothing,
@@ -249,4 +255,40 @@ fn a_token_is_made_and_removed_once(store: &dyn Store) {
     must(store, vec![remove()]);
     assert_eq!(commit(store, vec![remove()]), Err(CommitError::Conflict { index: 0 }));
     assert_eq!(store.tokens(), Ok(vec![token(1, "shop")]));
+}
+
+const NONE: &[&str] = &[];
+
+fn hourly(name: &str) -> Schedule {
+    let definition = Definition {
+        recurrence: Recurrence::parse("FREQ=HOURLY", Start::Text("2030-01-01T00:00"), None, NONE).expect("a good rule"),
+        target: JobTemplate::new(plugin("mailer")),
+        misfire: Misfire::default(),
+        overlap: Overlap::default(),
+        jitter: Duration::ZERO,
+        start_left_out: false,
+        at_once: false,
+    };
+    Schedule::new(TenantId::DEFAULT, schedule(name), definition, None, time(0)).expect("a good rule")
+}
+
+fn a_tenant_has_no_more_schedules_than_it_may(store: &dyn Store) {
+    let put = |number: usize| Change::PutSchedule(Box::new(hourly(&format!("s-{number}"))));
+    let remove = |number: usize| {
+        let (tenant, name) = (TenantId::DEFAULT, schedule(&format!("s-{number}")));
+        Change::RemoveSchedule { tenant, name, expected: 1 }
+    };
+    let refused = |index| Err(CommitError::Conflict { index });
+    must(store, (2..SCHEDULES_MAX).map(put).collect());
+    assert_eq!(commit(store, vec![put(0), put(1), put(SCHEDULES_MAX)]), refused(2));
+    // Of two commits that are on their way together one finds room.
+    must(store, vec![put(0)]);
+    let both = [put(1), put(SCHEDULES_MAX)].map(|change| store.commit(vec![change]));
+    let written: Vec<_> = both.into_iter().map(|pending| pending.wait()).collect();
+    assert_eq!(written, [Ok(()), refused(0)]);
+    assert_eq!(commit(store, vec![put(SCHEDULES_MAX)]), refused(0));
+    must(store, vec![remove(5), put(SCHEDULES_MAX)]);
+    assert_eq!(commit(store, vec![put(5)]), refused(0));
+    let changed = Schedule { revision: 2, ..hourly("s-7") };
+    must(store, vec![Change::PutSchedule(Box::new(changed))]);
 }

@@ -15,6 +15,9 @@ mod steer;
 mod walk;
 mod zone;
 
+/// How many schedules a tenant may have.
+pub const SCHEDULES_MAX: usize = 10_000;
+
 pub use error::RuleError;
 pub use fire::{FIRING_MAX, Firing, fire};
 pub use moment::Start;

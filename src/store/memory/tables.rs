@@ -455,6 +455,10 @@ impl Facts for Tables {
         Ok(self.schedules.revision(tenant, name))
     }
 
+    fn schedules(&mut self, tenant: TenantId) -> Result<usize, Infallible> {
+        Ok(self.schedules.count(tenant))
+    }
+
     fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Infallible> {
         Ok(self.queues.get(name).map(|queue| queue.revision))
     }

@@ -632,6 +632,14 @@ impl Facts for Known<'_, '_, '_> {
         }
     }
 
+    fn schedules(&mut self, tenant: TenantId) -> Result<usize, ReadError> {
+        let live = &self.view.live.schedules;
+        let own = self.group.schedules.iter().filter(|((owner, _), _)| *owner == tenant);
+        Ok(own.fold(live.count(tenant), |count, ((_, name), revision)| {
+            count + usize::from(revision.is_some()) - usize::from(live.revision(tenant, name).is_some())
+        }))
+    }
+
     fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, ReadError> {
         let in_group = self.group.queues.get(name).copied();
         Ok(in_group.or_else(|| self.view.live.queues.get(name).map(|queue| queue.revision)))
