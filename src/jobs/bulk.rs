@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ahead::{Ahead, Holder};
+use super::circle::Circle;
 use super::submit::is_keyed;
 use super::{Jobs, NewJob, SubmitError};
 use crate::domain::change::Change;
@@ -102,7 +103,10 @@ impl Jobs {
             }
         }
         if faults.is_empty() {
-            return Ok(submissions);
+            return match self.circle(&submissions)? {
+                Some(Circle { index, batch }) => Err(BulkError::at(index)(SubmitError::Circle { batch })),
+                None => Ok(submissions),
+            };
         }
         let (index, error) = faults.remove(0);
         Err(BulkError { more: faults, ..BulkError::at(index)(error) })

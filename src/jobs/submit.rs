@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::Jobs;
 use super::ahead::Ahead;
+use super::circle::Circle;
 use crate::domain::access::{Caller, Right};
 use crate::domain::advice::Advice;
 use crate::domain::change::Change;
@@ -256,6 +257,9 @@ impl Jobs {
 
     fn number_and_commit(&self, new: NewJob, key: Option<&IdempotencyKey>) -> Result<(Job, Pending), SubmitError> {
         let mut submission = self.submission(new)?;
+        if let Some(Circle { batch, .. }) = self.circle(std::slice::from_ref(&submission))? {
+            return Err(SubmitError::Circle { batch });
+        }
         // A number is not passed by another of its ordering key between its draw and its commit.
         let _turn = is_keyed(&submission).then(|| self.identities.turn());
         let now = self.clock.now();
@@ -333,7 +337,7 @@ impl Jobs {
         Err(SubmitError::LongDeadline { deadline, wall, advice: Box::new(advice) })
     }
 
-    /// A job may name only jobs that exist, so that no circle can come about.
+    /// A job may name only jobs that exist; of circles see [`Jobs::circle`].
     fn check_ties(&self, new: &NewJob) -> Result<(), SubmitError> {
         let ties = &new.ties;
         for job in &ties.after {
@@ -346,9 +350,6 @@ impl Jobs {
             }
             if batch.submission.job_type != JobType::BATCH || batch.state.status.is_final() {
                 return Err(SubmitError::ClosedBatch { job });
-            }
-            if self.waits_for(new.tenant, ties, job)? {
-                return Err(SubmitError::Circle { batch: job });
             }
         }
         self.check_follow_up(new.tenant, ties)

@@ -160,3 +160,89 @@ fn no_job_joins_a_batch_that_it_would_wait_for() {
     assert_eq!((refused.index, refused.error), (Some(1), SubmitError::OtherBatch { batch }));
     host.finish(&[late, batch, outside, keyed_outside, other], seconds(120));
 }
+
+/// Whether one of two new jobs, or of two batches, would wait for itself: by what is named, by the key that both may have, and by
+/// the batches that wait for their members.
+fn is_circular(lines: [&Line; 2]) -> bool {
+    let mut waits = [[false; 4]; 4];
+    for (at, line) in lines.iter().enumerate() {
+        line.after.iter().for_each(|batch| waits[at][2 + batch] = true);
+        line.batch.iter().for_each(|batch| waits[2 + batch][at] = true);
+    }
+    waits[1][0] = lines.iter().all(|line| line.is_keyed);
+    for over in 0..4 {
+        for from in 0..4 {
+            for to in 0..4 {
+                waits[from][to] |= waits[from][over] && waits[over][to];
+            }
+        }
+    }
+    (0..4).any(|node| waits[node][node])
+}
+
+/// A line of a bulk submit: whether it has the key, and which of two batches it waits for and joins.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    is_keyed: bool,
+    after: Option<usize>,
+    batch: Option<usize>,
+}
+
+impl Line {
+    fn all() -> Vec<Self> {
+        let either = [None, Some(0), Some(1)];
+        let with = |after| either.map(|batch| [false, true].map(|is_keyed| Self { is_keyed, after, batch }));
+        either.into_iter().flat_map(with).flatten().collect()
+    }
+
+    fn job(self, batches: [JobId; 2]) -> NewJob {
+        let named = |batch: Option<usize>| batch.map(|batch| batches[batch]);
+        let ties = if self.is_keyed { keyed("k").ties } else { Ties::default() };
+        let after = named(self.after).into_iter().collect();
+        NewJob { ties: Ties { after, batch: named(self.batch), ..ties }, ..echo() }
+    }
+}
+
+#[test]
+fn jobs_of_one_request_are_refused_where_they_would_wait_in_a_circle_and_end_otherwise() {
+    let mut refusals = 0;
+    for first in Line::all() {
+        for second in Line::all() {
+            let mut host = Host::new(4, |_| works(seconds(1)));
+            let batches = [(); 2].map(|()| submit(&host, vec![echo()]).0);
+            let lines = vec![first.job(batches), second.job(batches)];
+            match at_once(host.jobs.submit_bulk(lines)) {
+                Ok(ids) => {
+                    assert!(!is_circular([&first, &second]), "{first:?} {second:?}");
+                    host.finish(&[ids[0], ids[1], batches[0], batches[1]], seconds(60));
+                }
+                Err(refused) => {
+                    assert!(is_circular([&first, &second]), "{first:?} {second:?}: {refused}");
+                    assert!(matches!(refused.error, SubmitError::Circle { .. }), "{refused:?}");
+                    refusals += 1;
+                }
+            }
+        }
+    }
+    assert!(refusals > 50, "only {refusals} of them");
+}
+
+#[test]
+fn a_circle_over_many_lines_and_what_is_there_already_names_the_line_that_closes_it() {
+    let host = Host::new(4, |_| works(seconds(5)));
+    let batches = [(); 2].map(|()| submit(&host, vec![echo()]).0);
+    let line = |is_keyed, after, batch| Line { is_keyed, after, batch }.job(batches);
+    let plain = line(true, None, None);
+    let over_others = vec![line(true, Some(0), None), plain.clone(), plain.clone(), line(true, None, Some(0))];
+    let over_batches = vec![line(true, Some(1), None), line(true, None, Some(0)), line(false, Some(0), Some(1)), plain.clone()];
+    for (lines, index, batch) in [(over_others, 3, batches[0]), (over_batches, 2, batches[1])] {
+        let refused = at_once(host.jobs.submit_bulk(lines)).expect_err("neither would end");
+        assert_eq!((refused.index, refused.error), (Some(index), SubmitError::Circle { batch }));
+    }
+    // The first of those that have the key is there already.
+    host.submit(line(true, Some(0), None));
+    let refused = at_once(host.jobs.submit_bulk(vec![plain, line(true, None, Some(0))])).expect_err("likewise");
+    assert_eq!((refused.index, refused.error), (Some(1), SubmitError::Circle { batch: batches[0] }));
+    let long: Vec<_> = (0..20_000).map(|_| line(true, None, Some(1))).collect();
+    at_once(host.jobs.submit_bulk(long)).expect("a line that is long is no circle");
+}
