@@ -10,12 +10,11 @@ use tokio::runtime::Runtime;
 
 use crate::app::{Host, Parts};
 use crate::clock::SystemClock;
-use crate::config::{Manifest, PluginSettings, Settings, manifest_beside};
+use crate::config::{Manifest, PluginSettings, Settings, manifest_beside, signing_keys};
 use crate::domain::advice::{self, Sides};
 use crate::domain::id::{Digest, TenantId};
-use crate::domain::plugin::Grant;
 use crate::registry::Upload;
-use crate::sandbox::builtin::{BuiltinSandbox, HttpCaller, SigningKey};
+use crate::sandbox::builtin::{BuiltinSandbox, HttpCaller};
 use crate::sandbox::outbound::Connector;
 use crate::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings};
 use crate::store::sled::{SledSettings, SledStore};
@@ -67,8 +66,7 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
     };
     let wasm = WasmSandbox::new(wasm).context("setting up the sandbox")?;
     let mut notices: Vec<_> = wasm.notice().map(str::to_owned).into_iter().collect();
-    let signing_key = settings.http.signing_key_bytes().map(|key| SigningKey::new(&key));
-    let http = HttpCaller::new(connector, signing_key, Arc::new(SystemClock));
+    let http = HttpCaller::new(connector, signing_keys(&settings.http.sign)?, Arc::new(SystemClock));
     let sandbox = BuiltinSandbox::new(Arc::new(wasm), http);
     let runtime = guest_runtime()?;
     let guests = runtime.handle().clone();
@@ -101,8 +99,7 @@ async fn install(host: &Host, plugin: &PluginSettings) -> Result<()> {
         let uploaded = host.registry.upload(upload_of(plugin, path).await?).await?;
         if !uploaded.missing.is_empty() {
             let policy = host.registry.policy(TENANT, &plugin.name);
-            let sides = Sides { plugin: &plugin.name, version: &uploaded.version, policy: &policy };
-            let advice = advice::grant(sides, &uploaded.missing);
+            let advice = advice::grant(Sides::of(&plugin.name, &uploaded.version, &policy), &uploaded.missing);
             bail!("version {} asks for what is not granted. To grant it:\n{advice}", uploaded.version.version);
         }
     }
@@ -118,20 +115,9 @@ async fn install(host: &Host, plugin: &PluginSettings) -> Result<()> {
 fn unwanted_config(host: &Host, plugin: &PluginSettings) -> Option<String> {
     let there = host.registry.get(TenantId::DEFAULT, &plugin.name).ok()?;
     let version = there.active_version().or(there.versions.last())?;
-    let unwanted = version.unwanted(plugin.config.iter().map(|(key, _)| key.as_str()));
-    let keys: Vec<_> = unwanted.iter().map(|key| format!("`{key}`")).collect();
-    let grants: Vec<_> = unwanted.iter().map(|key| Grant::Config((*key).to_owned())).collect();
     let policy = host.registry.policy(TenantId::DEFAULT, &plugin.name);
-    let sides = Sides { plugin: &plugin.name, version, policy: &policy };
-    (!keys.is_empty()).then(|| {
-        format!(
-            "plug-in `{}`: version {} does not want {} of `config`, so its handlers do not see it. To ask for it:\n{}",
-            plugin.name,
-            version.version,
-            keys.join(", "),
-            advice::grant(sides, &grants)
-        )
-    })
+    let (message, advice) = advice::unseen_config(Sides::of(&plugin.name, version, &policy))?;
+    Some(format!("{message}. To ask for it:\n{advice}"))
 }
 
 /// A component, and what its manifest says.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::failure::{Exit, Failure};
 use super::settings::SettingsArgs;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, aside};
 use crate::config::{self, Problems};
 
 /// What to do with the settings.
@@ -27,14 +27,16 @@ pub(crate) fn run(command: &ConfigCommand, terminal: Terminal) -> anyhow::Result
             if !problems.is_empty() {
                 return Err(Failure::from(Problems(problems)).into());
             }
+            let warnings: Vec<_> = config::warnings(&loaded).iter().map(ToString::to_string).collect();
             let plugins = loaded.settings.plugins.len();
             let given = loaded.places.len();
             if terminal.is_json() {
                 let file = loaded.file.as_ref().map(|file| file.display().to_string());
-                terminal
-                    .json(&json!({ "right": true, "file": file, "given": given, "plugins": plugins }).to_string())?;
+                let right = json!({ "right": true, "file": file, "given": given, "plugins": plugins, "warnings": warnings });
+                terminal.json(&right.to_string())?;
                 return Ok(Exit::Done);
             }
+            warnings.iter().for_each(|warning| aside(&format!("warning: {warning}")));
             match &loaded.file {
                 Some(file) => {
                     terminal

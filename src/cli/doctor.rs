@@ -14,7 +14,7 @@ use super::client::{Client, ClientArgs};
 use super::failure::Exit;
 use super::settings::SettingsArgs;
 use super::terminal::{Terminal, Tone};
-use crate::config::Settings;
+use crate::config::{Settings, exposed_secrets};
 use crate::config::units::show_size;
 use crate::domain::service::Durability;
 
@@ -71,7 +71,7 @@ impl Finding {
 pub(crate) fn run(client: &ClientArgs, args: &DoctorArgs, terminal: Terminal) -> anyhow::Result<Exit> {
     let (settings, file, config) = settings(&args.settings);
     let mut findings = vec![config];
-    findings.extend(file.as_deref().and_then(|file| secrets(&settings, file)));
+    findings.extend(secrets(&settings, file.as_deref()));
     findings.extend(toolchain());
     let host = host(client.address_of(&settings.server, file));
     findings.push(port(&settings, host.verdict));
@@ -216,23 +216,11 @@ fn access(path: &Path) -> Option<Finding> {
     })
 }
 
-/// Whether others may read the settings file although it holds secrets: the token opens everything, and what plug-ins are
-/// configured with is often a key.
-fn secrets(settings: &Settings, file: &Path) -> Option<Finding> {
-    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
-    let held: Vec<_> = [
-        ("`token` in [server]", settings.server.token.is_some()),
-        ("`signing_key` in [http]", settings.http.signing_key.is_some()),
-        ("`config` of a plug-in", settings.plugins.iter().any(|plugin| !plugin.config.is_empty())),
-    ]
-    .into_iter()
-    .filter_map(|(what, is_there)| is_there.then_some(what))
-    .collect();
-    (mode & 0o077 != 0 && !held.is_empty()).then(|| {
-        let (file, held) = (file.display(), held.join(", "));
-        let detail = format!("other users may read {file} (mode {mode:o}), which may hold secrets: {held}");
-        Finding::warn("settings", detail, format!("chmod 600 {file}"))
-    })
+/// Whether others may read files that hold secrets: the token opens everything, keys sign in this host's name, and what
+/// plug-ins are configured with is often a key.
+fn secrets(settings: &Settings, file: Option<&Path>) -> Vec<Finding> {
+    let exposed = exposed_secrets(settings, file);
+    exposed.into_iter().map(|exposed| Finding::warn("settings", exposed.what.clone(), exposed.remedy())).collect()
 }
 
 /// The nearest folder above `path` that exists, or itself.
@@ -374,7 +362,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let finding = |settings: &Settings, mode| {
             std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("it is ours");
-            secrets(settings, file.path())
+            secrets(settings, Some(file.path())).pop()
         };
         let mut settings = Settings::default();
         assert!(finding(&settings, 0o644).is_none(), "there is no secret in it");

@@ -9,6 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::failure::{Exit, Failure};
+use crate::config::Problems;
 use crate::domain::code;
 use crate::domain::job::Status;
 use crate::store::sled::OpenError;
@@ -293,8 +294,8 @@ pub(crate) fn report(error: &anyhow::Error, format: Format) -> Exit {
     if error.chain().any(is_broken_pipe) {
         return Exit::Done;
     }
-    let of_store = error.chain().enumerate().find_map(|(depth, cause)| Some((depth, store_failure(cause)?)));
-    let (depth, failure) = match &of_store {
+    let known = error.chain().enumerate().find_map(|(depth, cause)| Some((depth, known_failure(cause)?)));
+    let (depth, failure) = match &known {
         Some((depth, failure)) => (*depth, Some(failure)),
         None => (0, error.downcast_ref::<Failure>()),
     };
@@ -342,6 +343,11 @@ fn document(message: &str, causes: &[String], failure: Option<&Failure>) -> Stri
         "next": failure.and_then(|failure| failure.next.as_deref()),
     });
     format!("{}\n", escaped_json(&document.to_string()))
+}
+
+/// A cause that belongs into the catalogue: of the settings, or of a store that cannot be opened.
+fn known_failure(cause: &(dyn std::error::Error + 'static)) -> Option<Failure> {
+    cause.downcast_ref::<Problems>().cloned().map(Failure::from).or_else(|| store_failure(cause))
 }
 
 /// A store that cannot be opened, as an entry of the catalogue.

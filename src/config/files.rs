@@ -1,12 +1,15 @@
-//! The files that the settings name: components, their manifests, authorities. Read here, so that `config check` finds what
-//! the host would find missing when it starts.
+//! The files that the settings name: components, their manifests, authorities, keys. Read here, so that `config check` finds
+//! what the host would find missing when it starts.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::manifest::{Manifest, parse_manifest_of};
 use super::problem::{Place, Problem};
 use super::read::Loaded;
-use super::{PluginSettings, Problems};
+use super::signing::signing_keys;
+use super::{PluginSettings, Problems, Settings};
+use crate::domain::advice::{self, Sides};
 use crate::domain::code;
 use crate::domain::plugin::{Source, Wishes};
 
@@ -102,6 +105,9 @@ pub fn check_files(loaded: &Loaded) -> Vec<Problem> {
         let message = format!("`http.ca_file` names {}, which cannot be read: {error}", file.display());
         missing(place("http.ca_file"), message, "name a file in PEM".to_owned());
     }
+    if let Err(Problems(more)) = signing_keys(&loaded.settings.http.sign) {
+        problems_with_places(&mut missing, more);
+    }
     for plugin in &loaded.settings.plugins {
         let Some(component) = &plugin.path else { continue };
         let key = format!("plugin[{}].path", plugin.name);
@@ -111,16 +117,76 @@ pub fn check_files(loaded: &Loaded) -> Vec<Problem> {
         }
         match manifest_beside(plugin, component) {
             Ok(_) => {}
-            Err(NoManifest::Bad(Problems(more))) => problems_of_manifest(&mut missing, more),
+            Err(NoManifest::Bad(Problems(more))) => problems_with_places(&mut missing, more),
             Err(error) => missing(place(&key), error.to_string(), error.remedy()),
         }
     }
     problems
 }
 
-/// The problems of a manifest have places of their own.
-fn problems_of_manifest(missing: &mut impl FnMut(Place, String, String), problems: Vec<Problem>) {
+/// The problems of a file have places of their own.
+fn problems_with_places(missing: &mut impl FnMut(Place, String, String), problems: Vec<Problem>) {
     for Problem { place, message, remedy, .. } in problems {
         missing(place, message, remedy.unwrap_or_default());
     }
+}
+
+/// A file with secrets that other users of the machine may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    /// The file.
+    pub file: PathBuf,
+    /// Its mode, and what it may hold.
+    pub what: String,
+}
+
+impl Exposed {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        format!("chmod 600 {}", self.file.display())
+    }
+}
+
+/// The files with secrets that others may read: that of the settings where it holds any, and those of signing keys.
+pub fn exposed_secrets(settings: &Settings, file: Option<&Path>) -> Vec<Exposed> {
+    let held = [
+        ("`token` in [server]", settings.server.token.is_some()),
+        ("`keys` in [[http.sign]]", settings.http.sign.iter().any(|receiver| !receiver.keys.is_empty())),
+        ("`config` of a plug-in", settings.plugins.iter().any(|plugin| !plugin.config.is_empty())),
+    ];
+    let held: Vec<_> = held.into_iter().filter_map(|(what, is_there)| is_there.then_some(what)).collect();
+    let of_settings = file.filter(|_| !held.is_empty()).map(|file| (file, held.join(", ")));
+    let of_keys = settings.http.sign.iter().filter_map(|receiver| {
+        Some((receiver.key_file.as_deref()?, format!("keys that sign for {}", receiver.origin.as_grant())))
+    });
+    of_settings.into_iter().chain(of_keys).filter_map(|(file, held)| exposed(file, &held)).collect()
+}
+
+fn exposed(file: &Path, held: &str) -> Option<Exposed> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        let what = format!("other users may read {} (mode {mode:o}), which may hold secrets: {held}", file.display());
+        Exposed { file: file.to_owned(), what }
+    })
+}
+
+/// What the host accepts and its operator can hardly mean: secrets that others may read, configuration that no handler sees.
+pub fn warnings(loaded: &Loaded) -> Vec<Problem> {
+    let exposed = exposed_secrets(&loaded.settings, loaded.file.as_deref());
+    let exposed = exposed.into_iter().map(|exposed| {
+        let remedy = exposed.remedy();
+        Problem::new(Place::named(&exposed.file.display().to_string()), exposed.what, remedy)
+    });
+    exposed.chain(loaded.settings.plugins.iter().filter_map(|plugin| unseen_config(loaded, plugin))).collect()
+}
+
+/// Which keys under `config` no handler will see, because the manifest beside the component does not ask for them.
+fn unseen_config(loaded: &Loaded, plugin: &PluginSettings) -> Option<Problem> {
+    let Manifest { name, version, wishes } = manifest_beside(plugin, plugin.path.as_deref()?).ok()?;
+    let policies = loaded.settings.policies();
+    let sides = Sides { plugin: &name, version: &version, wishes: &wishes, policy: policies.of(&name) };
+    let (message, advice) = advice::unseen_config(sides)?;
+    let place = loaded.places.get(&format!("plugin[{name}].config")).cloned();
+    let place = place.unwrap_or(Place::named("the settings"));
+    Some(Problem::new(place, message, format!("to ask for it:\n{advice}")))
 }

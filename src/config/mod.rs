@@ -12,6 +12,7 @@ mod read;
 mod schema;
 mod section;
 mod show;
+mod signing;
 #[cfg(test)]
 mod tests;
 pub mod units;
@@ -29,6 +30,7 @@ use crate::domain::allowances::Allowances;
 use crate::domain::id::{HandlerName, PluginName, QueueName, VersionName};
 use crate::domain::limits::Limits;
 use crate::domain::network::Network;
+use crate::domain::outbound::{Origin, SigningKey};
 use crate::domain::outline::Stated;
 use crate::domain::plugin::Grant;
 use crate::domain::retention::Retention;
@@ -37,13 +39,14 @@ use crate::domain::service::Durability;
 use crate::domain::uploads::UploadLimits;
 
 pub use environment::Flag;
-pub use files::{NoManifest, check_files, manifest_beside};
+pub use files::{Exposed, NoManifest, check_files, exposed_secrets, manifest_beside, warnings};
 pub use manifest::{Manifest, parse_manifest, parse_manifest_of};
 pub(crate) use pattern::parse_origin;
 pub use problem::{Place, Position, Problem, Problems};
 pub use read::{Loaded, Sources, read};
 pub use schema::EXAMPLE;
 pub use show::show;
+pub use signing::signing_keys;
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "backroom.toml";
@@ -217,17 +220,23 @@ impl Default for WorkerSettings {
 /// `[http]`: how requests leave the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// Signs what the built-in handler `http` sends.
-    pub signing_key: Option<Token>,
+    /// `[[http.sign]]`: receivers that get signed requests of the built-in handler `http`; nobody else does.
+    pub sign: Vec<SignSettings>,
     /// Certificate authorities in PEM that are trusted beside the public ones.
     pub ca_file: Option<PathBuf>,
 }
 
-impl HttpSettings {
-    /// The bytes of the signing key: those that its base64 stands for when it begins with `whsec_`, else its letters.
-    pub fn signing_key_bytes(&self) -> Option<Vec<u8>> {
-        read::signing_key_bytes(self.signing_key.as_ref()?.reveal()).ok()
-    }
+/// One `[[http.sign]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignSettings {
+    /// The receiver.
+    pub origin: Origin,
+    /// Keys that it may know; each signs.
+    pub keys: Vec<SigningKey>,
+    /// A file with more of them, one a line.
+    pub key_file: Option<PathBuf>,
+    /// Where it was given.
+    pub place: Place,
 }
 
 /// One `[[plugin]]`.

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-
 use super::file::{self, Document};
 use super::manifest::{handler_name, version_name};
 use super::outline::{self, Outlines};
 use super::problem::{Place, Problem, Problems};
 use super::section::{Report, Section};
+use super::signing::{check_sign, read_sign};
 use super::value::{self, Entry, Given, Reading, Value, choice, duration, list, number, parsed, size, small_number};
 use super::{
     Durability, Flag, HttpSettings, OwnRetention, PluginSettings, Queues, Server, Settings, StoreSettings, Token,
@@ -74,6 +72,9 @@ pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
     read_layer(&mut tables.sections, &mut settings, &mut report);
     settings.store.path = beside(sources.file, &settings.store.path, report.places.contains_key("store.path"));
     settings.http.ca_file = settings.http.ca_file.take().map(|path| beside(sources.file, &path, true));
+    for receiver in &mut settings.http.sign {
+        receiver.key_file = receiver.key_file.take().map(|path| beside(sources.file, &path, true));
+    }
     for mut layer in [variables(&sources.environment), flags(&sources.flags)] {
         read_layer(&mut layer, &mut settings, &mut report);
     }
@@ -118,9 +119,6 @@ const TOKEN_BYTES_MIN: usize = 16;
 
 /// Room for two of the largest bodies and for what else comes in.
 const BODY_BYTES_MIN: u64 = 160 << 20;
-
-/// Letters of the shortest signing key, and bytes where it is given in base64.
-const SIGNING_KEY_MIN: usize = 16;
 
 /// A file's tables.
 #[derive(Default)]
@@ -213,34 +211,8 @@ fn token(given: &Given) -> Reading<Token> {
 }
 
 fn read_http(section: &mut Section<'_>, http: &mut HttpSettings) {
-    section.set("signing_key", &mut http.signing_key, |given| signing_key(given).map(Some));
+    read_sign(section, &mut http.sign);
     section.set("ca_file", &mut http.ca_file, |given| value::path(given).map(Some));
-}
-
-/// Reads the key that signs requests; no message shows it.
-fn signing_key(given: &Given) -> Reading<Token> {
-    let secret = value::text(given)?;
-    match signing_key_bytes(&secret) {
-        Ok(_) => Ok(Token::new(secret)),
-        Err(why) => {
-            let remedy = "take 32 or more letters and digits from a random source, or `whsec_` and the base64 of 24 or more bytes";
-            Err(vec![Problem::new(given.place.clone(), why, remedy)])
-        }
-    }
-}
-
-/// The bytes that a signing key stands for.
-pub(super) fn signing_key_bytes(secret: &str) -> Result<Vec<u8>, String> {
-    let bytes = match secret.strip_prefix("whsec_") {
-        Some(encoded) => {
-            BASE64.decode(encoded).map_err(|_| "begins with `whsec_`, and no base64 follows".to_owned())?
-        }
-        None => secret.as_bytes().to_vec(),
-    };
-    if bytes.len() < SIGNING_KEY_MIN {
-        return Err(format!("has {} bytes; a key that cannot be guessed has {SIGNING_KEY_MIN} or more", bytes.len()));
-    }
-    Ok(bytes)
 }
 
 fn check_host(text: &str) -> Result<String, String> {
@@ -576,6 +548,7 @@ fn check_together(settings: &Settings, report: &mut Report) {
         );
         report.problems.push(problem);
     }
+    report.problems.extend(check_sign(settings));
     let section = Section::new("retry", Vec::new(), report);
     if let Some(problem) = check_waits(&section, &settings.retry) {
         report.problems.push(problem);

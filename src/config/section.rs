@@ -65,6 +65,16 @@ impl<'a> Section<'a> {
         Some(Section::new(&self.path_of(key), entries, self.report))
     }
 
+    /// A table that is an item of a list of this one.
+    pub(crate) fn item(&mut self, path: &str, entries: Vec<Entry>) -> Section<'_> {
+        Section::new(&self.path_of(path), entries, self.report)
+    }
+
+    /// Whether environment variables give this table.
+    pub(crate) fn is_of_variables(&self) -> bool {
+        self.variables.is_some()
+    }
+
     /// The keys of the table under `key`, which may be missing.
     pub(crate) fn entries_of(&mut self, key: &'static str) -> Option<Vec<Entry>> {
         let entry = self.take(key)?;

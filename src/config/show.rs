@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::PluginSettings;
+use super::{PluginSettings, SignSettings};
 use super::problem::Place;
 use super::read::{DURABILITIES, Loaded};
 use super::units::{show_duration, show_size};
@@ -68,8 +68,8 @@ pub fn show(loaded: &Loaded) -> String {
     );
     let http = &settings.http;
     let ca_file = http.ca_file.as_ref().map(|path| quoted(&path.display().to_string()));
-    let signing_key = http.signing_key.as_ref().map(|_| quoted(HIDDEN));
-    sheet.table("[http]", "http", vec![("signing_key", signing_key), ("ca_file", ca_file)]);
+    sheet.table("[http]", "http", vec![("ca_file", ca_file)]);
+    http.sign.iter().for_each(|settings| receiver(&mut sheet, settings));
     sheet.table("[limits]", "limits", limits(&settings.limits));
     sheet.table("[uploads]", "uploads", uploads(&settings.uploads.limits, settings.uploads.loaded_bytes));
     sheet.table("[retry]", "retry", retry(&settings.retry));
@@ -108,6 +108,19 @@ impl Sheet<'_> {
             None => writeln!(self.text, "{line}"),
         };
         written.expect("writing to a String does not fail");
+    }
+}
+
+/// A receiver of signed requests; where it was given stands beside its origin.
+fn receiver(sheet: &mut Sheet<'_>, receiver: &SignSettings) {
+    sheet.table("[[http.sign]]", "http.sign", Vec::new());
+    let place = receiver.place.to_string();
+    sheet.line(&format!("origin = {}", quoted(&receiver.origin.as_grant())), Some(&place));
+    if !receiver.keys.is_empty() {
+        sheet.line(&format!("keys = {}", words(receiver.keys.iter().map(|_| "***"))), None);
+    }
+    if let Some(file) = &receiver.key_file {
+        sheet.line(&format!("key_file = {}", quoted(&file.display().to_string())), None);
     }
 }
 

@@ -32,6 +32,7 @@ fn the_example_file_is_complete_and_at_the_defaults() {
         })
         .collect();
     let text = uncommented.join("\n").replace("a long random text", "a-long-random-text");
+    let text = text.replace("whsec_...", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3");
     let loaded = from_file(&text).expect("the example is right with everything switched on");
     let plugin = &loaded.settings.plugins[0];
     assert_eq!(plugin.name.as_str(), "invoice-mailer");
@@ -295,19 +296,9 @@ fn what_is_shown_reads_back_but_for_the_secrets() {
 }
 
 #[test]
-fn the_way_out_has_a_key_that_is_never_shown_and_authorities_beside_the_file() {
-    let text = "[http]\nsigning_key = \"a key of some length\"\nca_file = \"ca.pem\"\n";
-    let loaded = from_file(text).expect("all of it is right");
-    let http = &loaded.settings.http;
-    assert_eq!(http.ca_file.as_deref(), Some(Path::new("etc/ca.pem")));
-    assert_eq!(http.signing_key_bytes().as_deref(), Some(b"a key of some length".as_slice()));
-    assert!(!show(&loaded).contains("a key of") && !format!("{loaded:?}").contains("a key of"));
-    let encoded = from_file("[http]\nsigning_key = \"whsec_MDEyMzQ1Njc4OWFiY2RlZg==\"").expect("it is base64");
-    assert_eq!(encoded.settings.http.signing_key_bytes().as_deref(), Some(b"0123456789abcdef".as_slice()));
-    for (key, why) in [("too short", "has 9 bytes"), ("whsec_?", "no base64 follows"), ("whsec_MDEy", "has 3 bytes")] {
-        let complaint = complaints(from_file(&format!("[http]\nsigning_key = \"{key}\""))).join("\n");
-        assert!(complaint.contains(why) && !complaint.contains(key), "{complaint}");
-    }
+fn authorities_stand_beside_the_file() {
+    let loaded = from_file("[http]\nca_file = \"ca.pem\"\n").expect("all of it is right");
+    assert_eq!(loaded.settings.http.ca_file.as_deref(), Some(Path::new("etc/ca.pem")));
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! What to do about a limit or a grant, computed from all sides that decide: the author's manifest, the operator's file, and
 //! what the host keeps itself. Advice that is followed helps; it names the side, the file and the lines.
 
+// The types of addresses alone: nothing here opens a socket.
+use core::net::IpAddr;
 use std::fmt;
 
-use super::id::PluginName;
+use super::id::{PluginName, VersionName};
 use super::limits::Axis;
-use super::outbound::{Origin, coverage};
+use super::outbound::{Coverage, Origin, coverage, may_connect};
 use super::outline::{Edit, Spot, list, nested, quoted};
-use super::plugin::{Grant, PluginVersion, Policy, Source};
+use super::plugin::{Grant, PluginVersion, Policy, Source, Wishes};
 
 /// What stands for a value that only the operator knows.
 const VALUE: &str = "VALUE";
@@ -17,10 +19,19 @@ const VALUE: &str = "VALUE";
 pub struct Sides<'a> {
     /// The plug-in.
     pub plugin: &'a PluginName,
-    /// The version, with what its author wishes.
-    pub version: &'a PluginVersion,
+    /// The version.
+    pub version: &'a VersionName,
+    /// What its author wishes.
+    pub wishes: &'a Wishes,
     /// What the operator allows, in the file and by command.
     pub policy: &'a Policy,
+}
+
+impl<'a> Sides<'a> {
+    /// Everything that decides about an uploaded version.
+    pub fn of(plugin: &'a PluginName, version: &'a PluginVersion, policy: &'a Policy) -> Self {
+        Self { plugin, version: &version.version, wishes: &version.wishes, policy }
+    }
 }
 
 /// One thing to do.
@@ -114,7 +125,7 @@ pub fn allow_more(sides: Sides<'_>, axis: Axis, needed: u64) -> Advice {
     let enough = axis.enough(needed);
     let value = axis.toml(enough);
     let mut steps = Vec::new();
-    let wishes = &sides.version.wishes;
+    let wishes = sides.wishes;
     if let (Source::Manifest { file, outline }, true) =
         (&wishes.source, wishes.limit(axis).is_some_and(|wish| wish < enough))
     {
@@ -135,7 +146,7 @@ pub fn allow_more(sides: Sides<'_>, axis: Axis, needed: u64) -> Advice {
 fn operators_limit(sides: Sides<'_>, axis: Axis, value: &str) -> Step {
     let stated = &sides.policy.stated;
     if axis != Axis::Stack {
-        return settings_step(sides, &["limits", axis.key()], value);
+        return settings_step(sides.plugin, sides.policy, &["limits", axis.key()], value);
     }
     if let Some(variable) = &stated.stack_variable {
         return Step::Variable(variable.clone(), value.trim_matches('"').to_owned());
@@ -151,7 +162,7 @@ fn operators_limit(sides: Sides<'_>, axis: Axis, value: &str) -> Step {
 /// does not ask for.
 pub fn grant(sides: Sides<'_>, grants: &[Grant]) -> Advice {
     let mut steps = Vec::new();
-    let wishes = &sides.version.wishes;
+    let wishes = sides.wishes;
     let unwanted: Vec<&Grant> = match wishes.source {
         Source::Operator => Vec::new(),
         Source::Nobody | Source::Manifest { .. } => {
@@ -167,7 +178,14 @@ pub fn grant(sides: Sides<'_>, grants: &[Grant]) -> Advice {
         Source::Nobody | Source::Operator => {}
     }
     let denied: Vec<&Grant> = grants.iter().filter(|grant| !is_served(sides.policy, grant)).collect();
-    steps.extend(operators_grants(sides, &denied));
+    steps.extend(operators_grants(sides.plugin, sides.policy, &denied));
+    Advice { steps: in_order(steps) }
+}
+
+/// What grants a plug-in these in the file of the settings.
+pub fn grant_in_settings(plugin: &PluginName, policy: &Policy, grants: &[Grant]) -> Advice {
+    let steps = operators_grants(plugin, policy, &grants.iter().collect::<Vec<_>>());
+    let steps = steps.into_iter().filter(|step| !matches!(step, Step::Command(_))).collect();
     Advice { steps: in_order(steps) }
 }
 
@@ -175,7 +193,7 @@ pub fn grant(sides: Sides<'_>, grants: &[Grant]) -> Advice {
 fn wanted_lists(sides: Sides<'_>, unwanted: &[&Grant]) -> Vec<(&'static str, String)> {
     let of_kind = |kind: &'static str| {
         let more: Vec<_> = unwanted.iter().copied().filter(|grant| grant.kind() == kind).collect();
-        let wanted = sides.version.wishes.wants.iter().filter(|grant| grant.kind() == kind);
+        let wanted = sides.wishes.wants.iter().filter(|grant| grant.kind() == kind);
         let all: Vec<_> = wanted.chain(more.iter().copied()).map(|grant| quoted(grant.value())).collect();
         (!more.is_empty()).then(|| (kind, list(&all)))
     };
@@ -183,7 +201,7 @@ fn wanted_lists(sides: Sides<'_>, unwanted: &[&Grant]) -> Vec<(&'static str, Str
 }
 
 fn new_manifest(sides: Sides<'_>, lists: &[(&'static str, String)]) -> Step {
-    let (name, version) = (quoted(sides.plugin.as_str()), quoted(sides.version.version.as_str()));
+    let (name, version) = (quoted(sides.plugin.as_str()), quoted(sides.version.as_str()));
     let mut text = format!("name = {name}\nversion = {version}\n[wants]");
     lists.iter().for_each(|(kind, value)| text.push_str(&format!("\n{kind} = {value}")));
     Step::NewManifest(text)
@@ -198,31 +216,31 @@ fn is_served(policy: &Policy, grant: &Grant) -> bool {
     has_value && policy.grants.contains(grant)
 }
 
-fn operators_grants(sides: Sides<'_>, denied: &[&Grant]) -> Vec<Step> {
+fn operators_grants(plugin: &PluginName, policy: &Policy, denied: &[&Grant]) -> Vec<Step> {
     if denied.is_empty() {
         return Vec::new();
     }
-    let mut steps = vec![Step::Command(grant_command(sides.plugin, denied.iter().copied()))];
-    let stated = &sides.policy.stated;
+    let mut steps = vec![Step::Command(grant_command(plugin, denied.iter().copied()))];
+    let stated = &policy.stated;
     let Some(table) = &stated.plugin else {
-        steps.push(Step::Settings(stated.file().to_owned(), new_table(sides.plugin, denied)));
+        steps.push(Step::Settings(stated.file().to_owned(), new_table(plugin, denied)));
         return steps;
     };
     let origins: Vec<_> = denied.iter().filter(|grant| matches!(grant, Grant::Http(_))).collect();
     if !origins.is_empty() {
         let there = table.list(&["grants", "http"]).iter().cloned();
         let all: Vec<_> = there.chain(origins.iter().map(|grant| quoted(grant.value()))).collect();
-        steps.push(settings_step(sides, &["grants", "http"], &list(&all)));
+        steps.push(settings_step(plugin, policy, &["grants", "http"], &list(&all)));
     }
     let keys: Vec<_> = denied.iter().filter(|grant| matches!(grant, Grant::Config(_))).collect();
     match (keys.as_slice(), table.find(&["config"])) {
         ([], _) => {}
         (keys, None) => {
             let pairs: Vec<_> = keys.iter().map(|key| nested(&[key.value()], &quoted(VALUE))).collect();
-            steps.push(settings_step(sides, &["config"], &format!("{{ {} }}", pairs.join(", "))));
+            steps.push(settings_step(plugin, policy, &["config"], &format!("{{ {} }}", pairs.join(", "))));
         }
         (keys, Some(_)) => {
-            steps.extend(keys.iter().map(|key| settings_step(sides, &["config", key.value()], &quoted(VALUE))));
+            steps.extend(keys.iter().map(|key| settings_step(plugin, policy, &["config", key.value()], &quoted(VALUE))));
         }
     }
     steps
@@ -261,7 +279,7 @@ pub fn grant_command<'a>(plugin: &PluginName, grants: impl IntoIterator<Item = &
 /// covers the origin; else the origin itself.
 pub fn grant_for(sides: Sides<'_>, origin: &Origin) -> Grant {
     let covers = |grant: &&Grant| coverage([*grant], origin).is_some();
-    let wanted = sides.version.wishes.wants.iter().find(covers);
+    let wanted = sides.wishes.wants.iter().find(covers);
     let given = sides.policy.grants.iter().find(covers);
     wanted.or(given).cloned().unwrap_or_else(|| Grant::Http(origin.as_grant()))
 }
@@ -271,17 +289,49 @@ pub fn allow_origin(sides: Sides<'_>, origin: &Origin) -> Advice {
     grant(sides, &[grant_for(sides, origin)])
 }
 
+/// What lets a version reach an address that a name leads to, of which a grant covers the name alone: the name itself in place
+/// of a pattern where that will do (see [`may_connect`]), else the address in place of the name.
+pub fn reach(sides: Sides<'_>, origin: &Origin, address: IpAddr) -> String {
+    let meant = match may_connect(origin, Coverage::Exact, address) {
+        true => origin.clone(),
+        false => Origin { host: address.to_canonical().to_string(), ..origin.clone() },
+    };
+    let first = match meant == *origin {
+        true => "A pattern does not let a name lead there; the name itself does, because its certificate proves who is there".to_owned(),
+        false => format!("Call {} itself", meant.as_grant()),
+    };
+    match grant(sides, &[Grant::Http(meant.as_grant())]).to_string() {
+        // It is granted already: it only has to be called so.
+        advice if advice.is_empty() => first,
+        advice => format!("{first}. To allow it:\n{advice}"),
+    }
+}
+
 /// What gives a version a setting that it asked for and that has no value.
 pub fn set_config(sides: Sides<'_>, key: &str) -> Advice {
     grant(sides, &[Grant::Config(key.to_owned())])
 }
 
-fn settings_step(sides: Sides<'_>, path: &[&str], value: &str) -> Step {
-    let stated = &sides.policy.stated;
+/// Which keys of a plug-in's configuration no handler sees, because the manifest does not ask for them, and what asks for them.
+pub fn unseen_config(sides: Sides<'_>) -> Option<(String, Advice)> {
+    let unwanted = sides.wishes.unwanted(sides.policy.config.iter().map(|(key, _)| key.as_str()));
+    let keys: Vec<_> = unwanted.iter().map(|key| format!("`{key}`")).collect();
+    let grants: Vec<_> = unwanted.iter().map(|key| Grant::Config((*key).to_owned())).collect();
+    (!keys.is_empty()).then(|| {
+        let (plugin, version, keys) = (sides.plugin, sides.version, keys.join(", "));
+        let message = format!(
+            "plug-in `{plugin}`: version {version} does not want {keys} of `config`, so its handlers do not see it"
+        );
+        (message, grant(sides, &grants))
+    })
+}
+
+fn settings_step(plugin: &PluginName, policy: &Policy, path: &[&str], value: &str) -> Step {
+    let stated = &policy.stated;
     let edit = match &stated.plugin {
         Some(table) => table.set(path, value),
         None => {
-            let text = format!("[[plugin]]\nname = {}\n{}", quoted(sides.plugin.as_str()), nested(path, value));
+            let text = format!("[[plugin]]\nname = {}\n{}", quoted(plugin.as_str()), nested(path, value));
             Edit { spot: Spot::End, text }
         }
     };
@@ -317,7 +367,7 @@ mod tests {
     use crate::domain::id::{Digest, VersionName};
     use crate::domain::limits::Limits;
     use crate::domain::outline::{Content, Form, Key, Lines, Outline, Stated};
-    use crate::domain::plugin::{Inspection, Shape, Wishes};
+    use crate::domain::plugin::{Inspection, Shape};
     use crate::domain::time::Timestamp;
 
     fn table(form: Form, line: u32, keys: Vec<(&str, Content)>) -> Outline {
@@ -349,7 +399,7 @@ mod tests {
 
     fn with_sides<T>(wishes: Wishes, policy: &Policy, ask: impl FnOnce(Sides<'_>) -> T) -> T {
         let plugin = PluginName::new("mailer").expect("a name");
-        ask(Sides { plugin: &plugin, version: &version(wishes), policy })
+        ask(Sides::of(&plugin, &version(wishes), policy))
     }
 
     #[test]
@@ -419,6 +469,31 @@ mod tests {
         let wishes = Wishes { wants: [pattern.clone()].into(), source: manifest(Vec::new()), ..Wishes::default() };
         let advice = with_sides(wishes, &Policy::default(), |sides| allow_origin(sides, &origin));
         assert_eq!(advice.command(), Some("backroom plugin grant mailer --http 'https://*.example.com'"));
+    }
+
+    #[test]
+    fn an_address_that_a_name_may_not_lead_to_is_reached_by_what_is_advised() {
+        for (authority, is_tls, address, reached) in [
+            ("intranet.example.com", true, "10.1.2.3", "https://intranet.example.com"),
+            ("intranet.example.com", false, "10.1.2.3", "http://10.1.2.3"),
+            ("intranet.example.com:8443", true, "127.0.0.1", "https://127.0.0.1:8443"),
+            ("intranet.example.com", true, "::ffff:127.0.0.1", "https://127.0.0.1"),
+            ("intranet.example.com", false, "::1", "http://[::1]"),
+        ] {
+            let origin = Origin::of(if is_tls { "https" } else { "http" }, authority).expect("an origin");
+            let address: IpAddr = address.parse().expect("an address");
+            let operators = Wishes { source: Source::Operator, ..Wishes::default() };
+            let policy = Policy::default();
+            let told = with_sides(operators.clone(), &policy, |sides| reach(sides, &origin, address));
+            assert!(told.contains(&format!("backroom plugin grant mailer --http {}", for_shell(reached))), "{told}");
+            let followed = Policy { grants: [http(reached)].into(), ..Policy::default() };
+            let (scheme, called) = reached.split_once("://").expect("an origin");
+            let called = Origin::of(scheme, called).expect("an origin");
+            let covered = coverage(&followed.grants, &called).expect("it is granted");
+            assert!(may_connect(&called, covered, address.to_canonical()), "{told}");
+            let told = with_sides(operators, &followed, |sides| reach(sides, &origin, address));
+            assert!(!told.contains("To allow it"), "nothing is left to allow: {told}");
+        }
     }
 
     #[test]

@@ -351,7 +351,7 @@ catalogue! {
         "A proxy in front of the host, or another program at the address, sent the answer.",
         "Give the address of a host with `--server`; see what the proxy in front of it says.";
     MISSING_FILE = "BR0513", "a file that the settings name is missing or does not fit",
-        "A component, its manifest or a list of authorities cannot be read, or is that of another plug-in.",
+        "A component, its manifest, a list of authorities or a file of keys cannot be read, or is that of another plug-in.",
         "The message names the line of the settings and the file.";
     // Outbound HTTP.
     RESERVED_NAME = "BR0601", "the name belongs to a built-in handler",
@@ -361,14 +361,15 @@ catalogue! {
         "It takes a JSON object with `url` and, as wanted, `method`, `headers`, `body` or `body_text`, `timeout` and `expect`.",
         "Mend the field that the message names and submit again.";
     ORIGIN_NOT_GRANTED = "BR0603", "the handler `http` may not call this address",
-        "Where requests may go is the operator's decision; a redirect counts as a request, and a name may not lead into a private network.",
-        "Run the command that the message shows, `backroom plugin grant http --http ORIGIN`, and submit again.";
+        "Where requests may go is the operator's decision, and a name may not lead into a private network.",
+        "Do what the message says: run `backroom plugin grant http --http ORIGIN`, or call the address itself; then submit again.";
     CALL_FAILED = "BR0604", "the call brought no answer, or one that asks to come back later",
         "The other side could not be reached, took too long, stumbled, or is busy.",
         "The job is tried again by itself, as its retry policy says.";
     CALL_REFUSED = "BR0605", "the call was answered with a status that is no success",
-        "The other side refuses the request; the message holds the status and the beginning of its body.",
-        "Mend the request, or name the status under `expect` if it is welcome.";
+        "The other side refuses the request, or redirects it, which is not followed. The message holds the status; the detail where it \
+         leads to, and the beginning of its body.",
+        "Mend the request, call what a redirect leads to, or name the status under `expect` if it is welcome.";
     // Schedules.
     BAD_RULE = "BR0701", "the rule of the schedule is not acceptable",
         "A part of the rule, the cron text, the start, the time zone or an exception has a value that it cannot have, or does not go with another.",

@@ -131,6 +131,12 @@ impl Wishes {
         }
     }
 
+    /// Those of some keys of its configuration that it does not ask for, so that it never sees them.
+    pub fn unwanted<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        let wants_all = self.source == Source::Operator;
+        keys.filter(|key| !wants_all && !self.wants.contains(&Grant::Config((*key).to_owned()))).collect()
+    }
+
     /// What it wishes beyond the operator's limits: the axis, and what it wishes.
     pub fn beyond(&self, limits: &Limits) -> Vec<(Axis, u64)> {
         let wished = Axis::ALL.into_iter().filter_map(|axis| Some((axis, self.limit(axis)?)));
@@ -195,12 +201,6 @@ impl PluginVersion {
     pub fn strange_handlers(&self) -> Vec<HandlerName> {
         let Some(own) = &self.inspection.handlers else { return Vec::new() };
         self.wishes.handlers.iter().filter(|name| !own.contains(name)).cloned().collect()
-    }
-
-    /// Those of some keys of its configuration that it does not ask for, so that it never sees them.
-    pub fn unwanted<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-        let wants_all = self.wishes.source == Source::Operator;
-        keys.filter(|key| !wants_all && !self.wishes.wants.contains(&Grant::Config((*key).to_owned()))).collect()
     }
 }
 

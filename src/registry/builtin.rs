@@ -48,7 +48,8 @@ impl Registry {
         match coverage(http.grants.iter(), origin) {
             Some(_) => Ok(()),
             None => {
-                let sides = Sides { plugin: &http_plugin(), version: &http.version, policy: &http.policy };
+                let plugin = http_plugin();
+                let sides = Sides::of(&plugin, &http.version, &http.policy);
                 let advice = Box::new(advice::allow_origin(sides, origin));
                 Err(Unfit::NotGranted { origin: origin.clone(), advice })
             }

@@ -221,7 +221,7 @@ impl Registry {
         let policy = self.policy(tenant, name);
         let missing = policy.missing_grants(&chosen.wishes);
         if !missing.is_empty() {
-            let sides = Sides { plugin: name, version: chosen, policy: &policy };
+            let sides = Sides::of(name, chosen, &policy);
             let advice = Box::new(advice::grant(sides, &missing));
             return Err(InstallError::NotGranted { plugin: name.clone(), version: version.clone(), missing, advice });
         }

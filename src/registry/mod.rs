@@ -37,7 +37,8 @@ pub struct Policies {
 }
 
 impl Policies {
-    fn of(&self, plugin: &PluginName) -> &Policy {
+    /// That of a plug-in.
+    pub fn of(&self, plugin: &PluginName) -> &Policy {
         self.by_plugin.get(plugin.as_str()).unwrap_or(&self.default)
     }
 
@@ -287,7 +288,7 @@ impl Registry {
     ) -> Advice {
         let policy = self.policy(tenant, name);
         let version = self.meant(tenant, name, version);
-        let more = |version| advice::allow_more(Sides { plugin: name, version, policy: &policy }, axis, needed);
+        let more = |version| advice::allow_more(Sides::of(name, version, &policy), axis, needed);
         version.as_ref().map(more).unwrap_or_default()
     }
 
@@ -391,7 +392,7 @@ impl Registry {
         if missing.is_empty() {
             return Absence::NotThere;
         }
-        let sides = Sides { plugin: &plugin.name, version: wanted, policy: &policy };
+        let sides = Sides::of(&plugin.name, wanted, &policy);
         let advice = advice::grant(sides, &missing).to_string();
         Absence::NotGranted { version: wanted.version.clone(), missing, advice }
     }
@@ -497,7 +498,7 @@ fn input_too_large(
     bytes: u64,
     limit: u64,
 ) -> Unfit {
-    let more = |version| advice::allow_more(Sides { plugin: name, version, policy }, Axis::Input, bytes);
+    let more = |version| advice::allow_more(Sides::of(name, version, policy), Axis::Input, bytes);
     let advice = Box::new(version.map(more).unwrap_or_default());
     Unfit::InputTooLarge { plugin: name.clone(), bytes, limit, advice }
 }

@@ -194,7 +194,7 @@ pub struct Slice {
 impl Slice {
     /// Everything that decides about what it may use and do.
     pub fn sides(&self) -> Sides<'_> {
-        Sides { plugin: &self.plugin, version: &self.version, policy: &self.policy }
+        Sides::of(&self.plugin, &self.version, &self.policy)
     }
 }
 

@@ -3,5 +3,6 @@
 mod callbacks;
 mod calls;
 mod policy;
+mod signatures;
 mod tls;
 mod world;

@@ -17,12 +17,12 @@ use backroom::domain::failure::Failure;
 use backroom::domain::id::TenantId;
 use backroom::domain::job::{Job, Status};
 use backroom::domain::limits::Limits;
-use backroom::domain::outbound::http_plugin;
+use backroom::domain::outbound::{Origin, SigningKey, SigningKeys, http_plugin};
 use backroom::domain::plugin::{Grant, Policy};
 use backroom::domain::retry::RetryPolicy;
 use backroom::jobs::{NewJob, SubmitError};
 use backroom::registry::Policies;
-use backroom::sandbox::builtin::{BuiltinSandbox, HttpCaller, SigningKey};
+use backroom::sandbox::builtin::{BuiltinSandbox, HttpCaller};
 use backroom::sandbox::outbound::Connector;
 use backroom::sandbox::scripted::{Script, ScriptedSandbox};
 use backroom::store::memory::MemoryStore;
@@ -34,8 +34,8 @@ use tokio::sync::Notify;
 /// No job of a test takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What signs the requests.
-pub(crate) const SIGNING_KEY: &[u8] = b"a key that only the two sides know";
+/// What signs the requests to the server of a world.
+pub(crate) const SIGNING_KEYS: [&[u8]; 2] = [b"a key that only the two sides know", b"and the one that takes its place"];
 
 /// A request as the server got it.
 #[derive(Clone, Debug)]
@@ -84,7 +84,6 @@ async fn answer(State(seen): State<Arc<Seen>>, request: Request) -> Response {
     let path = head.uri.path().to_owned();
     seen.requests.lock().push(Got { method: head.method.to_string(), target, headers: head.headers, body });
     let times = seen.of(&path).len();
-    let to = |status: u16, place: &str| (code(status), [("location", place.to_owned())]).into_response();
     match path.as_str() {
         "/ok" => (
             [("content-type", "application/json"), ("etag", "\"7\""), ("set-cookie", "secret=1")],
@@ -102,8 +101,6 @@ async fn answer(State(seen): State<Arc<Seen>>, request: Request) -> Response {
         "/full" if times < 2 => (code(413), [("retry-after", "1")], "too much for now").into_response(),
         "/restarting" if times < 2 => (code(502), [("retry-after", "1")], "not yet").into_response(),
         "/flaky" | "/locked" | "/busy" | "/maintenance" | "/full" | "/restarting" => "at last".into_response(),
-        "/soon" => (code(303), [("location", "/ok"), ("retry-after", "1")]).into_response(),
-        "/tomorrow" => (code(307), [("location", "/ok"), ("retry-after", "7200")]).into_response(),
         "/hang" => {
             seen.hanging.notify_one();
             std::future::pending().await
@@ -111,12 +108,12 @@ async fn answer(State(seen): State<Arc<Seen>>, request: Request) -> Response {
         "/endless" => {
             Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()).into_response()
         }
-        "/loop" => to(302, "/loop"),
-        "/see-other" => to(303, "ok"),
-        "/moved" => to(308, "/ok?moved"),
         path => match (path.strip_prefix("/status/"), path.strip_prefix("/away/")) {
             (Some(status), _) => (code(status.parse().expect("a number")), "because").into_response(),
-            (_, Some(place)) => to(307, &format!("http://{place}/ok")),
+            (_, Some(place)) => {
+                let (status, place) = place.split_once('/').expect("a status and a place");
+                (code(status.parse().expect("a number")), [("location", format!("http://{place}"))]).into_response()
+            }
             _ => code(404).into_response(),
         },
     }
@@ -172,7 +169,11 @@ impl World {
         let by_plugin = BTreeMap::from([("http".to_owned(), policy)]);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let scripted = ScriptedSandbox::new(Arc::clone(&clock), |_| Script::succeeds("not the handler `http`"));
-        let caller = HttpCaller::new(connector, Some(SigningKey::new(SIGNING_KEY)), Arc::clone(&clock));
+        let mut keys = SigningKeys::default();
+        let origin = Origin::of("http", &address.to_string()).expect("an origin");
+        let its_own = SIGNING_KEYS.map(|key| SigningKey::new(key.to_vec()).expect("it is long enough"));
+        keys.give(&origin, its_own.into()).expect("nobody else has them");
+        let caller = HttpCaller::new(connector, keys, Arc::clone(&clock));
         let parts = Parts {
             store: Arc::new(MemoryStore::new()),
             sandbox: Arc::new(BuiltinSandbox::new(Arc::new(scripted), caller)),

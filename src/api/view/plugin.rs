@@ -310,7 +310,7 @@ impl UploadView {
     /// The view of what became of an upload.
     pub(crate) fn of(uploaded: &Uploaded, policy: &Policy) -> Self {
         let Uploaded { plugin, version, missing, repeated, has_new_manifest } = uploaded;
-        let sides = Sides { plugin: &plugin.name, version, policy };
+        let sides = Sides::of(&plugin.name, version, policy);
         let advice = advice::grant(sides, missing);
         Self {
             plugin: plugin.name.to_string(),

@@ -41,6 +41,12 @@ impl Meaning {
     }
 }
 
+/// Whether a status says to ask elsewhere (RFC 9110 section 15.4). Nobody does: a redirect is a failure, as Standard Webhooks
+/// has it, because whoever answers would choose who gets a request that was granted, and perhaps signed, for him alone.
+pub fn leads_elsewhere(status: u16) -> bool {
+    (300..400).contains(&status) && status != 304
+}
+
 /// The wait that a `Retry-After` header asks for (RFC 9110 section 10.2.3): seconds, or a date. At most as long as
 /// throttling may go on without counting an attempt. None where it says neither.
 pub fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
@@ -66,7 +72,9 @@ mod tests {
         for (status, after, meaning) in [
             (200, None, Meaning::Success),
             (204, None, Meaning::Success),
+            (302, wait, failure(ErrorClass::Business)),
             (304, None, failure(ErrorClass::Business)),
+            (410, None, failure(ErrorClass::Business)),
             (400, None, failure(ErrorClass::Business)),
             (404, wait, failure(ErrorClass::Business)),
             (401, None, failure(ErrorClass::UserFixable)),

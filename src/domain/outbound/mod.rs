@@ -1,15 +1,17 @@
-//! Outbound HTTP as rules: where a request may go, what the built-in handler `http` is asked for, how it follows
-//! redirects, and what an answer means (design sections 4 and 5). Nothing here touches a socket.
+//! Outbound HTTP as rules: where a request may go, what the built-in handler `http` is asked for, what signs it, and what an
+//! answer means (design sections 4 and 5). Nothing here touches a socket.
 
 mod answer;
 mod date;
 mod origin;
 mod request;
+mod signing;
 mod url;
 
-pub use answer::{Meaning, retry_after};
+pub use answer::{Meaning, leads_elsewhere, retry_after};
 pub use origin::{Coverage, Origin, coverage, may_connect};
-pub use request::{BODY_KIND_JSON, BadRequest, HttpRequest, RedirectError};
+pub use request::{BODY_KIND_JSON, BadRequest, HttpRequest};
+pub use signing::{BadKeys, KEY_BYTES, KEYS_MAX, SigningKey, SigningKeys};
 pub use url::{BadUrl, Url};
 
 use super::id::PluginName;

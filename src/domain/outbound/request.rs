@@ -1,4 +1,4 @@
-//! What the built-in handler `http` is asked for, and what becomes of a request that is redirected.
+//! What the built-in handler `http` is asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -41,10 +41,6 @@ const OURS: [&str; 13] = [
 /// Likewise, by how they begin.
 const OUR_PREFIXES: [&str; 2] = ["backroom-", "webhook-"];
 
-/// The caller's headers that go with a request to another origin; any other may be a credential.
-const HARMLESS: [&str; 6] =
-    ["accept", "accept-language", "content-language", "content-type", "idempotency-key", "user-agent"];
-
 /// A request to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpRequest {
@@ -56,7 +52,7 @@ pub struct HttpRequest {
     pub headers: BTreeMap<String, String>,
     /// What is sent.
     pub body: Option<Vec<u8>>,
-    /// How long the answer may take, redirects included; the plug-in's wall-clock limit holds beside it.
+    /// How long the answer may take; the plug-in's wall-clock limit holds beside it.
     pub timeout: Option<Duration>,
     /// The statuses that mean success; any 2xx when empty.
     pub expected: BTreeSet<u16>,
@@ -70,17 +66,6 @@ pub struct BadRequest {
     pub field: &'static str,
     /// What is wrong with it and what to write instead.
     pub why: String,
-}
-
-/// Why a redirect is not followed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RedirectError {
-    /// It names no place.
-    #[error("it redirects without saying where to")]
-    Nowhere,
-    /// It names a place that cannot be called.
-    #[error("it redirects to what cannot be called: {0}")]
-    Url(super::BadUrl),
 }
 
 /// The input as it stands in JSON.
@@ -135,33 +120,9 @@ impl HttpRequest {
         })
     }
 
-    /// Whether a status is one that the caller named himself, so that it is an answer and no redirect or failure.
+    /// Whether a status is one that the caller named himself, so that it means success.
     pub fn expects(&self, status: u16) -> bool {
         self.expected.contains(&status)
-    }
-
-    /// The request that follows a redirect (RFC 9110 section 15.4): none when the answer is none. What may be a credential
-    /// stays behind when it leads to another origin.
-    pub fn redirected(&self, status: u16, location: Option<&str>) -> Result<Option<Self>, RedirectError> {
-        if self.expects(status) || !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            return Ok(None);
-        }
-        let url = self.url.join(location.ok_or(RedirectError::Nowhere)?).map_err(RedirectError::Url)?;
-        let mut next = Self { url, ..self.clone() };
-        let becomes_get = match status {
-            303 => self.method != "GET" && self.method != "HEAD",
-            301 | 302 => self.method == "POST",
-            _ => false,
-        };
-        if becomes_get {
-            next.method = "GET".to_owned();
-            next.body = None;
-            next.headers.retain(|name, _| !name.starts_with("content-"));
-        }
-        if next.url.origin() != self.url.origin() {
-            next.headers.retain(|name, _| HARMLESS.contains(&name.as_str()));
-        }
-        Ok(Some(next))
     }
 }
 
@@ -311,28 +272,5 @@ mod tests {
         }
         assert_eq!(HttpRequest::parse(br#"{"url": "example.com"}"#).expect_err("no scheme").field, "url");
         assert!(HttpRequest::parse(b"").expect_err("nothing").why.contains("needs an input"));
-    }
-
-    #[test]
-    fn a_redirect_keeps_or_drops_the_body_by_its_status() {
-        let post = request(
-            r#"{"url": "https://a.example/x", "body": 1, "headers": {"Authorization": "Bearer t", "X-Key": "k", "Accept": "*/*"}}"#,
-        );
-        let follow = |status| post.redirected(status, Some("/y")).expect("it can be followed").expect("it is one");
-        for (status, method, has_body) in
-            [(301, "GET", false), (302, "GET", false), (303, "GET", false), (307, "POST", true), (308, "POST", true)]
-        {
-            let next = follow(status);
-            assert_eq!((next.method.as_str(), next.body.is_some()), (method, has_body), "{status}");
-            assert_eq!(next.headers.contains_key("content-type"), has_body, "{status}");
-            assert_eq!(next.headers["authorization"], "Bearer t", "the origin is the same");
-        }
-        let away = post.redirected(307, Some("https://b.example/")).expect("it can be followed").expect("it is one");
-        assert_eq!(away.headers.keys().collect::<Vec<_>>(), ["accept", "content-type"]);
-        assert_eq!(post.redirected(304, None), Ok(None));
-        assert_eq!(post.redirected(302, None), Err(RedirectError::Nowhere));
-        assert!(post.redirected(302, Some("file:///etc/passwd")).is_err());
-        let expecting = HttpRequest { expected: [302].into(), ..post };
-        assert_eq!(expecting.redirected(302, Some("/y")), Ok(None), "the caller wants the answer itself");
     }
 }

@@ -1,4 +1,4 @@
-//! Absolute `http` and `https` URLs: what is taken, how a reference is resolved (RFC 3986 section 5), how one is shown.
+//! Absolute `http` and `https` URLs: what is taken, and how one is shown.
 
 use super::Origin;
 
@@ -76,28 +76,6 @@ impl Url {
             None => self.text.clone(),
         }
     }
-
-    /// What a reference leads to, as it stands in a `Location` header.
-    pub fn join(&self, reference: &str) -> Result<Self, BadUrl> {
-        check_text(reference)?;
-        let reference = reference.split('#').next().unwrap_or(reference);
-        let head = &self.text[..self.path_at];
-        let path = self.target().split('?').next().unwrap_or("/");
-        let has_scheme = reference.find(':').is_some_and(|colon| !reference[..colon].contains(['/', '?']));
-        let (path, query) = match reference.split_once('?') {
-            _ if has_scheme => return Self::parse(reference),
-            _ if reference.starts_with("//") => {
-                let scheme = if self.origin.is_tls { "https" } else { "http" };
-                return Self::parse(&format!("{scheme}:{reference}"));
-            }
-            _ if reference.is_empty() => return Ok(self.clone()),
-            Some(("", query)) => (path.to_owned(), Some(query)),
-            Some((given, query)) => (merged(path, given), Some(query)),
-            None => (merged(path, reference), None),
-        };
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        Self::parse(&format!("{head}{path}{query}"))
-    }
 }
 
 fn check_text(text: &str) -> Result<(), BadUrl> {
@@ -113,26 +91,6 @@ fn check_text(text: &str) -> Result<(), BadUrl> {
             Err(BadUrl(format!("{wrong:?} is not ASCII; write its UTF-8 bytes as %XX, or a name as xn--...")))
         }
     }
-}
-
-/// A path that is absolute, or beside `base`, without its dot segments.
-fn merged(base: &str, path: &str) -> String {
-    let whole = match path.starts_with('/') {
-        true => path.to_owned(),
-        false => format!("{}/{path}", base.rsplit_once('/').map_or("", |(folder, _)| folder)),
-    };
-    let mut kept: Vec<&str> = Vec::new();
-    let segments: Vec<&str> = whole.split('/').skip(1).collect();
-    for segment in &segments {
-        match *segment {
-            "." => {}
-            ".." => drop(kept.pop()),
-            segment => kept.push(segment),
-        }
-    }
-    // A dot segment at the end stands for a folder.
-    let is_folder = matches!(segments.last(), Some(&("." | "..")));
-    format!("/{}{}", kept.join("/"), if is_folder && !kept.is_empty() { "/" } else { "" })
 }
 
 #[cfg(test)]
@@ -172,29 +130,5 @@ mod tests {
             assert!(refused.contains(why), "{text}: {refused}");
         }
         assert!(Url::parse(&format!("https://example.com/{}", "x".repeat(BYTES_MAX))).is_err());
-    }
-
-    #[test]
-    fn references_are_resolved_against_the_url() {
-        let base = url("http://a.example/b/c/d?q");
-        for (reference, expected) in [
-            ("https://other.example/x", "https://other.example/x"),
-            ("//other.example/x", "http://other.example/x"),
-            ("/x?y", "http://a.example/x?y"),
-            ("x", "http://a.example/b/c/x"),
-            ("./x/", "http://a.example/b/c/x/"),
-            ("../x", "http://a.example/b/x"),
-            ("../../../x", "http://a.example/x"),
-            ("..", "http://a.example/b/"),
-            (".", "http://a.example/b/c/"),
-            ("?y", "http://a.example/b/c/d?y"),
-            ("x:y/z", "x"),
-            ("#s", "http://a.example/b/c/d?q"),
-        ] {
-            match base.join(reference) {
-                Ok(joined) => assert_eq!(joined.as_str(), expected, "{reference}"),
-                Err(refused) => assert_eq!((reference, refused.to_string().is_empty()), ("x:y/z", false)),
-            }
-        }
     }
 }

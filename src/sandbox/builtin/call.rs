@@ -1,4 +1,5 @@
-//! The built-in handler `http`: one slice is one call of a URL, with the redirects that it leads to.
+//! The built-in handler `http`: one slice is one call of a URL. No redirect is followed: what was meant for one receiver, and
+//! may be signed for it, goes to no other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,20 +10,20 @@ use parking_lot::Mutex;
 
 use super::exchange::{self, Answer, ExchangeError};
 use super::output;
-use super::sign::SigningKey;
+use super::sign::signatures;
 use crate::clock::Clock;
 use crate::domain::advice;
 use crate::domain::code::{self, Code};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::limits::{Axis, Usage};
-use crate::domain::outbound::{BadRequest, Coverage, HttpRequest, Meaning, Origin, coverage, retry_after};
+use crate::domain::outbound::{
+    BadRequest, Coverage, HttpRequest, Meaning, Origin, SigningKey, SigningKeys, coverage, leads_elsewhere,
+    retry_after,
+};
 use crate::sandbox::bill::Bill;
 use crate::sandbox::log::{Log, Source};
 use crate::sandbox::outbound::{ConnectError, Connector};
 use crate::sandbox::{LiveLog, LogPart, Signal, SignalLine, Slice, SliceEnd, SliceReport, text};
-
-/// Redirects of one call that are followed.
-const REDIRECTS_MAX: usize = 5;
 
 /// How often a call that waits looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(10);
@@ -35,14 +36,14 @@ const USER_AGENT: &str = concat!("backroom/", env!("CARGO_PKG_VERSION"));
 /// Calls URLs for jobs of the built-in handler `http`.
 pub struct HttpCaller {
     connector: Connector,
-    signing_key: Option<SigningKey>,
+    keys: SigningKeys,
     clock: Arc<dyn Clock>,
 }
 
 impl HttpCaller {
-    /// A caller that reaches out through `connector` and signs what it sends when there is a key.
-    pub fn new(connector: Connector, signing_key: Option<SigningKey>, clock: Arc<dyn Clock>) -> Self {
-        Self { connector, signing_key, clock }
+    /// A caller that reaches out through `connector` and signs what it sends to those who have keys.
+    pub fn new(connector: Connector, keys: SigningKeys, clock: Arc<dyn Clock>) -> Self {
+        Self { connector, keys, clock }
     }
 
     /// Runs one slice to its end: the answer, the wall-clock limit, or a signal.
@@ -51,7 +52,7 @@ impl HttpCaller {
         let log = Arc::new(CallLog(Mutex::new(Log::new(start, slice.limits.log_bytes))));
         slice.signals.share_log(Arc::clone(&log) as Arc<dyn LiveLog>);
         let bill = Bill::default();
-        let mut call = Call { caller: self, slice: &slice, log: &log, start, requests: 0, bill: bill.clone() };
+        let mut call = Call { caller: self, slice: &slice, log: &log, requests: 0, bill: bill.clone() };
         let wall = slice.limits.wall;
         let end = tokio::select! {
             end = bill.of(call.run()) => end,
@@ -106,7 +107,6 @@ struct Call<'a> {
     caller: &'a HttpCaller,
     slice: &'a Slice,
     log: &'a CallLog,
-    start: Instant,
     requests: u32,
     bill: Bill,
 }
@@ -124,49 +124,19 @@ impl Call<'_> {
                 return SliceEnd::Failed(failure.with_detail(why));
             }
         };
-        let Some(limit) = request.timeout else { return self.follow(request).await };
-        match tokio::time::timeout(limit, self.follow(request)).await {
+        let Some(limit) = request.timeout else { return self.exchange(&request).await };
+        match tokio::time::timeout(limit, self.exchange(&request)).await {
             Ok(end) => end,
             Err(_) => SliceEnd::Failed(out_of_time(code::CALL_FAILED, "its `timeout` allows", limit)),
         }
     }
 
-    /// Sends the request and those that its redirects lead to.
-    async fn follow(&mut self, mut request: HttpRequest) -> SliceEnd {
-        for _ in 0..=REDIRECTS_MAX {
-            let answer = match self.send(&request).await {
-                Ok(answer) => answer,
-                Err(end) => return end,
-            };
-            let location = answer.header(&header::LOCATION);
-            match request.redirected(answer.status().as_u16(), location) {
-                Ok(Some(next)) => {
-                    if let Some(end) = self.rest_before(&request, &answer).await {
-                        return end;
-                    }
-                    request = next;
-                }
-                Ok(None) => return self.conclude(&request, answer).await,
-                Err(refused) => return failed(ErrorClass::Business, code::CALL_REFUSED, refused.to_string()),
-            }
+    /// Sends the request and judges the answer.
+    async fn exchange(&mut self, request: &HttpRequest) -> SliceEnd {
+        match self.send(request).await {
+            Ok(answer) => self.conclude(request, answer).await,
+            Err(end) => end,
         }
-        let message = format!("it was redirected more than {REDIRECTS_MAX} times");
-        failed(ErrorClass::Business, code::CALL_REFUSED, message)
-    }
-
-    /// Waits as a redirect asks to (RFC 9110 section 10.2.3); where the call has not so long, the job comes back after it.
-    async fn rest_before(&mut self, request: &HttpRequest, answer: &Answer) -> Option<SliceEnd> {
-        let wait = self.asked_wait(answer)?;
-        let time = request.timeout.unwrap_or(Duration::MAX).min(self.slice.limits.wall);
-        self.note(&format!("{} asks to wait {} s before it is followed", named(request), wait.as_secs()));
-        if wait < time.saturating_sub(self.start.elapsed()) {
-            tokio::time::sleep(wait).await;
-            return None;
-        }
-        let message =
-            format!("{} leads on after {} s, which is longer than a call takes", named(request), wait.as_secs());
-        let failure = Failure::host(ErrorClass::Throttled, code::CALL_FAILED, message);
-        Some(SliceEnd::Retry(Some(wait), failure.with_detail(whole(request))))
     }
 
     /// How long the other side asks to be left alone.
@@ -178,13 +148,20 @@ impl Call<'_> {
         let coverage = self.admit(request)?;
         self.requests += 1;
         let began = Instant::now();
-        let sent = exchange::send(&self.caller.connector, request, coverage, self.headers(request), &self.bill).await;
+        let keys = self.caller.keys.of(request.url.origin());
+        let headers = self.headers(request, keys);
+        let sent = exchange::send(&self.caller.connector, request, coverage, headers, &self.bill).await;
         let what = match &sent {
             Ok(answer) => answer.status().as_u16().to_string(),
             Err(error) => format!("no answer: {error}"),
         };
         let (method, url) = (&request.method, request.url.shown());
-        self.note(&format!("{method} {url} -> {what} ({} ms)", began.elapsed().as_millis()));
+        let signed = match keys.len() {
+            0 => String::new(),
+            1 => ", signed".to_owned(),
+            count => format!(", signed with {count} keys"),
+        };
+        self.note(&format!("{method} {url} -> {what} ({} ms{signed})", began.elapsed().as_millis()));
         sent.map_err(|error| self.no_answer(request, &error))
     }
 
@@ -198,13 +175,13 @@ impl Call<'_> {
         let origin = request.url.origin();
         coverage(self.slice.grants.iter(), origin).ok_or_else(|| {
             self.note(&format!("refused {} {}: not granted", request.method, request.url.shown()));
-            not_granted(format!("{} is not granted", origin.as_grant()), origin, self.slice)
+            not_granted(origin, self.slice)
         })
     }
 
     /// The headers that the host adds. The key stays the same over all attempts, so that the other side can tell a
-    /// repeated request from a new one.
-    fn headers(&self, request: &HttpRequest) -> HeaderMap {
+    /// repeated request from a new one; the time of a signature is that of the attempt.
+    fn headers(&self, request: &HttpRequest, keys: &[SigningKey]) -> HeaderMap {
         let job = self.slice.job.to_string();
         let mut headers = HeaderMap::new();
         let mut add = |name: &'static str, value: &str| {
@@ -216,12 +193,12 @@ impl Call<'_> {
         add("idempotency-key", &job);
         add("backroom-job", &job);
         add("backroom-attempt", &self.slice.attempt.to_string());
-        if let Some(key) = &self.caller.signing_key {
+        if !keys.is_empty() {
             let seconds = self.caller.clock.now().as_micros().div_euclid(1_000_000);
             let body = request.body.as_deref().unwrap_or_default();
             add("webhook-id", &job);
             add("webhook-timestamp", &seconds.to_string());
-            add("webhook-signature", &key.sign(&job, seconds, body));
+            add("webhook-signature", &signatures(keys, &job, seconds, body));
         }
         headers
     }
@@ -271,10 +248,9 @@ impl Call<'_> {
         let message = format!("{}: {error}", named(request));
         let (class, code) = match error {
             ExchangeError::Connect(ConnectError::Forbidden { address, .. }) => {
-                let meant = Origin { host: address.to_string(), ..request.url.origin().clone() };
-                // The name is granted already: only the address itself, in the URL and in a grant, leads there.
-                let message = format!("{message}. Call {} itself", meant.as_grant());
-                return not_granted(message, &meant, self.slice);
+                let reach = advice::reach(self.slice.sides(), request.url.origin(), *address);
+                let message = format!("{message}. {reach}");
+                return failed(ErrorClass::UserFixable, code::ORIGIN_NOT_GRANTED, message);
             }
             ExchangeError::Unsendable(_) => (ErrorClass::UserFixable, code::BAD_CALL),
             _ => (ErrorClass::Transient, code::CALL_FAILED),
@@ -304,12 +280,9 @@ fn more(slice: &Slice, axis: Axis, needed: u64) -> String {
 }
 
 /// What the operator would have to grant, word for word.
-fn not_granted(message: String, origin: &Origin, slice: &Slice) -> SliceEnd {
-    let message = match advice::allow_origin(slice.sides(), origin).to_string() {
-        // The origin is granted: it only has to be called by its address.
-        advice if advice.is_empty() => message,
-        advice => format!("{message}. To allow it:\n{advice}"),
-    };
+fn not_granted(origin: &Origin, slice: &Slice) -> SliceEnd {
+    let advice = advice::allow_origin(slice.sides(), origin);
+    let message = format!("{} is not granted. To allow it:\n{advice}", origin.as_grant());
     failed(ErrorClass::UserFixable, code::ORIGIN_NOT_GRANTED, message)
 }
 
@@ -324,14 +297,26 @@ fn named(request: &HttpRequest) -> String {
     format!("{} {}", request.method, request.url.origin().as_grant())
 }
 
+/// A reference for people: the query may hold a secret.
+fn without_query(reference: &str) -> String {
+    reference.split_once('?').map_or_else(|| reference.to_owned(), |(before, _)| format!("{before}?..."))
+}
+
 /// A request for those who may see the input, without the query, which may hold a secret.
 fn whole(request: &HttpRequest) -> String {
     format!("It was {} {}", request.method, request.url.shown())
 }
 
-/// What an answer that is no success makes of the job; the beginning of its body is a detail.
+/// What an answer that is no success makes of the job; where it leads to, and the beginning of its body, are details.
 async fn unwelcome(request: &HttpRequest, answer: &mut Answer, class: ErrorClass, code: Code) -> Failure {
-    let message = format!("{} was answered with {}", named(request), answer.status());
+    let mut message = format!("{} was answered with {}", named(request), answer.status());
+    let mut detail = whole(request);
+    if leads_elsewhere(answer.status().as_u16()) {
+        message.push_str(", and no redirect is followed. Call what it leads to, or name the status under `expect`");
+        if let Some(location) = answer.header(&header::LOCATION) {
+            detail.push_str(&format!(", which leads to {}", text::line(&without_query(location), 500)));
+        }
+    }
     let body = answer.body(EXCERPT_BYTES).await;
     let excerpt = match &body {
         Ok(body) => match std::str::from_utf8(&body.bytes) {
@@ -345,6 +330,6 @@ async fn unwelcome(request: &HttpRequest, answer: &mut Answer, class: ErrorClass
         Err(_) => String::new(),
     };
     let gap = if excerpt.is_empty() { "" } else { ". The answer was:\n" };
-    let detail = text::neutral(&format!("{}{gap}{excerpt}", whole(request)), 2 << 10);
+    let detail = text::neutral(&format!("{detail}{gap}{excerpt}"), 2 << 10);
     Failure::host(class, code, message).with_detail(detail)
 }

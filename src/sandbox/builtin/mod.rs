@@ -11,7 +11,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use call::HttpCaller;
-pub use sign::SigningKey;
 
 use super::{Admitted, BoxFuture, HostPort, Rejection, Sandbox, Slice, SliceReport};
 use crate::domain::id::Digest;

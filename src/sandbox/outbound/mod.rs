@@ -31,9 +31,7 @@ pub(crate) enum ConnectError {
     #[error("the name `{0}` leads nowhere")]
     NotFound(String),
     /// The name leads to where a name may not lead.
-    #[error(
-        "{origin} leads to {address}, inside a network that a name may not lead to. Grant the address itself if it is meant"
-    )]
+    #[error("{origin} leads to {address}, inside a network that a name may not lead to")]
     Forbidden {
         /// What was asked for, as it stands in a grant.
         origin: String,

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody};
 
 use super::guest::Shared;
+use crate::domain::advice::{self, Sides};
+use crate::domain::id::PluginName;
 use crate::domain::outbound::{Coverage, Origin};
+use crate::domain::plugin::{PluginVersion, Policy};
 use crate::sandbox::outbound::{ConnectError, Connector, HEAD_BYTES_MAX, until_answered};
 
 /// Bounds of what a guest may ask for; the slice's own wall-clock limit holds beside them.
@@ -25,13 +29,34 @@ const BETWEEN_BYTES: Duration = Duration::from_secs(60);
 
 type Driver = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
+/// Everything that decides where a guest may call, for advice.
+#[derive(Clone)]
+pub(crate) struct Deciders {
+    pub(crate) plugin: PluginName,
+    pub(crate) version: Arc<PluginVersion>,
+    pub(crate) policy: Arc<Policy>,
+}
+
+impl Deciders {
+    pub(crate) fn sides(&self) -> Sides<'_> {
+        Sides::of(&self.plugin, &self.version, &self.policy)
+    }
+}
+
+/// An origin that is granted, and everything that has decided so.
+#[derive(Clone, Copy)]
+pub(crate) struct Granted<'a> {
+    pub(crate) origin: &'a Origin,
+    pub(crate) coverage: Coverage,
+    pub(crate) deciders: &'a Deciders,
+}
+
 /// Sends a request whose origin is granted.
 pub(crate) async fn send(
     connector: &Connector,
     request: Request<WasiBody>,
     options: Option<RequestOptions>,
-    origin: &Origin,
-    coverage: Coverage,
+    granted: Granted<'_>,
     shared: &Shared,
 ) -> Result<(Response<WasiBody>, Driver)> {
     let options = options.unwrap_or_default();
@@ -39,9 +64,9 @@ pub(crate) async fn send(
     let answer_limit = options.first_byte_timeout.map_or(FIRST_BYTE, |limit| limit.min(FIRST_BYTE));
     let pause_limit = options.between_bytes_timeout.map_or(BETWEEN_BYTES, |limit| limit.min(BETWEEN_BYTES));
 
-    let opened = timeout(connect_limit, connector.open(origin, coverage)).await;
+    let opened = timeout(connect_limit, connector.open(granted.origin, granted.coverage)).await;
     let opened = opened.map_err(|_| Error::ConnectionTimeout)?;
-    let (stream, answered) = until_answered(opened.map_err(|error| no_connection(error, shared))?);
+    let (stream, answered) = until_answered(opened.map_err(|error| no_connection(error, granted, shared))?);
     let builder = &mut http1::Builder::new();
     let (mut sender, connection) = builder.max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream)).await?;
     let mut connection = Box::pin(connection);
@@ -84,11 +109,12 @@ fn in_origin_form(request: Request<WasiBody>) -> Result<Request<WasiBody>> {
 }
 
 /// Why there is no connection, as a guest is told; what only the operator can mend stands in the log.
-fn no_connection(error: ConnectError, shared: &Shared) -> Error {
+fn no_connection(error: ConnectError, granted: Granted<'_>, shared: &Shared) -> Error {
     match error {
         ConnectError::NotFound(_) => Error::DestinationNotFound,
-        ConnectError::Forbidden { .. } => {
-            shared.note(&format!("refused: {error}"));
+        ConnectError::Forbidden { address, .. } => {
+            let reach = advice::reach(granted.deciders.sides(), granted.origin, address);
+            shared.note(&format!("refused: {error}. {reach}"));
             Error::DestinationIpProhibited
         }
         ConnectError::Refused(error) => Error::Connect(error),

@@ -8,13 +8,12 @@ use http::{Request, Response};
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks};
 
-use super::connect;
+use super::connect::{self, Deciders, Granted};
 use super::guest::Shared;
 use super::wasi::PERMIT;
-use crate::domain::advice::{self, Sides};
-use crate::domain::id::PluginName;
+use crate::domain::advice;
 use crate::domain::outbound::{Coverage, Origin, coverage};
-use crate::domain::plugin::{Grant, PluginVersion, Policy};
+use crate::domain::plugin::Grant;
 use crate::sandbox::outbound::Connector;
 use crate::sandbox::{Slice, text};
 
@@ -24,9 +23,7 @@ type Answer = Box<dyn Future<Output = Result<(Response<WasiBody>, Connection)>> 
 /// The outbound policy of one slice.
 pub(crate) struct Outbound {
     connector: Connector,
-    plugin: PluginName,
-    version: Arc<PluginVersion>,
-    policy: Arc<Policy>,
+    deciders: Deciders,
     grants: Arc<BTreeSet<Grant>>,
     shared: Arc<Shared>,
     requests: u32,
@@ -37,9 +34,11 @@ impl Outbound {
     pub(crate) fn new(slice: &Slice, shared: &Arc<Shared>, connector: Connector) -> Self {
         Self {
             connector,
-            plugin: slice.plugin.clone(),
-            version: Arc::clone(&slice.version),
-            policy: Arc::clone(&slice.policy),
+            deciders: Deciders {
+                plugin: slice.plugin.clone(),
+                version: Arc::clone(&slice.version),
+                policy: Arc::clone(&slice.policy),
+            },
             grants: Arc::clone(&slice.grants),
             shared: Arc::clone(shared),
             requests: 0,
@@ -78,8 +77,7 @@ impl Outbound {
     }
 
     fn note_missing_grant(&self, request: &Request<WasiBody>, origin: &Origin) {
-        let sides = Sides { plugin: &self.plugin, version: &self.version, policy: &self.policy };
-        let advice = advice::allow_origin(sides, origin);
+        let advice = advice::allow_origin(self.deciders.sides(), origin);
         let origin = origin.as_grant();
         self.shared.note(&format!("refused {} {origin}: not granted. To allow it:\n{advice}", method(request)));
     }
@@ -93,12 +91,13 @@ impl WasiHttpHooks for Outbound {
         _sent: Connection,
     ) -> Answer {
         let admitted = self.admit(&request);
-        let (shared, connector) = (Arc::clone(&self.shared), self.connector.clone());
+        let (shared, connector, deciders) = (Arc::clone(&self.shared), self.connector.clone(), self.deciders.clone());
         let bill = shared.bill().clone();
         Box::new(bill.of(async move {
             let (origin, coverage) = admitted?;
             let under_way = UnderWay::to(&origin, &shared);
-            let answer = connect::send(&connector, request, options, &origin, coverage, &shared).await;
+            let granted = Granted { origin: &origin, coverage, deciders: &deciders };
+            let answer = connect::send(&connector, request, options, granted, &shared).await;
             drop(under_way);
             answer
         }))

@@ -230,7 +230,7 @@ fn one_version(plugin: &Plugin, version: &PluginVersion, policy: &Policy, now: T
         exports: lines(&inspection.exports),
         wants: version.wishes.wants.iter().map(want).collect(),
         add_lines: (!missing.is_empty()).then(|| {
-            let sides = Sides { plugin: &plugin.name, version, policy };
+            let sides = Sides::of(&plugin.name, version, policy);
             advice::grant(sides, &missing).to_string()
         }),
     }
