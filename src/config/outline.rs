@@ -16,6 +16,8 @@ const HIDDEN: &str = "config";
 pub(crate) struct Outlines {
     /// `[limits]`.
     pub(crate) limits: Option<Outline>,
+    /// `[uploads]`.
+    pub(crate) uploads: Option<Outline>,
     /// Each `[[plugin]]` with its name.
     pub(crate) plugins: Vec<(String, Outline)>,
 }
@@ -25,12 +27,12 @@ pub(crate) fn of_settings(text: &str) -> Outlines {
     let (document, _) = DeTable::parse_recoverable(text);
     let reader = Reader { text };
     let table = |key: &str| document.get_ref().iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value);
-    let limits = table("limits").and_then(|value| reader.table(value, None));
+    let of = |key: &str| reader.table(table(key)?, None);
     let plugins = match table("plugin").map(Spanned::get_ref) {
         Some(DeValue::Array(items)) => items.iter().filter_map(|item| reader.plugin(item)).collect(),
         _ => Vec::new(),
     };
-    Outlines { limits, plugins }
+    Outlines { limits: of("limits"), uploads: of("uploads"), plugins }
 }
 
 /// Reads the outline of a manifest.

@@ -29,7 +29,7 @@ use crate::domain::outline::Stated;
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
 use crate::domain::retry::RetryPolicy;
-use crate::domain::uploads::CORE_INSTANCES_MAX;
+use crate::domain::uploads::{StatedBounds, range_of};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -84,6 +84,7 @@ pub fn read(sources: &Sources<'_>) -> Result<Loaded, Problems> {
     read_queues(tables.queues, &mut settings.queues, &mut report);
     let outlines = sources.file.map(|(_, text)| outline::of_settings(text)).unwrap_or_default();
     settings.stated = Arc::new(stated(sources, &outlines, &report));
+    settings.uploads.limits.stated = stated_bounds(sources, &outlines, &report);
     settings.plugins = read_plugins(tables.plugins, &settings, sources.file, &mut report);
     for plugin in &mut settings.plugins {
         let named = outlines.plugins.iter().find(|(name, _)| name == plugin.name.as_str());
@@ -106,6 +107,17 @@ fn stated(sources: &Sources<'_>, outlines: &Outlines, report: &Report) -> Stated
         plugin: None,
         limits: outlines.limits.clone(),
         stack_variable: stack.filter(|place| place.starts_with("BACKROOM_")),
+    }
+}
+
+/// What the sources say of what components may need, likewise.
+fn stated_bounds(sources: &Sources<'_>, outlines: &Outlines, report: &Report) -> StatedBounds {
+    let of_uploads = report.places.iter().filter(|(path, _)| path.starts_with("uploads."));
+    let given = of_uploads.map(|(_, place)| place.to_string());
+    StatedBounds {
+        file: sources.file.map(|(path, _)| path.display().to_string()),
+        table: outlines.uploads.clone(),
+        variables: given.filter(|place| place.starts_with("BACKROOM_")).collect(),
     }
 }
 
@@ -274,20 +286,21 @@ fn narrow(axis: Axis) -> RangeInclusive<u32> {
 fn read_uploads(section: &mut Section<'_>, uploads: &mut Uploads) {
     section.set("loaded", &mut uploads.loaded_bytes, size(1 << 20..=1024 * GIB));
     let uploads = &mut uploads.limits;
-    let instances = || number(1..=CORE_INSTANCES_MAX);
-    section.set("nesting", &mut uploads.nesting, number(1..=100));
-    section.set("definitions", &mut uploads.definitions, number(1..=1_000_000));
-    section.set("component_instances", &mut uploads.component_instances, instances());
-    section.set("core_instances", &mut uploads.core_instances, instances());
-    section.set("memories", &mut uploads.memories, instances());
-    section.set("tables", &mut uploads.tables, instances());
-    section.set("table_elements", &mut uploads.table_elements, number(0..=100_000_000));
-    section.set("globals", &mut uploads.globals, number(0..=10_000_000));
-    section.set("functions", &mut uploads.functions, number(1..=10_000_000));
-    section.set("instance", &mut uploads.instance_bytes, size(64 << 10..=GIB));
-    section.set("start", &mut uploads.start_bytes, size(64 << 10..=64 * GIB));
-    section.set("compiled", &mut uploads.compiled_bytes, size(1 << 20..=GIB));
-    section.set("compiled_ratio", &mut uploads.compiled_ratio, number(1..=1_000_000));
+    let counted = |setting| number(range_of(setting));
+    let weighed = |setting| size(range_of(setting));
+    section.set("nesting", &mut uploads.nesting, counted("nesting"));
+    section.set("definitions", &mut uploads.definitions, counted("definitions"));
+    section.set("component_instances", &mut uploads.component_instances, counted("component_instances"));
+    section.set("core_instances", &mut uploads.core_instances, counted("core_instances"));
+    section.set("memories", &mut uploads.memories, counted("memories"));
+    section.set("tables", &mut uploads.tables, counted("tables"));
+    section.set("table_elements", &mut uploads.table_elements, counted("table_elements"));
+    section.set("globals", &mut uploads.globals, counted("globals"));
+    section.set("functions", &mut uploads.functions, counted("functions"));
+    section.set("instance", &mut uploads.instance_bytes, weighed("instance"));
+    section.set("start", &mut uploads.start_bytes, weighed("start"));
+    section.set("compiled", &mut uploads.compiled_bytes, weighed("compiled"));
+    section.set("compiled_ratio", &mut uploads.compiled_ratio, counted("compiled_ratio"));
 }
 
 /// A budget of fuel.

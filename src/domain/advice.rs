@@ -10,6 +10,7 @@ use super::limits::Axis;
 use super::outbound::{Coverage, Origin, coverage, may_connect};
 use super::outline::{Edit, Spot, list, nested, quoted};
 use super::plugin::{Grant, PluginVersion, Policy, Source, Wishes};
+use super::uploads::{Excess, UploadLimits, range_of};
 
 /// What stands for a value that only the operator knows.
 const VALUE: &str = "VALUE";
@@ -141,6 +142,32 @@ pub fn allow_more(sides: Sides<'_>, axis: Axis, needed: u64) -> Advice {
         }));
     }
     Advice { steps }
+}
+
+/// What lets components need as much as one does.
+pub fn allow_upload(limits: &UploadLimits, excess: &Excess) -> Advice {
+    let (setting, stated) = (excess.setting, &limits.stated);
+    let is_size = excess.is_bytes && setting != "compiled_ratio";
+    let enough = if is_size { excess.enough.next_multiple_of(1 << 20) } else { excess.enough };
+    if enough > *range_of(setting).end() {
+        return Advice { steps: vec![Step::Nothing("No larger bound can be set.")] };
+    }
+    let value = if is_size { format!("\"{}MiB\"", enough >> 20) } else { enough.to_string() };
+    let variable = format!("BACKROOM_UPLOADS_{}", setting.to_uppercase());
+    if stated.variables.contains(&variable) {
+        return Advice { steps: vec![Step::Variable(variable, value.trim_matches('"').to_owned())] };
+    }
+    let edit = match &stated.table {
+        Some(table) => table.set(&[setting], &value),
+        None => Edit { spot: Spot::End, text: format!("[uploads]\n{}", nested(&[setting], &value)) },
+    };
+    let file = stated.file.clone().unwrap_or_else(|| "backroom.toml".to_owned());
+    Advice { steps: vec![Step::Settings(file, edit)] }
+}
+
+/// What lets the jobs of one chain cause so many runs of a plug-in for one record.
+pub fn allow_runs(plugin: &PluginName, policy: &Policy, runs: u32) -> Advice {
+    Advice { steps: vec![settings_step(plugin, policy, &["limits", "runs_per_record"], &runs.to_string())] }
 }
 
 fn operators_limit(sides: Sides<'_>, axis: Axis, value: &str) -> Step {

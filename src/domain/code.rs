@@ -214,7 +214,7 @@ catalogue! {
     NEEDS_TOO_MUCH = "BR0216", "the component needs more than a component may",
         "What an instance takes before any of its code runs, and what its compiled code takes, is bounded at upload, so that no job \
          finds out later. The message names the bound and both values.",
-        "Build it smaller, or raise the bound under `[uploads]` in backroom.toml.";
+        "Build it smaller, or raise the bound as the refusal says: under `[uploads]` in backroom.toml.";
     COMPILER_GAVE_UP = "BR0217", "the compiler cannot make code of the component",
         "The component passed validation, but the compiler found a case that it does not handle. Nothing of it was kept.",
         "Build it with other optimisation settings or a newer toolchain. If it comes from a stock toolchain, report it with the file.";
@@ -296,7 +296,7 @@ catalogue! {
     LOOP_BY_RECORD = "BR0319", "the handler ran too often for one record",
         "So many runs of one handler for one record within an hour, which jobs of one chain have caused, look like a loop (0x80044182).",
         "Break the loop: what the handler does must not cause the handler to run again (`backroom job list --chain` with the job that \
-         the message names). If it is none, raise `runs_per_record` in the `limits` of the plug-in in backroom.toml.";
+         the message names). If it is none, raise `runs_per_record` as the job's detail says.";
     BATCH_FAILED = "BR0320", "more jobs of the batch failed than it allows",
         "A batch ends by how its jobs did: it fails when more of them have not succeeded than `allowed_failures`.",
         "See `backroom job list --batch ID --state failed,canceled`; retry those, or allow more failures.";

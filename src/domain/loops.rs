@@ -23,6 +23,8 @@ pub struct LoopFound {
     pub code: Code,
     /// What was found.
     pub message: String,
+    /// What to do where it is none.
+    pub detail: Option<String>,
 }
 
 /// Runs that count together: those of one handler for one record that jobs of one chain have caused.
@@ -70,7 +72,7 @@ impl Circuit {
                  and {limit} are allowed (0x80044182)"
             )
         };
-        (earlier >= limit).then(|| LoopFound { code: code::LOOP_BY_RECORD, message: message() })
+        (earlier >= limit).then(|| LoopFound { code: code::LOOP_BY_RECORD, message: message(), detail: None })
     }
 }
 
@@ -78,7 +80,7 @@ impl Circuit {
 pub fn too_deep(submission: &Submission) -> Option<LoopFound> {
     let (depth, chain) = (submission.depth, submission.correlation_id.unwrap_or(submission.id));
     let message = || format!("the chain of job {chain} is {depth} deep, and {DEPTH_MAX} is allowed (0x80044182)");
-    (depth > DEPTH_MAX).then(|| LoopFound { code: code::DEPTH_LIMIT, message: message() })
+    (depth > DEPTH_MAX).then(|| LoopFound { code: code::DEPTH_LIMIT, message: message(), detail: None })
 }
 
 /// Jobs that were submitted before this time do not count.

@@ -1,6 +1,10 @@
 //! What a component may need before any of its code runs: counted when it is uploaded, so that no job finds out later.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
+
+use super::outline::Outline;
 
 /// What one job's instance of a component needs, and what its compiled code takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +66,36 @@ pub struct UploadLimits {
     pub compiled_bytes: u64,
     /// Compiled bytes for each byte of the component; the first [`COMPILED_FREE_BYTES`] are not counted.
     pub compiled_ratio: u64,
+    /// What the settings say of them, for advice.
+    pub stated: StatedBounds,
+}
+
+/// What the settings of the host say of these bounds, as far as advice has to fit in with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatedBounds {
+    /// The file that was read; none when there is none.
+    pub file: Option<String>,
+    /// Its `[uploads]`.
+    pub table: Option<Outline>,
+    /// The environment variables that have the last word on some of them.
+    pub variables: Vec<String>,
+}
+
+/// What a bound may be set to, by its name under `[uploads]`.
+pub fn range_of(setting: &str) -> RangeInclusive<u64> {
+    const GIB: u64 = 1 << 30;
+    match setting {
+        "nesting" => 1..=100,
+        "definitions" => 1..=1_000_000,
+        "component_instances" | "core_instances" | "memories" | "tables" => 1..=CORE_INSTANCES_MAX,
+        "table_elements" => 0..=100_000_000,
+        "globals" => 0..=10_000_000,
+        "functions" => 1..=10_000_000,
+        "instance" => 64 << 10..=GIB,
+        "start" => 64 << 10..=64 * GIB,
+        "compiled" => 1 << 20..=GIB,
+        _ => 1..=1_000_000,
+    }
 }
 
 /// The most core instances, memories or tables of one job that a host can be set to.
@@ -87,6 +121,7 @@ impl Default for UploadLimits {
             start_bytes: 128 * MIB,
             compiled_bytes: 512 * MIB,
             compiled_ratio: 40,
+            stated: StatedBounds::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Jobs, SubmitError};
+use crate::domain::advice;
 use crate::domain::id::{DedupKey, JobId, TenantId};
 use crate::domain::job::{Job, Submission, transition};
 use crate::domain::loops::{self, Circuit, LoopFound};
@@ -66,12 +67,16 @@ impl Jobs {
             return Ok(Some(found));
         }
         let Some(circuit) = Circuit::of(submission) else { return Ok(None) };
-        let limit = self.registry.policy(submission.tenant, &submission.plugin).limits.runs_per_record;
+        let policy = self.registry.policy(submission.tenant, &submission.plugin);
+        let limit = policy.limits.runs_per_record;
         let earlier = match ahead.circuits.get(&circuit) {
             Some(count) => *count,
             None => self.count(&circuit, limit, now)?,
         };
-        let found = circuit.is_full(earlier, limit);
+        let found = circuit.is_full(earlier, limit).map(|found| {
+            let advice = advice::allow_runs(&submission.plugin, &policy, limit.saturating_mul(2));
+            LoopFound { detail: Some(format!("If it is no loop, to allow more:\n{advice}")), ..found }
+        });
         ahead.circuits.insert(circuit, earlier + u32::from(found.is_none()));
         Ok(found)
     }

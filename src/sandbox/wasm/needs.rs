@@ -13,6 +13,7 @@ use wasmtime_environ::{
 
 use super::engine::{IMAGE_BYTES, PAGE_BYTES};
 use super::{features, outline};
+use crate::domain::advice;
 use crate::domain::code;
 use crate::domain::uploads::{Excess, Needs, UploadLimits};
 use crate::sandbox::{Rejection, text};
@@ -57,15 +58,15 @@ pub(crate) fn compiled(
 ) -> Result<Needs, Rejection> {
     let loaded_bytes = needs.loaded_bytes.saturating_add(artefact_bytes);
     let needs = Needs { compiled_bytes: artefact_bytes, loaded_bytes, ..needs };
-    limits.check_compiled(&needs, component_bytes).map_err(|excess| too_much(&excess))?;
+    limits.check_compiled(&needs, component_bytes).map_err(|excess| too_much(limits, &excess))?;
     Ok(needs)
 }
 
 fn check(limits: &UploadLimits, needs: &Needs) -> Result<(), Rejection> {
-    limits.check_shape(needs).map_err(|excess| too_much(&excess))
+    limits.check_shape(needs).map_err(|excess| too_much(limits, &excess))
 }
 
-fn too_much(excess: &Excess) -> Rejection {
+fn too_much(limits: &UploadLimits, excess: &Excess) -> Rejection {
     let shown = |number| match excess.is_bytes {
         true => text::bytes(number),
         false => text::grouped(number, ','),
@@ -75,15 +76,12 @@ fn too_much(excess: &Excess) -> Rejection {
         needed => shown(needed),
     };
     let message = format!("the component needs {needed} {} (limit {})", excess.what, shown(excess.limit));
-    let setting = match excess.is_bytes && excess.setting != "compiled_ratio" {
-        true => format!("{} = \"{}MiB\"", excess.setting, excess.enough.div_ceil(1 << 20)),
-        false => format!("{} = {}", excess.setting, text::grouped(excess.enough, '_')),
-    };
     let next = match excess.needed {
         u64::MAX => "Build it without components that instantiate each other over and over.".to_owned(),
-        _ => format!(
-            "Build it smaller. If you trust whoever uploads, allow more in backroom.toml and restart the host:\n[uploads]\n{setting}"
-        ),
+        _ => {
+            let advice = advice::allow_upload(limits, excess);
+            format!("Build it smaller. If you trust whoever uploads, allow more:\n{advice}")
+        }
     };
     Rejection { next: Some(next), ..Rejection::new(code::NEEDS_TOO_MUCH, message) }
 }

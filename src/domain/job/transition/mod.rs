@@ -73,7 +73,7 @@ pub fn refused(submission: &Submission, found: &LoopFound, now: Timestamp) -> Jo
     JobState {
         status: Status::Failed,
         completed_on: Some(now.max(submission.created_on)),
-        failure: Some(Failure::host(ErrorClass::Fatal, found.code, found.message.clone())),
+        failure: Some(Failure { detail: found.detail.clone(), ..Failure::host(ErrorClass::Fatal, found.code, &found.message) }),
         ..JobState::default()
     }
 }
