@@ -261,7 +261,7 @@ const NONE: &[&str] = &[];
 
 fn hourly(name: &str) -> Schedule {
     let definition = Definition {
-        recurrence: Recurrence::parse("FREQ=HOURLY", Start::Text("2030-01-01T00:00"), None, NONE).expect("a good rule"),
+        recurrence: Recurrence::parse("FREQ=HOURLY", Start::Text("1970-01-01T00:00"), None, NONE).expect("a good rule"),
         target: JobTemplate::new(plugin("mailer")),
         misfire: Misfire::default(),
         overlap: Overlap::default(),
