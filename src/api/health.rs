@@ -17,6 +17,7 @@ use crate::app::Host;
 use crate::domain::id::{PluginName, TenantId};
 use crate::domain::job::Status;
 use crate::domain::query::Counts;
+use crate::domain::queue::Pause;
 use crate::domain::service::ServiceState;
 
 /// The content type of Prometheus' text format.
@@ -91,8 +92,10 @@ fn exposition(state: &ApiState, counts: &[(PluginName, Counts)]) -> String {
     page.metric("backroom_uptime_seconds", "gauge", "Time since the start of the host.");
     page.sample("", host.now().since(host.started_on).as_secs());
     page.metric("backroom_service_state", "gauge", "1 for the state that the service is in.");
-    for state in [ServiceState::Running, ServiceState::Draining, ServiceState::Paused] {
-        page.sample(&format!("state=\"{}\"", service_word(state)), u64::from(host.service() == state));
+    let present = host.service();
+    for state in [ServiceState::Running, ServiceState::Draining, ServiceState::Paused(Pause::default())] {
+        let word = service_word(&state);
+        page.sample(&format!("state=\"{word}\""), u64::from(service_word(&present) == word));
     }
     page.metric("backroom_jobs", "gauge", "Jobs in the store, by plug-in and state.");
     for (plugin, counts) in counts {

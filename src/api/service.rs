@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, Uri};
 use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
-use super::steer::{note_reason, reason_of};
-use super::view::{CountsView, Problem, ServiceView, SteerBody};
+use super::steer::{note_reason, pause_of, reason_of};
+use super::view::{CountsView, PauseBody, Problem, ServiceView, SteerBody};
 use crate::domain::access::Caller;
 use crate::domain::service::ServiceState;
 
@@ -29,13 +29,13 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
     Ok(Json(ServiceView::of(state.host())))
 }
 
-/// Starts no new run until somebody resumes. Jobs are still taken.
+/// Starts no new run until the time that is given, or until somebody resumes. Jobs are still taken.
 #[utoipa::path(
     post,
     path = "/v1/service/pause",
     tag = "service",
     operation_id = "service_pause",
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = PauseBody, description = "May be left out"),
     responses(
         (status = 200, description = "The host", body = ServiceView),
         (status = "default", description = "Not done; `application/problem+json`", body = Problem),
@@ -48,9 +48,9 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<ServiceView>, ApiError> {
-    let reason = reason_of(&headers, body).await?;
-    let done = set(&state, &uri, ServiceState::Paused).await?;
-    note_reason(&caller, "pause of the service", "", reason);
+    let pause = pause_of(&state, &caller, &headers, body).await?;
+    let done = set(&state, &uri, ServiceState::Paused(pause.clone())).await?;
+    note_reason(&caller, "pause of the service", "", pause.reason);
     Ok(done)
 }
 

@@ -320,7 +320,7 @@ pub(super) async fn reason_of(headers: &HeaderMap, body: Body) -> Result<Option<
     Ok(checked_reason(reason)?)
 }
 
-/// The pause of a queue or a plug-in that a caller asks for.
+/// The pause of a queue, a plug-in or the service that a caller asks for.
 pub(super) async fn pause_of(
     state: &ApiState,
     caller: &Caller,

@@ -92,7 +92,6 @@ pub struct Host {
     sweeper: Arc<Sweeper>,
     window: Arc<Window>,
     state: watch::Sender<ServiceState>,
-    accepting: watch::Sender<bool>,
     /// What ends the pool's work; gone once the host goes down.
     drain: parking_lot::Mutex<Option<crate::worker::Drain>>,
     setting_service: tokio::sync::Mutex<()>,
@@ -132,8 +131,7 @@ impl Host {
             kept => kept,
         };
         let state = watch::Sender::new(kept_state);
-        let accepting = watch::Sender::new(kept_state == ServiceState::Running);
-        let pool = Pool::new(worker, Arc::clone(&window), guests, pool, accepting.subscribe());
+        let pool = Pool::new(worker, Arc::clone(&window), guests, pool, state.subscribe());
         let drain = parking_lot::Mutex::new(Some(pool.drain()));
         let slots = pool.slots();
         let ticking = tick_for_ever(scheduler, Arc::clone(&window), Arc::clone(&running), Arc::clone(&clock));
@@ -156,7 +154,6 @@ impl Host {
             sweeper,
             window,
             state,
-            accepting,
             drain,
             setting_service: tokio::sync::Mutex::default(),
             loops,
@@ -165,18 +162,18 @@ impl Host {
 
     /// Whether background work goes on.
     pub fn service(&self) -> ServiceState {
-        *self.state.borrow()
+        self.state.borrow().at(self.clock.now())
     }
 
-    /// Pauses, drains or resumes background work. Nothing is failed or canceled; a pause outlives a restart.
+    /// Pauses, drains or resumes background work. Nothing is failed or canceled; a pause outlives a restart, unless it was to end
+    /// by then.
     pub async fn set_service(&self, state: ServiceState) -> Result<(), CommitError> {
         let _turn = self.setting_service.lock().await;
         if self.drain.lock().is_none() {
             return Err(CommitError::Failed(Arc::from("the host is going down")));
         }
-        self.store.commit(vec![Change::PutService(state)]).await?;
+        self.store.commit(vec![Change::PutService(state.clone())]).await?;
         self.state.send_replace(state);
-        self.accepting.send_replace(state == ServiceState::Running);
         Ok(())
     }
 
@@ -203,7 +200,6 @@ impl Host {
     /// Stops claiming, lets what runs end within `grace` or releases it, writes everything, and closes the store.
     pub async fn shut_down(&self, grace: Duration) {
         let drain = self.drain.lock().take();
-        self.accepting.send_replace(false);
         self.state.send_replace(ServiceState::Draining);
         if let Some(drain) = drain {
             drain.finish(grace).await;

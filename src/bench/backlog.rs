@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::domain::id::PluginName;
 use crate::domain::job::Status;
 use crate::domain::retention::Retention;
+use crate::domain::queue::Pause;
 use crate::domain::service::ServiceState;
 use crate::embedded::open;
 use crate::jobs::NewJob;
@@ -94,7 +95,7 @@ pub async fn run_backlog(plan: &Plan, settings: &Settings, backlog: usize) -> Re
     let opened = open(&settings).await?;
     let plugin = install(&opened.host, &plan.component).await?;
     warm_up(&opened.host, &plugin, plan).await?;
-    opened.host.set_service(ServiceState::Paused).await?;
+    opened.host.set_service(ServiceState::Paused(Pause::default())).await?;
     let submit_jobs_per_second = submit(&opened.host, plan, backlog, |_| new_job(&plugin, plan)).await?;
     close(opened).await;
 

@@ -2,6 +2,7 @@
 
 use super::client::{Answer, Client, ClientArgs};
 use super::failure::Exit;
+use super::queue::shown_pause;
 use super::steer::Why;
 use super::table::{Columns, Field};
 use super::terminal::Terminal;
@@ -13,8 +14,14 @@ use crate::config::units::show_size;
 pub(crate) enum ServiceCommand {
     /// Show how the host is doing, and how many jobs stand where
     Status,
-    /// Start no new run until resumed; jobs are still taken
-    Pause(Why),
+    /// Start no new run until a time, or until resumed; jobs are still taken
+    Pause {
+        /// When it goes on by itself, such as 2030-01-31T00:00:00Z, or how long from now, such as 15m
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Let jobs run again
     Resume(Why),
     /// Start no new run and report not ready, so that the host can be taken down
@@ -26,7 +33,9 @@ pub(crate) fn run(args: &ClientArgs, command: &ServiceCommand, terminal: Termina
     let client = Client::new(args)?;
     match command {
         ServiceCommand::Status => status(&client, terminal),
-        ServiceCommand::Pause(why) => changed(&client.steer_service("pause", &why.body())?, terminal),
+        ServiceCommand::Pause { until, why } => {
+            changed(&client.steer_service("pause", &why.pause(until.as_ref()))?, terminal)
+        }
         ServiceCommand::Resume(why) => changed(&client.steer_service("resume", &why.body())?, terminal),
         ServiceCommand::Drain(why) => changed(&client.steer_service("drain", &why.body())?, terminal),
     }
@@ -36,8 +45,8 @@ fn changed(service: &Answer<ServiceView>, terminal: Terminal) -> anyhow::Result<
     if terminal.is_json() {
         terminal.json(&service.text)?;
     } else {
-        let ServiceView { state, running, .. } = &service.view;
-        terminal.line(&format!("the host is {state}; {running} attempts are under way"))?;
+        let running = service.view.running;
+        terminal.line(&format!("the host is {}; {running} attempts are under way", state(&service.view)))?;
     }
     Ok(Exit::Done)
 }
@@ -48,12 +57,12 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
         terminal.json(&service.text)?;
         return Ok(Exit::Done);
     }
-    let ServiceView { state, version, host_id, started_on, running, rescued, store, queues, .. } = &service.view;
+    let ServiceView { version, host_id, started_on, running, rescued, store, queues, .. } = &service.view;
     let ServiceView { slots, claimed, paused_plugins, degraded_plugins, .. } = &service.view;
     let refusing = store.refusing.as_ref().map(|why| format!("takes no new jobs: {why}"));
     terminal.facts(&[
         ("host", Some(format!("{host_id} at {}, release {version}", client.server()))),
-        ("state", Some(state.clone())),
+        ("state", Some(state(&service.view))),
         ("started", Some(started_on.clone())),
         ("running", Some(in_slots(*running, *slots, *claimed))),
         ("rescued", (*rescued > 0).then(|| format!("{rescued} jobs when it started"))),
@@ -78,6 +87,12 @@ fn status(client: &Client, terminal: Terminal) -> anyhow::Result<Exit> {
     };
     terminal.table(&columns, rows)?;
     Ok(Exit::Done)
+}
+
+/// The word for its state, and of a pause until when, by whom and why.
+fn state(service: &ServiceView) -> String {
+    let pause = service.pause.as_ref().map(|pause| format!(" {}", shown_pause(pause))).unwrap_or_default();
+    format!("{}{pause}", service.state)
 }
 
 /// How many attempts run, in how many slots, and how many jobs are claimed ahead of one.

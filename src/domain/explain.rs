@@ -179,7 +179,7 @@ fn before_its_turn(now: Reason, facts: &Facts<'_>) -> Vec<Reason> {
 /// What meets it when its turn comes, however full the host is.
 fn at_its_turn(facts: &Facts<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    reasons.extend(of_service(facts.service));
+    reasons.extend(of_service(&facts.service));
     reasons.extend(of_plugin(facts));
     // One that has not succeeded decides, whatever becomes of the others.
     reasons.extend(facts.stopped_by.map(|predecessor| predecessor_failed(facts, predecessor)));
@@ -226,13 +226,13 @@ fn expires(facts: &Facts<'_>) -> Option<Reason> {
     Some(reason.until((facts.job.state.status != Status::Paused).then_some(expires_on)))
 }
 
-fn of_service(service: ServiceState) -> Option<Reason> {
+fn of_service(service: &ServiceState) -> Option<Reason> {
     match service {
         ServiceState::Running => None,
-        ServiceState::Paused => Some(Reason::new(
+        ServiceState::Paused(pause) => Some(Reason::new(
             "service-paused",
-            "a person has paused the whole service",
-            "somebody resumes it: backroom service resume",
+            begin_of(pause, "the whole service"),
+            end_of(pause, "backroom service resume"),
         )),
         ServiceState::Draining => Some(Reason::new(
             "draining",

@@ -67,7 +67,7 @@ impl fmt::Display for Pause {
     }
 }
 
-/// That no job of a queue or a plug-in starts for now.
+/// That no job of a queue, of a plug-in or of the whole service starts for now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pause {
     /// Since when.

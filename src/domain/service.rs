@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::queue::Pause;
+use super::time::Timestamp;
+
 /// Whether background work goes on. Pausing never fails or cancels anything (F105).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ServiceState {
     /// Jobs are taken and run.
@@ -11,8 +14,27 @@ pub enum ServiceState {
     Running,
     /// No new run starts; those under way end. The host is going down or is told to.
     Draining,
-    /// No new run starts until somebody resumes.
-    Paused,
+    /// No new run starts while the pause holds.
+    Paused(Pause),
+}
+
+impl ServiceState {
+    /// The state at `now`: a pause that was to end by then has ended.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Self {
+        match self {
+            Self::Paused(pause) if !pause.holds(now) => Self::Running,
+            other => other.clone(),
+        }
+    }
+
+    /// The pause, where it is paused.
+    pub fn pause(&self) -> Option<&Pause> {
+        match self {
+            Self::Paused(pause) => Some(pause),
+            _ => None,
+        }
+    }
 }
 
 /// What an acknowledged commit survives (design section 6).

@@ -37,12 +37,16 @@ fn of_the_host(console: &Console) -> Vec<Need> {
             let button = button.filter(|_| console.administers());
             needs.push(Need { id: format!("need-{id}"), sentence, look, button });
         };
-    if host.service() != ServiceState::Running {
-        let sentence = match host.service() {
-            ServiceState::Draining => "The host is draining: no new job starts.",
-            _ => "The service is paused: no new job starts.",
-        };
-        need("service".to_owned(), sentence.to_owned(), None, Some(("/service/resume".to_owned(), "Resume")));
+    let resume = || Some(("/service/resume".to_owned(), "Resume"));
+    match host.service() {
+        ServiceState::Running => {}
+        ServiceState::Draining => {
+            let sentence = "The host is draining: no new job starts.".to_owned();
+            need("service".to_owned(), sentence, None, resume());
+        }
+        ServiceState::Paused(pause) => {
+            need("service".to_owned(), format!("The service is paused {pause}. No new job starts."), None, resume());
+        }
     }
     for plugin in host.degraded(TenantId::DEFAULT) {
         let sentence = format!("Plug-in {plugin} keeps failing, so its jobs are held back (circuit breaker).");

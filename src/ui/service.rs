@@ -4,14 +4,20 @@ use axum::extract::Path;
 use axum::response::Response;
 
 use super::Console;
+use super::rights::noted;
 use super::shell::Done;
 use super::trouble::Trouble;
+use crate::domain::access::Caller;
+use crate::domain::queue::Pause;
 use crate::domain::service::ServiceState;
 
 /// Pauses or resumes.
-pub(super) async fn act(console: Console, Path(action): Path<String>) -> Response {
+pub(super) async fn act(console: Console, Path(action): Path<String>, caller: Caller) -> Response {
     let (state, done) = match action.as_str() {
-        "pause" => (ServiceState::Paused, Done::Paused),
+        "pause" => {
+            let by = Some(noted(&caller).to_owned());
+            (ServiceState::Paused(Pause { since: console.now(), by, ..Pause::default() }), Done::Paused)
+        }
         "resume" => (ServiceState::Running, Done::Resumed),
         _ => return console.refuse(&Trouble::field(format!("`{action}` is not `pause` or `resume`"))),
     };

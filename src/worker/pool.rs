@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::turnover::Turnover;
 use super::{Claim, Claimed, Started, Window, Worker};
 use crate::domain::job::Job;
+use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::resources::Quiet;
 use crate::sandbox::Signal;
@@ -83,7 +84,7 @@ pub struct Pool {
     slots: Arc<Semaphore>,
     unsettled: Arc<Semaphore>,
     turnover: Arc<Turnover>,
-    accepting: watch::Receiver<bool>,
+    service: watch::Receiver<ServiceState>,
 }
 
 /// The right to claim a job and to hold it until its run has ended.
@@ -105,13 +106,13 @@ impl Pool {
         Slots { free: Arc::clone(&self.slots), total: self.settings.concurrency }
     }
 
-    /// A pool that runs guests on `guests` while `accepting` holds true.
+    /// A pool that runs guests on `guests` while the service runs.
     pub fn new(
         worker: Arc<Worker>,
         window: Arc<Window>,
         guests: Handle,
         settings: PoolSettings,
-        accepting: watch::Receiver<bool>,
+        service: watch::Receiver<ServiceState>,
     ) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         Self {
@@ -124,14 +125,14 @@ impl Pool {
             turnover: Arc::new(Turnover::new(settings.ahead)),
             freed: Arc::default(),
             settings,
-            accepting,
+            service,
         }
     }
 
     /// Claims and starts jobs for ever. Dropping it stops claiming and leaves what runs alone.
     pub async fn run(mut self) {
         loop {
-            if self.accepting.wait_for(|accepting| *accepting).await.is_err() {
+            if !self.runs().await {
                 return;
             }
             let permits = self.permits();
@@ -139,6 +140,24 @@ impl Pool {
                 self.freed.notified().await;
             } else if !self.claim_some(permits).await {
                 self.wait_for_work().await;
+            }
+        }
+    }
+
+    /// Waits until the service runs: until a person says so, or until its pause has ended by itself. False when nobody is left
+    /// to say so.
+    async fn runs(&mut self) -> bool {
+        loop {
+            let now = self.worker.clock.now();
+            let state = self.service.borrow_and_update().at(now);
+            if state == ServiceState::Running {
+                return true;
+            }
+            let until = state.pause().and_then(|pause| pause.until);
+            let ended = reached(until.map(|until| until.since(now)));
+            tokio::select! {
+                changed = self.service.changed() => if changed.is_err() { return false },
+                () = ended => {}
             }
         }
     }
@@ -156,16 +175,9 @@ impl Pool {
     /// Waits until the window was filled, or until a lane opens that is held up by time alone.
     async fn wait_for_work(&self) {
         let opens_in = self.window.opens_on().map(|opens_on| opens_on.since(self.worker.clock.now()));
-        let opened = async {
-            match opens_in {
-                // A timer may fire a little early by the other clock.
-                Some(wait) => tokio::time::sleep(wait + TIMER_SLACK).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             () = self.window.filled() => {}
-            () = opened => {}
+            () = reached(opens_in) => {}
         }
     }
 
@@ -204,7 +216,7 @@ impl Pool {
     async fn start(&self, claim: Claim, mut started: Started, claim_permit: ClaimPermit) {
         let Ok(unsettled_permit) = Arc::clone(&self.unsettled).acquire_owned().await else { return };
         let (worker, slots, window) = (Arc::clone(&self.worker), Arc::clone(&self.slots), Arc::clone(&self.window));
-        let (turnover, accepting) = (Arc::clone(&self.turnover), self.accepting.clone());
+        let (turnover, service) = (Arc::clone(&self.turnover), self.service.clone());
         let job = claim.job();
         self.guests.spawn(async move {
             let claimed = match worker.claimed(claim).await {
@@ -223,7 +235,7 @@ impl Pool {
             };
             let slot = tokio::time::timeout(SLOT_PATIENCE, slots.acquire_owned()).await;
             let has_slot = matches!(slot, Ok(Ok(_)));
-            let finished = if has_slot && *accepting.borrow() && may_still_start(&claimed, &started, &worker) {
+            let finished = if has_slot && does_run(&service, &worker) && may_still_start(&claimed, &started, &worker) {
                 let since = Instant::now();
                 let finished = worker.run(claimed).await;
                 started.judge(finished.verdict());
@@ -242,6 +254,20 @@ impl Pool {
             drop((started, unsettled_permit));
         });
     }
+}
+
+/// Waits until so much time has passed; for ever where nothing is waited for.
+async fn reached(wait: Option<Duration>) {
+    match wait {
+        // A timer may fire a little early by the other clock.
+        Some(wait) => tokio::time::sleep(wait + TIMER_SLACK).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether the service runs now.
+fn does_run(service: &watch::Receiver<ServiceState>, worker: &Worker) -> bool {
+    service.borrow().at(worker.clock.now()) == ServiceState::Running
 }
 
 /// Whether nothing has come up while a claimed job waited for its slot. What has ended it, only its next claim says.

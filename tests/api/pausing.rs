@@ -91,6 +91,31 @@ fn a_pause_until_a_time_says_who_asked_for_it_why_and_until_when() {
 }
 
 #[test]
+fn a_pause_of_the_whole_service_ends_by_itself_and_says_who_asked_for_it_why_and_until_when() {
+    let server = Server::start();
+    let past = server.post("/v1/service/pause", r#"{"until": "2030-01-01T07:00:00Z"}"#);
+    assert!(past.refusal().contains("`until` (2030-01-01T07:00:00.000Z) has passed"), "{}", past.text());
+    let now = server.get("/v1/service").json()["now"].clone();
+    let paused = server.post("/v1/service/pause", r#"{"until": "2s", "reason": "the database moves"}"#).json();
+    let pause = &paused["pause"];
+    assert_eq!((&paused["state"], &pause["since"], &pause["by"]), (&json!("paused"), &now, &json!("api")));
+    assert_eq!(pause["reason"], json!("the database moves"));
+    assert_eq!(&server.get("/v1/service").json()["pause"], pause);
+    let id = server.submit(r#"{"plugin": "echo"}"#);
+    let reason = &server.get(&format!("/v1/jobs/{id}/explain")).json()["reasons"][0];
+    assert_eq!(reason["message"], json!("a person (api) has paused the whole service: the database moves"));
+    let until = pause["until"].as_str().expect("a time");
+    let when = format!("{until}, or somebody resumes it: backroom service resume");
+    assert_eq!(reason["starts_when"], json!(when));
+    server.pass(Duration::from_millis(1_999));
+    assert_eq!((&server.job(&id)["state"], &server.job(&id)["runs"]), (&json!("queued"), &json!(0)));
+    server.pass(Duration::from_millis(1));
+    let service = server.get("/v1/service").json();
+    assert_eq!((&service["state"], &service["pause"]), (&json!("running"), &Value::Null));
+    assert_eq!(server.until(&id, "succeeded")["runs"], 1);
+}
+
+#[test]
 fn what_waits_for_a_slot_is_queued_however_fast_the_slot_was() {
     let server = Server::start_with(Setup { slots: Some(1), live: true, ..Setup::default() });
     // Many short ones, so that jobs are claimed ahead, then one that keeps the slot, and some behind it.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use backroom::domain::change::Change;
 use backroom::domain::id::HostId;
+use backroom::domain::queue::Pause;
 use backroom::domain::service::ServiceState;
 use backroom::store::Store;
 use backroom::store::sled::{SledSettings, SledStore};
@@ -19,7 +20,7 @@ fn opened(path: &Path) -> SledStore {
 pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let store = opened(&folder.path().join("data"));
-    let changes = vec![Change::StartHost(HostId(4)), Change::PutService(ServiceState::Paused)];
+    let changes = vec![Change::StartHost(HostId(4)), Change::PutService(ServiceState::Paused(Pause::default()))];
     store.commit(changes).wait().expect("there is room");
     store.put_blob(vec![7; 4_000].into()).expect("there is room");
     folder
@@ -47,7 +48,7 @@ fn a_store_is_verified_saved_and_restored() {
         .expect("it is JSON");
     assert_eq!((&report["sound"], &report["report"]["jobs"]), (&Value::Bool(true), &Value::from(0)));
     let store = opened(&folder.path().join("other"));
-    assert_eq!(store.service(), Ok(ServiceState::Paused));
+    assert_eq!(store.service(), Ok(ServiceState::Paused(Pause::default())));
     assert!(store.next_host().0 > 4);
 }
 

@@ -13,6 +13,7 @@ use backroom::domain::job::{
 };
 use backroom::domain::plugin::Grant;
 use backroom::domain::rate::RateLimit;
+use backroom::domain::queue::Pause;
 use backroom::domain::service::ServiceState;
 
 use crate::fixtures::{CREATED, at, failure, submission, version};
@@ -82,7 +83,7 @@ fn what_waits_for_a_time_says_what_will_hold_it_then() {
     ] {
         let held = Facts {
             plugin: PluginFact::Disabled,
-            service: ServiceState::Paused,
+            service: ServiceState::Paused(Pause::default()),
             holds: vec![Hold::QueuePaused(Arc::default()), Hold::QueueFull(3), Hold::PluginPaused(Arc::default())],
             ahead: 7,
             blocked_by: vec![other(2)],
@@ -191,7 +192,7 @@ fn cases() -> Vec<(&'static str, &'static str, &'static str, Reason)> {
     let expiring = asking(|asked| asked.expires_on = Some(at(5)));
     case("expired", "unless started by 2023-11-14T22:13:25.000Z", "never", only(&facts(&expiring)));
     let service = |service| only(&Facts { service, ..facts(&queued) });
-    case("service-paused", "paused the whole service", "backroom service resume", service(ServiceState::Paused));
+    case("service-paused", "paused the whole service", "backroom service resume", service(ServiceState::Paused(Pause::default())));
     case("draining", "the host is going down", "the host has started again", service(ServiceState::Draining));
     let plugin = |plugin| only(&Facts { plugin, ..facts(&queued) });
     case("plugin-disabled", "will be canceled when its turn comes", "plugin enable echo", plugin(PluginFact::Disabled));
@@ -294,7 +295,7 @@ fn what_ends_with_time_says_when() {
 fn everything_that_stands_in_the_way_is_told_the_foremost_first() {
     let job = tied(Ties { ordering_key: OrderingKey::new("k").ok(), ..Ties::default() });
     let all = reasons(&Facts {
-        service: ServiceState::Paused,
+        service: ServiceState::Paused(Pause::default()),
         plugin: PluginFact::Disabled,
         holds: vec![Hold::QueuePaused(Arc::default()), Hold::PluginFull(1)],
         ahead: 2,

@@ -6,6 +6,7 @@ use backroom::domain::change::{Change, RememberedSubmit};
 use backroom::domain::id::{Digest, HostId, TenantId, VersionName};
 use backroom::domain::job::{JobState, Payload, Status};
 use backroom::domain::plugin::{Inspection, Plugin, PluginVersion, Shape, Wishes};
+use backroom::domain::queue::Pause;
 use backroom::domain::service::ServiceState;
 use backroom::store::backup::{self, BackupError};
 use backroom::store::memory::MemoryStore;
@@ -106,7 +107,7 @@ pub(crate) fn fill(store: &dyn Store) {
         };
         must(store, vec![Change::Remember(submit)]);
     }
-    must(store, vec![Change::PutService(ServiceState::Paused), Change::StartHost(HostId(17))]);
+    must(store, vec![Change::PutService(ServiceState::Paused(Pause::default())), Change::StartHost(HostId(17))]);
     must(store, vec![Change::PutBreaker(breaker(3, "mailer", Some(7))), put_token(token(3, "shop"))]);
     assert!(last >= 100);
 }

@@ -132,8 +132,8 @@ fn plugins_are_by_tenant_and_name(store: &dyn Store) {
 
 fn the_service_state_is_kept(store: &dyn Store) {
     assert_eq!(store.service(), Ok(ServiceState::Running));
-    must(store, vec![Change::PutService(ServiceState::Paused)]);
-    assert_eq!(store.service(), Ok(ServiceState::Paused));
+    must(store, vec![Change::PutService(ServiceState::Paused(Pause::default()))]);
+    assert_eq!(store.service(), Ok(ServiceState::Paused(Pause::default())));
 }
 
 fn breakers_are_kept_while_they_are_not_closed(store: &dyn Store) {

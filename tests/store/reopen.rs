@@ -6,6 +6,7 @@ use backroom::domain::change::{Change, RememberedSubmit};
 use backroom::domain::id::{HostId, Sequence, TenantId};
 use backroom::domain::job::{Job, JobState, Status};
 use backroom::domain::query::{JobFilter, JobQuery};
+use backroom::domain::queue::Pause;
 use backroom::domain::service::{Durability, ServiceState};
 use backroom::store::sled::{OpenError, SledSettings, SledStore};
 use backroom::store::{CommitError, Store};
@@ -50,7 +51,7 @@ fn everything(store: &dyn Store) {
         }
     }
     must(store, vec![Change::Delete { job: key(50), expected: 1 }]);
-    must(store, vec![Change::PutService(ServiceState::Paused), Change::PutBreaker(breaker(0, "mailer", Some(7)))]);
+    must(store, vec![Change::PutService(ServiceState::Paused(Pause::default())), Change::PutBreaker(breaker(0, "mailer", Some(7)))]);
     must(store, vec![put_token(token(0, "shop")), put_token(token(0, "bank"))]);
     must(store, vec![remove_token(0, "shop")]);
     let remembered = RememberedSubmit {

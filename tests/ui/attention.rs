@@ -6,6 +6,7 @@ use backroom::clock::SimulatedClock;
 use backroom::domain::id::{PluginName, QueueName, TenantId};
 use backroom::domain::job::{OnPredecessorFailure, Status, Ties};
 use backroom::domain::queue::Pause;
+use backroom::domain::service::ServiceState;
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{Command, NewJob, Order};
 
@@ -26,13 +27,15 @@ async fn what_is_held_up_is_seen_and_resumed() {
         until: Some(Timestamp::from_millis(1_700_000_100_000)),
         ..Pause::default()
     };
-    site.host.pause_queue(&QueueName::default_queue(), Some(pause)).await.expect("it is paused");
+    site.host.pause_queue(&QueueName::default_queue(), Some(pause.clone())).await.expect("it is paused");
+    site.host.set_service(ServiceState::Paused(pause)).await.expect("it is paused");
     site.upload("mailer", "1.0.0", ungranted()).await;
     let html = site.get("/").await;
     page::read(html.text());
     let shown = words(html.text());
     for sentence in [
         "Needs a person",
+        "The service is paused until 2023-11-14T22:15:00.000Z by ann: a limit. No new job starts.",
         "Queue default is paused until 2023-11-14T22:15:00.000Z by ann: a limit.",
         "Plug-in echo is paused until it is resumed.",
         "Plug-in mailer runs nothing: it asks for what is not granted.",
@@ -42,7 +45,7 @@ async fn what_is_held_up_is_seen_and_resumed() {
     for path in ["/plugins", "/plugins/echo"] {
         assert!(words(site.get(path).await.text()).contains("paused"), "{path}");
     }
-    for button in ["/queues/default/resume", "/plugins/echo/resume"] {
+    for button in ["/queues/default/resume", "/plugins/echo/resume", "/service/resume"] {
         assert!(html.text().contains(&format!("action=\"{button}\"")), "{button}");
         assert_eq!(site.post(button, "").await.status, 303, "{button}");
     }

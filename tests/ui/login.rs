@@ -126,5 +126,5 @@ async fn a_page_of_another_site_presses_no_button() {
     let own = format!("http://{}", site.address);
     let ours = [("origin", own.as_str()), cookie, FORM];
     assert_eq!(site.ask("POST", "/service/pause", &ours, "").await.status, 303);
-    assert_eq!(site.host.service(), ServiceState::Paused);
+    assert!(site.host.service().pause().is_some());
 }

@@ -91,10 +91,11 @@ async fn only_an_ended_job_is_deleted() {
 async fn the_service_is_paused_and_resumed() {
     let site = Site::with_echo(clock()).await;
     leads_to(&site.post("/service/pause", "").await, "/?done=paused");
-    assert_eq!(site.host.service(), ServiceState::Paused);
+    let paused = site.host.service().pause().cloned();
+    assert_eq!(paused.and_then(|pause| pause.by).as_deref(), Some("console"));
     let waiting = site.submit(job("{}")).await;
     let page = site.get(&format!("/jobs/{}", waiting.submission.id)).await;
-    assert!(page.text().contains("A person has paused the whole service."));
+    assert!(page.text().contains("A person (console) has paused the whole service."));
     assert!(site.get("/").await.text().contains("Resume the service"));
     leads_to(&site.post("/service/resume", "").await, "/?done=resumed");
     let ended = site.host.jobs.wait(waiting, PATIENCE).await.expect("it reads");

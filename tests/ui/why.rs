@@ -89,7 +89,7 @@ async fn waits_for_a_time_or_a_person_are_explained() {
 async fn what_holds_a_queue_a_plug_in_or_the_host_is_explained_and_ended_by_a_button() {
     let site = site().await;
     let echo = PluginName::new("echo").expect("a slug");
-    site.host.set_service(ServiceState::Paused).await.expect("it is kept");
+    site.host.set_service(ServiceState::Paused(Pause::default())).await.expect("it is kept");
     let waiting = site.submit(job("{}")).await;
     has(&explained(&site, &waiting).await, "service-paused");
     site.host.pause_queue(&QueueName::default_queue(), Some(Pause::default())).await.expect("it is paused");

@@ -25,7 +25,7 @@ impl SteerBody {
     pub const FIELDS: &'static [&'static str] = &["reason"];
 }
 
-/// How long a queue or a plug-in is paused, and why.
+/// How long a queue, a plug-in or the service is paused, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PauseBody {

@@ -30,6 +30,9 @@ pub struct PurgeView {
 pub struct ServiceView {
     /// `running`, `draining` or `paused`.
     pub state: String,
+    /// While it is paused: by whom, why and until when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseView>,
     /// The release.
     pub version: String,
     /// This start of the host.
@@ -243,11 +246,11 @@ impl From<StoreStats> for StoreView {
 }
 
 /// The word for the state of the service.
-pub(crate) const fn service_word(state: ServiceState) -> &'static str {
+pub(crate) const fn service_word(state: &ServiceState) -> &'static str {
     match state {
         ServiceState::Running => "running",
         ServiceState::Draining => "draining",
-        ServiceState::Paused => "paused",
+        ServiceState::Paused(_) => "paused",
     }
 }
 
@@ -255,8 +258,10 @@ impl ServiceView {
     /// The view of `host`.
     pub(crate) fn of(host: &crate::app::Host) -> Self {
         let paused = host.registry.paused().into_iter().filter(|plugin| plugin.tenant == TenantId::DEFAULT);
+        let service = host.service();
         Self {
-            state: service_word(host.service()).to_owned(),
+            state: service_word(&service).to_owned(),
+            pause: service.pause().map(PauseView::of),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host_id: host.id.to_string(),
             started_on: time(host.started_on),

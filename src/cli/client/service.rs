@@ -14,7 +14,7 @@ impl Client {
     }
 
     /// Pauses, resumes or drains the host.
-    pub(crate) fn steer_service(&self, verb: &str, why: &SteerBody) -> anyhow::Result<Answer<ServiceView>> {
+    pub(crate) fn steer_service(&self, verb: &str, why: &impl Serialize) -> anyhow::Result<Answer<ServiceView>> {
         self.post_json(&format!("/v1/service/{verb}"), why)
     }
 

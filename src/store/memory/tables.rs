@@ -110,7 +110,7 @@ impl Tables {
             Change::PutQueue(queue) => {
                 self.queues.insert(queue.name.clone(), queue.clone());
             }
-            Change::PutService(service) => self.service = *service,
+            Change::PutService(service) => self.service = service.clone(),
             Change::StartHost(host) => self.host = self.host.max(*host),
             Change::PutBreaker(breaker) => self.breakers.put(breaker),
             Change::PutToken(token) => self.tokens.put((**token).clone()),
@@ -428,7 +428,7 @@ impl Tables {
     }
 
     pub(super) fn service(&self) -> ServiceState {
-        self.service
+        self.service.clone()
     }
 
     pub(super) fn host(&self) -> HostId {

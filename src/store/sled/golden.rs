@@ -342,7 +342,7 @@ fn single_values_are_written_and_read_as_ever() {
     assert_value("plugin", &plugin());
     assert_value("remembered-submit", &remembered());
     assert_value("counts", &Counts([0, 1, 2, 3, 4, 5, 6, 7, 8, 900]));
-    assert_value("service-state", &ServiceState::Paused);
+    assert_value("service-state", &ServiceState::Paused(pause()));
     assert_value("audit-row", &audit_row());
     assert_value("queue-state", &queue_state());
     assert_value("breaker", &breaker());

@@ -154,7 +154,7 @@ impl<'a> Indexer<'a> {
             (Change::PutPlugin(plugin), _) => self.put_plugin(plugin),
             (Change::RemovePlugin { tenant, name, .. }, _) => self.remove_plugin(*tenant, name),
             (Change::PutService(service), _) => {
-                self.live.service = *service;
+                self.live.service = service.clone();
                 self.live.ahead.put(keys::META_SERVICE.to_vec(), codec::encode(service));
                 Ok(())
             }

@@ -351,7 +351,7 @@ impl Store for SledStore {
     }
 
     fn service(&self) -> Result<ServiceState, ReadError> {
-        Ok(self.shared.live.read().service)
+        Ok(self.shared.live.read().service.clone())
     }
 
     fn check_room(&self) -> Result<(), CommitError> {
