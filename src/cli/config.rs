@@ -32,7 +32,8 @@ pub(crate) fn run(command: &ConfigCommand, terminal: Terminal) -> anyhow::Result
             let given = loaded.places.len();
             if terminal.is_json() {
                 let file = loaded.file.as_ref().map(|file| file.display().to_string());
-                let right = json!({ "right": true, "file": file, "given": given, "plugins": plugins, "warnings": warnings });
+                let right =
+                    json!({ "right": true, "file": file, "given": given, "plugins": plugins, "warnings": warnings });
                 terminal.json(&right.to_string())?;
                 return Ok(Exit::Done);
             }

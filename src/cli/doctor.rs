@@ -14,8 +14,8 @@ use super::client::{Client, ClientArgs};
 use super::failure::Exit;
 use super::settings::SettingsArgs;
 use super::terminal::{Terminal, Tone};
-use crate::config::{Settings, exposed_secrets};
 use crate::config::units::show_size;
+use crate::config::{Settings, exposed_secrets};
 use crate::domain::service::Durability;
 
 /// Where the settings come from.

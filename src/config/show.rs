@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{PluginSettings, SignSettings};
 use super::problem::Place;
 use super::read::{DURABILITIES, Loaded};
 use super::units::{show_duration, show_size};
+use super::{PluginSettings, SignSettings};
 use crate::domain::admission::{QueuePolicy, StartLimits};
 use crate::domain::id::HandlerName;
 use crate::domain::limits::Limits;

@@ -113,7 +113,8 @@ fn parse_key(text: &str) -> Result<SigningKey, String> {
 /// One `ORIGIN=KEY` of a variable.
 fn of_word(given: &Given) -> Reading<SignSettings> {
     let refuse = |why: String| {
-        let remedy = "write ORIGIN=KEY for each key, with commas between them, such as https://hooks.example.com=whsec_...";
+        let remedy =
+            "write ORIGIN=KEY for each key, with commas between them, such as https://hooks.example.com=whsec_...";
         Err(vec![Problem::new(given.place.clone(), why, remedy)])
     };
     let text = value::text(given)?;
@@ -221,7 +222,8 @@ fn keys_of_file(receiver: &SignSettings) -> Result<Vec<SigningKey>, Problem> {
     match keys.is_empty() && receiver.keys.is_empty() {
         false => Ok(keys),
         true => {
-            let message = format!("`key_file` of {} names {}, which holds no key", receiver.origin.as_grant(), file.display());
+            let message =
+                format!("`key_file` of {} names {}, which holds no key", receiver.origin.as_grant(), file.display());
             Err(Problem::new(receiver.place.clone(), message, FORM))
         }
     }
@@ -297,7 +299,10 @@ mod tests {
 
     #[test]
     fn a_variable_gives_keys_by_their_origin() {
-        let both = format!("https://a.example={KEY}, https://c.example:8443={OTHER}== ,https://a.example=whsec_{}", "Zm9v".repeat(8));
+        let both = format!(
+            "https://a.example={KEY}, https://c.example:8443={OTHER}== ,https://a.example=whsec_{}",
+            "Zm9v".repeat(8)
+        );
         let loaded = from_variable(&both.replace("== ", "")).expect("all of it is right");
         assert_eq!((signing(&loaded, "https://a.example"), signing(&loaded, "https://c.example:8443")), (2, 1));
         for (value, why) in [
@@ -317,7 +322,10 @@ mod tests {
     fn what_is_wrong_with_a_receiver_is_said_with_its_place() {
         let long = format!("whsec_{}", "Zm9v".repeat(22));
         for (text, why) in [
-            (table(&format!("keys = [\"{}\"]", &KEY[..30])), "3:9: `http.sign[https://a.example].keys` has a key of 18 bytes"),
+            (
+                table(&format!("keys = [\"{}\"]", &KEY[..30])),
+                "3:9: `http.sign[https://a.example].keys` has a key of 18 bytes",
+            ),
             (table("keys = [\"whsec_?\"]"), "has a key that is no base64"),
             (table(&format!("keys = [\"{long}\"]")), "has a key of 66 bytes; a key has 24 to 64"),
             (table(&format!("keys = [\"{}\"]", &KEY[6..])), "does not begin with `whsec_`"),
@@ -327,7 +335,10 @@ mod tests {
             (table(""), "has no key"),
             (table(&format!("keys = [\"{KEY}\", \"{KEY}\"]")), "has the same key twice"),
             (table(&format!("key_file = \"{KEY}\"")), "holds a key, which belongs under `keys`"),
-            (table(&format!("key = [\"{KEY}\"]\nkeys = [\"{OTHER}\"]")), "`key` is not known in `http.sign[https://a.example]`"),
+            (
+                table(&format!("key = [\"{KEY}\"]\nkeys = [\"{OTHER}\"]")),
+                "`key` is not known in `http.sign[https://a.example]`",
+            ),
             (format!("[[http.sign]]\nkeys = [\"{KEY}\"]\n{GRANTED}"), "1:1: a [[http.sign]] has no `origin`"),
             (format!("[[http.sign]]\norigin = \"{KEY}\"\n{GRANTED}"), "holds a key"),
             (format!("[http]\nsign = \"{KEY}\"\n{GRANTED}"), "`http.sign` must be a list of tables"),
@@ -336,11 +347,17 @@ mod tests {
                 "it stands for many receivers, and each has keys of its own",
             ),
             (
-                format!("[[http.sign]]\norigin = \"https://x.b.example\"\nkeys = [\"{KEY}\"]\n{}", table(&format!("keys = [\"{OTHER}\", \"{KEY}\"]"))),
+                format!(
+                    "[[http.sign]]\norigin = \"https://x.b.example\"\nkeys = [\"{KEY}\"]\n{}",
+                    table(&format!("keys = [\"{OTHER}\", \"{KEY}\"]"))
+                ),
                 "5:10: `http.sign` of https://a.example has a key that https://x.b.example has, too",
             ),
             (
-                format!("[[http.sign]]\norigin = \"https://a.example:443\"\nkeys = [\"{OTHER}\"]\n{}", table(&format!("keys = [\"{KEY}\"]"))),
+                format!(
+                    "[[http.sign]]\norigin = \"https://a.example:443\"\nkeys = [\"{OTHER}\"]\n{}",
+                    table(&format!("keys = [\"{KEY}\"]"))
+                ),
                 "`http.sign` of https://a.example stands there for the second time; put both into one",
             ),
         ] {

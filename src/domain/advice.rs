@@ -267,7 +267,8 @@ fn operators_grants(plugin: &PluginName, policy: &Policy, denied: &[&Grant]) -> 
             steps.push(settings_step(plugin, policy, &["config"], &format!("{{ {} }}", pairs.join(", "))));
         }
         (keys, Some(_)) => {
-            steps.extend(keys.iter().map(|key| settings_step(plugin, policy, &["config", key.value()], &quoted(VALUE))));
+            steps
+                .extend(keys.iter().map(|key| settings_step(plugin, policy, &["config", key.value()], &quoted(VALUE))));
         }
     }
     steps

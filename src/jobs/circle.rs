@@ -144,7 +144,12 @@ impl<'a> Search<'a> {
                     statuses: Status::unfinished().collect(),
                     ..JobFilter::default()
                 };
-                waited_for.extend(self.jobs.some(JobQuery { tenant: new.tenant, filter, before: None, limit: PAGE })?);
+                waited_for.extend(self.jobs.some(JobQuery {
+                    tenant: new.tenant,
+                    filter,
+                    before: None,
+                    limit: PAGE,
+                })?);
             }
             (None, None) => {}
         }

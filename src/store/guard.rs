@@ -212,12 +212,10 @@ fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Resul
         Change::RemovePlugin { tenant, name, expected } => {
             ahead.plugin_revision(*tenant, name, facts)? == Some(*expected)
         }
-        Change::PutSchedule(schedule) => {
-            match ahead.schedule_revision(schedule.tenant, &schedule.name, facts)? {
-                Some(stored) => stored.checked_add(1) == Some(schedule.revision),
-                None => schedule.revision == 1 && ahead.schedules(schedule.tenant, facts)? < SCHEDULES_MAX,
-            }
-        }
+        Change::PutSchedule(schedule) => match ahead.schedule_revision(schedule.tenant, &schedule.name, facts)? {
+            Some(stored) => stored.checked_add(1) == Some(schedule.revision),
+            None => schedule.revision == 1 && ahead.schedules(schedule.tenant, facts)? < SCHEDULES_MAX,
+        },
         Change::RemoveSchedule { tenant, name, expected } => {
             ahead.schedule_revision(*tenant, name, facts)? == Some(*expected)
         }

@@ -12,8 +12,8 @@ use backroom::domain::job::{
     Job, JobState, JobType, Lease, OnPredecessorFailure, Status, Submission, Ties, WaitReason,
 };
 use backroom::domain::plugin::Grant;
-use backroom::domain::rate::RateLimit;
 use backroom::domain::queue::Pause;
+use backroom::domain::rate::RateLimit;
 use backroom::domain::service::ServiceState;
 
 use crate::fixtures::{CREATED, at, failure, submission, version};
@@ -192,7 +192,12 @@ fn cases() -> Vec<(&'static str, &'static str, &'static str, Reason)> {
     let expiring = asking(|asked| asked.expires_on = Some(at(5)));
     case("expired", "unless started by 2023-11-14T22:13:25.000Z", "never", only(&facts(&expiring)));
     let service = |service| only(&Facts { service, ..facts(&queued) });
-    case("service-paused", "paused the whole service", "backroom service resume", service(ServiceState::Paused(Pause::default())));
+    case(
+        "service-paused",
+        "paused the whole service",
+        "backroom service resume",
+        service(ServiceState::Paused(Pause::default())),
+    );
     case("draining", "the host is going down", "the host has started again", service(ServiceState::Draining));
     let plugin = |plugin| only(&Facts { plugin, ..facts(&queued) });
     case("plugin-disabled", "will be canceled when its turn comes", "plugin enable echo", plugin(PluginFact::Disabled));

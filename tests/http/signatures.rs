@@ -16,7 +16,8 @@ fn is_signed_with(got: &Got, key: &[u8]) -> bool {
     let content = [got.header("webhook-id"), ".", got.header("webhook-timestamp"), "."].concat();
     let content = [content.as_bytes(), &got.body].concat();
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let signatures = got.header("webhook-signature").split(' ').map(|one| one.strip_prefix("v1,").expect("the version"));
+    let signatures =
+        got.header("webhook-signature").split(' ').map(|one| one.strip_prefix("v1,").expect("the version"));
     let mut decoded = signatures.map(|one| BASE64.decode(one).expect("base64"));
     decoded.any(|signature| hmac::verify(&key, &content, &signature).is_ok())
 }

@@ -35,7 +35,8 @@ use tokio::sync::Notify;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What signs the requests to the server of a world.
-pub(crate) const SIGNING_KEYS: [&[u8]; 2] = [b"a key that only the two sides know", b"and the one that takes its place"];
+pub(crate) const SIGNING_KEYS: [&[u8]; 2] =
+    [b"a key that only the two sides know", b"and the one that takes its place"];
 
 /// A request as the server got it.
 #[derive(Clone, Debug)]

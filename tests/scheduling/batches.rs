@@ -234,7 +234,8 @@ fn a_circle_over_many_lines_and_what_is_there_already_names_the_line_that_closes
     let line = |is_keyed, after, batch| Line { is_keyed, after, batch }.job(batches);
     let plain = line(true, None, None);
     let over_others = vec![line(true, Some(0), None), plain.clone(), plain.clone(), line(true, None, Some(0))];
-    let over_batches = vec![line(true, Some(1), None), line(true, None, Some(0)), line(false, Some(0), Some(1)), plain.clone()];
+    let over_batches =
+        vec![line(true, Some(1), None), line(true, None, Some(0)), line(false, Some(0), Some(1)), plain.clone()];
     for (lines, index, batch) in [(over_others, 3, batches[0]), (over_batches, 2, batches[1])] {
         let refused = at_once(host.jobs.submit_bulk(lines)).expect_err("neither would end");
         assert_eq!((refused.index, refused.error), (Some(index), SubmitError::Circle { batch }));

@@ -51,7 +51,13 @@ fn everything(store: &dyn Store) {
         }
     }
     must(store, vec![Change::Delete { job: key(50), expected: 1 }]);
-    must(store, vec![Change::PutService(ServiceState::Paused(Pause::default())), Change::PutBreaker(breaker(0, "mailer", Some(7)))]);
+    must(
+        store,
+        vec![
+            Change::PutService(ServiceState::Paused(Pause::default())),
+            Change::PutBreaker(breaker(0, "mailer", Some(7))),
+        ],
+    );
     must(store, vec![put_token(token(0, "shop")), put_token(token(0, "bank"))]);
     must(store, vec![remove_token(0, "shop")]);
     let remembered = RememberedSubmit {

@@ -17,8 +17,7 @@ use crate::domain::code::{self, Code};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::limits::{Axis, Usage};
 use crate::domain::outbound::{
-    BadRequest, Coverage, HttpRequest, Meaning, Origin, SigningKey, SigningKeys, coverage, leads_elsewhere,
-    retry_after,
+    BadRequest, Coverage, HttpRequest, Meaning, Origin, SigningKey, SigningKeys, coverage, leads_elsewhere, retry_after,
 };
 use crate::sandbox::bill::Bill;
 use crate::sandbox::log::{Log, Source};

@@ -35,7 +35,10 @@ mod tests {
                         v1,2gytbRa3vR3eHixcoZuPaM/BRS5MQaNL6VDhNPt9lig=";
         let body = br#"{"a":1}"#;
         assert_eq!(signatures(&keys, "job-1", 1_674_087_231, body), expected);
-        assert_eq!(signatures(&keys[..1], "job-1", 1_674_087_231, body), expected.split(' ').next().unwrap_or_default());
+        assert_eq!(
+            signatures(&keys[..1], "job-1", 1_674_087_231, body),
+            expected.split(' ').next().unwrap_or_default()
+        );
         assert_ne!(signatures(&keys, "job-1", 1_674_087_232, body), expected);
         assert_ne!(signatures(&keys, "job-2", 1_674_087_231, body), expected);
     }

@@ -73,7 +73,10 @@ pub fn refused(submission: &Submission, found: &LoopFound, now: Timestamp) -> Jo
     JobState {
         status: Status::Failed,
         completed_on: Some(now.max(submission.created_on)),
-        failure: Some(Failure { detail: found.detail.clone(), ..Failure::host(ErrorClass::Fatal, found.code, &found.message) }),
+        failure: Some(Failure {
+            detail: found.detail.clone(),
+            ..Failure::host(ErrorClass::Fatal, found.code, &found.message)
+        }),
         ..JobState::default()
     }
 }
