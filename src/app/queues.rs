@@ -140,10 +140,13 @@ impl Host {
 
     fn moments(&self, jobs: &[Job]) -> Vec<Moment> {
         let service = self.service();
-        let moment = |(job, (holds, ahead)): (&Job, (Vec<Hold>, usize))| match job.state.status {
-            Status::Queued => Moment { service, holds, ahead },
-            status if status.waits() => Moment { service, holds, ahead: 0 },
-            _ => Moment { service, ..Moment::default() },
+        let moment = |(job, (holds, ahead)): (&Job, (Vec<Hold>, usize))| {
+            let service = service.clone();
+            match job.state.status {
+                Status::Queued => Moment { service, holds, ahead },
+                status if status.waits() => Moment { service, holds, ahead: 0 },
+                _ => Moment { service, ..Moment::default() },
+            }
         };
         jobs.iter().zip(self.window.before_each(jobs)).map(moment).collect()
     }
