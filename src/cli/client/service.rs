@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Answer, Client, segment};
 use crate::api::view::{
-    CountsView, NewTokenView, QueueListView, QueueView, ServiceView, SteerBody, TokenBody, TokenListView,
+    CountsView, NewTokenView, QueueListView, QueueView, ServiceView, TokenBody, TokenListView,
 };
 
 impl Client {

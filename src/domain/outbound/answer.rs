@@ -72,7 +72,6 @@ mod tests {
         for (status, after, meaning) in [
             (200, None, Meaning::Success),
             (204, None, Meaning::Success),
-            (302, wait, failure(ErrorClass::Business)),
             (304, None, failure(ErrorClass::Business)),
             (410, None, failure(ErrorClass::Business)),
             (400, None, failure(ErrorClass::Business)),
