@@ -3,9 +3,7 @@
 use serde::Serialize;
 
 use super::{Answer, Client, segment};
-use crate::api::view::{
-    CountsView, NewTokenView, QueueListView, QueueView, ServiceView, TokenBody, TokenListView,
-};
+use crate::api::view::{CountsView, NewTokenView, QueueListView, QueueView, ServiceView, TokenBody, TokenListView};
 
 impl Client {
     /// How the host is doing.
