@@ -170,14 +170,14 @@ pub fn signing_keys(sign: &[SignSettings]) -> Result<SigningKeys, Problems> {
 
 fn gathered(
     sign: &[SignSettings],
-    read: impl Fn(&SignSettings) -> Result<Vec<SigningKey>, Problem>,
+    read: impl Fn(&SignSettings) -> Reading<Vec<SigningKey>>,
 ) -> (SigningKeys, Vec<Problem>) {
     let (mut keys, mut problems) = (SigningKeys::default(), Vec::new());
     for receiver in sign {
         let read = match read(receiver) {
             Ok(read) => read,
-            Err(problem) => {
-                problems.push(problem);
+            Err(more) => {
+                problems.extend(more);
                 continue;
             }
         };
@@ -202,31 +202,34 @@ fn gathered(
 }
 
 /// The keys that a file holds, one a line; empty lines and those that begin with `#` do not count.
-fn keys_of_file(receiver: &SignSettings) -> Result<Vec<SigningKey>, Problem> {
+fn keys_of_file(receiver: &SignSettings) -> Reading<Vec<SigningKey>> {
     let Some(file) = &receiver.key_file else { return Ok(Vec::new()) };
+    let (origin, shown) = (receiver.origin.as_grant(), file.display());
     let text = read_bounded(file).map_err(|why| {
-        let origin = receiver.origin.as_grant();
-        let message = format!("`key_file` of {origin} names {}, which cannot be read: {why}", file.display());
+        let message = format!("`key_file` of {origin} names {shown}, which cannot be read: {why}");
         let problem = Problem::new(receiver.place.clone(), message, "name a file with a key on each line");
-        Problem { code: code::MISSING_FILE, ..problem }
+        vec![Problem { code: code::MISSING_FILE, ..problem }]
     })?;
-    let lines = text.lines().enumerate().map(|(at, line)| (at, line.trim()));
-    let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(at, line)| {
-        parse_key(line).map_err(|why| {
-            let position = Position { line: at + 1, column: 1 };
-            let place = Place { source: file.display().to_string().into(), position: Some(position) };
-            Problem::new(place, format!("the line {why}"), FORM)
-        })
-    });
-    let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
-    match keys.is_empty() && receiver.keys.is_empty() {
-        false => Ok(keys),
-        true => {
-            let message =
-                format!("`key_file` of {} names {}, which holds no key", receiver.origin.as_grant(), file.display());
-            Err(Problem::new(receiver.place.clone(), message, FORM))
+    let (mut keys, mut problems) = (Vec::new(), Vec::new());
+    for (line, text) in (1..).zip(text.lines().map(str::trim)).filter(|(_, text)| !is_remark(text)) {
+        match parse_key(text) {
+            Ok(key) => keys.push(key),
+            Err(why) => {
+                let place = Place { source: shown.to_string().into(), position: Some(Position { line, column: 1 }) };
+                problems.push(Problem::new(place, format!("the line {why}"), FORM));
+            }
         }
     }
+    if keys.is_empty() && problems.is_empty() && receiver.keys.is_empty() {
+        let message = format!("`key_file` of {origin} names {shown}, which holds no key");
+        problems.push(Problem::new(receiver.place.clone(), message, FORM));
+    }
+    if problems.is_empty() { Ok(keys) } else { Err(problems) }
+}
+
+/// Whether a line of a file of keys holds none.
+fn is_remark(line: &str) -> bool {
+    line.is_empty() || line.starts_with('#')
 }
 
 fn read_bounded(file: &Path) -> Result<String, String> {
