@@ -62,7 +62,7 @@ fn unready(host: &Host) -> Option<String> {
     if host.service() == ServiceState::Draining {
         return Some("the host is draining".to_owned());
     }
-    let refusing = host.store_stats().refusing?;
+    let refusing = host.refusing()?;
     Some(format!("the store takes no new jobs: {refusing}"))
 }
 

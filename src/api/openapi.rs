@@ -1,8 +1,11 @@
 //! The description of the API for programs: OpenAPI, made from the handlers and the wire types themselves.
 
-use axum::Json;
+use std::sync::LazyLock;
+
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use bytes::Bytes;
 use utoipa::OpenApi;
-use utoipa::openapi::OpenApi as Document;
 
 use super::{
     actions, batches, bulk, health, jobs, pages, payloads, plugins, purge, queues, schedules, service, steer, stream,
@@ -90,7 +93,30 @@ use super::{
 )]
 struct Api;
 
+/// The description as it is sent. It is the same for everybody, and asked for by strangers, so that it is made once.
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
+    // It is made of strings and numbers, which JSON can always say.
+    serde_json::to_vec(&Api::openapi()).unwrap_or_default().into()
+});
+
 /// The description.
-pub(super) async fn document() -> Json<Document> {
-    Json(Api::openapi())
+pub(super) async fn document() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use axum::response::Response;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_made_once() {
+        let (first, second) = (document().await.into_response(), document().await.into_response());
+        let whole = |response: Response| to_bytes(response.into_body(), usize::MAX);
+        let (first, second) = (whole(first).await.expect("it is whole"), whole(second).await.expect("it is whole"));
+        assert!(first.starts_with(br#"{"openapi":"#));
+        assert_eq!(first.as_ptr(), second.as_ptr(), "another was made");
+    }
 }

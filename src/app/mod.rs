@@ -187,6 +187,15 @@ impl Host {
         self.store.stats()
     }
 
+    /// Why the store takes no new jobs; none while it does. Cheaper than all of [`Self::store_stats`]: monitors ask often.
+    pub fn refusing(&self) -> Option<Arc<str>> {
+        match self.store.check_room() {
+            Ok(()) => None,
+            Err(CommitError::Full(why) | CommitError::Short(why) | CommitError::Failed(why)) => Some(why),
+            Err(error) => Some(error.to_string().into()),
+        }
+    }
+
     /// When the longest-waiting of the jobs that may start next was submitted.
     pub fn oldest_ready(&self) -> Option<Timestamp> {
         self.window.oldest()
