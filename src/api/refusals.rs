@@ -1,6 +1,8 @@
 //! Refusals and what should not go unseen: counted, logged within bounds, and slow for whoever tries one token after another.
 //!
-//! A right token always gets in: whoever shares an address with somebody who guesses is not kept out by him. What makes
+//! A right token always gets in: whoever shares an address with somebody who guesses is not kept out by him. Wrong ones beyond
+//! a few are answered one after another, each with the end of its connection, and those that would wait for long with that
+//! end at once: each address has a queue of its own, so that nobody who fills one makes it quicker for the others. What makes
 //! guessing hopeless is the length of tokens; this keeps it from costing much, and from going unnoticed.
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,11 +24,12 @@ const TRIES: u32 = 10;
 /// How long it takes until one of them is forgotten.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
-/// How long a further one waits for its answer.
+/// How much later a further one is answered than the one before.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// How many of them wait at a time; what comes beyond is refused at once.
-const DELAYED_MAX: usize = 64;
+/// How many of one address wait at a time, and of all: a connection that waits is taken from others.
+const DELAYED_OF_ADDRESS_MAX: u32 = 8;
+const DELAYED_MAX: usize = 512;
 
 /// Addresses that are told apart.
 const ADDRESSES_MAX: usize = 4_096;
@@ -46,6 +49,8 @@ pub(super) struct Refusals {
 struct Tries {
     /// The instant at which all of its wrong tokens are forgotten.
     forgotten_on: Instant,
+    /// When the last one of those that wait is answered. Whoever does not wait for it has used up its place all the same.
+    answered_on: Instant,
     /// When the log named it last, and what it has not told of since.
     said_on: Option<Instant>,
     unsaid: u64,
@@ -53,11 +58,11 @@ struct Tries {
 
 impl Tries {
     fn at(now: Instant) -> Self {
-        Self { forgotten_on: now, said_on: None, unsaid: 0 }
+        Self { forgotten_on: now, answered_on: now, said_on: None, unsaid: 0 }
     }
 
     fn is_stale(&self, now: Instant) -> bool {
-        self.forgotten_on <= now && self.said_on.is_none_or(|said| said + LINE_EVERY <= now)
+        self.forgotten_on <= now && self.answered_on <= now && self.said_on.is_none_or(|said| said + LINE_EVERY <= now)
     }
 }
 
@@ -73,13 +78,17 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// What becomes of a wrong token: an error that says so, later and later.
+    /// What becomes of a wrong token: an error that says so, later and later. [`code::TOO_MANY_WRONG_TOKENS`] is the last
+    /// answer on its connection.
     pub(super) async fn wrong_token(&self, source: Source, error: ApiError) -> ApiError {
-        if self.may_try(source, Instant::now()) {
+        let now = Instant::now();
+        if self.may_try(source, now) {
             return error;
         }
-        if let Ok(_place) = self.delayed.try_acquire() {
-            tokio::time::sleep(DELAY).await;
+        if let Some(on) = self.turn_to_be_answered(source, now)
+            && let Ok(_place) = self.delayed.try_acquire()
+        {
+            tokio::time::sleep_until(on).await;
         }
         let detail = "too many wrong tokens came from this address; a right one is let in at once";
         ApiError::new(code::TOO_MANY_WRONG_TOKENS, detail)
@@ -94,6 +103,18 @@ impl Refusals {
             tries.forgotten_on = after;
         }
         may
+    }
+
+    /// When the next one of an address is answered; none where too many wait.
+    fn turn_to_be_answered(&self, source: Source, now: Instant) -> Option<Instant> {
+        let mut addresses = self.by_address.lock();
+        let tries = of(&mut addresses, source, now);
+        let on = tries.answered_on.max(now) + DELAY;
+        let has_place = on <= now + DELAYED_OF_ADDRESS_MAX * DELAY;
+        if has_place {
+            tries.answered_on = on;
+        }
+        has_place.then_some(on)
     }
 
     /// Notes a refusal.
@@ -169,6 +190,16 @@ mod tests {
         assert!(refusals.by_address.lock().len() <= ADDRESSES_MAX + 1);
         assert!(!refusals.may_try(source(20_000), now), "those beyond share what one has");
         assert!(refusals.may_try(source(20_000), now + 2 * TRIES * TRY_EVERY), "the others are forgotten by then");
+    }
+
+    #[test]
+    fn further_ones_of_an_address_wait_one_behind_the_other() {
+        let (refusals, now) = (Refusals::default(), Instant::now());
+        let on: Vec<_> = (0..100).filter_map(|_| refusals.turn_to_be_answered(source(1), now)).collect();
+        assert_eq!(on, (1..=DELAYED_OF_ADDRESS_MAX).map(|place| now + place * DELAY).collect::<Vec<_>>());
+        assert_eq!(refusals.turn_to_be_answered(source(2), now), Some(now + DELAY), "another address has its own");
+        assert_eq!(refusals.turn_to_be_answered(source(1), now + DELAY), Some(on[7] + DELAY));
+        assert!(!refusals.by_address.lock().values().any(|tries| tries.is_stale(now)));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Web pages of other sites and callers without the token are refused.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use insta::assert_snapshot;
 
@@ -155,4 +155,13 @@ fn whoever_guesses_is_slowed_down_and_counted_and_keeps_nobody_out() {
     };
     assert_eq!(count("BR0114") + count("BR0134"), guesses.len() as u64, "{metrics}");
     assert!(count("BR0134") >= 1, "{metrics}");
+    // Whoever goes on asking on one connection loses it with the first of the later answers.
+    let mut connection = server.connect();
+    let guess = format!("GET /v1/jobs HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer guess\r\n\r\n", server.address);
+    connection.write_all(guess.repeat(100).as_bytes()).expect("it listens");
+    let mut told = String::new();
+    // It ends with a reset where the rest is not read.
+    let _ended = connection.read_to_string(&mut told);
+    let answers = told.matches("HTTP/1.1 ").count();
+    assert!((1..=12).contains(&answers) && told.contains("connection: close"), "{answers}: {told}");
 }
