@@ -63,7 +63,7 @@ pub(super) async fn act(
         return Ok(Json(ActionsView::of(Vec::new(), None)).into_response());
     };
     let action = BulkAction { filter, ..action };
-    let _turn = state.turns().action().await?;
+    state.turns().action().await?;
     let runtime = tokio::runtime::Handle::current();
     // Reading thousands of jobs is work for another thread.
     let report = state.blocking(move |host| match &key {

@@ -19,7 +19,7 @@ use super::{ApiState, idempotency, ids};
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
 use crate::domain::id::JobId;
-use crate::domain::idempotency::{Answered, RequestHash};
+use crate::domain::idempotency::{Answered, IdempotencyKey, RequestHash};
 use crate::domain::job::{Job, JobType};
 use crate::jobs::{NewBatch, NewJob, Rerun};
 
@@ -69,7 +69,7 @@ pub(super) async fn submit(
         by: Some(noted(&caller).to_owned()),
         owner: caller.name.clone(),
     };
-    let _turn = state.large_body_turn().await?;
+    state.large_body_turn().await?;
     let (jobs, numbers) = read_jobs(&state, &caller, &headers, body).await?;
     if jobs.is_empty() {
         return Err(ApiError::new(code::BAD_FIELD, "a batch has at least one job; the body holds none"));
@@ -143,14 +143,32 @@ pub(super) async fn retry_failed(
     let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(noted(&caller)) };
     let asked = || RequestHash::of("a retry of a batch").with(id.0.as_bytes()).with_document(&rerun.reason);
     let key = idempotency::key(&headers, &caller, asked)?;
-    let _turn = state.large_body_turn().await?;
-    let (tenant, runtime) = (state.tenant(), tokio::runtime::Handle::current());
-    let taken = state.blocking(move |host| {
-        // Reading and checking a hundred thousand jobs is work for another thread.
-        let taken = runtime.block_on(host.jobs.retry_failed_once(tenant, id, rerun, key.as_ref()));
-        taken.map_err(|error| not_steered(id, error))
-    });
-    answer(&state, &caller, taken.await?).await
+    let taken = Reruns(state.clone()).retry_failed(id, rerun, key).await?;
+    answer(&state, &caller, taken).await
+}
+
+/// How the failed jobs of a batch run again, in the API and in the console.
+#[derive(Clone)]
+pub(crate) struct Reruns(pub(super) ApiState);
+
+impl Reruns {
+    /// The new batch and its jobs. Reading and checking a hundred thousand is work for another thread, and not many do so at a
+    /// time.
+    pub(crate) async fn retry_failed(
+        &self,
+        id: JobId,
+        rerun: Rerun,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Answered<(Job, Vec<JobId>)>, ApiError> {
+        let Self(state) = self;
+        state.large_body_turn().await?;
+        let (tenant, runtime) = (state.tenant(), tokio::runtime::Handle::current());
+        let taken = state.blocking(move |host| {
+            let taken = runtime.block_on(host.jobs.retry_failed_once(tenant, id, rerun, key.as_ref()));
+            taken.map_err(|error| not_steered(id, error))
+        });
+        taken.await
+    }
 }
 
 async fn answer(state: &ApiState, caller: &Caller, taken: Answered<(Job, Vec<JobId>)>) -> Result<Response, ApiError> {

@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, ORIGIN};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CONNECTION, ORIGIN};
 use axum::http::uri::{Authority, PathAndQuery};
-use axum::http::{Method, Uri};
+use axum::http::{HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::ApiState;
 use super::address::host_of;
+use super::batches::Reruns;
 use super::connection::Connection;
 use super::error::ApiError;
 use super::payloads::Payloads;
 use super::sending::Sending;
 use super::session::Door;
 use super::source::{Proxies, Source, proxy_header};
-use super::turns::{Party, taken_by};
+use super::turns::{Holding, Party, answering};
 use crate::app::{CallerWarrant, NoWarrant, NotAdmitted};
 use crate::domain::access::Caller;
 use crate::domain::code::{self, Code};
 use crate::domain::id::Digest;
 use crate::domain::network::Network;
-use crate::store::warrant::with_warrant;
 
 /// Addresses that answer without a token: they tell nothing about jobs or plug-ins.
 const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/errors", LOGIN, LOGOUT];
@@ -276,7 +276,13 @@ impl Incoming<'_> {
             Err(Shut::Out(error)) => (nobody(), error.into_response()),
             Err(Shut::Wrong(error)) => {
                 drop(request);
-                (nobody(), self.state.refusals().wrong_token(self.source, error).await.into_response())
+                let error = self.state.refusals().wrong_token(self.source, error).await;
+                let is_last = error.code() == code::TOO_MANY_WRONG_TOKENS;
+                let mut response = error.into_response();
+                if is_last {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                (nobody(), response)
             }
         }
     }
@@ -294,7 +300,9 @@ impl Incoming<'_> {
         };
         request.extensions_mut().insert(Caller::STRANGER);
         request.extensions_mut().insert(Door::of(self.state, self.source));
-        let response = with_warrant(Arc::new(NoWarrant), taken_by(party, next.run(request))).await;
+        let holding = Holding::of(party);
+        holding.keep(turn.clone());
+        let response = answering(holding, Arc::new(NoWarrant), next.run(request)).await;
         turn.end();
         response
     }
@@ -310,14 +318,16 @@ impl Incoming<'_> {
             Err(busy) => return busy.into_response(),
         };
         let warrant = Arc::new(CallerWarrant::new(Arc::clone(&state.host().tokens), caller.clone()));
-        let sending = Sending::watch(&mut request, &warrant, state.turns().body(party), state.0.allowances.stall);
+        let (holding, room) = (Holding::of(party), state.turns().body(party));
+        holding.keep((turn.clone(), room.clone()));
+        let sending = Sending::watch(&mut request, &warrant, room, state.0.allowances.stall);
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         extensions.insert(state.turns().large_bodies());
         extensions.insert(Payloads(state.clone()));
+        extensions.insert(Reruns(state.clone()));
         extensions.insert(turn.clone());
-        let answering = taken_by(party, next.run(request));
-        let response = with_warrant(Arc::<CallerWarrant>::clone(&warrant), answering).await;
+        let response = answering(holding, Arc::<CallerWarrant>::clone(&warrant), next.run(request)).await;
         turn.end();
         if warrant.has_acted() {
             // Whatever has become of his token: what was done for him is told to him.

@@ -3,7 +3,7 @@
 mod actions;
 mod address;
 mod bare;
-mod batches;
+pub(crate) mod batches;
 pub(crate) mod body;
 mod bulk;
 pub(crate) mod caller;
@@ -141,7 +141,7 @@ impl ApiState {
         let _closing = closing.wait_for(|closing| *closing).await;
     }
 
-    async fn large_body_turn(&self) -> Result<Turn, ApiError> {
+    async fn large_body_turn(&self) -> Result<(), ApiError> {
         self.0.turns.large_bodies().turn().await
     }
 
@@ -149,7 +149,8 @@ impl ApiState {
         self.0.turns.stream()
     }
 
-    /// Does work that may touch the disk apart from the threads that serve requests.
+    /// Does work that may touch the disk apart from the threads that serve requests. Whoever asked may hang up meanwhile: what
+    /// his request has taken lasts as long as the work (see [`turns`]).
     async fn blocking<T, E>(&self, work: impl FnOnce(&Host) -> Result<T, E> + Send + 'static) -> Result<T, ApiError>
     where
         T: Send + 'static,
@@ -160,6 +161,24 @@ impl ApiState {
             Ok(result) => result.map_err(Into::into),
             Err(error) => Err(ApiError::new(code::INTERNAL, error.to_string())),
         }
+    }
+
+    /// The same for an answer that is still being sent: what is read for it keeps its place, also when its reader hangs up.
+    async fn blocking_for<T, E>(
+        &self,
+        place: &Arc<Turn>,
+        work: impl FnOnce(&Host) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        E: Into<ApiError> + Send + 'static,
+    {
+        let place = Arc::clone(place);
+        let held = move |host: &Host| {
+            let _place = place;
+            work(host)
+        };
+        self.blocking(held).await
     }
 }
 

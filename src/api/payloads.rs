@@ -16,7 +16,6 @@ use super::address::Path;
 use super::error::ApiError;
 use super::jobs::found;
 use super::params::{Params, number_within};
-use super::turns::Turn;
 use super::view::Problem;
 use crate::app::Host;
 use crate::domain::access::{Caller, Right};
@@ -59,7 +58,7 @@ pub(super) async fn logs(
         .iter()
         .filter_map(|piece| if let Piece::Stored(log) = piece { Some(log.clone()) } else { None })
         .collect();
-    let _turn = look_turn(&state, stored.iter().map(Payload::len).max()).await?;
+    take_turn_to_look(&state, stored.iter().map(Payload::len).max()).await?;
     state.blocking(move |host| stored.iter().try_for_each(|log| host.jobs.payload(log).map(drop))).await?;
     Ok(raw("text/plain; charset=utf-8", "inline", in_parts(&state, pieces)))
 }
@@ -248,7 +247,7 @@ impl Payloads {
         let Self(state) = self;
         let length = payload.len();
         let is_large = length > WHOLE_BYTES_MAX;
-        let _turn = look_turn(state, Some(length)).await?;
+        take_turn_to_look(state, Some(length)).await?;
         let looked_at = payload.clone();
         let looking = state.blocking(move |host| {
             let bytes = host.jobs.payload(&looked_at)?;
@@ -272,10 +271,10 @@ fn kind_of(bytes: &[u8]) -> (&'static str, &'static str) {
 }
 
 /// Looking through a large payload takes all of it into memory for a moment: not many do so at a time.
-async fn look_turn(state: &ApiState, largest: Option<u64>) -> Result<Option<Turn>, ApiError> {
+async fn take_turn_to_look(state: &ApiState, largest: Option<u64>) -> Result<(), ApiError> {
     match largest.is_some_and(|length| length > WHOLE_BYTES_MAX) {
-        true => Ok(Some(state.turns().read().await?)),
-        false => Ok(None),
+        true => state.turns().read().await,
+        false => Ok(()),
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) async fn upload(
     Params::of(&uri, &[])?;
     let (name, version) = (plugin_name(&name)?, version_name(&version)?);
     let wishes = wishes(&headers, &name, &version)?;
-    let _turn = state.large_body_turn().await?;
+    state.large_body_turn().await?;
     let bytes = body::read(&headers, body, Kind::Component).await.map_err(|error| match error.code() {
         code::BODY_TOO_LARGE => error.with_next(code::SMALLER),
         _ => error,

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::error::ApiError;
-use super::turns::Turn;
+use super::turns::Room;
 use crate::app::CallerWarrant;
 use crate::domain::code;
 
@@ -28,14 +28,14 @@ struct Rest {
     /// How long it may lag behind the smallest rate.
     patience: Duration,
     /// Room for what has come, until the request is answered.
-    room: Turn,
+    room: Room,
     read: u64,
     refused: Option<ApiError>,
 }
 
 impl Sending {
     /// Puts in place of a request's body one that its sender can only send while he may.
-    pub(super) fn watch(request: &mut Request, sender: &Arc<CallerWarrant>, room: Turn, patience: Duration) -> Self {
+    pub(super) fn watch(request: &mut Request, sender: &Arc<CallerWarrant>, room: Room, patience: Duration) -> Self {
         if request.body().is_end_stream() {
             return Self(None);
         }

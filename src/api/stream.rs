@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -108,7 +109,7 @@ pub(super) async fn of_job(
         run => LogReader::at(run, place.line),
     });
     let (untold, told) = (VecDeque::new(), knows_job.then_some(Told { progress: None }));
-    let follower = Follower { state, caller, watch, job, place, log, untold, told, is_over: false, _turn: turn };
+    let follower = Follower { state, caller, watch, job, place, log, untold, told, is_over: false, turn: Arc::new(turn) };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
@@ -121,9 +122,30 @@ fn departed(state: &ApiState, id: JobId) -> Option<Job> {
     state.host().jobs.departed(key).filter(|job| job.submission.id == id)
 }
 
+/// A listener's place among those of the host. What is read for him has it along: it lasts as long, also when he hangs up.
+struct Place {
+    state: ApiState,
+    turn: Arc<Turn>,
+}
+
+impl Place {
+    async fn read<T, E>(&self, work: impl FnOnce(&Host) -> Result<T, E> + Send + 'static) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        E: Into<ApiError> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.turn);
+        let read = self.state.blocking(move |host| {
+            let _place = turn;
+            work(host)
+        });
+        read.await
+    }
+}
+
 /// One listener's place in the changes of a job.
 struct Follower {
-    state: ApiState,
+    place: Place,
     caller: Caller,
     watch: Watch,
     job: Job,
@@ -135,7 +157,6 @@ struct Follower {
     untold: VecDeque<Event>,
     told: Option<Told>,
     is_over: bool,
-    _turn: Turn,
 }
 
 /// What the listener knows.
@@ -199,7 +220,7 @@ impl Follower {
         let job = self.job.clone();
         let read = match reader.needs_store(&job) {
             true => {
-                let read = self.state.blocking(move |host| {
+                let read = self.state.blocking_for(&self.turn, move |host| {
                     let pieces = host.jobs.read_log(&job, &mut reader)?;
                     Ok::<_, ReadError>((pieces, reader))
                 });
@@ -250,7 +271,7 @@ impl Follower {
 
     async fn read_again(&mut self) -> Option<News> {
         let key = self.job.submission.key();
-        match self.state.blocking(move |host| host.jobs.find(key)).await {
+        match self.state.blocking_for(&self.turn, move |host| host.jobs.find(key)).await {
             Ok(Some(job)) => {
                 self.job = job;
                 Some(News::Job)
@@ -305,7 +326,7 @@ pub(super) async fn of_all(
     let place = Place { started_on, next: from.unwrap_or(next) };
     // Also who has heard nothing yet can come back to where he was.
     let untold = vec![Event::default().id(place.to_string())];
-    let listener = Listener { state, caller, place, missed: Some(missed), coming, untold, _turn: turn };
+    let listener = Listener { state, caller, place, missed: Some(missed), coming, untold, turn: Arc::new(turn) };
     Ok(events(stream::unfold(listener, |mut listener| async move {
         let event = listener.next().await?;
         Some((Ok(event), listener))
@@ -314,7 +335,7 @@ pub(super) async fn of_all(
 
 /// One listener's place in the changes of all jobs.
 struct Listener {
-    state: ApiState,
+    place: Place,
     caller: Caller,
     place: Place,
     /// What changed while he was away.
@@ -322,7 +343,6 @@ struct Listener {
     coming: broadcast::Receiver<NumberedChange>,
     /// Gathered events, the next one last.
     untold: Vec<Event>,
-    _turn: Turn,
 }
 
 impl Listener {
@@ -366,7 +386,7 @@ impl Listener {
     async fn read(&mut self, gathering: Gathering) -> Option<Vec<Event>> {
         let (tenant, caller, next) = (self.state.tenant(), self.caller.clone(), gathering.next);
         let mut missed = gathering.missed;
-        let read = self.state.blocking(move |host| {
+        let read = self.state.blocking_for(&self.turn, move |host| {
             let jobs = gathering.in_order();
             let mut views = Vec::with_capacity(jobs.len());
             for key in jobs.into_iter().filter(|key| key.tenant == tenant) {

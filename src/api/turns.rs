@@ -1,5 +1,9 @@
 //! How much goes on at a time: requests, bodies, streams and waits, each counted apart, and how much of it one caller may
 //! have. A share is for administrators only, so that nobody else can keep them out.
+//!
+//! What a request takes lasts as long as the work for it, on whatever thread and in whatever queue that is: whoever hangs up
+//! gives nothing back that is still used. The warrant of the request carries it ([`answering`]), and everything that is done
+//! apart from the request's own task has the warrant along (`store::warrant::carried`), so that nobody has to think of it.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,6 +20,7 @@ use crate::domain::access::Caller;
 use crate::domain::allowances::Allowances;
 use crate::domain::code;
 use crate::domain::id::Digest;
+use crate::store::warrant::{Warrant, with_warrant};
 
 /// Uploads and bulk submits that are read at a time; each may hold a large body in memory.
 const LARGE_BODIES: u64 = 4;
@@ -145,7 +150,7 @@ pub(crate) struct Turn {
 
 impl Turn {
     /// So many more.
-    pub(super) fn add(&mut self, count: u64) -> Result<(), ApiError> {
+    fn add(&mut self, count: u64) -> Result<(), ApiError> {
         self.places.try_add(self.party, count)?;
         self.count += count;
         Ok(())
@@ -198,8 +203,8 @@ impl Turns {
     }
 
     /// Room for the bytes of a body, none of which have come yet.
-    pub(super) fn body(&self, party: Party) -> Turn {
-        Turn { places: Arc::clone(&self.body_bytes), party, count: 0 }
+    pub(super) fn body(&self, party: Party) -> Room {
+        Room(Arc::new(Mutex::new(Turn { places: Arc::clone(&self.body_bytes), party, count: 0 })))
     }
 
     /// A place for a stream.
@@ -212,14 +217,14 @@ impl Turns {
         self.waits.take(present()).ok()
     }
 
-    /// A place for a command for all jobs that match a filter.
-    pub(super) async fn action(&self) -> Result<Turn, ApiError> {
-        self.actions.take_in_time(present(), PATIENCE).await
+    /// Takes a place for a command for all jobs that match a filter.
+    pub(super) async fn action(&self) -> Result<(), ApiError> {
+        keep(self.actions.take_in_time(present(), PATIENCE).await?)
     }
 
-    /// A place to look through a large payload.
-    pub(super) async fn read(&self) -> Result<Turn, ApiError> {
-        self.reads.take_in_time(present(), PATIENCE).await
+    /// Takes a place to look through a large payload.
+    pub(super) async fn read(&self) -> Result<(), ApiError> {
+        keep(self.reads.take_in_time(present(), PATIENCE).await?)
     }
 
     /// The places of large bodies.
@@ -233,24 +238,74 @@ impl Turns {
 pub(crate) struct LargeBodies(Arc<Places>);
 
 impl LargeBodies {
-    /// Waits for a place, within bounds.
-    pub(crate) async fn turn(&self) -> Result<Turn, ApiError> {
-        self.0.take_in_time(present(), PATIENCE).await
+    /// Waits for a place, within bounds, and takes it.
+    pub(crate) async fn turn(&self) -> Result<(), ApiError> {
+        keep(self.0.take_in_time(present(), PATIENCE).await?)
+    }
+}
+
+/// What one request has taken.
+#[derive(Clone)]
+pub(super) struct Holding {
+    party: Party,
+    kept: Arc<Mutex<Vec<Box<dyn Send>>>>,
+}
+
+impl Holding {
+    /// Nothing yet.
+    pub(super) fn of(party: Party) -> Self {
+        Self { party, kept: Arc::default() }
+    }
+
+    /// Has something last as long as the work for the request.
+    pub(super) fn keep(&self, place: impl Send + 'static) {
+        self.kept.lock().push(Box::new(place));
+    }
+}
+
+/// The warrant of a request, which has along what the request has taken.
+struct Lasting {
+    warrant: Arc<dyn Warrant>,
+    _holding: Holding,
+}
+
+impl Warrant for Lasting {
+    fn check(&self) -> Result<(), Arc<str>> {
+        self.warrant.check()
     }
 }
 
 tokio::task_local! {
-    /// Who sends the request that the present task answers.
-    static PRESENT: Party;
+    /// What the request has taken that the present task answers.
+    static PRESENT: Holding;
 }
 
 fn present() -> Party {
-    PRESENT.try_with(|party| *party).unwrap_or(Party::Stranger(None))
+    PRESENT.try_with(|holding| holding.party).unwrap_or(Party::Stranger(None))
 }
 
-/// Answers a request: the places that are taken for it meanwhile are its sender's.
-pub(super) async fn taken_by<F: Future>(party: Party, answering: F) -> F::Output {
-    PRESENT.scope(party, answering).await
+/// Has something last as long as the work for the request that the present task answers.
+pub(super) fn keep(place: impl Send + 'static) -> Result<(), ApiError> {
+    let kept = PRESENT.try_with(|holding| holding.keep(place));
+    kept.map_err(|_| ApiError::new(code::INTERNAL, "no guard stands in front of this address"))
+}
+
+/// Answers a request under its warrant: what is taken for it meanwhile is its sender's, and lasts until all work is done that
+/// goes on under the warrant.
+pub(super) async fn answering<F: Future>(holding: Holding, warrant: Arc<dyn Warrant>, answer: F) -> F::Output {
+    let lasting = Lasting { warrant, _holding: holding.clone() };
+    with_warrant(Arc::new(lasting), PRESENT.scope(holding, answer)).await
+}
+
+/// Room for the bytes of one body, shared by whoever reads it and the request that it belongs to.
+#[derive(Clone)]
+pub(super) struct Room(Arc<Mutex<Turn>>);
+
+impl Room {
+    /// Room for so many more.
+    pub(super) fn add(&self, bytes: u64) -> Result<(), ApiError> {
+        self.0.lock().add(bytes)
+    }
 }
 
 /// The place of a request, shared by the guard and the request's handler.
@@ -267,8 +322,12 @@ impl RequestTurn {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::task::Poll;
 
     use super::*;
+    use crate::app::NoWarrant;
+    use crate::resources::blocking;
+    use crate::store::warrant::carried;
 
     const STRANGER: Party = Party::Stranger(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     const ANYBODY: Party = Party::Holder { secret: None, is_admin: true };
@@ -325,6 +384,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_request_has_taken_lasts_as_long_as_its_work() {
+        let places = Places::new("commands by filter", ACTIONS);
+        let (done, work) = std::sync::mpsc::channel::<()>();
+        let taken = Arc::clone(&places);
+        let mut asked = Box::pin(answering(Holding::of(ANYBODY), Arc::new(NoWarrant), async move {
+            keep(taken.take(present()).expect("there is a place")).expect("somebody asks");
+            blocking(carried(move || work.recv())).await
+        }));
+        let begun = std::future::poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx).is_pending())).await;
+        assert!(begun, "the work waits");
+        drop(asked);
+        assert_eq!(places.taken.lock().all, 1, "whoever asked has hung up; the work goes on");
+        let freed = places.freed.notified();
+        tokio::pin!(freed);
+        freed.as_mut().enable();
+        done.send(()).expect("the work waits for it");
+        freed.await;
+        assert_eq!(places.taken.lock().all, 0);
+    }
+
+    #[tokio::test]
     async fn large_bodies_take_turns() {
         let places = Places::new("large bodies", LARGE_BODIES);
         let mut held = all_of(&places, ANYBODY);
@@ -338,7 +418,7 @@ mod tests {
     fn bytes_are_counted_as_they_come() {
         let turns = Turns::new(Allowances { body_bytes: 1_000, ..Allowances::default() });
         let shop = holder("shop", false);
-        let mut body = turns.body(shop);
+        let body = turns.body(shop);
         body.add(400).expect("there is room");
         assert_eq!(body.add(200).err().map(|error| error.code()), Some(code::TOO_MUCH_UNDER_WAY));
         assert!(turns.body(holder("admin", true)).add(600).is_ok());

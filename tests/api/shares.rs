@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use backroom::api::ApiState;
 use backroom::domain::allowances::Allowances;
 
 use crate::holder::{Holder, JOB, LATER, base64, root};
@@ -12,13 +14,22 @@ use crate::support::{Answer, Server, Setup, long_log, manifest, wasm};
 
 /// A host that takes little at a time, with the plug-in `echo`.
 fn small() -> Server {
-    impatient(Allowances::default().stall)
+    small_with(None)
+}
+
+/// The same with something between the guard and the handlers.
+pub(crate) fn small_with(between: Option<fn(&ApiState, Router) -> Router>) -> Server {
+    small_and_patient(Allowances::default().stall, between)
 }
 
 /// The same with less patience for those who read or send next to nothing.
 fn impatient(stall: Duration) -> Server {
+    small_and_patient(stall, None)
+}
+
+fn small_and_patient(stall: Duration, between: Option<fn(&ApiState, Router) -> Router>) -> Server {
     let allowances = Allowances { connections: 64, stall, requests: 16, streams: 16, waits: 16, body_bytes: 4 << 20 };
-    let server = Server::with(Setup { token: Some("root"), allowances, ..Setup::default() });
+    let server = Server::with(Setup { token: Some("root"), allowances, between, ..Setup::default() });
     let manifest = base64(&manifest("echo", "1.0.0", ""));
     let headers = [("Authorization", "Bearer root"), ("Backroom-Manifest", manifest.as_str())];
     assert_eq!(server.send("PUT", "/v1/plugins/echo/versions/1.0.0", &headers, &wasm(1)).status, 201);

@@ -1,6 +1,8 @@
 //! The console as a browser without JavaScript sees it, over a host in memory with scripted plug-ins.
 
 mod attention;
+#[path = "../api/latch.rs"]
+mod latch;
 mod live_log;
 mod login;
 mod offers;

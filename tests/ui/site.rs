@@ -56,6 +56,8 @@ pub(crate) fn secret_of(name: &str) -> String {
 /// A host and its console.
 pub(crate) struct Site {
     pub(crate) host: Arc<Host>,
+    /// The store behind the host, for what no page can bring about.
+    pub(crate) store: Arc<MemoryStore>,
     pub(crate) address: SocketAddr,
     gate: watch::Sender<bool>,
     said: Said,
@@ -101,12 +103,12 @@ impl Site {
 
     /// The same, on an address of the caller's choice.
     pub(crate) async fn open(clock: Arc<dyn Clock>, address: &str) -> Self {
-        let gate = watch::Sender::new(false);
+        let (gate, store) = (watch::Sender::new(false), Arc::new(MemoryStore::new()));
         let scripted = ScriptedSandbox::new(Arc::clone(&clock), direct);
         let said = Said::default();
         let sandbox = Patient { scripted, gate: gate.subscribe(), said: said.clone() };
         let host = Host::start(Parts {
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::<MemoryStore>::clone(&store),
             sandbox: Arc::new(sandbox),
             clock,
             policies: patient_policies(),

@@ -9,8 +9,10 @@ use backroom::domain::plugin::Wishes;
 use backroom::domain::query::JobQuery;
 use backroom::domain::service::ServiceState;
 use backroom::domain::time::Timestamp;
-use backroom::jobs::NewJob;
+use backroom::jobs::{NewBatch, NewJob};
+use backroom::store::memory::Reading;
 
+use crate::latch::Latch;
 use crate::page;
 use crate::site::{Answer, PATIENCE, Site, job, tool, ungranted};
 
@@ -146,4 +148,30 @@ async fn what_is_not_granted_is_not_activated() {
     let answer = site.post("/plugins/mailer/activate", "version=1.0.0").await;
     refused(&answer, 409, "BR0208");
     assert!(page::unescaped(answer.text()).contains(lines));
+}
+
+#[tokio::test]
+async fn running_a_batch_again_holds_nobody_up() {
+    let site = Site::with_echo(clock()).await;
+    let members = vec![job("fail for good")];
+    let (batch, _) = site.host.jobs.submit_batch(NewBatch::default(), members).await.expect("it is accepted");
+    let batch = site.host.jobs.wait(batch, PATIENCE).await.expect("it reads");
+    let latch = Arc::new(Latch::default());
+    let held = Arc::clone(&latch);
+    site.store.watch_reads(move |reading| {
+        if reading == Reading::Jobs {
+            held.pass();
+        }
+    });
+    let others = async {
+        let waiting = Arc::clone(&latch);
+        tokio::task::spawn_blocking(move || waiting.until(1)).await.expect("it comes");
+        // This runtime has one thread.
+        let answer = site.get("/healthz").await;
+        latch.open();
+        answer
+    };
+    let path = format!("/jobs/{}/retry-failed", batch.submission.id);
+    let (pressed, alive) = tokio::join!(site.post(&path, ""), others);
+    assert_eq!((pressed.status, alive.status), (303, 200));
 }

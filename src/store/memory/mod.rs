@@ -7,11 +7,11 @@
 mod tables;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::oneshot;
 
 use self::tables::Tables;
@@ -40,6 +40,21 @@ enum Mode {
     Lazy,
 }
 
+/// A read of jobs that somebody may watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// One job, by its key.
+    Job,
+    /// A page of jobs.
+    Jobs,
+    /// The jobs of a lane that may start.
+    Ready,
+    /// The failed jobs, by what went wrong.
+    Failures,
+}
+
+type Watch = Box<dyn Fn(Reading) + Send + Sync>;
+
 /// A store in memory.
 pub struct MemoryStore {
     mode: Mode,
@@ -51,6 +66,7 @@ pub struct MemoryStore {
     /// The last numbers given out.
     numbers: Mutex<Numbers>,
     is_full: AtomicBool,
+    watch: OnceLock<Watch>,
 }
 
 #[derive(Default)]
@@ -107,7 +123,22 @@ impl MemoryStore {
             blobs: RwLock::default(),
             numbers: Mutex::default(),
             is_full: AtomicBool::new(false),
+            watch: OnceLock::new(),
         }
+    }
+
+    /// From now on `watch` hears of each read of jobs before it is made, and may make it take its time, as a disk does. The
+    /// first one stays.
+    pub fn watch_reads(&self, watch: impl Fn(Reading) + Send + Sync + 'static) {
+        // Another is told by what it does not hear.
+        let _first = self.watch.set(Box::new(watch));
+    }
+
+    fn reading(&self, what: Reading) -> RwLockReadGuard<'_, Tables> {
+        if let Some(watch) = self.watch.get() {
+            watch(what);
+        }
+        self.tables.read()
     }
 
     /// Behaves like a store on a full disk, or no longer: nothing that needs room is taken.
@@ -245,7 +276,7 @@ impl Store for MemoryStore {
     }
 
     fn job(&self, key: JobKey) -> Result<Option<Job>, ReadError> {
-        Ok(self.tables.read().job(key))
+        Ok(self.reading(Reading::Job).job(key))
     }
 
     fn runs(&self, key: JobKey) -> Result<Vec<Run>, ReadError> {
@@ -253,7 +284,7 @@ impl Store for MemoryStore {
     }
 
     fn jobs(&self, query: &JobQuery) -> Result<Page, ReadError> {
-        Ok(self.tables.read().page(query))
+        Ok(self.reading(Reading::Jobs).page(query))
     }
 
     fn oldest(&self, from: JobKey, limit: usize) -> Result<Vec<Job>, ReadError> {
@@ -265,7 +296,7 @@ impl Store for MemoryStore {
     }
 
     fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Job>, ReadError> {
-        Ok(self.tables.read().ready(lane, limit))
+        Ok(self.reading(Reading::Ready).ready(lane, limit))
     }
 
     fn predecessors(&self, key: JobKey) -> Result<Predecessors, ReadError> {
@@ -289,7 +320,7 @@ impl Store for MemoryStore {
     }
 
     fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError> {
-        Ok(self.tables.read().failures(tenant, limit))
+        Ok(self.reading(Reading::Failures).failures(tenant, limit))
     }
 
     fn schedules(&self) -> Result<Vec<Schedule>, ReadError> {

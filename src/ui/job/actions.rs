@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use crate::api::batches::Reruns;
 use crate::api::payloads::Payloads;
 use crate::api::{ApiError, intake, steer};
 use crate::domain::access::Right;
@@ -36,14 +37,21 @@ pub(in crate::ui) struct Fields {
 /// Carries out the command of a button.
 pub(in crate::ui) async fn act(
     console: Console,
+    Extension(reruns): Extension<Reruns>,
     Path((id, word)): Path<(String, String)>,
     Form(fields): Form<Fields>,
 ) -> Response {
-    let acted = perform(&console, id, &word, fields).await;
+    let acted = perform(&console, &reruns, id, &word, fields).await;
     console.answer(acted.map_err(|trouble| trouble.at(Section::Jobs)))
 }
 
-async fn perform(console: &Console, id: String, word: &str, fields: Fields) -> Result<(String, Done), Trouble> {
+async fn perform(
+    console: &Console,
+    reruns: &Reruns,
+    id: String,
+    word: &str,
+    fields: Fields,
+) -> Result<(String, Done), Trouble> {
     let offer = Offer::from_word(word).ok_or_else(|| unknown_action(word))?;
     let id = read(console, Right::Write, id).await?.submission.id;
     let by = rights::noted(&console.caller);
@@ -56,7 +64,7 @@ async fn perform(console: &Console, id: String, word: &str, fields: Fields) -> R
             return Ok((format!("/jobs/{}", new.submission.id), Done::Resubmitted));
         }
         Offer::RetryFailed => {
-            let (batch, _members) = jobs.retry_failed(TenantId::DEFAULT, id, rerun(reason)).await?;
+            let (batch, _members) = reruns.retry_failed(id, rerun(reason), None).await?.made;
             return Ok((format!("/jobs/{}", batch.submission.id), Done::Resubmitted));
         }
         Offer::Resume => (Order::Resume, Done::JobResumed),

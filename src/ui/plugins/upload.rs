@@ -44,13 +44,13 @@ pub(in crate::ui) async fn upload(
 ) -> Response {
     // The guard in front of the console hands the places on; they are the same as those of the API.
     let turn = match &large_bodies {
-        Some(Extension(places)) => places.turn().await.map(Some),
-        None => Ok(None),
+        Some(Extension(places)) => places.turn().await,
+        None => Ok(()),
     };
     let uploaded = match (turn, form) {
         (Err(busy), _) => Err(busy.into()),
         (_, Err(error)) => Err(Trouble::field(error.to_string())),
-        (Ok(_turn), Ok(form)) => install(&console, form).await,
+        (Ok(()), Ok(form)) => install(&console, form).await,
     };
     console.answer(uploaded.map_err(|trouble| trouble.at(Section::Plugins)))
 }
