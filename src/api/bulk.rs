@@ -54,7 +54,7 @@ pub(super) async fn submit(
 ) -> Result<Response, ApiError> {
     check_submit(&caller)?;
     Params::of(&uri, &[])?;
-    let _turn = state.large_body_turn().await?;
+    state.large_body_turn().await?;
     let (jobs, numbers) = read_jobs(&state, &caller, &headers, body).await?;
     let runtime = tokio::runtime::Handle::current();
     let key = idempotency::key(&headers, &caller, || NewJob::all_asked(RequestHash::of("a bulk submit"), &jobs))?;
@@ -80,17 +80,22 @@ pub(super) async fn read_jobs(
     let mut lines = Lines::new(Intake::of(state, caller));
     let mut chunks = Chunks::open(headers, body, Kind::Lines)?;
     while let Some(chunk) = chunks.next().await? {
-        lines.feed(&chunk);
+        // A line may name jobs by the ends of their ids, which are looked up.
+        let fed = state.blocking(move |_| {
+            lines.feed(&chunk);
+            Ok::<_, ApiError>(lines)
+        });
+        lines = fed.await?;
         if lines.is_hopeless() {
             break;
         }
     }
-    lines.finish()
+    state.blocking(move |_| lines.finish()).await
 }
 
 /// The lines read so far.
-struct Lines<'a> {
-    intake: Intake<'a>,
+struct Lines {
+    intake: Intake,
     rest: BytesMut,
     number: usize,
     jobs: Vec<NewJob>,
@@ -99,8 +104,8 @@ struct Lines<'a> {
     faulty: usize,
 }
 
-impl<'a> Lines<'a> {
-    fn new(intake: Intake<'a>) -> Self {
+impl Lines {
+    fn new(intake: Intake) -> Self {
         Self {
             intake,
             rest: BytesMut::new(),

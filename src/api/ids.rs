@@ -36,21 +36,21 @@ pub(super) fn of_address(host: &Host, tenant: TenantId, caller: &Caller, text: &
     only(ending, &ending_in(host, tenant, caller, ending)?)
 }
 
-/// The same of an id within a document; `text` itself where it is whole, or no id at all.
-pub(super) fn completed(state: &ApiState, caller: &Caller, text: String) -> Result<String, ApiError> {
-    if text.parse::<JobId>().is_ok() {
-        return Ok(text);
-    }
-    let Ok(ending) = text.parse::<IdEnding>() else { return Ok(text) };
-    Ok(only(ending, &ending_in(state.host(), state.tenant(), caller, ending)?)?.to_string())
+/// The end of an id that stands for the whole; none where the text is a whole one, or no id at all.
+pub(super) fn ending(text: &str) -> Option<IdEnding> {
+    text.parse().ok().filter(|_| text.parse::<JobId>().is_err())
+}
+
+/// The whole id that ends so. Reads the store, so that it is work for another thread.
+pub(super) fn completed(state: &ApiState, caller: &Caller, ending: IdEnding) -> Result<JobId, ApiError> {
+    only(ending, &ending_in(state.host(), state.tenant(), caller, ending)?)
 }
 
 /// Completes the ids that a filter names.
 pub(super) async fn complete(state: &ApiState, caller: &Caller, params: &mut Params) -> Result<(), ApiError> {
     for name in NAMING {
-        let ending =
-            params.text(name).filter(|text| text.parse::<JobId>().is_err() && text.parse::<IdEnding>().is_ok());
-        if let Some(text) = ending.map(str::to_owned) {
+        let short = params.text(name).filter(|text| ending(text).is_some());
+        if let Some(text) = short.map(str::to_owned) {
             let id = in_address(state, caller, &text).await?;
             params.replace(name, &id.to_string());
         }

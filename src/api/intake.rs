@@ -1,20 +1,23 @@
 //! From what a caller sent to a job that the runtime can take: names, bounds and times are checked here.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
 use super::caller::noted;
+use super::error::ApiError;
 use super::json::{JsonFault, unknown_name};
 use super::view::{FollowUpBody, SubmitBody};
 use super::{ApiState, ids};
 use crate::config::units;
 use crate::domain::access::Caller;
 use crate::domain::id::{
-    ConcurrencyKey, DedupKey, HandlerName, InvalidName, JobId, OrderingKey, PluginName, QueueName, RecordName,
+    ConcurrencyKey, DedupKey, HandlerName, IdEnding, InvalidName, JobId, OrderingKey, PluginName, QueueName, RecordName,
     TenantId, VersionName,
 };
 use crate::domain::job::{AFTER_MAX, FollowUp, OnPredecessorFailure, Ties};
@@ -37,34 +40,52 @@ const AHEAD_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// A deadline is shorter than this: a run that may take a day and more has no use for one.
 const DEADLINE_END: Duration = Duration::from_secs(86_400);
 
-/// What submits are checked against.
-pub(super) struct Intake<'a> {
-    state: &'a ApiState,
+/// How many ends of ids are kept with what they stand for.
+const COMPLETED_MAX: usize = 4_096;
+
+/// What the submits of one request are checked against.
+pub(super) struct Intake {
+    state: ApiState,
     tenant: TenantId,
-    caller: &'a Caller,
+    caller: Caller,
     queues: Vec<QueueName>,
-    registry: &'a Registry,
     now: Timestamp,
+    /// The ends of ids that were looked up: the jobs of a bulk may all name the same one.
+    completed: Mutex<HashMap<IdEnding, JobId>>,
 }
 
-impl<'a> Intake<'a> {
+impl Intake {
     /// The host as it is now, for somebody.
-    pub(super) fn of(state: &'a ApiState, caller: &'a Caller) -> Self {
+    pub(super) fn of(state: &ApiState, caller: &Caller) -> Self {
         let host = state.host();
         Self {
-            state,
+            state: state.clone(),
             tenant: state.tenant(),
-            caller,
+            caller: caller.clone(),
             queues: host.queue_names(),
-            registry: &host.registry,
             now: host.now(),
+            completed: Mutex::default(),
         }
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.state.host().registry
     }
 
     /// The id of a job that a field names, perhaps by its end alone.
     fn whole_id(&self, field: &str, text: String) -> Result<String, JsonFault> {
-        ids::completed(self.state, self.caller, text)
-            .map_err(|error| JsonFault::field(field, format!("field `{field}`: {}", error.detail())))
+        let Some(ending) = ids::ending(&text) else { return Ok(text) };
+        let known = self.completed.lock().get(&ending).copied();
+        if let Some(id) = known {
+            return Ok(id.to_string());
+        }
+        let id = ids::completed(&self.state, &self.caller, ending)
+            .map_err(|error| JsonFault::field(field, format!("field `{field}`: {}", error.detail())))?;
+        let mut completed = self.completed.lock();
+        if completed.len() < COMPLETED_MAX {
+            completed.insert(ending, id);
+        }
+        Ok(id.to_string())
     }
 
     /// The queue of a name; the default one without a name.
@@ -97,14 +118,25 @@ impl<'a> Intake<'a> {
             return Err(JsonFault::field(FIELD, detail));
         }
         let handler = handler.map(|text| named(FIELD, HandlerName::new(&text))).transpose()?;
-        let fit = self.registry.check_fit(self.tenant, &plugin, None, handler.as_ref(), 0);
+        let fit = self.registry().check_fit(self.tenant, &plugin, None, handler.as_ref(), 0);
         let handler = fit.map_err(|unfit| JsonFault::field(FIELD, format!("field `{FIELD}`: {unfit}")))?;
         Ok(FollowUp { plugin, handler, queue, url: None })
     }
 }
 
-/// Checks a submit and makes a job of it.
-pub(super) fn new_job(intake: &Intake<'_>, mut body: SubmitBody) -> Result<NewJob, JsonFault> {
+/// Checks a submit and makes a job of it, where reading the store holds nobody up.
+pub(super) async fn single_job(state: &ApiState, caller: &Caller, body: SubmitBody) -> Result<NewJob, ApiError> {
+    let intake = Intake::of(state, caller);
+    let mut named = body.after.iter().chain(&body.parent).chain(&body.batch);
+    match named.any(|id| ids::ending(id).is_some()) {
+        true => state.blocking(move |_| new_job(&intake, body)).await,
+        false => Ok(new_job(&intake, body)?),
+    }
+}
+
+/// Checks a submit and makes a job of it. Looks up the ends of ids, so that it is work for another thread.
+pub(super) fn new_job(intake: &Intake, mut body: SubmitBody) -> Result<NewJob, JsonFault> {
+    check_after(&body.after)?;
     body.after = body.after.into_iter().map(|id| intake.whole_id("after", id)).collect::<Result<_, _>>()?;
     body.parent = body.parent.map(|id| intake.whole_id("parent", id)).transpose()?;
     body.batch = body.batch.map(|id| intake.whole_id("batch", id)).transpose()?;
@@ -172,7 +204,7 @@ pub(super) fn new_job(intake: &Intake<'_>, mut body: SubmitBody) -> Result<NewJo
     };
     let plugin = named("plugin", PluginName::new(&plugin))?;
     let version = version.map(|text| named("version", VersionName::new(&text))).transpose()?;
-    let is_command = || intake.registry.is_command(intake.tenant, &plugin, version.as_ref());
+    let is_command = || intake.registry().is_command(intake.tenant, &plugin, version.as_ref());
     Ok(NewJob {
         tenant: intake.tenant,
         handler: handler.map(|text| named("handler", HandlerName::new(&text))).transpose()?,
@@ -190,7 +222,7 @@ pub(super) fn new_job(intake: &Intake<'_>, mut body: SubmitBody) -> Result<NewJo
         expires_in,
         tags,
         max_attempts: max_attempts.map(attempts).transpose()?,
-        by: Some(noted(intake.caller).to_owned()),
+        by: Some(noted(&intake.caller).to_owned()),
         caller: intake.caller.clone(),
         deadline: deadline.map(|text| shorter_wall(&text)).transpose()?,
         auto_delete,
@@ -199,12 +231,16 @@ pub(super) fn new_job(intake: &Intake<'_>, mut body: SubmitBody) -> Result<NewJo
     })
 }
 
-/// The jobs that one waits for, each named once.
-fn jobs_before(after: &[String]) -> Result<Vec<JobId>, JsonFault> {
+fn check_after(after: &[String]) -> Result<(), JsonFault> {
     if after.len() > AFTER_MAX {
         let detail = format!("field `after` names {} jobs; at most {AFTER_MAX} are taken", after.len());
         return Err(JsonFault::field("after", detail));
     }
+    Ok(())
+}
+
+/// The jobs that one waits for, each named once.
+fn jobs_before(after: &[String]) -> Result<Vec<JobId>, JsonFault> {
     let mut ids = after.iter().map(|text| job_id("after", text)).collect::<Result<Vec<_>, _>>()?;
     ids.sort_unstable();
     ids.dedup();

@@ -14,14 +14,13 @@ use super::address::Path;
 use super::caller::{check_job, check_some, check_submit};
 use super::content::Kind;
 use super::error::ApiError;
-use super::intake::Intake;
 use super::json::unknown_name;
 use super::params::{Params, number_within, truth};
 use super::turns::RequestTurn;
 use super::view::{
     AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, ReasonView, SubmitBody,
 };
-use super::{ApiState, body, filter, idempotency, ids, intake, json};
+use super::{ApiState, body, filter, idempotency, ids, intake, json, turns};
 use crate::app::Host;
 use crate::config::units;
 use crate::domain::access::{Caller, Right};
@@ -70,7 +69,7 @@ pub(super) async fn submit(
     let key = idempotency::text(&headers)?;
     let bytes = body::read(&headers, body, Kind::Json).await?;
     let asked: SubmitBody = json::parse(&bytes, SubmitBody::FIELDS)?;
-    let new = intake::new_job(&Intake::of(&state, &caller), asked)?;
+    let new = intake::single_job(&state, &caller, asked).await?;
     let Submitted { job, repeated } = take(&state, new, key).await?;
     let place = wait.and_then(|_| state.turns().wait());
     let job = match wait.filter(|_| place.is_some()) {
@@ -185,13 +184,8 @@ pub(super) async fn list(
     let (query, order) = list_query(&state, &caller, &uri).await?;
     let Some(filter) = caller.narrow(Right::Read, query.filter) else { return Ok(Json(JobPageView::default())) };
     let query = JobQuery { filter, ..query };
-    let turn = state.host().jobs.search_turn(&query.filter).await?;
-    let page = state.blocking(move |host| {
-        let page = page_of(host, &caller, &query, order);
-        drop(turn);
-        page
-    });
-    Ok(Json(page.await?))
+    turns::keep(state.host().jobs.search_turn(&query.filter).await?)?;
+    Ok(Json(state.blocking(move |host| page_of(host, &caller, &query, order)).await?))
 }
 
 /// How a page looks.

@@ -122,30 +122,9 @@ fn departed(state: &ApiState, id: JobId) -> Option<Job> {
     state.host().jobs.departed(key).filter(|job| job.submission.id == id)
 }
 
-/// A listener's place among those of the host. What is read for him has it along: it lasts as long, also when he hangs up.
-struct Place {
-    state: ApiState,
-    turn: Arc<Turn>,
-}
-
-impl Place {
-    async fn read<T, E>(&self, work: impl FnOnce(&Host) -> Result<T, E> + Send + 'static) -> Result<T, ApiError>
-    where
-        T: Send + 'static,
-        E: Into<ApiError> + Send + 'static,
-    {
-        let turn = Arc::clone(&self.turn);
-        let read = self.state.blocking(move |host| {
-            let _place = turn;
-            work(host)
-        });
-        read.await
-    }
-}
-
 /// One listener's place in the changes of a job.
 struct Follower {
-    place: Place,
+    state: ApiState,
     caller: Caller,
     watch: Watch,
     job: Job,
@@ -157,6 +136,8 @@ struct Follower {
     untold: VecDeque<Event>,
     told: Option<Told>,
     is_over: bool,
+    /// Its place among those of the host. What is read for it has it along.
+    turn: Arc<Turn>,
 }
 
 /// What the listener knows.
@@ -335,7 +316,7 @@ pub(super) async fn of_all(
 
 /// One listener's place in the changes of all jobs.
 struct Listener {
-    place: Place,
+    state: ApiState,
     caller: Caller,
     place: Place,
     /// What changed while he was away.
@@ -343,6 +324,8 @@ struct Listener {
     coming: broadcast::Receiver<NumberedChange>,
     /// Gathered events, the next one last.
     untold: Vec<Event>,
+    /// Its place among those of the host. What is read for it has it along.
+    turn: Arc<Turn>,
 }
 
 impl Listener {

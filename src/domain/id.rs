@@ -66,7 +66,7 @@ impl JobId {
 }
 
 /// The end of a job's id: 8 to 12 hexadecimal digits. They are the low bits of its sequence, so that they lead to the job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IdEnding {
     value: u64,
     digits: u32,

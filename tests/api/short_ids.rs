@@ -1,7 +1,12 @@
 //! The end of an id in place of the whole.
 
-use backroom::store::Store as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use backroom::store::Store as _;
+use backroom::store::memory::Reading;
+
+use crate::latch::Latch;
 use crate::support::{Server, Setup};
 
 fn end_of(id: &str) -> &str {
@@ -97,4 +102,69 @@ fn of_several_jobs_with_one_end_all_are_listed() {
     assert!(answer.text().contains(&first) && answer.text().contains(&second), "{}", answer.text());
     let whole = &second[second.len() - 12..];
     assert_eq!(server.get(&format!("/v1/jobs/{whole}")).json()["id"], second.as_str(), "more of it tells them apart");
+}
+
+/// Counts how often the store is asked for one job.
+fn reads_counted(server: &Server) -> Arc<AtomicUsize> {
+    let reads = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&reads);
+    server.store.watch_reads(move |reading| {
+        if reading == Reading::Job {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    reads
+}
+
+#[test]
+fn what_is_refused_for_its_number_is_not_looked_up() {
+    let server = Server::start();
+    let id = server.submit(r#"{"plugin": "echo"}"#);
+    let reads = reads_counted(&server);
+    let many = vec![format!("\"{}\"", end_of(&id)); 1_000].join(", ");
+    let line = format!(r#"{{"plugin": "echo", "after": [{many}]}}"#);
+    for (path, body) in [("/v1/jobs", line.clone()), ("/v1/jobs/bulk", format!("{line}\n{line}"))] {
+        let answer = server.post(path, body);
+        assert_eq!(answer.status, 422, "{path}: {}", answer.text());
+        assert!(answer.text().contains("at most 64 are taken"), "{path}: {}", answer.text());
+    }
+    assert_eq!(reads.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn an_end_is_looked_up_once_for_a_request() {
+    let server = Server::start();
+    let id = server.submit(r#"{"plugin": "echo"}"#);
+    let reads = reads_counted(&server);
+    let read_by = |named: &str| {
+        let before = reads.load(Ordering::Relaxed);
+        let line = format!("{{\"plugin\": \"echo\", \"at\": \"2031-01-01T00:00:00Z\", \"after\": [\"{named}\"]}}\n");
+        let answer = server.post("/v1/jobs/bulk", line.repeat(50));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        reads.load(Ordering::Relaxed) - before
+    };
+    let (by_id, by_end) = (read_by(&id), read_by(end_of(&id)));
+    assert_eq!(by_end, by_id + 1);
+}
+
+#[test]
+fn while_ends_are_looked_up_others_are_answered() {
+    let server = Server::start();
+    let id = server.submit(r#"{"plugin": "echo"}"#);
+    let latch = Arc::new(Latch::default());
+    let held = Arc::clone(&latch);
+    server.store.watch_reads(move |reading| {
+        if reading == Reading::Job {
+            held.pass();
+        }
+    });
+    let line = format!(r#"{{"plugin": "echo", "after": ["{}"]}}"#, end_of(&id));
+    // As many as there are threads that answer requests.
+    std::thread::scope(|scope| {
+        let asked = ["/v1/jobs", "/v1/jobs/bulk"].map(|path| scope.spawn(|| server.post(path, line.as_str()).status));
+        latch.until(2);
+        assert_eq!(server.get("/healthz").status, 200);
+        latch.open();
+        assert_eq!(asked.map(|asked| asked.join().expect("it is answered")), [201, 201]);
+    });
 }

@@ -124,7 +124,7 @@ impl Site {
         let state = ApiState::new(Arc::clone(&host), Guard::new(address, &[]));
         let pages = api::guarded(&state, api::routes(&state).merge(backroom::ui::routes(Arc::clone(&host))));
         tokio::spawn(async move { axum::serve(listener, pages).await });
-        Self { host, address, gate, said }
+        Self { host, store, address, gate, said }
     }
 
     /// Gives somebody a token with these rights and this secret: from then on the host asks for one.
