@@ -17,8 +17,8 @@ use super::{ApiState, ids};
 use crate::config::units;
 use crate::domain::access::Caller;
 use crate::domain::id::{
-    ConcurrencyKey, DedupKey, HandlerName, IdEnding, InvalidName, JobId, OrderingKey, PluginName, QueueName, RecordName,
-    TenantId, VersionName,
+    ConcurrencyKey, DedupKey, HandlerName, IdEnding, InvalidName, JobId, OrderingKey, PluginName, QueueName,
+    RecordName, TenantId, VersionName,
 };
 use crate::domain::job::{AFTER_MAX, FollowUp, OnPredecessorFailure, Ties};
 use crate::domain::outbound::{http_plugin, is_built_in};

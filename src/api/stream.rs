@@ -109,7 +109,8 @@ pub(super) async fn of_job(
         run => LogReader::at(run, place.line),
     });
     let (untold, told) = (VecDeque::new(), knows_job.then_some(Told { progress: None }));
-    let follower = Follower { state, caller, watch, job, place, log, untold, told, is_over: false, turn: Arc::new(turn) };
+    let follower =
+        Follower { state, caller, watch, job, place, log, untold, told, is_over: false, turn: Arc::new(turn) };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
