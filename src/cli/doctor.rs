@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::address::Address;
 use super::build::{self, TARGET};
 use super::client::{Client, ClientArgs};
-use super::failure::Exit;
+use super::failure::{Exit, Failure};
 use super::settings::SettingsArgs;
 use super::terminal::{Terminal, Tone};
 use crate::config::units::show_size;
@@ -144,9 +144,9 @@ fn version_of(command: &mut Command) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn host(address: Address) -> Finding {
+fn host(address: Result<Address, Failure>) -> Finding {
     const WHAT: &str = "host";
-    let asked = Client::at(address).and_then(|client| Ok((client.service()?.view, client)));
+    let asked = address.map_err(anyhow::Error::new).and_then(Client::at).and_then(|client| Ok((client.service()?.view, client)));
     match asked {
         Ok((service, client)) => {
             let release = service.version;
@@ -156,7 +156,7 @@ fn host(address: Address) -> Finding {
                 false => Finding::warn(WHAT, detail, format!("this program is {}", env!("CARGO_PKG_VERSION"))),
             }
         }
-        Err(error) => match error.downcast_ref::<super::failure::Failure>() {
+        Err(error) => match error.downcast_ref::<Failure>() {
             Some(failure) => Finding::warn(WHAT, failure.to_string(), failure.next.clone().unwrap_or_default()),
             None => Finding::warn(WHAT, error.to_string(), "backroom serve"),
         },

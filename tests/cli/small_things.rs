@@ -254,6 +254,23 @@ fn the_client_finds_the_host_of_its_folder() {
 }
 
 #[test]
+fn a_file_that_somebody_else_wrote_draws_no_token() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let settings = "[server]\nlisten = \"203.0.113.5:80\"\ntoken = \"a-secret-of-the-host\"\n";
+    std::fs::write(folder.path().join("backroom.toml"), settings).expect("it is written");
+    let with_token = |args: &[&str]| {
+        let ran = program(folder.path()).args(args).env("BACKROOM_TOKEN", "mine").output().expect("it can be started");
+        (ran.status.code(), String::from_utf8(ran.stdout).expect("UTF-8"), String::from_utf8(ran.stderr).expect("UTF-8"))
+    };
+    let (code, _, err) = with_token(&["job", "list"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("203.0.113.5:80, which is no address of this machine; nothing was sent there"), "{err}");
+    assert!(err.contains("next: give --server http://203.0.113.5:80 if"), "{err}");
+    let (_, doctor, err) = with_token(&["doctor"]);
+    assert!(doctor.contains("which is no address of this machine"), "{doctor}{err}");
+}
+
+#[test]
 fn the_queues_show_how_much_waits_and_for_how_long() {
     let host = Host::start();
     host.upload("echo");

@@ -69,7 +69,7 @@ pub(crate) struct Client {
 impl Client {
     /// A client of the host that `args` name. Nothing is sent yet.
     pub(crate) fn new(args: &ClientArgs) -> anyhow::Result<Self> {
-        Self::at(args.address())
+        Self::at(args.address()?)
     }
 
     /// A client of the host at an address. Nothing is sent yet.
