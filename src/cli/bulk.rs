@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use anyhow::Context as _;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
 use super::client::Client;
 use super::failure::{Exit, Failure, Fate};
 use super::progress::Bar;
-use super::terminal::Terminal;
+use super::terminal::{self, Terminal};
 use crate::api::view::{BulkView, SubmitBody};
 use crate::domain::code;
-use anyhow::Context as _;
 
 /// How much one request holds at most.
 const CHUNK_LINES: usize = 10_000;
@@ -19,22 +21,61 @@ const CHUNK_BYTES: usize = 16 << 20;
 /// How many faulty lines are told of.
 const FAULTS_SHOWN: usize = 20;
 
-/// Checks every line, then submits them from line `from_line` on.
-pub(crate) fn submit(client: &Client, file: &Path, from_line: usize, terminal: Terminal) -> anyhow::Result<Exit> {
+/// Random bytes of a key that nobody has given: no other submit has the same.
+const KEY_BYTES: usize = 16;
+
+/// How a file is submitted.
+pub(crate) struct Plan {
+    /// Lines before this one are left out.
+    from_line: usize,
+    /// What the idempotency keys of its requests begin with, so that what is sent again is not taken again.
+    key: String,
+}
+
+impl Plan {
+    /// From `from_line` on, with the caller's key or one of its own.
+    pub(crate) fn new(from_line: usize, key: Option<&str>) -> anyhow::Result<Self> {
+        let key = key.map_or_else(random_key, |key| Ok(key.to_owned()))?;
+        Ok(Self { from_line: from_line.max(1), key })
+    }
+
+    /// The first line of a chunk that is sent.
+    fn first_of(&self, chunk: &Chunk) -> usize {
+        chunk.first_line.max(self.from_line)
+    }
+
+    /// The key of the request that begins at this line.
+    fn key_of(&self, first: usize) -> String {
+        format!("{}-{first}", self.key)
+    }
+}
+
+fn random_key() -> anyhow::Result<String> {
+    let mut random = [0; KEY_BYTES];
+    SystemRandom::new().fill(&mut random).map_err(|_| anyhow::anyhow!("the machine gave no random numbers"))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Checks every line, then submits them.
+pub(crate) fn submit(client: &Client, file: &Path, plan: &Plan, terminal: Terminal) -> anyhow::Result<Exit> {
     check(file)?;
     let bytes = std::fs::metadata(file).map(|metadata| metadata.len()).unwrap_or_default();
     let bar = Bar::of_bytes(bytes);
-    let mut total = BulkView::default();
+    let (mut total, mut repeated) = (BulkView::default(), 0);
     let mut chunks = Chunks::open(file)?;
     while let Some(chunk) = chunks.next()? {
-        let Some(lines) = chunk.from(from_line) else {
+        let first_line = plan.first_of(&chunk);
+        let Some(lines) = chunk.from(first_line) else {
             bar.add(chunk.read_bytes, String::new());
             continue;
         };
-        let answer = client.submit_bulk(&lines).map_err(|error| {
+        let answer = client.submit_bulk(&lines, Some(&plan.key_of(first_line))).map_err(|error| {
             bar.clear();
-            explained(error, &chunk, from_line, total.count)
+            explained(error, &chunk, plan, total.count)
         })?;
+        if answer.repeated {
+            repeated += answer.view.count;
+        }
         let BulkView { count, first, last, ids } = answer.view;
         total.count += count;
         total.first = total.first.or(first);
@@ -43,6 +84,9 @@ pub(crate) fn submit(client: &Client, file: &Path, from_line: usize, terminal: T
         bar.add(chunk.read_bytes, format!("{} jobs", total.count));
     }
     bar.clear();
+    if repeated > 0 {
+        terminal::aside(&format!("{repeated} of the jobs were there already: an earlier submit has made them"));
+    }
     report(&total, terminal)
 }
 
@@ -100,8 +144,8 @@ fn in_line(error: &serde_json::Error) -> String {
 }
 
 /// An error of one request, with the lines' numbers in the file and what became of the lines.
-fn explained(error: anyhow::Error, chunk: &Chunk, from_line: usize, accepted: usize) -> anyhow::Error {
-    let (first, end) = (chunk.first_line.max(from_line), chunk.first_line + chunk.lines.len());
+fn explained(error: anyhow::Error, chunk: &Chunk, plan: &Plan, accepted: usize) -> anyhow::Error {
+    let (first, end) = (plan.first_of(chunk), chunk.first_line + chunk.lines.len());
     let failure = match error.downcast::<Failure>() {
         Ok(failure) => failure,
         Err(error) => {
@@ -121,10 +165,13 @@ fn explained(error: anyhow::Error, chunk: &Chunk, from_line: usize, accepted: us
             Some(next) => format!("{}; then {again}", next.trim_end_matches('.')),
             None => again,
         },
-        Fate::Unknown => format!(
-            "see `backroom job list`; continue with --from-line {first} if they are not there, with --from-line {end} if \
-             they are"
-        ),
+        Fate::Unknown => {
+            // Where only the answer is missing, nobody needs to see what was done before the lines are sent again.
+            let mend = failure.next.as_deref().filter(|_| failure.code.as_deref() != Some(code::NO_ANSWER.name));
+            let mend = mend.map(|next| format!("{}; then ", next.trim_end_matches('.'))).unwrap_or_default();
+            let key = &plan.key;
+            format!("{mend}continue with --from-line {first} --idempotency-key {key}: nothing is taken twice")
+        }
         Fate::Done => format!("continue with --from-line {end}"),
     };
     let message = failure.message.strip_suffix("; nothing was taken").unwrap_or(&failure.message);
@@ -208,6 +255,10 @@ impl Chunks {
 mod tests {
     use super::*;
 
+    fn from(from_line: usize) -> Plan {
+        Plan::new(from_line, Some("key")).expect("it is given")
+    }
+
     fn chunk() -> Chunk {
         Chunk { first_line: 11, lines: vec![b"a\n".to_vec(), b"b\n".to_vec(), b"c\n".to_vec()], read_bytes: 6 }
     }
@@ -235,7 +286,7 @@ mod tests {
     fn faults_are_told_by_the_lines_of_the_file() {
         let notes = vec!["line 2: no plug-in `x` (BR0103)".to_owned(), "something else".to_owned()];
         let failure = Failure::new(code::BULK_LINE, "line 2: no plug-in `x`; nothing was taken");
-        let error = explained(Failure { notes, ..failure }.into(), &chunk(), 1, 10);
+        let error = explained(Failure { notes, ..failure }.into(), &chunk(), &from(1), 10);
         let error = error.downcast::<Failure>().expect("it stays a failure");
         assert_eq!(error.notes, ["line 12: no plug-in `x` (BR0103)", "something else"]);
         let message = "line 12: no plug-in `x`; 10 jobs of the lines before 11 were accepted, and none from there on";
@@ -247,13 +298,17 @@ mod tests {
     fn lines_may_have_been_accepted_only_when_nobody_knows() {
         let told = |fate: Fate, accepted: usize| {
             let failure = Failure { fate, ..Failure::new(code::NO_ANSWER, "no answer") };
-            let error = explained(failure.into(), &chunk(), 12, accepted);
+            let error = explained(failure.into(), &chunk(), &from(12), accepted);
             let failure = error.downcast::<Failure>().expect("it stays a failure");
             (failure.message, failure.next.expect("it says what to do"))
         };
         let (message, next) = told(Fate::Unknown, 0);
         assert_eq!(message, "no answer; the last 2 lines, 12 to 13, may have been accepted");
-        assert!(next.contains("--from-line 12 if they are not there, with --from-line 14 if they are"), "{next}");
+        let again = "continue with --from-line 12 --idempotency-key key: nothing is taken twice";
+        assert_eq!(next, again);
+        let failed = Failure { fate: Fate::Unknown, ..Failure::new(code::STORE_FAILED, "broken") };
+        let failed = explained(failed.into(), &chunk(), &from(12), 0).downcast::<Failure>().expect("a failure");
+        assert_eq!(failed.next, Some(format!("See the host's log for the cause, mend it, and restart the host; then {again}")));
         let (message, next) = told(Fate::Done, 0);
         assert_eq!(message, "no answer; the last 2 lines, 12 to 13, were accepted");
         assert_eq!(next, "continue with --from-line 14");
@@ -263,6 +318,15 @@ mod tests {
         assert!(
             told(Fate::NotDone, 7).0.ends_with("7 jobs of the lines before 12 were accepted, and none from there on")
         );
+    }
+
+    #[test]
+    fn what_is_sent_again_has_the_same_key_and_nothing_else_has_it() {
+        let plan = from(12);
+        assert_eq!(plan.key_of(plan.first_of(&chunk())), "key-12");
+        assert_eq!(from(1).key_of(from(1).first_of(&chunk())), "key-11");
+        let fresh = || Plan::new(1, None).expect("there are random numbers").key;
+        assert_ne!(fresh(), fresh());
     }
 
     #[test]

@@ -47,6 +47,10 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
+/// What may strike when a request has been carried out already. After an error of the device not even the host knows what
+/// the disk holds, and its next start takes up what is there.
+const FAULTS: [Code; 4] = [code::INTERNAL, code::HOST_FAULT, code::STORE_FAILED, code::STORE_DAMAGED];
+
 /// An error that says what to do next.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -171,8 +175,9 @@ impl From<view::Problem> for Failure {
             400 | 404 | 410 | 413 | 415 | 422 => Exit::BadInput,
             _ => Exit::Failed,
         };
-        // A fault of the host may have struck after the commit; every other refusal comes instead of it.
-        let fate = if problem.code == code::INTERNAL.name { Fate::Unknown } else { Fate::NotDone };
+        // A fault of the host may have struck during the commit or after it; every other refusal comes instead of it.
+        let is_fault = FAULTS.iter().any(|fault| fault.name == problem.code);
+        let fate = if is_fault { Fate::Unknown } else { Fate::NotDone };
         let message = match problem.detail.is_empty() {
             true => problem.title,
             false => problem.detail,
@@ -188,6 +193,21 @@ impl From<view::Problem> for Failure {
             next: (!next.is_empty()).then_some(next),
             exit,
             fate,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_fault_of_the_host_leaves_open_what_became_of_a_request() {
+        for code in code::CATALOGUE {
+            let problem = view::Problem { code: code.name.to_owned(), status: 503, ..view::Problem::default() };
+            let is_open = ["BR0117", "BR0314", "BR0402", "BR0404"].contains(&code.name);
+            let fate = if is_open { Fate::Unknown } else { Fate::NotDone };
+            assert_eq!(Failure::from(problem).fate, fate, "{}: {}", code.name, code.title);
         }
     }
 }

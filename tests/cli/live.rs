@@ -141,6 +141,25 @@ fn a_file_of_jobs_is_taken_in_chunks() {
 }
 
 #[test]
+fn a_file_that_is_submitted_again_with_its_key_makes_nothing_twice() {
+    let host = Host::start();
+    host.upload("echo");
+    let lines: String = (0..12_000).map(|n| format!("{{\"plugin\":\"echo\",\"input\":{n},\"at\":\"1h\"}}\n")).collect();
+    std::fs::write(host.folder().join("jobs.ndjson"), &lines).expect("it can be written");
+    let submit = ["job", "submit", "--bulk", "jobs.ndjson"];
+    let with_key = [&submit[..], &["--idempotency-key", "import"]].concat();
+    let first = host.json(&with_key);
+    assert_eq!(host.json(&with_key), first, "the jobs of the first submit");
+    let again = host.run(&[&with_key[..], &["--from-line", "10001"]].concat());
+    assert!(again.err.contains("2000 of the jobs were there already"), "{}", again.whole());
+    assert!(again.out.starts_with("2000 jobs were taken"), "{}", again.whole());
+    // Without one it is another submit.
+    assert_ne!(host.json(&submit)["first"], first["first"]);
+    let status = host.run(&["service", "status"]).done();
+    assert!(status.contains(" 24000 "), "{status}");
+}
+
+#[test]
 fn a_plugin_comes_and_goes() {
     let host = Host::start();
     host.upload("echo");

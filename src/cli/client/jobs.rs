@@ -50,9 +50,12 @@ impl Client {
         self.read(request.content_type("application/json").send(serde_json::to_vec(job)?))
     }
 
-    /// Submits the jobs of some NDJSON lines, all or none.
-    pub(crate) fn submit_bulk(&self, lines: &[u8]) -> anyhow::Result<Answer<BulkView>> {
-        let request = self.with_token(self.agent.post(self.url("/v1/jobs/bulk")));
+    /// Submits the jobs of some NDJSON lines, all or none; the same lines with the same key are taken once.
+    pub(crate) fn submit_bulk(&self, lines: &[u8], idempotency_key: Option<&str>) -> anyhow::Result<Answer<BulkView>> {
+        let mut request = self.with_token(self.agent.post(self.url("/v1/jobs/bulk")));
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
         self.read(self.asking_first(request.content_type("application/x-ndjson"), lines).send(lines))
     }
 

@@ -30,7 +30,7 @@ pub(super) fn work(client: &Client, carried: Carried) -> Result<()> {
     let line =
         |number: usize| format!("{{\"plugin\":\"{name}\",\"input\":{{\"number\":{number}}},\"tags\":[\"demo\"]}}\n");
     let started = Instant::now();
-    let ids = client.submit_bulk((0..JOBS).map(line).collect::<String>().as_bytes())?.view.ids;
+    let ids = client.submit_bulk((0..JOBS).map(line).collect::<String>().as_bytes(), None)?.view.ids;
     let mut progress = show::Progress::of(ids.len());
     let mut ends = BTreeSet::new();
     for id in &ids {

@@ -40,7 +40,7 @@ pub(super) fn clean(client: &Client, file: &Path) -> Result<Cleaned> {
     let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let rows = jobs_of(&bytes)?;
     show::heading(&format!("Cleaning {} rows of {}", rows.len(), file.display()));
-    let ids = client.submit_bulk(to_ndjson(&rows).as_bytes())?.view.ids;
+    let ids = client.submit_bulk(to_ndjson(&rows).as_bytes(), None)?.view.ids;
 
     let mut progress = show::Progress::of(ids.len());
     let mut outputs = Vec::new();

@@ -89,7 +89,7 @@ pub(crate) struct SubmitArgs {
     /// Attempts in all
     #[arg(long, value_name = "NUMBER")]
     max_attempts: Option<u64>,
-    /// A repeated submit with the same key returns the first job
+    /// A repeated submit with the same key returns the first job, or with --bulk the jobs of the same lines
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
     /// An argument, for a plug-in that is a command; may be given several times
@@ -106,7 +106,7 @@ pub(crate) struct SubmitArgs {
     follow: bool,
     /// Submit the jobs of a file, one JSON object on each line
     #[arg(long, value_name = "FILE.ndjson", conflicts_with_all = ["plugin", "input", "text", "handler", "name", "queue",
-        "priority", "at", "expires", "tags", "max_attempts", "idempotency_key", "args", "env", "wait", "follow", "version",
+        "priority", "at", "expires", "tags", "max_attempts", "args", "env", "wait", "follow", "version",
         "ordering_key", "concurrency_key", "after", "on_predecessor_failure", "dedup_key", "regarding", "parent", "batch", "deadline",
         "auto_delete", "on_complete"])]
     bulk: Option<PathBuf>,
@@ -142,7 +142,8 @@ pub(crate) fn run_plugin(args: &ClientArgs, run: &RunArgs, terminal: Terminal) -
 /// Submits what the arguments say.
 pub(super) fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Result<Exit> {
     if let Some(file) = &args.bulk {
-        return bulk::submit(client, file, args.from_line.max(1), terminal);
+        let plan = bulk::Plan::new(args.from_line, args.idempotency_key.as_deref())?;
+        return bulk::submit(client, file, &plan, terminal);
     }
     let wait = args.wait.then_some(FIRST_WAIT);
     let taken = client.submit(&body(args)?, args.idempotency_key.as_deref(), wait)?;
