@@ -109,12 +109,11 @@ pub(crate) fn taken_to_the_end(
     })
 }
 
-/// Whether the host is gone, rather than refusing.
+/// Whether the host is gone, rather than refusing. What fails on this side, such as standard output, is not the host's.
 fn is_lost(error: &anyhow::Error) -> bool {
     let lost = [code::NO_HOST, code::NO_ANSWER, code::NOT_A_HOST].map(|code| code.name);
-    error
-        .downcast_ref::<Failure>()
-        .is_none_or(|failure| failure.code.as_deref().is_some_and(|code| lost.contains(&code)))
+    let code = error.downcast_ref::<Failure>().and_then(|failure| failure.code.as_deref());
+    code.is_some_and(|code| lost.contains(&code))
 }
 
 /// Listens until the job ends, or until the host ends the stream.
@@ -145,7 +144,10 @@ fn listen(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<
             Some(Change::Deleted) => {
                 return Err(Failure::bad_input(format!("job {id} was deleted"), "backroom job list").into());
             }
-            Some(Change::Log(log)) => teller.tell_log(&log)?,
+            Some(Change::Log(log, place)) => {
+                teller.tell_log(&log)?;
+                teller.place = place;
+            }
             Some(Change::Job(job)) => {
                 teller.tell(&job.view)?;
                 if job.view.is_final() {
@@ -159,9 +161,9 @@ fn listen(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<
 /// The stream of a job, with its log where the token may see that.
 fn open(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<Changes> {
     if !teller.wants_log {
-        return client.changes(id, false);
+        return client.changes(id, false, None);
     }
-    let refused = match client.changes(id, true) {
+    let refused = match client.changes(id, true, teller.place.as_deref()) {
         Ok(changes) => return Ok(changes),
         Err(error) => error,
     };
@@ -172,7 +174,7 @@ fn open(client: &Client, id: &str, teller: &mut Teller<'_>) -> anyhow::Result<Ch
     }
     teller.wants_log = false;
     teller.say("the log is not shown: the token has no right `payload`");
-    client.changes(id, false)
+    client.changes(id, false, None)
 }
 
 struct Teller<'a> {
@@ -187,8 +189,10 @@ struct Teller<'a> {
     waits: bool,
     why: Option<String>,
     asked_why: Option<Instant>,
-    /// The run whose log was told last, and the number of the line that comes next.
-    logged: (u32, u64),
+    /// The run whose log was told last.
+    logged: u32,
+    /// Where its log goes on, for a host that was lost meanwhile.
+    place: Option<String>,
 }
 
 impl<'a> Teller<'a> {
@@ -208,7 +212,8 @@ impl<'a> Teller<'a> {
             waits: false,
             why: None,
             asked_why: None,
-            logged: (0, 0),
+            logged: 0,
+            place: None,
         }
     }
 
@@ -242,23 +247,14 @@ impl<'a> Teller<'a> {
     }
 
     fn tell_log(&mut self, log: &LogView) -> anyhow::Result<()> {
-        let (run, next) = self.logged;
-        let is_new_run = log.run != run;
-        if is_new_run {
-            self.logged = (log.run, 0);
-        }
-        // After a lost connection the host begins at the last run again.
-        let known = if is_new_run { 0 } else { next.saturating_sub(log.line) };
-        let lines: Vec<_> = log.text.lines().skip(usize::try_from(known).unwrap_or(usize::MAX)).collect();
-        self.logged.1 = self.logged.1.max(log.line + log.text.lines().count() as u64);
+        let is_new_run = std::mem::replace(&mut self.logged, log.run) != log.run;
         if self.telling == Telling::Log && self.terminal.is_json() {
-            let rest = LogView { line: log.line + known, text: lines.join("\n"), ..log.clone() };
-            return if lines.is_empty() { Ok(()) } else { Ok(self.terminal.json(&serde_json::to_string(&rest)?)?) };
+            return Ok(self.terminal.json(&serde_json::to_string(log)?)?);
         }
-        if is_new_run && log.run > 1 && !lines.is_empty() {
+        if is_new_run && log.run > 1 {
             self.put_log(&format!("--- attempt {}, run {} ---", log.attempt, log.run))?;
         }
-        lines.into_iter().try_for_each(|line| self.put_log(line))
+        log.text.lines().try_for_each(|line| self.put_log(line))
     }
 
     fn put_log(&self, line: &str) -> anyhow::Result<()> {

@@ -138,7 +138,7 @@ impl Axis {
     pub fn toml(self, value: u64) -> String {
         match self {
             Self::Fuel | Self::HostCalls | Self::TableElements | Self::Handles | Self::OutboundRequests => {
-                grouped(value)
+                grouped(value, '_')
             }
             Self::Wall if value.is_multiple_of(1_000) => format!("\"{}s\"", value / 1_000),
             Self::Wall => format!("\"{value}ms\""),
@@ -183,13 +183,13 @@ impl Axis {
     }
 }
 
-/// A number with `_` between its thousands.
-fn grouped(value: u64) -> String {
+/// A number with something between its thousands.
+pub(crate) fn grouped(value: u64, separator: char) -> String {
     let digits = value.to_string();
-    let mut text = String::new();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push('_');
+            text.push(separator);
         }
         text.push(digit);
     }

@@ -100,9 +100,6 @@ impl Jobs {
     /// The log of a run that has ended, from a line on.
     fn part_of(&self, run: &Run, line: u64) -> Result<LogPart, ReadError> {
         let Some(log) = &run.log else { return Ok(LogPart { text: String::new(), next: line }) };
-        let bytes = self.payload(log)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let rest: String = text.split_inclusive('\n').skip(usize::try_from(line).unwrap_or(usize::MAX)).collect();
-        Ok(LogPart { text: rest, next: text.lines().count() as u64 })
+        Ok(LogPart::of_kept(&String::from_utf8_lossy(&self.payload(log)?), line))
     }
 }

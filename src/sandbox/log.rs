@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::exception::{Exception, ExceptionWatch};
-use super::{LogPart, text};
+use super::{LogPart, kept, text};
 
 /// Bytes of one line that are kept.
 const LINE_BYTES: usize = 8 << 10;
@@ -149,6 +149,12 @@ impl Log {
     /// Completes open lines, so that [`Log::panic`] sees them.
     pub(crate) fn finish(&mut self) {
         for source in [Source::Stdout, Source::Stderr] {
+    /// The last lines of standard error that are kept, the very last one first.
+    pub(crate) fn last_words(&self) -> impl Iterator<Item = &str> {
+        let kept = self.tail.iter().rev().map(String::as_str).chain(self.head.lines().rev());
+        kept.filter_map(of_stderr).filter(|words| !words.is_empty()).take(LAST_WORDS)
+    }
+
             let open = std::mem::take(self.open_line(source));
             if !open.is_empty() {
                 self.complete(source, &open);
@@ -165,12 +171,7 @@ impl Log {
         }
         let missed = tail_start.saturating_sub(line.max(self.head_lines));
         if missed > 0 {
-            let bytes = match missed == self.left_out_lines {
-                true => format!(" ({})", text::bytes(self.left_out_bytes)),
-                false => String::new(),
-            };
-            let missed = text::grouped(missed, ',');
-            text.push_str(&format!("          ----- {missed} lines{bytes} left out: the log is bounded -----\n"));
+            text.push_str(&kept::marker(missed, (missed == self.left_out_lines).then(|| text::bytes(self.left_out_bytes))));
         }
         let skipped = usize::try_from(line.saturating_sub(tail_start)).unwrap_or(usize::MAX);
         text.reserve(if skipped == 0 { self.tail_bytes } else { 0 });
@@ -379,6 +380,28 @@ mod tests {
             assert!(log.tail.len() <= LINES_AT_AN_END + 1, "{}", log.tail.len());
             let text = shown(log);
             assert!(text.contains("before\n") && text.contains("first\n") && text.ends_with("last"), "{}", text.len());
+    #[test]
+    fn what_was_kept_of_a_log_goes_on_at_the_same_lines() {
+        for lines in [0, 3, 60, 1_000] {
+            let mut log = log(2_000);
+            (0..lines).for_each(|number| log.message(Source::Info, "", &format!("line {number}")));
+            let kept = String::from_utf8(log.to_bytes().to_vec()).expect("a log is UTF-8");
+            for line in 0..=lines + 1 {
+                assert_eq!(LogPart::of_kept(&kept, line), log.since(line), "{lines} lines, from {line} on");
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_words_are_those_of_standard_error() {
+        let mut log = log(600);
+        log.stream(Source::Stderr, b"first\n");
+        (0..100).for_each(|number| log.message(Source::Info, "", &format!("err   {number}")));
+        assert_eq!(log.last_words().count(), 1);
+        log.stream(Source::Stderr, b"second\n");
+        assert_eq!(log.last_words().collect::<Vec<_>>(), ["second", "first"]);
+    }
+
             assert!(
                 text.contains("4,186,112 lines (") || text.contains("4,186,113 lines ("),
                 "what was left out is told"

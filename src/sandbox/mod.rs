@@ -6,6 +6,7 @@ mod bill;
 pub mod builtin;
 #[cfg(feature = "host")]
 mod exception;
+mod kept;
 #[cfg(feature = "host")]
 mod log;
 #[cfg(feature = "host")]

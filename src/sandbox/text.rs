@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+pub(crate) use crate::domain::limits::grouped;
+
 /// Cuts `text` to at most `max_bytes` at a character's edge and writes control characters as escapes. Line feeds and tabs stay.
 pub(crate) fn neutral(text: &str, max_bytes: usize) -> String {
     let cut = cut(text, max_bytes);
@@ -70,19 +72,6 @@ fn is_obeyed(c: char) -> bool {
     let ends_a_line = matches!(c, '\u{2028}' | '\u{2029}');
     let hides = matches!(c, '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
     (c.is_control() && c != '\n' && c != '\t') || turns_direction || ends_a_line || hides
-}
-
-/// `5000000000` as `5_000_000_000`, the way it may stand in a configuration file.
-pub(crate) fn grouped(number: u64, separator: char) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(separator);
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Bytes as people read them: `64 MiB`, `1.5 MiB`, `300 bytes`.

@@ -13,6 +13,14 @@ pub fn log(bytes: usize, line: usize) -> usize {
     lines
 }
 
+pub fn talk(lines: u64, ms: u64) -> u64 {
+    for number in 1..=lines {
+        info!("line {number}");
+        crate::time::sleep(ms);
+    }
+    lines
+}
+
 pub fn stream(mut stream: impl Write, bytes: usize) -> Result<usize> {
     let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
     let mut left = bytes;

@@ -21,6 +21,7 @@
 //! | `flood-log` | `bytes` 16 MiB, `line` 1 KiB | writes lines to the log through `wasi:logging` |
 //! | `flood-stdout` | `bytes` 16 MiB | writes to standard output |
 //! | `flood-stderr` | `bytes` 16 MiB | writes to standard error |
+//! | `talk` | `times` 1,000,000, `ms` 60,000 | writes a numbered line that often, and sleeps after each |
 //! | `output` | `bytes` 16 MiB | returns an output of that size |
 //! | `checkpoint` | `bytes` 16 MiB, `times` 1 | keeps a checkpoint of that size, that often |
 //! | `random` | `bytes` 16 MiB, `times` 1 | asks for that many random bytes in one call, that often |
@@ -99,6 +100,7 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
 
         Act::Fill => json!({ "sum": hold::fill(bytes, ask.times.unwrap_or(1)) }),
         Act::PollList => json!({ "ready": hold::poll_list(ask.times.unwrap_or(1_000_000)) }),
+        Act::Talk => json!({ "lines": flood::talk(ask.times.unwrap_or(1_000_000), ms) }),
         Act::Hold => hold::hold(ask.what.unwrap_or(hold::What::Bodies), bytes, ask.times.unwrap_or(1), address()),
 
         Act::Sleep => json!({ "slept_ms": time::sleep(ms) }),
@@ -211,6 +213,7 @@ mod tests {
 
     #[test]
     fn an_act_that_is_let_through_reports_what_it_did() {
+    Talk,
         assert_eq!(run(json!({ "do": "grow", "mib": 2 })).output(), json!({ "mib": 2 }));
         assert_eq!(run(json!({ "do": "deep-stack", "frames": 10 })).output(), json!({ "depth": 10 }));
         assert_eq!(run(json!({ "do": "output", "bytes": 3 })).output_bytes(), b"xxx");

@@ -110,13 +110,16 @@ impl Client {
         self.read_bytes(self.with_token(self.agent.get(self.url(&format!("/v1/jobs/{}/output", segment(id))))).call())
     }
 
-    /// The changes of a job as they happen, and what it logs, if that is wanted.
-    pub(crate) fn changes(&self, id: &str, with_log: bool) -> anyhow::Result<Changes> {
+    /// The changes of a job as they happen, and what it logs, if that is wanted; from a place on that an event named.
+    pub(crate) fn changes(&self, id: &str, with_log: bool, from: Option<&str>) -> anyhow::Result<Changes> {
         let url = self.url(&format!("/v1/jobs/{}/changes", segment(id)));
-        let request = self.with_token(self.agent.get(url)).query_pairs(with_log.then_some(("logs", "true")));
+        let mut request = self.with_token(self.agent.get(url)).query_pairs(with_log.then_some(("logs", "true")));
+        if let Some(place) = from {
+            request = request.header("Last-Event-ID", place);
+        }
         let request = request.config().timeout_per_read(Some(SILENCE_TIMEOUT)).build();
         let response = self.accepted(request.call())?;
-        Ok(Changes { lines: Box::new(BufReader::new(response.into_body().into_reader())) })
+        Ok(Changes { lines: Box::new(BufReader::new(response.into_body().into_reader())), place: None })
     }
 
     /// Gives a command for one job: `cancel`, `pause`, `resume`, `postpone` or `retry`, each with its body.
