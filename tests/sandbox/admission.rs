@@ -148,18 +148,33 @@ async fn a_version_is_prepared_from_its_stored_bytes_and_from_the_compiled_file(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_compiled_file_is_compiled_again() {
+async fn what_is_damaged_or_lost_of_a_compilation_is_made_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let settings = WasmSettings::new(folder.path(), 1, compile_settings());
     let component = std::fs::read(built_plugin("echo")).expect("the component is readable");
     let echo = echo().await;
-    WasmSandbox::new(settings.clone()).expect("it starts").prepare(&echo, component.clone().into()).await.expect("ok");
-    let file =
-        std::fs::read_dir(folder.path().join("compiled")).expect("a folder").next().expect("a file").expect("ok");
-    std::fs::write(file.path(), b"not code").expect("written");
-    let again = WasmSandbox::new(settings).expect("it starts");
-    again.prepare(&echo, component.into()).await.expect("it is compiled again");
-    assert!(again.is_ready(&echo));
+    let fresh = || WasmSandbox::new(settings.clone()).expect("it starts");
+    fresh().prepare(&echo, component.clone().into()).await.expect("ok");
+    let files = std::fs::read_dir(folder.path().join("compiled")).expect("a folder");
+    let files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    assert_eq!(files.len(), 2, "the code and what it needs: {files:?}");
+    for file in &files {
+        for is_lost in [false, true] {
+            match is_lost {
+                true => std::fs::remove_file(file).expect("removed"),
+                false => std::fs::write(file, b"not what was written").expect("written"),
+            }
+            let again = fresh();
+            let prepared = again.prepare(&echo, component.clone().into()).await;
+            assert_eq!(prepared, Ok(()), "{}, lost: {is_lost}", file.display());
+            assert!(again.is_ready(&echo));
+        }
+    }
+    // The same bytes that are uploaded again bring the note back, too.
+    let note = files.iter().find(|file| file.extension().is_some_and(|ending| ending == "needs")).expect("a note");
+    std::fs::remove_file(note).expect("removed");
+    fresh().admit(component.into()).await.expect("admitted");
+    assert!(note.is_file());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,6 +97,15 @@ pub(crate) enum LoadError {
     Unusable(String),
 }
 
+impl LoadError {
+    fn of(why: String) -> Self {
+        match Resource::named_in(&why) {
+            Some(resource) => Self::Short(resource, why),
+            None => Self::Unusable(why),
+        }
+    }
+}
+
 impl Cache {
     /// Opens `folder`, which must belong to this user alone: its files are run as native code.
     pub(crate) fn open(folder: PathBuf, engines: &Engines, room: Room) -> Result<Self, SetupError> {
@@ -175,13 +184,7 @@ impl Cache {
             return Err(LoadError::Missing);
         }
         let needs = self.needs(digest)?;
-        let unusable = |error: wasmtime::Error| {
-            let why = format!("{error:#}");
-            match Resource::named_in(&why) {
-                Some(resource) => LoadError::Short(resource, why),
-                None => LoadError::Unusable(why),
-            }
-        };
+        let unusable = |error: wasmtime::Error| LoadError::of(format!("{error:#}"));
         if let Some((engine, linker)) = &self.pool {
             let pooled = load_file(engine, &path).and_then(|component| linker::entry(linker, &component, shape));
             match pooled {
@@ -195,9 +198,11 @@ impl Cache {
         Ok(Ready { entry, needs })
     }
 
+    /// What is noted beside an artefact, without which it is of no use.
     fn needs(&self, digest: &Digest) -> Result<Needs, LoadError> {
-        let noted = fs::read(self.path(digest).with_extension(NEEDS)).map_err(|_| LoadError::Missing)?;
-        serde_json::from_slice(&noted).map_err(|error| LoadError::Unusable(error.to_string()))
+        let unusable = |why: &dyn std::error::Error| LoadError::of(format!("the note of what it needs: {why}"));
+        let noted = fs::read(self.path(digest).with_extension(NEEDS)).map_err(|error| unusable(&error))?;
+        serde_json::from_slice(&noted).map_err(|error| unusable(&error))
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -209,8 +214,15 @@ impl Cache {
 const ARTEFACT: &str = "cwasm";
 const NEEDS: &str = "needs";
 
+/// The size of an artefact that is there already, with its note.
+pub(crate) fn bytes_of_kept(folder: &Path, digest: &Digest, settings: u64) -> Option<u64> {
+    let artefact = folder.join(artefact_name(digest, settings));
+    artefact.with_extension(NEEDS).metadata().ok()?;
+    artefact.metadata().ok().map(|there| there.len())
+}
+
 /// The file of an artefact, which depends on all that compiled code depends on.
-pub(crate) fn artefact_name(digest: &Digest, settings: u64) -> String {
+fn artefact_name(digest: &Digest, settings: u64) -> String {
     format!("{digest}{}.{ARTEFACT}", mark(settings))
 }
 
@@ -242,11 +254,13 @@ fn stem(name: &str) -> Option<&str> {
 fn remove_unnamed(folder: &Path, settings: u64, named: &BTreeSet<Digest>) {
     let current = mark(settings);
     let kept: BTreeSet<String> = named.iter().map(|digest| format!("{digest}{current}")).collect();
-    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let name = file.file_name().to_string_lossy().into_owned();
-        if stem(&name).is_some_and(|stem| stem.ends_with(&current) && !kept.contains(stem)) {
-            let _ = fs::remove_file(file.path());
-        }
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = names.map(|file| file.file_name().to_string_lossy().into_owned());
+    let is_unnamed = |name: &String| stem(name).is_some_and(|stem| stem.ends_with(&current) && !kept.contains(stem));
+    let (artefacts, notes): (Vec<_>, Vec<_>) = names.filter(is_unnamed).partition(|name| name.ends_with(ARTEFACT));
+    // An artefact goes before its note: a note alone is nothing.
+    for name in artefacts.iter().chain(&notes) {
+        let _ = fs::remove_file(folder.join(name));
     }
 }
 

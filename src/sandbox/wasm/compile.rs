@@ -13,7 +13,7 @@ use tokio::process::Command;
 use wasmtime::Engine;
 
 use super::admit::{self, Examined};
-use super::cache::artefact_name;
+use super::cache::bytes_of_kept;
 use super::engine::{STACK_BYTES, base_config, settings_hash};
 use super::{features, linker, needs, text};
 use crate::domain::code;
@@ -264,9 +264,9 @@ fn compile_examined(
     let needs = needs::measure(wasm, outlined, limits)?;
     let engine = Engine::new(&base_config(STACK_BYTES)).map_err(|error| failed(&format!("{error:#}")))?;
     let settings = settings_hash(&engine);
-    let kept = kept.map(|folder| folder.join(artefact_name(&inspection.digest, settings)));
-    if let Some(there) = kept.and_then(|artefact| artefact.metadata().ok()) {
-        let needs = needs::compiled(needs, there.len(), wasm.len() as u64, limits)?;
+    let kept = kept.and_then(|folder| bytes_of_kept(folder, &inspection.digest, settings));
+    if let Some(there) = kept {
+        let needs = needs::compiled(needs, there, wasm.len() as u64, limits)?;
         return Ok(Code { artefact: None, settings, needs });
     }
     let component =
