@@ -272,6 +272,22 @@ async fn bytes_of_one_host_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_splice_that_moves_nothing_costs_nothing() {
+    let limits = Limits { host_copy_bytes: 1 << 20, host_call_bytes: 16 << 10, ..Limits::default() };
+    let report = misbehaves(json!({ "do": "splice", "times": 2_000, "bytes": 65_536 }), limits).await;
+    assert_eq!(reported(&report), json!({ "moved": 0, "closed": 2_000 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_of_a_setting_counts() {
+    let ask = |bytes: u64| json!({ "do": "hold", "what": "settings", "bytes": bytes });
+    let limits = || Limits { host_call_bytes: 16 << 10, ..Limits::default() };
+    let report = misbehaves(ask(20_000), limits()).await;
+    assert_eq!(failure(&report).code.as_deref(), Some("BR0308"), "{:?}", report.end);
+    assert_eq!(reported(&misbehaves(ask(10_000), limits()).await), json!({ "taken": 1, "refused": 0 }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bytes_of_all_host_calls() {
     let report = misbehaves(json!({ "do": "checkpoint", "bytes": 2 * MIB, "times": 33 }), Limits::default()).await;
     assert_told("bytes_of_all_host_calls", &report);

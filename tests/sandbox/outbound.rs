@@ -72,6 +72,17 @@ async fn a_granted_request_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_splice_moves_what_there_is_under_a_small_limit() {
+    let address = serve(1, |_, mut connection| {
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789").expect("an answer is taken");
+    });
+    let limits = Limits { host_call_bytes: 16 << 10, host_copy_bytes: 1 << 10, ..Limits::default() };
+    let ask = json!({ "do": "hold", "what": "splices", "bytes": 65_536, "address": address });
+    let report = asks(ask, &[format!("http://{address}")], limits).await;
+    assert_eq!(reported(&report), json!({ "taken": 1, "refused": 0 }), "{}", log(&report));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_grant_of_another_origin_does_not_help() {
     let address = small_server(0);
     let grants = ["https://127.0.0.1".into(), format!("https://{address}"), "http://127.0.0.1".into()];

@@ -1,12 +1,15 @@
 use std::hint::black_box;
 use std::mem::forget;
 
+use backroom_sdk::config;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{Fields, Method, OutgoingRequest, RequestOptions, Scheme};
 use wasip2::io::poll::poll;
 use wasip2::io::streams::{OutputStream, StreamError};
+use wasip2::sockets::instance_network::instance_network;
+use wasip2::sockets::ip_name_lookup::resolve_addresses;
 
 use crate::reach;
 
@@ -20,10 +23,13 @@ pub enum What {
     Clones,
     FieldLists,
     Fields,
+    Lookups,
     Methods,
     Paths,
     Schemes,
+    Settings,
     SmallFields,
+    Splices,
     Zeroes,
 }
 
@@ -54,6 +60,9 @@ fn once(what: What, text: &str, authority: &str) -> bool {
             clone.and_then(|clone| clone.append("x-more", b"x").map(|()| forget(clone))).is_ok()
         }),
         What::Bodies => body(|stream, room| stream.write(&text.as_bytes()[..text.len().min(room)]).is_ok()),
+        What::Splices => spliced(authority, text.len() as u64),
+        What::Settings => config::get(text).is_ok(),
+        What::Lookups => resolve_addresses(&instance_network(), text).map(forget).is_ok(),
         What::Zeroes => body(|stream, room| stream.write_zeroes(room.min(text.len()) as u64).is_ok()),
     }
 }
@@ -85,6 +94,24 @@ fn body(write: impl Fn(&OutputStream, usize) -> bool) -> bool {
         is_taken = true;
     }
     forget((request, body, stream));
+    is_taken
+}
+
+/// Moves bytes from one of the guest's own streams to the other.
+pub fn splice(bytes: usize, times: u64) -> Value {
+    let (from, to) = (wasip2::cli::stdin::get_stdin(), wasip2::cli::stdout::get_stdout());
+    let moved: Vec<_> = (0..times).map(|_| to.splice(&from, bytes as u64)).collect();
+    let closed = moved.iter().filter(|moved| matches!(moved, Err(StreamError::Closed))).count();
+    json!({ "moved": moved.iter().flatten().sum::<u64>(), "closed": closed })
+}
+
+/// A body that takes an answer's as far as it can, and is never sent.
+fn spliced(authority: &str, most: u64) -> bool {
+    let Ok(answer) = reach::response(authority, "/") else { return false };
+    let Ok(answered) = answer.consume() else { return false };
+    let Ok(from) = answered.stream() else { return false };
+    let is_taken = body(|to, _| to.blocking_splice(&from, most).is_ok());
+    forget((answer, answered, from));
     is_taken
 }
 

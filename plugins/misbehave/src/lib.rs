@@ -31,6 +31,7 @@
 //! | `poll-list` | `times` 1,000,000 | waits for one and the same thing, named that often in one call |
 //! | `hold` | `what`, `bytes` 16 MiB, `times` 1 | makes the host hold that much in one piece, that often, through `wasi:http` |
 //! | **time** | | |
+//! | `splice` | `bytes` 16 MiB, `times` 1 | moves that much from standard input to standard output in one call, that often |
 //! | `sleep` | `ms` 60,000 | sleeps in one piece, in a host call |
 //! | `sleep-politely` | `ms` 60,000, `every_ms` 10 | sleeps and polls; obeys a cancel, and a pause or shutdown with a checkpoint |
 //! | `ignore-cancel` | `ms` 60,000 | computes, polls, goes on whatever it hears, and reports what it heard |
@@ -49,8 +50,12 @@
 //! | `read` | `address`, `path`, `between_ms` | the same, reads the answer, and wants no longer pause in it |
 //!
 //! What can be held: `methods`, `schemes`, `authorities` and `paths` of requests, `fields`, `field-lists`, `clones` of fields,
-//! `small-fields` (as many as `bytes` in each set), `bodies` and `zeroes` (bodies that are written and never sent), and
-//! `answers` of `address` that nobody reads.
+//! `small-fields` (as many as `bytes` in each set), `bodies` and `zeroes` (bodies that are written and never sent),
+//! `answers` of `address` that nobody reads, and `splices` of such an answer into bodies that are never sent; also names of
+//! `settings` and of hosts (`lookups`), which are asked for.
+//!
+//! A stack is overflowed by `frames`, `filled-frames`, `many-functions`, one `large-frame`, one `filled-large-frame`, the end of
+//! a long `list`, or `text` within text.
 //!
 //! A class is one of `transient`, `throttled`, `user-fixable`, `business`, `fatal`. Growing a table is missing: no stable
 //! Rust can.
@@ -100,7 +105,7 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
 
         Act::Fill => json!({ "sum": hold::fill(bytes, ask.times.unwrap_or(1)) }),
         Act::PollList => json!({ "ready": hold::poll_list(ask.times.unwrap_or(1_000_000)) }),
-        Act::Talk => json!({ "lines": flood::talk(ask.times.unwrap_or(1_000_000), ms) }),
+        Act::Splice => hold::splice(bytes, ask.times.unwrap_or(1)),
         Act::Hold => hold::hold(ask.what.unwrap_or(hold::What::Bodies), bytes, ask.times.unwrap_or(1), address()),
 
         Act::Sleep => json!({ "slept_ms": time::sleep(ms) }),
@@ -205,6 +210,8 @@ mod tests {
     use super::*;
     use backroom_sdk::ErrorClass;
     use backroom_sdk::control::Signal;
+    Splice,
+    Stop,
     use backroom_sdk::testing::{Run, TestHost};
 
     fn run(ask: Value) -> Run {

@@ -33,6 +33,9 @@ use generated::wasi::{config::store, logging::logging};
 /// Bytes of a note that is shown beside a progress.
 const NOTE_BYTES: usize = 300;
 
+/// Bytes of a setting's name that are told.
+const SETTING_BYTES: usize = 200;
+
 /// Adds everything of ours to a linker.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     control::add_to_linker::<_, HasSelf<Guest>>(linker, Guest::count_call)?;
@@ -112,10 +115,10 @@ impl logging::Host for Guest {
 
 impl store::Host for Guest {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<String>, store::Error>> {
-        self.check_calls()?;
+        self.charge(key.len())?;
         let value = self.slice.config.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
         if value.is_none() && self.missing_setting.is_none() {
-            self.missing_setting = Some(key);
+            self.missing_setting = Some(text::line(&key, SETTING_BYTES));
         }
         Ok(Ok(value))
     }

@@ -11,9 +11,6 @@ use crate::domain::code::{self, Code};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::limits::Axis;
 
-/// Bytes of a setting's name in a message.
-const SETTING_BYTES: usize = 200;
-
 /// The failure of a slice that ran into a limit. A retry would run into it again, so it is fatal.
 pub(crate) fn breach(breach: Breach, facts: &Facts<'_>, stack: Option<String>) -> Failure {
     let (code, message) = told(breach, facts);
@@ -50,9 +47,8 @@ pub(crate) fn timed_out(facts: &Facts<'_>) -> Failure {
 /// The failure of a handler that had asked for a setting without a value, which may be why, with what sets it.
 pub(crate) fn with_missing_setting(failure: Failure, facts: &Facts<'_>) -> Failure {
     let Some(key) = &facts.guest.missing_setting else { return failure };
-    let key = text::neutral(key, SETTING_BYTES);
     let mut detail = failure.detail.as_deref().map(|detail| format!("{detail}\n\n")).unwrap_or_default();
-    let advice = advice::set_config(facts.guest.slice.sides(), &key);
+    let advice = advice::set_config(facts.guest.slice.sides(), key);
     detail.push_str(&format!("It asked for the setting `{key}`, which has no value. To set it:\n{advice}"));
     failure.with_detail(detail)
 }

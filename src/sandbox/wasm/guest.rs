@@ -75,7 +75,7 @@ pub(crate) struct Guest {
     pub(crate) deadline: Instant,
     /// Calls from the guest into the host.
     pub(crate) host_calls: u64,
-    /// The first setting that it asked for and that has no value.
+    /// The first setting that it asked for and that has no value, as it is told.
     pub(crate) missing_setting: Option<String>,
     /// Whether it was instantiated, so that what fails now is the handler's own doing.
     pub(crate) has_started: bool,

@@ -210,7 +210,18 @@ impl Copies {
         Ok(())
     }
 
-    /// Takes back what is counted against another limit instead.
+    /// Counts as much of `most` bytes as both limits leave room for, and says how much that is; there must be room for one.
+    pub(crate) fn charge_up_to(&self, most: u64) -> Result<u64, Halt> {
+        let most = most.min(self.limit_of_one);
+        let room = |copied: u64| most.min(self.limit.saturating_sub(copied));
+        let charged = self.copied.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |copied| Some(copied + room(copied)));
+        match charged.map_or_else(room, room) {
+            0 if most > 0 => Err(Halt::Breach(Breach::HostCopy)),
+            charged => Ok(charged),
+        }
+    }
+
+    /// Takes back what was not copied, or is counted against another limit instead.
     pub(crate) fn give_back(&self, bytes: usize) {
         self.copied.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
@@ -271,3 +282,15 @@ mod tests {
         assert_eq!(of(4 << 20, 8 << 20), (8 << 20) + AROUND_AN_OUTPUT);
     }
 }
+    #[test]
+    fn what_may_be_less_takes_the_room_there_is() {
+        let limits = Limits { host_copy_bytes: 10, host_call_bytes: 6, ..Limits::default() };
+        let copies = Copies::new(&limits);
+        assert_eq!(copies.charge_up_to(64), Ok(6));
+        assert_eq!(copies.charge_up_to(64), Ok(4));
+        assert_eq!(copies.charge_up_to(0), Ok(0));
+        assert_eq!(copies.charge_up_to(1), Err(Halt::Breach(Breach::HostCopy)));
+        copies.give_back(3);
+        assert_eq!(copies.charge_up_to(2), Ok(2));
+    }
+

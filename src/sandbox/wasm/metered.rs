@@ -217,13 +217,12 @@ fn output_streams(linker: &mut Linker<Guest>) -> Called<()> {
     })
 }
 
-/// Bytes that go from one stream to another never pass through the guest. What may be moved is charged before, and given
-/// back as far as it was not.
+/// Bytes that go from one stream to another never pass through the guest. No more are moved than there is room for; that is
+/// charged before, and given back as far as it was not needed.
 fn splices(linker: &mut Linker<Guest>) -> Called<()> {
     type Splice = (Resource<DynOutputStream>, Resource<DynInputStream>, u64);
     replace(linker, STREAMS, "[method]output-stream.splice", |mut store, (to, from, most): Splice| {
-        let most = most.min(PERMIT as u64);
-        store.data_mut().charge(length(most))?;
+        let most = takes_splice(&store, most)?;
         let table = table(&mut store);
         let moved = table.splice(to, from, most);
         let moved = told(table, moved)?;
@@ -233,8 +232,7 @@ fn splices(linker: &mut Linker<Guest>) -> Called<()> {
     const BLOCKING: &str = "[method]output-stream.blocking-splice";
     replace_async(linker, STREAMS, BLOCKING, |mut store, (to, from, most): Splice| {
         Box::new(async move {
-            let most = most.min(PERMIT as u64);
-            store.data_mut().charge(length(most))?;
+            let most = takes_splice(&store, most)?;
             waits_in(&mut store, "wasi:io/streams blocking-splice");
             let table = table(&mut store);
             let moved = table.blocking_splice(to, from, most).await;
@@ -246,10 +244,16 @@ fn splices(linker: &mut Linker<Guest>) -> Called<()> {
     })
 }
 
+/// Charges what may be moved.
+fn takes_splice(store: &Store<'_>, most: u64) -> Result<u64, Halt> {
+    store.data().check_calls()?;
+    store.data().shared.copies.charge_up_to(most.min(PERMIT as u64))
+}
+
+/// An error has moved nothing.
 fn give_back<E>(store: &Store<'_>, charged: u64, moved: &Result<u64, E>) {
-    if let Ok(moved) = moved {
-        store.data().shared.copies.give_back(length(charged - moved));
-    }
+    let moved = moved.as_ref().map_or(0, |moved| *moved);
+    store.data().shared.copies.give_back(length(charged.saturating_sub(moved)));
 }
 
 /// The calls that wait: a time-out says which of them it was.
