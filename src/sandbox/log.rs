@@ -19,6 +19,9 @@ const LINES_AT_AN_END: usize = 4 << 10;
 /// Bytes of a panic's message that are kept for the failure.
 const PANIC_BYTES: usize = 2 << 10;
 
+/// Lines of standard error at the end of a run that may say why it ended: as many as a trace of the stack takes.
+const LAST_WORDS: usize = 64;
+
 /// Where a line comes from, as it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -146,15 +149,15 @@ impl Log {
         self.exception.found()
     }
 
-    /// Completes open lines, so that [`Log::panic`] sees them.
-    pub(crate) fn finish(&mut self) {
-        for source in [Source::Stdout, Source::Stderr] {
     /// The last lines of standard error that are kept, the very last one first.
     pub(crate) fn last_words(&self) -> impl Iterator<Item = &str> {
         let kept = self.tail.iter().rev().map(String::as_str).chain(self.head.lines().rev());
         kept.filter_map(of_stderr).filter(|words| !words.is_empty()).take(LAST_WORDS)
     }
 
+    /// Completes open lines, so that [`Log::panic`] sees them.
+    pub(crate) fn finish(&mut self) {
+        for source in [Source::Stdout, Source::Stderr] {
             let open = std::mem::take(self.open_line(source));
             if !open.is_empty() {
                 self.complete(source, &open);
@@ -246,6 +249,12 @@ impl Log {
     }
 }
 
+/// What a line of the log that comes from standard error says.
+fn of_stderr(line: &str) -> Option<&str> {
+    let (_time, rest) = line.trim_start().split_once(' ')?;
+    Some(rest.strip_prefix(Source::Stderr.label())?.trim())
+}
+
 /// Where the first `lines` lines of a text end.
 fn end_of_line(text: &str, lines: u64) -> usize {
     let Some(last) = lines.checked_sub(1) else { return 0 };
@@ -261,6 +270,13 @@ fn crowd(text: &[u8]) -> Option<Range<usize>> {
     (start < end).then_some(start..end)
 }
 
+/// What stands before the place of a panic, after the name of the thread where that is told.
+const PANICKED: &str = "panicked at ";
+
+/// How lines begin that follow the message of a panic. The last one comes where a panic's own message panics.
+const AFTER_A_PANIC: [&str; 3] =
+    ["note: run with", "stack backtrace:", "thread panicked while processing panic. aborting."];
+
 /// Reads `thread 'main' panicked at src/lib.rs:12:5:` and the lines of the message that follow.
 #[derive(Default)]
 struct PanicWatch {
@@ -270,13 +286,14 @@ struct PanicWatch {
 
 impl PanicWatch {
     fn read(&mut self, line: &str) {
-        if let Some((_, place)) = line.split_once(" panicked at ") {
+        let place = line.strip_prefix(PANICKED).or_else(|| Some(line.split_once(&format!(" {PANICKED}"))?.1));
+        if let Some(place) = place {
             let place = text::line(place.trim_end_matches(':'), 300);
             self.found = Some(Panic { place, message: String::new() });
             self.reading = true;
             return;
         }
-        if line.starts_with("note: run with") || line.starts_with("stack backtrace:") {
+        if AFTER_A_PANIC.iter().any(|words| line.starts_with(words)) {
             self.reading = false;
         }
         let Some(panic) = self.found.as_mut().filter(|_| self.reading) else { return };
@@ -364,23 +381,6 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_lines_in_one_call_is_counted_and_not_formatted() {
-        let crowd = format!("first{}last", "\n".repeat(4 << 20));
-        for (source, by_stream) in [(Source::Info, false), (Source::Stdout, true)] {
-            let mut log = log(256 << 20);
-            log.message(Source::Info, "", "before");
-            match by_stream {
-                true => log.stream(source, crowd.as_bytes()),
-                false => log.message(source, "", &crowd),
-            }
-            assert_eq!(log.left_out_lines + log.head.lines().count() as u64 + log.tail.len() as u64, {
-                let open = u64::from(!log.stdout.is_empty());
-                (4 << 20) + 2 - open
-            });
-            assert!(log.tail.len() <= LINES_AT_AN_END + 1, "{}", log.tail.len());
-            let text = shown(log);
-            assert!(text.contains("before\n") && text.contains("first\n") && text.ends_with("last"), "{}", text.len());
-    #[test]
     fn what_was_kept_of_a_log_goes_on_at_the_same_lines() {
         for lines in [0, 3, 60, 1_000] {
             let mut log = log(2_000);
@@ -402,6 +402,23 @@ mod tests {
         assert_eq!(log.last_words().collect::<Vec<_>>(), ["second", "first"]);
     }
 
+    #[test]
+    fn a_crowd_of_lines_in_one_call_is_counted_and_not_formatted() {
+        let crowd = format!("first{}last", "\n".repeat(4 << 20));
+        for (source, by_stream) in [(Source::Info, false), (Source::Stdout, true)] {
+            let mut log = log(256 << 20);
+            log.message(Source::Info, "", "before");
+            match by_stream {
+                true => log.stream(source, crowd.as_bytes()),
+                false => log.message(source, "", &crowd),
+            }
+            assert_eq!(log.left_out_lines + log.head.lines().count() as u64 + log.tail.len() as u64, {
+                let open = u64::from(!log.stdout.is_empty());
+                (4 << 20) + 2 - open
+            });
+            assert!(log.tail.len() <= LINES_AT_AN_END + 1, "{}", log.tail.len());
+            let text = shown(log);
+            assert!(text.contains("before\n") && text.contains("first\n") && text.ends_with("last"), "{}", text.len());
             assert!(
                 text.contains("4,186,112 lines (") || text.contains("4,186,113 lines ("),
                 "what was left out is told"
@@ -435,5 +452,14 @@ mod tests {
         let panic = log.panic().expect("a panic was printed");
         assert_eq!(panic.place, "src/lib.rs:12:5");
         assert_eq!(panic.message, "no such row\nat all");
+    }
+
+    #[test]
+    fn a_panic_over_the_message_of_a_panic_is_one() {
+        let mut log = log(1_000);
+        let printed = "panicked at src/lib.rs:87:13:\nit cannot be said\nthread panicked while processing panic. aborting.\n";
+        log.stream(Source::Stderr, printed.as_bytes());
+        let expected = Panic { place: "src/lib.rs:87:13".into(), message: "it cannot be said".into() };
+        assert_eq!(log.panic(), Some(expected));
     }
 }

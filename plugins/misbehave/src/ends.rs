@@ -1,3 +1,5 @@
+use std::fmt::{self, Display};
+use std::hint::black_box;
 use std::time::Duration;
 
 use backroom_sdk::{ErrorClass, Failure, Job, Outcome, Result, Wake, control};
@@ -60,4 +62,37 @@ pub fn failure(class: Option<Class>, code: Option<String>, message: String) -> F
         Class::Fatal => ErrorClass::Fatal,
     });
     failure
+}
+
+/// What stops a program without an answer.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    #[default]
+    Abort,
+    PanicInDrop,
+    PanicInPanic,
+}
+
+pub fn stop(by: By) -> ! {
+    struct Guard;
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            panic!("a guard was dropped");
+        }
+    }
+    struct Unsayable;
+    impl Display for Unsayable {
+        fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+            panic!("it cannot be said");
+        }
+    }
+    match by {
+        By::Abort => std::process::abort(),
+        By::PanicInDrop => {
+            drop(black_box(Guard));
+            unreachable!("its drop panics")
+        }
+        By::PanicInPanic => panic!("{}", black_box(Unsayable)),
+    }
 }

@@ -10,18 +10,20 @@
 //! | `burn` | `millions` 1 | computes that many million rounds, then succeeds |
 //! | `recurse` | | calls itself without end |
 //! | `deep-stack` | `frames` 100 | calls itself that often, 1 KiB of stack each, then succeeds |
+//! | `overflow` | `stack` | overflows a stack, in one of the ways below |
 //! | `trap` | | executes `unreachable` |
 //! | `panic` | `message` | panics |
 //! | `exit` | `exit_code` 1 | leaves through `wasi:cli/exit` |
+//! | `stop` | `by` | stops by `abort`, `panic-in-drop` or `panic-in-panic` |
 //! | **memory** | | |
 //! | `allocate` | | allocates without end, as ordinary code does: a refusal aborts |
 //! | `allocate-politely` | | allocates until refused, then succeeds and reports how much it got |
 //! | `grow` | `mib` 16 | allocates and touches that much, then succeeds |
 //! | **floods** | | |
 //! | `flood-log` | `bytes` 16 MiB, `line` 1 KiB | writes lines to the log through `wasi:logging` |
+//! | `talk` | `times` 1,000,000, `ms` 60,000 | writes a numbered line that often, and sleeps after each |
 //! | `flood-stdout` | `bytes` 16 MiB | writes to standard output |
 //! | `flood-stderr` | `bytes` 16 MiB | writes to standard error |
-//! | `talk` | `times` 1,000,000, `ms` 60,000 | writes a numbered line that often, and sleeps after each |
 //! | `output` | `bytes` 16 MiB | returns an output of that size |
 //! | `checkpoint` | `bytes` 16 MiB, `times` 1 | keeps a checkpoint of that size, that often |
 //! | `random` | `bytes` 16 MiB, `times` 1 | asks for that many random bytes in one call, that often |
@@ -29,9 +31,9 @@
 //! | `handles` | `times` 1,000,000 | opens that many pollables and keeps them open |
 //! | `fill` | `bytes` 16 MiB, `times` 1 | fills and copies that much memory in one instruction each, that often |
 //! | `poll-list` | `times` 1,000,000 | waits for one and the same thing, named that often in one call |
+//! | `splice` | `bytes` 16 MiB, `times` 1 | moves that much from standard input to standard output in one call, that often |
 //! | `hold` | `what`, `bytes` 16 MiB, `times` 1 | makes the host hold that much in one piece, that often, through `wasi:http` |
 //! | **time** | | |
-//! | `splice` | `bytes` 16 MiB, `times` 1 | moves that much from standard input to standard output in one call, that often |
 //! | `sleep` | `ms` 60,000 | sleeps in one piece, in a host call |
 //! | `sleep-politely` | `ms` 60,000, `every_ms` 10 | sleeps and polls; obeys a cancel, and a pause or shutdown with a checkpoint |
 //! | `ignore-cancel` | `ms` 60,000 | computes, polls, goes on whatever it hears, and reports what it heard |
@@ -65,6 +67,7 @@ mod ends;
 mod flood;
 mod hold;
 mod memory;
+mod overflow;
 mod reach;
 mod time;
 
@@ -86,6 +89,8 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
         Act::Burn => json!({ "result": compute::burn(ask.millions.unwrap_or(1)) }),
         Act::Recurse => json!({ "depth": compute::recurse(0) }),
         Act::DeepStack => json!({ "depth": compute::deep_stack(ask.frames.unwrap_or(100)) }),
+        Act::Overflow => json!({ "depth": overflow::stack(ask.stack.unwrap_or_default()) }),
+        Act::Stop => ends::stop(ask.by.unwrap_or_default()),
         Act::Trap => compute::trap(),
         Act::Panic => panic!("{}", message()),
         Act::Exit => std::process::exit(ask.exit_code.unwrap_or(1)),
@@ -95,6 +100,7 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
         Act::Grow => json!({ "mib": memory::grow(ask.mib.unwrap_or(16)) }),
 
         Act::FloodLog => json!({ "lines": flood::log(bytes, ask.line.unwrap_or(1024)) }),
+        Act::Talk => json!({ "lines": flood::talk(ask.times.unwrap_or(1_000_000), ms) }),
         Act::FloodStdout => json!({ "bytes": flood::stream(std::io::stdout(), bytes)? }),
         Act::FloodStderr => json!({ "bytes": flood::stream(std::io::stderr(), bytes)? }),
         Act::Output => return Ok(Outcome::Succeeded(Bytes(vec![b'x'; bytes]))),
@@ -144,6 +150,7 @@ struct Ask {
     address: Option<String>,
     after_ms: Option<u64>,
     between_ms: Option<u64>,
+    by: Option<ends::By>,
     bytes: Option<usize>,
     class: Option<ends::Class>,
     code: Option<String>,
@@ -157,6 +164,7 @@ struct Ask {
     millions: Option<u64>,
     ms: Option<u64>,
     path: Option<String>,
+    stack: Option<overflow::Stack>,
     #[serde(default)]
     stderr: String,
     #[serde(default)]
@@ -192,6 +200,7 @@ enum Act {
     Loop,
     OpenFile,
     Output,
+    Overflow,
     Panic,
     PollList,
     Random,
@@ -201,7 +210,10 @@ enum Act {
     Say,
     Sleep,
     SleepPolitely,
+    Splice,
+    Stop,
     Suspend,
+    Talk,
     Trap,
 }
 
@@ -210,8 +222,6 @@ mod tests {
     use super::*;
     use backroom_sdk::ErrorClass;
     use backroom_sdk::control::Signal;
-    Splice,
-    Stop,
     use backroom_sdk::testing::{Run, TestHost};
 
     fn run(ask: Value) -> Run {
@@ -220,7 +230,6 @@ mod tests {
 
     #[test]
     fn an_act_that_is_let_through_reports_what_it_did() {
-    Talk,
         assert_eq!(run(json!({ "do": "grow", "mib": 2 })).output(), json!({ "mib": 2 }));
         assert_eq!(run(json!({ "do": "deep-stack", "frames": 10 })).output(), json!({ "depth": 10 }));
         assert_eq!(run(json!({ "do": "output", "bytes": 3 })).output_bytes(), b"xxx");

@@ -53,9 +53,30 @@ pub(crate) fn with_missing_setting(failure: Failure, facts: &Facts<'_>) -> Failu
     failure.with_detail(detail)
 }
 
+/// Lines of standard error that are told with a failure.
+const LAST_WORDS: usize = 3;
+
 /// That stack is the author's to give.
 const MORE_SHADOW_STACK: &str = "Bound the recursion, keep large values off the stack, or build with a larger one: \
                                  `-C link-arg=-zstack-size=8388608` in RUSTFLAGS, `-Wl,-z,stack-size=8388608` for C.";
+
+/// The failure of a guest that stopped without a reason of its own, with what it said last, which may be one.
+pub(crate) fn with_last_words(failure: Failure, facts: &Facts<'_>) -> Failure {
+    let mut words: Vec<_> = facts.log.last_words().take(LAST_WORDS).collect();
+    if words.is_empty() {
+        return failure;
+    }
+    words.reverse();
+    let detail = failure.detail.as_deref().map(|detail| format!("\n\n{detail}")).unwrap_or_default();
+    failure.with_detail(format!("The last that it wrote to standard error:\n{}{detail}", words.join("\n")))
+}
+
+/// The failure of an access that may have been one past the end of that stack, by a function with large locals.
+pub(crate) fn with_doubtful_stack(failure: Failure) -> Failure {
+    let detail = failure.detail.as_deref().map(|detail| format!("\n\n{detail}")).unwrap_or_default();
+    let doubt = "If it keeps large values in local variables, this was an overflow of the stack in linear memory.";
+    failure.with_detail(format!("{doubt} {MORE_SHADOW_STACK}{detail}"))
+}
 
 fn to_allow_more(facts: &Facts<'_>, axis: Axis, needed: u64) -> String {
     format!("To allow more:\n{}", advice::allow_more(facts.guest.slice.sides(), axis, needed))

@@ -127,6 +127,7 @@ impl Guest {
     /// Counts a call into the host. Interfaces that are not ours cannot refuse here, so the next tick stops the guest.
     pub(crate) fn count_call(&mut self) -> &mut Self {
         self.host_calls += 1;
+        self.meter.goes_on();
         self
     }
 
@@ -173,7 +174,7 @@ fn http_context() -> WasiHttpCtx {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        self.host_calls += 1;
+        self.count_call();
         let ctx = self.wasi.get_or_insert_with(|| Box::new(wasi::context(&self.slice, &self.shared, &self.output)));
         WasiCtxView { ctx, table: &mut self.table }
     }
@@ -181,7 +182,7 @@ impl WasiView for Guest {
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.host_calls += 1;
+        self.count_call();
         WasiHttpCtxView { hooks: &mut self.outbound, table: &mut self.table, ctx: &mut self.http }
     }
 }

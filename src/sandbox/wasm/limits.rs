@@ -70,6 +70,8 @@ pub(crate) struct Meter {
     /// What was held before the last growth, in case that it fails after all.
     before: Held,
     refused: Option<Breach>,
+    /// Whether the guest has done nothing since that can be seen from here.
+    was_refused_last: bool,
 }
 
 /// Bytes of linear memories, and bytes beside them.
@@ -102,6 +104,7 @@ impl Meter {
             peak: 0,
             before: Held::default(),
             refused: None,
+            was_refused_last: false,
         }
     }
 
@@ -122,13 +125,29 @@ impl Meter {
         self.refused
     }
 
+    /// The last growth that was refused, where the guest has neither grown nor called the host since.
+    pub(crate) fn refused_last(&self) -> Option<Breach> {
+        self.refused.filter(|_| self.was_refused_last)
+    }
+
+    /// Takes in that the guest goes on after whatever was refused.
+    pub(crate) fn goes_on(&mut self) {
+        self.was_refused_last = false;
+    }
+
+    fn refuse(&mut self, breach: Breach) -> bool {
+        self.refused = Some(breach);
+        self.was_refused_last = true;
+        false
+    }
+
     fn grow(&mut self, memory: u64, beside: u64) -> bool {
         let grown = self.held.with(memory, beside);
         if grown.counted() > self.memory_limit {
             let asked = memory.saturating_add(beside);
-            self.refused = Some(Breach::Memory { had: self.held.counted(), asked });
-            return false;
+            return self.refuse(Breach::Memory { had: self.held.counted(), asked });
         }
+        self.goes_on();
         self.before = std::mem::replace(&mut self.held, grown);
         self.peak = self.peak.max(grown.sum());
         true
@@ -151,8 +170,7 @@ impl ResourceLimiter for Meter {
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         if desired as u64 > self.table_limit {
-            self.refused = Some(Breach::TableElements { asked: desired as u64 });
-            return Ok(false);
+            return Ok(self.refuse(Breach::TableElements { asked: desired as u64 }));
         }
         Ok(self.grow(0, growth(current, desired).saturating_mul(ELEMENT_BYTES)))
     }
@@ -239,8 +257,12 @@ mod tests {
         assert!(meter.memory_growing(0, 150, None).expect("no trap"));
         assert!(!meter.memory_growing(100, 200, None).expect("no trap"));
         assert_eq!(meter.refused(), Some(Breach::Memory { had: 250, asked: 100 }));
+        assert_eq!(meter.refused_last(), meter.refused());
         assert!(meter.memory_growing(100, 150, None).expect("no trap"));
-        assert_eq!(meter.peak(), 300);
+        assert_eq!((meter.refused_last(), meter.peak()), (None, 300));
+        assert!(!meter.memory_growing(150, 151, None).expect("no trap"));
+        meter.goes_on();
+        assert_eq!((meter.refused_last(), meter.refused()), (None, Some(Breach::Memory { had: 300, asked: 1 })));
     }
 
     #[test]
@@ -275,14 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn a_crossing_carries_a_call_and_an_output() {
-        let of =
-            |host_call_bytes, output_bytes| crossing(&Limits { host_call_bytes, output_bytes, ..Limits::default() });
-        assert_eq!(of(4 << 20, 1 << 20), 4 << 20);
-        assert_eq!(of(4 << 20, 8 << 20), (8 << 20) + AROUND_AN_OUTPUT);
-    }
-}
-    #[test]
     fn what_may_be_less_takes_the_room_there_is() {
         let limits = Limits { host_copy_bytes: 10, host_call_bytes: 6, ..Limits::default() };
         let copies = Copies::new(&limits);
@@ -294,3 +308,11 @@ mod tests {
         assert_eq!(copies.charge_up_to(2), Ok(2));
     }
 
+    #[test]
+    fn a_crossing_carries_a_call_and_an_output() {
+        let of =
+            |host_call_bytes, output_bytes| crossing(&Limits { host_call_bytes, output_bytes, ..Limits::default() });
+        assert_eq!(of(4 << 20, 1 << 20), 4 << 20);
+        assert_eq!(of(4 << 20, 8 << 20), (8 << 20) + AROUND_AN_OUTPUT);
+    }
+}

@@ -19,7 +19,7 @@ use crate::domain::job::Wake;
 use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
 use crate::sandbox::exception::Exception;
-use crate::sandbox::log::Panic;
+use crate::sandbox::log::{Log, Panic};
 use crate::sandbox::{SliceEnd, text};
 
 /// Bounds of what a guest says of its failure.
@@ -30,8 +30,11 @@ const DETAIL_BYTES: usize = 16 << 10;
 /// Bytes of a stack that are kept.
 const STACK_TEXT_BYTES: usize = 4 << 10;
 
-/// Addresses from here on lie below 0 by less than a large frame.
-const BELOW_ZERO: u64 = (1 << 32) - (16 << 20);
+/// Where addresses of 32 bits end.
+const FOUR_GIB: u64 = 1 << 32;
+
+/// Bytes of the largest frame that is taken for one.
+const LARGEST_FRAME: u64 = 16 << 20;
 
 /// Frames of a stack that may show a recursion.
 const RECURSION_FRAMES: usize = 12;
@@ -42,21 +45,25 @@ pub(crate) struct Facts<'a> {
     pub(crate) usage: &'a Usage,
     pub(crate) panic: Option<Panic>,
     pub(crate) exception: Option<Exception>,
+    pub(crate) log: &'a Log,
 }
 
 impl Facts<'_> {
-    /// The limit of memory that it was refused, where nothing that it said since speaks of another cause. Runtimes turn a
-    /// refusal into an orderly end: an exception, a panic, an exit code.
+    /// The limit of memory that it was refused, where its last words are about that. Runtimes turn a refusal into an orderly
+    /// end: an exception, a panic, an exit code. Many allocators only ask for more than they need, and go on with less.
     fn ran_out(&self) -> Option<Breach> {
+        let breach = self.guest.meter.refused()?;
         let panic = self.panic.as_ref().map(|panic| panic.message.as_str());
         let exception = self.exception.as_ref().map(|exception| exception.text.as_str());
-        let said: Vec<&str> = panic.into_iter().chain(exception).collect();
-        let speaks_of_it = said.is_empty() || said.iter().any(|said| speaks_of_memory(said));
-        self.guest.meter.refused().filter(|_| speaks_of_it)
+        let speaks_of_it = match panic.is_some() || exception.is_some() {
+            true => panic.into_iter().chain(exception).any(speaks_of_memory),
+            false => self.log.last_words().any(speaks_of_memory),
+        };
+        speaks_of_it.then_some(breach)
     }
 }
 
-/// How Rust, C, Python and JavaScript say that memory was refused.
+/// How Rust, C, C++, Go, Python and JavaScript say that memory was refused.
 fn speaks_of_memory(said: &str) -> bool {
     let said = said.to_ascii_lowercase();
     ["memoryerror", "out of memory", "memory allocation", "cannot allocate", "bad_alloc", "alloc failed"]
@@ -188,11 +195,13 @@ fn breach_of(error: &wasmtime::Error, facts: &Facts<'_>) -> Option<Breach> {
     match trap {
         Some(Trap::OutOfFuel) => return Some(Breach::Fuel),
         Some(Trap::StackOverflow) => return Some(Breach::Stack),
-        // A guest that was refused memory usually aborts, unless it panicked for another reason since.
-        Some(Trap::UnreachableCodeReached) => return facts.ran_out(),
-        Some(Trap::MemoryOutOfBounds) if is_shadow_stack(error) => return Some(Breach::ShadowStack),
+        // A guest that was refused memory usually aborts: without a word, or with one about that.
+        Some(Trap::UnreachableCodeReached) => return facts.guest.meter.refused_last().or_else(|| facts.ran_out()),
+        Some(Trap::MemoryOutOfBounds) if is_recursion(error) && may_be_past_the_stack(error) => {
+            return Some(Breach::ShadowStack);
+        }
         Some(_) => return None,
-        None if !facts.guest.has_started => return facts.guest.meter.refused(),
+        None if !facts.guest.has_started => return facts.guest.meter.refused_last(),
         None => {}
     }
     let said = format!("{error:#}");
@@ -221,10 +230,18 @@ fn trapped(error: &wasmtime::Error, facts: &Facts<'_>) -> Failure {
     let cause = text::neutral(&error.root_cause().to_string(), MESSAGE_BYTES);
     let (code, message) = match trap {
         Some(_) => (code::GUEST_TRAP, format!("trapped: {}", cause.trim_start_matches("wasm trap: "))),
-        None if facts.guest.has_started => (code::GUEST_TRAP, format!("trapped in a call of the host: {cause}")),
-        None => (code::INCOMPATIBLE_START, format!("could not be started: {cause}")),
+        None if !facts.guest.has_started => (code::INCOMPATIBLE_START, format!("could not be started: {cause}")),
+        None if stack(error).is_some() => (code::GUEST_TRAP, format!("trapped in a call of the host: {cause}")),
+        // Nothing of it was running: its input was put into it, or its result was read.
+        None => (code::GUEST_TRAP, format!("did not keep to the rules of components: {cause}")),
     };
-    with_stack(Failure::host(ErrorClass::Transient, code, message), error)
+    let failure = with_stack(Failure::host(ErrorClass::Transient, code, message), error);
+    match trap {
+        // C's `assert` and `abort` leave no more than this.
+        Some(Trap::UnreachableCodeReached) => explain::with_last_words(failure, facts),
+        Some(Trap::MemoryOutOfBounds) if may_be_past_the_stack(error) => explain::with_doubtful_stack(failure),
+        _ => failure,
+    }
 }
 
 fn with_stack(failure: Failure, error: &wasmtime::Error) -> Failure {
@@ -266,21 +283,24 @@ fn exited(code: i32, facts: &Facts<'_>) -> SliceEnd {
     if let Some(exception) = &facts.exception {
         message = format!("{message}: {}", exception.text);
     }
-    SliceEnd::Failed(Failure::host(ErrorClass::Transient, code::EXIT_CODE, message))
+    SliceEnd::Failed(explain::with_last_words(Failure::host(ErrorClass::Transient, code::EXIT_CODE, message), facts))
 }
 
-/// Whether it ran off the end of the stack that compilers keep in linear memory. It grows downwards from a low address, so
-/// what recurses past its end reaches below address 0, which is near 4 GiB, from a few functions that call each other.
-fn is_shadow_stack(error: &wasmtime::Error) -> bool {
+/// Whether an access may have been past the end of the stack that compilers keep in linear memory. It grows downwards from a
+/// low address, so what lies past its end is below address 0, which is near 4 GiB: less when that is where a frame begins, or
+/// more when it is counted on from there. Instructions that fill and copy do not tell the address.
+fn may_be_past_the_stack(error: &wasmtime::Error) -> bool {
     let said = format!("{error:#}");
-    let address = said.split_once("memory fault at wasm address 0x").map(|(_, rest)| rest);
-    let digits = address.and_then(|rest| rest.split(|c: char| !c.is_ascii_hexdigit()).next());
-    let is_below_zero = digits
-        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .is_some_and(|address| (BELOW_ZERO..1 << 32).contains(&address));
+    let Some((_, address)) = said.split_once("memory fault at wasm address 0x") else { return true };
+    let digits = address.split(|c: char| !c.is_ascii_hexdigit()).next().unwrap_or_default();
+    u64::from_str_radix(digits, 16).is_ok_and(|address| address.abs_diff(FOUR_GIB) <= LARGEST_FRAME)
+}
+
+/// Whether the innermost frames are those of a few functions that call each other.
+fn is_recursion(error: &wasmtime::Error) -> bool {
     let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
     let functions: BTreeSet<u32> = frames.iter().map(wasmtime::FrameInfo::func_index).collect();
-    is_below_zero && frames.len() >= RECURSION_FRAMES && functions.len() * 3 <= frames.len()
+    frames.len() >= RECURSION_FRAMES && functions.len() * 2 <= frames.len()
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ fn report(ending: Ending, guest: Guest, spent: Spent) -> SliceReport {
         log_bytes: log.written(),
     };
     let (panic, exception) = (log.panic(), log.exception());
-    let end = outcome::end(ending, &Facts { guest: &guest, usage: &usage, panic, exception });
+    let end = outcome::end(ending, &Facts { guest: &guest, usage: &usage, panic, exception, log: &log });
     if let (Some(output), false) = (&guest.output, matches!(end, SliceEnd::Succeeded(_))) {
         // It is the output of a command that succeeds; of one that fails, it may say why.
         log.stream(Source::Stdout, &tail(output.take()));
