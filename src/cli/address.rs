@@ -169,7 +169,10 @@ mod tests {
             for token in [None, Some("mine")] {
                 let failure = args(None, token).beside(named(listen)).expect_err(listen);
                 assert!(failure.message.contains(listen) && failure.exit == Exit::BadInput, "{failure}");
-                assert_eq!(failure.next, Some(format!("give --server http://{listen} if that is the host that you mean")));
+                assert_eq!(
+                    failure.next,
+                    Some(format!("give --server http://{listen} if that is the host that you mean"))
+                );
             }
             // Who names it himself means it.
             let given = args(Some(&format!("http://{listen}")), Some("mine")).beside(named(listen)).expect("given");

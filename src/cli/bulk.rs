@@ -308,7 +308,10 @@ mod tests {
         assert_eq!(next, again);
         let failed = Failure { fate: Fate::Unknown, ..Failure::new(code::STORE_FAILED, "broken") };
         let failed = explained(failed.into(), &chunk(), &from(12), 0).downcast::<Failure>().expect("a failure");
-        assert_eq!(failed.next, Some(format!("See the host's log for the cause, mend it, and restart the host; then {again}")));
+        assert_eq!(
+            failed.next,
+            Some(format!("See the host's log for the cause, mend it, and restart the host; then {again}"))
+        );
         let (message, next) = told(Fate::Done, 0);
         assert_eq!(message, "no answer; the last 2 lines, 12 to 13, were accepted");
         assert_eq!(next, "continue with --from-line 14");

@@ -146,7 +146,10 @@ fn version_of(command: &mut Command) -> Option<String> {
 
 fn host(address: Result<Address, Failure>) -> Finding {
     const WHAT: &str = "host";
-    let asked = address.map_err(anyhow::Error::new).and_then(Client::at).and_then(|client| Ok((client.service()?.view, client)));
+    let asked = address
+        .map_err(anyhow::Error::new)
+        .and_then(Client::at)
+        .and_then(|client| Ok((client.service()?.view, client)));
     match asked {
         Ok((service, client)) => {
             let release = service.version;

@@ -174,7 +174,10 @@ impl Log {
         }
         let missed = tail_start.saturating_sub(line.max(self.head_lines));
         if missed > 0 {
-            text.push_str(&kept::marker(missed, (missed == self.left_out_lines).then(|| text::bytes(self.left_out_bytes))));
+            text.push_str(&kept::marker(
+                missed,
+                (missed == self.left_out_lines).then(|| text::bytes(self.left_out_bytes)),
+            ));
         }
         let skipped = usize::try_from(line.saturating_sub(tail_start)).unwrap_or(usize::MAX);
         text.reserve(if skipped == 0 { self.tail_bytes } else { 0 });
@@ -457,7 +460,8 @@ mod tests {
     #[test]
     fn a_panic_over_the_message_of_a_panic_is_one() {
         let mut log = log(1_000);
-        let printed = "panicked at src/lib.rs:87:13:\nit cannot be said\nthread panicked while processing panic. aborting.\n";
+        let printed =
+            "panicked at src/lib.rs:87:13:\nit cannot be said\nthread panicked while processing panic. aborting.\n";
         log.stream(Source::Stderr, printed.as_bytes());
         let expected = Panic { place: "src/lib.rs:87:13".into(), message: "it cannot be said".into() };
         assert_eq!(log.panic(), Some(expected));

@@ -260,7 +260,11 @@ fn a_file_that_somebody_else_wrote_draws_no_token() {
     std::fs::write(folder.path().join("backroom.toml"), settings).expect("it is written");
     let with_token = |args: &[&str]| {
         let ran = program(folder.path()).args(args).env("BACKROOM_TOKEN", "mine").output().expect("it can be started");
-        (ran.status.code(), String::from_utf8(ran.stdout).expect("UTF-8"), String::from_utf8(ran.stderr).expect("UTF-8"))
+        (
+            ran.status.code(),
+            String::from_utf8(ran.stdout).expect("UTF-8"),
+            String::from_utf8(ran.stderr).expect("UTF-8"),
+        )
     };
     let (code, _, err) = with_token(&["job", "list"]);
     assert_eq!(code, Some(2), "{err}");

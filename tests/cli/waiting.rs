@@ -162,7 +162,13 @@ fn a_lost_connection_costs_no_line_without_a_word() {
         while next <= last {
             let line = lines.next().expect("the log goes on");
             let words: Vec<_> = line.split_whitespace().collect();
-            let of = |word: &str| words.iter().skip_while(|there| **there != word).nth(1).and_then(|word| word.replace(',', "").parse::<u64>().ok());
+            let of = |word: &str| {
+                words
+                    .iter()
+                    .skip_while(|there| **there != word)
+                    .nth(1)
+                    .and_then(|word| word.replace(',', "").parse::<u64>().ok())
+            };
             match of("line") {
                 Some(number) => assert_eq!(next, number, "each line comes once, in order"),
                 None => next += of("-----").unwrap_or_else(|| panic!("what is this: {line}")) - 1,

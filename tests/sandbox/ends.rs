@@ -184,9 +184,11 @@ async fn memory_that_ran_out_in_good_order_is_final() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_memory_that_it_got_over_is_no_reason() {
     let (words, about_memory) = ("no such row\n", "cannot allocate memory\n");
-    let prints = |at: u32, text: &str| format!("(call $print (i32.const 2) (i32.const {at}) (i32.const {}))", text.len());
+    let prints =
+        |at: u32, text: &str| format!("(call $print (i32.const 2) (i32.const {at}) (i32.const {}))", text.len());
     let (other, memory) = (prints(64, words), prints(128, about_memory));
-    let (asks, grows, exit) = ("(drop (memory.grow (i32.const 2000)))", "(drop (memory.grow (i32.const 1)))", "(call $exit (i32.const 3))");
+    let (asks, grows, exit) =
+        ("(drop (memory.grow (i32.const 2000)))", "(drop (memory.grow (i32.const 1)))", "(call $exit (i32.const 3))");
     for (body, code) in [
         (format!("{asks} {other} {exit}"), "BR0310"),
         (format!("{asks} {other} unreachable"), "BR0305"),
@@ -203,7 +205,10 @@ async fn a_refusal_of_memory_that_it_got_over_is_no_reason() {
         assert_eq!(failure.class == ErrorClass::Fatal, code == "BR0302", "{body}: {failure:?}");
         if code != "BR0302" && body.contains(&other) {
             let detail = failure.detail.as_deref().unwrap_or_default();
-            assert!(detail.starts_with("The last that it wrote to standard error:\nno such row"), "{body}: {failure:?}");
+            assert!(
+                detail.starts_with("The last that it wrote to standard error:\nno such row"),
+                "{body}: {failure:?}"
+            );
         }
     }
 }
@@ -220,7 +225,11 @@ async fn each_overflow_of_a_stack_is_told_as_one() {
     for how in ["large-frame", "filled-large-frame"] {
         let report = misbehaves(json!({ "do": "overflow", "stack": how }), Limits::default()).await;
         let failure = failure(&report);
-        assert_eq!((failure.class, failure.code.as_deref()), (ErrorClass::Transient, Some("BR0305")), "{how}: {failure:?}");
+        assert_eq!(
+            (failure.class, failure.code.as_deref()),
+            (ErrorClass::Transient, Some("BR0305")),
+            "{how}: {failure:?}"
+        );
         let detail = failure.detail.as_deref().unwrap_or_default();
         assert!(detail.contains("-zstack-size") && detail.contains("overflow::"), "{how}: {failure:?}");
     }

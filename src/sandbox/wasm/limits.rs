@@ -232,7 +232,8 @@ impl Copies {
     pub(crate) fn charge_up_to(&self, most: u64) -> Result<u64, Halt> {
         let most = most.min(self.limit_of_one);
         let room = |copied: u64| most.min(self.limit.saturating_sub(copied));
-        let charged = self.copied.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |copied| Some(copied + room(copied)));
+        let charged =
+            self.copied.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |copied| Some(copied + room(copied)));
         match charged.map_or_else(room, room) {
             0 if most > 0 => Err(Halt::Breach(Breach::HostCopy)),
             charged => Ok(charged),
