@@ -174,6 +174,25 @@ proptest! {
     }
 
     #[test]
+    fn no_job_outlives_more_lost_hosts_than_its_crash_budget(
+        policy in any_policy(),
+        steps in proptest::collection::vec((0_usize..100_000, 0_i64..4_000, any::<bool>()), 1..80),
+    ) {
+        let submission = submission();
+        let state = transition::submitted(&submission, CREATED);
+        let mut life = Life { job: Job { submission: submission.into(), state }, earlier_runs: Vec::new(), claims: 0 };
+        let mut now = CREATED;
+        for (pick, passed, dies) in steps {
+            now = now.after(Duration::from_secs(passed.unsigned_abs()));
+            let is_locked = life.job.state.status.is_locked();
+            let event = if dies && is_locked { Event::LeaseLost } else { choose(&life.job.state, pick, now) };
+            life.step(&policy, event, now);
+            let JobState { status, crashes, .. } = life.job.state;
+            prop_assert!(status.is_final() || crashes <= policy.max_crashes, "{:?}", life.job.state);
+        }
+    }
+
+    #[test]
     fn a_job_that_always_fails_ends(policy in any_policy(), seed in 0_u64..1_000) {
         let mut submission = submission();
         submission.id = backroom::domain::id::JobId::new(CREATED, backroom::domain::id::Sequence(seed), 0);

@@ -187,6 +187,8 @@ fn guards_choose_the_row() {
         state.attempt = policy.max_attempts;
         state
     };
+    let doomed = |state: &JobState| JobState { crashes: policy.max_crashes, ..state.clone() };
+    let stopped = |safe_point| Event::GracefulStop { safe_point, report: report() };
     let retry = Event::Returned(Outcome::Retry(None, failure(ErrorClass::Business)), report());
     let deadline = Event::Deadline(failure(ErrorClass::Transient), report());
     let suspended = |wake| Event::Returned(Outcome::Suspended(wake), report());
@@ -228,7 +230,16 @@ fn guards_choose_the_row() {
         ("T60", &postponing, &policy, deadline.clone()),
         ("T61", &last(&pausing), &policy, deadline.clone()),
         ("T61", &postponing, &strict, deadline),
-        ("T64", &postponing, &policy, Event::GracefulStop { safe_point: true, report: report() }),
+        ("T19", &running, &policy, Event::LeaseLost),
+        ("T20", &doomed(&running), &policy, Event::LeaseLost),
+        ("T30", &pausing, &policy, Event::LeaseLost),
+        ("T71", &postponing, &policy, Event::LeaseLost),
+        ("T72", &doomed(&pausing), &policy, Event::LeaseLost),
+        ("T72", &doomed(&postponing), &policy, Event::LeaseLost),
+        ("T64", &pausing, &policy, stopped(true)),
+        ("T64", &pausing, &policy, stopped(false)),
+        ("T73", &postponing, &policy, stopped(true)),
+        ("T73", &postponing, &policy, stopped(false)),
     ];
     for (rule, state, policy, event) in cases {
         let context = format!("{:?} + {event:?}", state.status);
@@ -517,10 +528,37 @@ fn what_a_run_would_have_waited_for_is_waited_for_after_the_pause() {
         assert_eq!((paused.status, paused.wait()), (Status::Paused, would_wait.wait()), "{end:?}");
         assert_eq!(paused.same_attempt, would_wait.same_attempt, "{end:?}");
     }
-    // A postpone that was under way when the host went down is not forgotten.
-    let postponing = after(&plain, &policy, vec![claim(at(1)), Event::Postpone { until: at(900), by: me() }]);
-    for end in [Event::LeaseLost, Event::GracefulStop { safe_point: false, report: report() }] {
-        let (_, paused) = changed(transition::apply(&plain, &postponing, &policy, end, at(10)));
-        assert_eq!(paused.wait().and_then(|wait| wait.until()), Some(at(900)));
+}
+
+/// Whatever ends a run that a person has put off, the job waits for its time, and time alone wakes it; a pause keeps it.
+#[test]
+fn what_was_put_off_runs_at_its_time_and_what_was_paused_does_not() {
+    let plain = submission();
+    let policy = RetryPolicy { hold_user_fixable: true, ..RetryPolicy::default() };
+    let run_with = |wish| after(&plain, &policy, vec![claim(at(1)), wish]);
+    let (pausing, postponing) =
+        (run_with(Event::Pause { by: me() }), run_with(Event::Postpone { until: at(900), by: me() }));
+    let mut tried = BTreeSet::new();
+    for end in events(at(10)) {
+        let Ok(Next::Changed { state, rule, .. }) = transition::apply(&plain, &postponing, &policy, end.clone(), at(10))
+        else {
+            continue;
+        };
+        let (_, paused) = changed(transition::apply(&plain, &pausing, &policy, end.clone(), at(10)));
+        if state.status.is_locked() || state.wait().is_some_and(|wait| wait.ends_only_by().is_some()) {
+            continue;
+        }
+        assert_eq!(state.status.is_final(), paused.status.is_final(), "{end:?}");
+        if state.status.is_final() {
+            continue;
+        }
+        tried.insert(rule);
+        let put_off = (Status::Waiting, Some(WaitReason::Postponed), Some(at(900)));
+        assert_eq!((state.status, state.wait_reason, state.postpone_until), put_off, "{end:?}");
+        let (_, woken) = changed(transition::apply(&plain, &state, &policy, Event::Timer, at(900)));
+        assert_eq!(woken.status, Status::Queued, "{end:?}");
+        assert_eq!(paused.status, Status::Paused, "{end:?}");
+        assert!(transition::apply(&plain, &paused, &policy, Event::Timer, at(9_999)).is_err(), "{end:?}");
     }
+    assert_eq!(tried, BTreeSet::from(["T25", "T56", "T60", "T71", "T73"]));
 }

@@ -23,7 +23,7 @@ use backroom::sandbox::{Slice, SliceEnd};
 use backroom::scheduler::Scheduler;
 use backroom::store::memory::MemoryStore;
 use backroom::store::{Feed, News, Store};
-use backroom::worker::{Window, Worker};
+use backroom::worker::{Running, Window, Worker};
 use parking_lot::Mutex;
 
 /// From one look to the next while something runs.
@@ -75,6 +75,7 @@ pub(crate) struct Host {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) scheduler: Scheduler,
     pub(crate) worker: Arc<Worker>,
+    pub(crate) running: Arc<Running>,
     pub(crate) window: Arc<Window>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) jobs: Arc<Jobs>,
@@ -144,13 +145,14 @@ impl Host {
         };
         let (runtime, started) = Runtime::join(parts).expect("memory can be read");
         started.wait().expect("memory can be written");
-        let Runtime { jobs, registry, scheduler, window, worker, .. } = runtime;
+        let Runtime { jobs, registry, running, scheduler, window, worker, .. } = runtime;
         scheduler.recover(clock.now()).expect("memory can be read");
         Self {
             clock,
             store,
             scheduler,
             worker,
+            running,
             window,
             registry,
             jobs: Arc::new(jobs),

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use backroom::domain::id::{TenantId, VersionName};
 use backroom::domain::job::{RunEnd, Status, WaitReason};
 use backroom::domain::plugin::Wishes;
-use backroom::jobs::NewJob;
+use backroom::jobs::{NewJob, Order};
 use backroom::registry::{Removal, Upload};
-use backroom::sandbox::scripted::{Gate, Script, Step};
+use backroom::sandbox::Signal;
+use backroom::sandbox::scripted::{Gate, Manners, Script, Step};
 
 use crate::host::*;
 
@@ -83,6 +84,51 @@ fn f044_a_job_that_kills_its_host_is_finalised_and_others_go_on() {
     assert_eq!(found.state.failure().and_then(|failure| failure.code.as_deref()), Some("BR0311"));
     let other = host.submit(echo());
     host.finish(&[other], seconds(10));
+}
+
+#[test]
+fn a_job_that_was_put_off_while_it_ran_starts_at_its_time_although_its_host_went_down() {
+    for is_orderly in [true, false] {
+        let mut host = Host::new(1, |slice| match slice.run {
+            1 => works(seconds(20)).with_manners(Manners::Deaf),
+            _ => Script::succeeds("done"),
+        });
+        let job = host.submit(echo());
+        host.pass(seconds(3));
+        let until = host.now().after(seconds(600));
+        assert_eq!(host.order(job, Order::Postpone(until)).state.status, Status::Pausing);
+        if is_orderly {
+            host.running.raise_all(Signal::Kill);
+            host.settle();
+        }
+        let mut host = host.restarted();
+        host.pass(seconds(590));
+        let found = host.job(job).state;
+        assert_eq!((found.status, found.wait_reason), (Status::Waiting, Some(WaitReason::Postponed)), "{is_orderly}");
+        assert_eq!((host.starts(job).len(), found.crashes), (1, u32::from(!is_orderly)));
+        host.finish(&[job], seconds(20));
+        assert!(host.starts(job)[1] >= until && host.status(job) == Status::Succeeded);
+    }
+}
+
+#[test]
+fn a_job_that_kills_its_host_is_finalised_although_people_pause_it_each_time() {
+    let mut host = Host::new(1, |_| works(seconds(3_600)));
+    let poison = host.submit(echo());
+    let mut crashes = 0;
+    while !host.status(poison).is_final() {
+        if host.status(poison) == Status::Paused {
+            host.order(poison, Order::ResumeNow);
+        }
+        host.settle();
+        assert_eq!(host.order(poison, Order::Pause).state.status, Status::Pausing);
+        crashes += 1;
+        assert!(crashes < 10, "it kills its host for ever");
+        host = host.restarted();
+    }
+    let found = host.job(poison);
+    assert_eq!((found.state.status, crashes), (Status::Failed, 3));
+    assert_eq!(found.state.failure().and_then(|failure| failure.code.as_deref()), Some("BR0311"));
 }
 
 #[test]

@@ -135,13 +135,15 @@ pub(super) fn lease_lost(facts: Facts<'_>) -> Decided {
     let failure = Failure::host(ErrorClass::Transient, code::HOST_FAULT, message);
     let closing = Closing { end: RunEnd::LeaseLost, failure: Some(failure), report: RunReport::default() };
     let lost = |rule| Draft::new(facts, rule).close_run(closing).crashed();
-    let crashes = facts.state.crashes;
+    let fail = |draft: Draft| draft.finish(Status::Failed).because(crash_budget_spent(facts.state.crashes + 1)).done();
+    let is_budget_spent = facts.state.crashes >= facts.policy.max_crashes;
     match facts.state.status {
-        Status::Running if crashes < facts.policy.max_crashes => lost("T19").retry_at(after_crash(facts)).done(),
-        Status::Running => lost("T20").finish(Status::Failed).because(crash_budget_spent(crashes + 1)).done(),
+        Status::Running if is_budget_spent => fail(lost("T20")),
+        Status::Running => lost("T19").retry_at(after_crash(facts)).done(),
+        Status::Pausing if is_budget_spent => fail(lost("T72")),
         Status::Pausing => {
-            let wait = put_off(facts).unwrap_or_else(|| Wait::Retry(after_crash(facts)));
-            lost("T30").pause(Some(wait)).done()
+            let draft = lost(resting_rule(facts, "T30", "T71"));
+            rest(facts, draft, Some(Wait::Retry(after_crash(facts)))).done()
         }
         Status::Canceling => lost("T33").finish(Status::Canceled).done(),
         _ => facts.no_row(END_RUN),
@@ -169,7 +171,9 @@ fn stopped(facts: Facts<'_>, rule_when_running: &'static str, report: RunReport)
     let closing = Closing::of(RunEnd::Released, report);
     match facts.state.status {
         Status::Running => Draft::new(facts, rule_when_running).close_run(closing).queue().done(),
-        Status::Pausing => Draft::new(facts, "T64").close_run(closing).pause(put_off(facts)).done(),
+        Status::Pausing => {
+            rest(facts, Draft::new(facts, resting_rule(facts, "T64", "T73")).close_run(closing), None).done()
+        }
         Status::Canceling => Draft::new(facts, "T65").close_run(closing).finish(Status::Canceled).done(),
         _ => facts.no_row(END_RUN),
     }
