@@ -1,5 +1,7 @@
 //! Recurrence rules (domain.md 4.2; F029, F030, F031): the vectors, time zones, and what is refused.
 
+use std::time::Duration;
+
 use backroom::domain::schedule::{Recurrence, RuleError, Start};
 use backroom::domain::time::Timestamp;
 use proptest::prelude::*;
@@ -288,6 +290,41 @@ fn rules_go_on_to_the_end_of_9999_and_no_farther() {
         let error = Recurrence::parse("FREQ=DAILY", Start::Text(start), None, NONE).expect_err(start);
         assert!(error.to_string().contains("9999-12-31T23:59:59Z"), "{error}");
     }
+}
+
+#[test]
+fn rules_that_have_ended_are_not_walked_again_for_each_day_that_is_left_out() {
+    // Nine rules that look at thirty years of days in vain, beside one that is left out for a thousand days in a row.
+    let rare = |interval: u32| {
+        let times = "BYHOUR=1;BYMINUTE=0;BYSECOND=0;BYMONTHDAY=13;BYDAY=FR";
+        format!("RRULE:FREQ=SECONDLY;INTERVAL={interval};UNTIL=20560101T000000Z;{times}\n")
+    };
+    let rares: String = [86_399, 86_393, 86_387, 86_381, 86_377, 86_371, 86_369, 86_363, 86_357].map(rare).concat();
+    let start = time("2026-01-01T00:00:00");
+    let days: Vec<_> = (0..1_000).map(|day| start.after(Duration::from_secs(86_400 * day)).to_string()).collect();
+    let days: Vec<_> = days.iter().map(|day| &day[..10]).collect();
+    let rules = format!("{rares}RRULE:FREQ=DAILY");
+    let set = Recurrence::parse(&rules, Start::Text("2026-01-01T00:00:01"), None, &days).expect("a good set");
+    let first = set.first_from(start).expect("the days end");
+    assert_eq!(first, time("2028-09-27T00:00:01"));
+    assert_eq!(set.after(first), Some(time("2028-09-28T00:00:01")));
+}
+
+#[test]
+fn rules_that_find_nothing_for_long_are_refused_by_name() {
+    let rare = "FREQ=SECONDLY;INTERVAL=86399;BYHOUR=1;BYMINUTE=0;BYSECOND=0;BYMONTHDAY=13;BYDAY=FR";
+    let alone = recurrence(rare, "2026-02-13T01:00", None);
+    assert_eq!(alone.first_from(alone.start()).expect_err("its second is out of reach").part(), "FREQ");
+    assert_eq!(alone.after(alone.start()), None);
+    let beside = recurrence(&format!("RRULE:FREQ=DAILY\nRRULE:{rare}"), "2026-02-13T01:30", None);
+    let error = beside.first_from(beside.start()).expect_err("nobody knows what comes first");
+    assert!(error.to_string().contains("use a longer FREQ"), "{error}");
+    let counted = Recurrence::parse(&format!("{rare};COUNT=3"), Start::Text("2026-02-13T01:00"), None, NONE);
+    assert_eq!(counted.expect_err("it cannot be counted").part(), "COUNT");
+    // What comes rarely by the calendar is none of these.
+    let century = recurrence("FREQ=YEARLY;INTERVAL=100;COUNT=3", "2026-01-01T00:00", None);
+    assert_eq!(first(&century, 9).len(), 3);
+    assert_eq!(century.first_from(century.start()), Ok(century.start()));
 }
 
 #[test]

@@ -12,7 +12,8 @@ pub const FIRING_MAX: usize = 1_000;
 /// What a due schedule does: all of it in one commit with `next`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firing {
-    /// The occurrences to make a job of, in order: the `scheduled_for` of each, which no other job of the schedule has.
+    /// The occurrences to make a job of, in order: the `scheduled_for` of each, which no other job of the schedule has, unless
+    /// the clock was ahead and somebody let the schedule start anew.
     pub create: Vec<Timestamp>,
     /// Whether the unfinished jobs of the schedule are to be canceled.
     pub cancel_previous: bool,
@@ -120,7 +121,7 @@ impl Due {
 fn latest(schedule: &Schedule, behind: Timestamp, end: Timestamp, most: usize) -> Vec<Timestamp> {
     let from = |second: i64| {
         let start = Timestamp(second.saturating_mul(1_000_000)).max(Timestamp(behind.0.saturating_add(1)));
-        schedule.recurrence.from(start).take_while(|next| *next < end).take(most)
+        schedule.recurrence.between(start, end).take(most)
     };
     let mut low = behind.0.div_euclid(1_000_000);
     let mut high = end.0.div_euclid(1_000_000) + 1;

@@ -280,12 +280,31 @@ impl Schedule {
 
     /// What a person should know of it at `now`.
     pub fn warning(&self, now: Timestamp) -> Option<String> {
+        self.warning_of_clock(now).or_else(|| self.warning_of_end())
+    }
+
+    /// That it is silent because the clock of the host was ahead.
+    pub fn warning_of_clock(&self, now: Timestamp) -> Option<String> {
         let Self { name, decided_on, .. } = self;
         let next = self.next_run.filter(|_| self.was_ahead(now))?;
         Some(format!(
             "its next occurrence was decided when the clock of the host showed {decided_on}, and the clock has been set back \
-             since: it makes no job before {next}; let it start from now with: backroom schedule resume {name}"
+             since: it makes no job before {next}; let it start from now (an occurrence that had its job ahead of its time runs \
+             again when that comes) with: backroom schedule resume {name}"
         ))
+    }
+
+    /// That it has ended although its rule does not say so.
+    fn warning_of_end(&self) -> Option<String> {
+        let last = self.last_occurrence.map_or(self.decided_on, |last| last.max(self.decided_on));
+        let has_given_up = self.state == ScheduleState::Ended && self.recurrence.gives_up_after(last);
+        has_given_up.then(|| {
+            format!(
+                "it has ended because a million periods of its rule's FREQ yield nothing more; give it a rule with a longer FREQ: \
+                 backroom schedule add {}",
+                self.name
+            )
+        })
     }
 
     /// The first occurrence from the second of `now` on that was not decided before.

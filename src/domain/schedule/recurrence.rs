@@ -13,6 +13,7 @@ use super::moment::{self, Kind, Moment, Start};
 use super::parse;
 use super::rule::Rule;
 use super::series::{Instants, Series, Times};
+use super::walk::Budget;
 use super::zone::{LAST_SECOND, Zone};
 use crate::domain::time::Timestamp;
 
@@ -140,6 +141,14 @@ impl Recurrence {
         Ok(Self { start, zone, series, cron, added, left_out, added_at, left_out_at, days_left_out })
     }
 
+    /// Whether it starts where it would, had its start been left out at `now`.
+    pub(super) fn starts_as_if_left_out_at(&self, now: Timestamp) -> bool {
+        let rules = self.series.iter().map(|series| (series.rule().clone(), series.times())).collect();
+        let moments = (self.added.clone(), self.left_out.clone());
+        let anew = Self::of(Moment::of(now), self.zone.clone(), rules, self.cron.clone(), moments);
+        anew.and_then(|anew| anew.starting_after(now)).is_ok_and(|anew| anew.start == self.start)
+    }
+
     /// The same, where its start was left out at `now`: it starts with its first occurrence after that. Several rules, and
     /// cron text, which counts nothing from its start, start at `now` itself.
     fn starting_after(self, now: Timestamp) -> Result<Self, RuleError> {
@@ -166,17 +175,39 @@ impl Recurrence {
         self.instants(moment::second_from(t), LAST_SECOND).map(moment::instant_of)
     }
 
+    /// The occurrences at or after `t` and before `end`.
+    pub(super) fn between(&self, t: Timestamp, end: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
+        self.instants(moment::second_from(t), moment::second_from(end).saturating_sub(1)).map(moment::instant_of)
+    }
+
     /// The occurrences at or after `t` of the next fifty years.
     pub fn soon_from(&self, t: Timestamp) -> impl Iterator<Item = Timestamp> + '_ {
         let second = moment::second_from(t);
         self.instants(second, years_after(second)).map(moment::instant_of)
     }
 
-    /// The first occurrence at or after the whole second of `now`, within fifty years; a rule without one is refused.
+    /// The first occurrence at or after the whole second of `now`, within fifty years. A rule without one is refused, and so
+    /// is one whose first or second cannot be found with bounded effort: it would end there although it says otherwise.
     pub fn first_from(&self, now: Timestamp) -> Result<Timestamp, RuleError> {
         let second = moment::second_until(now);
-        let found = self.instants(second, years_after(second)).next();
-        found.map(moment::instant_of).ok_or_else(|| self.nothing_comes())
+        let mut soon = self.instants(second, years_after(second));
+        let first = soon.next();
+        let is_second_out_of_reach = || first.is_some_and(|first| self.is_out_of_reach(first));
+        if soon.budget.is_overdrawn() || is_second_out_of_reach() {
+            const WHY: &str = "there are more than a million periods of FREQ without an occurrence in them; use a longer FREQ";
+            return Err(RuleError::conflict("FREQ", WHY));
+        }
+        first.map(moment::instant_of).ok_or_else(|| self.nothing_comes())
+    }
+
+    /// Whether what comes after `t`, if anything, cannot be found with bounded effort.
+    pub(super) fn gives_up_after(&self, t: Timestamp) -> bool {
+        self.is_out_of_reach(moment::second_until(t))
+    }
+
+    fn is_out_of_reach(&self, behind: i64) -> bool {
+        let mut later = self.instants(behind.saturating_add(1), LAST_SECOND);
+        later.next().is_none() && later.budget.is_overdrawn()
     }
 
     /// That it has no occurrence to come.
@@ -232,9 +263,18 @@ impl Recurrence {
     }
 
     fn instants(&self, from: i64, until: i64) -> Occurrences<'_> {
-        let mut all = Occurrences { of: self, rules: Vec::new(), dates: &[], until: until.min(LAST_SECOND) };
-        all.seek(from.clamp(-LAST_SECOND, LAST_SECOND + 1));
-        all
+        let (from, until) = (from.clamp(-LAST_SECOND, LAST_SECOND + 1), until.min(LAST_SECOND));
+        let budget = Budget::new();
+        let rules = self.series.iter().map(|one| one.instants(&self.zone, from, until, &budget).peekable()).collect();
+        let dates = &self.added_at[self.added_at.partition_point(|date| *date < from)..];
+        Occurrences { of: self, rules, dates, until, budget }
+    }
+
+    /// The day of an instant, if the whole of it is left out.
+    fn day_left_out(&self, instant: i64) -> Option<i64> {
+        let days = &self.days_left_out;
+        let day = || self.zone.local(instant).div_euclid(DAY);
+        (!days.is_empty()).then(day).filter(|day| days.binary_search(day).is_ok())
     }
 
     fn date_line(&self, name: &str, moment: Moment) -> String {
@@ -467,12 +507,18 @@ struct Occurrences<'a> {
     rules: Vec<Peekable<Instants<'a>>>,
     dates: &'a [i64],
     until: i64,
+    budget: Budget,
 }
 
 impl Occurrences<'_> {
+    /// Leaves out what lies before `from`. A rule that is there already, or at its end, need not look again.
     fn seek(&mut self, from: i64) {
         let Recurrence { zone, series, added_at, .. } = self.of;
-        self.rules = series.iter().map(|one| one.instants(zone, from, self.until).peekable()).collect();
+        for (rule, one) in self.rules.iter_mut().zip(series) {
+            if rule.peek().is_some_and(|next| *next < from) {
+                *rule = one.instants(zone, from, self.until, &self.budget).peekable();
+            }
+        }
         self.dates = &added_at[added_at.partition_point(|date| *date < from)..];
     }
 }
@@ -484,7 +530,8 @@ impl Iterator for Occurrences<'_> {
         loop {
             let of_rules = self.rules.iter_mut().filter_map(|rule| rule.peek().copied()).min();
             let next = of_rules.into_iter().chain(self.dates.first().copied()).min()?;
-            if next > self.until {
+            // A rule that has given up might have had an earlier one.
+            if next > self.until || self.budget.is_overdrawn() {
                 return None;
             }
             for rule in &mut self.rules {
@@ -494,13 +541,10 @@ impl Iterator for Occurrences<'_> {
             if self.of.left_out_at.binary_search(&next).is_ok() {
                 continue;
             }
-            if self.of.days_left_out.is_empty() {
+            let Some(day) = self.of.day_left_out(next) else {
+                self.budget.renew();
                 return Some(next);
-            }
-            let day = self.of.zone.local(next).div_euclid(DAY);
-            if self.of.days_left_out.binary_search(&day).is_err() {
-                return Some(next);
-            }
+            };
             let morrow = self.of.zone.place((day + 1) * DAY).instant;
             self.seek(morrow.max(next + 1));
         }

@@ -11,7 +11,7 @@ use super::calendar::DAY;
 use super::error::RuleError;
 use super::moment::{Kind, Moment};
 use super::rule::{End, Rule};
-use super::walk::{Plan, Walk};
+use super::walk::{Budget, Plan, Walk};
 use super::zone::{CHANGE_MAX, Gap, LAST_SECOND, Placed, Zone};
 
 /// Periods that are looked at to find where COUNT ends a rule, at most.
@@ -76,11 +76,11 @@ impl Series {
         self.times
     }
 
-    /// The instants from `from` to `until`, both included.
-    pub(super) fn instants<'a>(&'a self, zone: &'a Zone, from: i64, until: i64) -> Instants<'a> {
+    /// The instants from `from` to `until`, both included; as many as are found within `budget`.
+    pub(super) fn instants<'a>(&'a self, zone: &'a Zone, from: i64, until: i64, budget: &Budget) -> Instants<'a> {
         let (from, until) = (from.max(self.start), until.min(self.last));
         let last_local = self.last_local.min(zone.local(until).saturating_add(CHANGE_MAX));
-        let walk = Walk::new(&self.plan, zone.earliest_local(from), last_local);
+        let walk = Walk::new(&self.plan, zone.earliest_local(from), last_local, budget.clone());
         Instants { of: self, zone, walk, held: BTreeSet::new(), passed: i64::MIN, from, until }
     }
 
@@ -91,8 +91,10 @@ impl Series {
             End::Count(_) => &Self::endless(self.rule().clone(), self.times, start, zone),
             End::Never | End::Until(_) => self,
         };
-        let found = uncounted.instants(zone, after + 1, until).next()?;
-        let mut walk = Walk::new(&uncounted.plan, zone.earliest_local(found), zone.local(found) + CHANGE_MAX);
+        let budget = Budget::new();
+        let found = uncounted.instants(zone, after + 1, until, &budget).next()?;
+        let (from, to) = (zone.earliest_local(found), zone.local(found) + CHANGE_MAX);
+        let mut walk = Walk::new(&uncounted.plan, from, to, budget);
         let local = walk.find(|local| zone.place(*local).since(self.start) == found)?;
         Some(match zone.is_utc() || zone.place(local).instant != found {
             true => Moment { second: found, kind: Kind::Utc },
@@ -104,12 +106,14 @@ impl Series {
     /// clock each time is an instant of its own; around a gap they are put in order one by one.
     fn number(&self, count: u32, zone: &Zone) -> Result<i64, RuleError> {
         const WHY: &str = "too many periods would have to be counted; end the rule by UNTIL";
-        let mut walk = Walk::new(&self.plan, self.plan.start, LAST_SECOND);
+        let budget = Budget::new();
+        let mut walk = Walk::new(&self.plan, self.plan.start, LAST_SECOND, budget.clone());
         let mut gaps = zone.gaps(self.start);
         let (mut left, mut last) = (count as usize, self.start - 1);
         while left > 0 && walk.peek().is_some() {
             let gap = gaps.next().unwrap_or(Gap { first: i64::MAX, end: i64::MAX });
             while let Some((passed, local)) = walk.pass(gap.first, left) {
+                budget.renew();
                 left -= passed;
                 last = zone.place(local).since(self.start);
                 if walk.periods() > COUNT_PERIODS_MAX {
@@ -128,7 +132,9 @@ impl Series {
             left -= taken.len();
             last = taken.last().copied().unwrap_or(last);
         }
-        Ok(last)
+        // A rule of which nothing comes at all is refused when that is asked for.
+        let has_given_up = budget.is_overdrawn() && last >= self.start;
+        if has_given_up { Err(RuleError::conflict("COUNT", WHY)) } else { Ok(last) }
     }
 }
 

@@ -4,7 +4,10 @@
 //! of days, hours, minutes and seconds, which is indexed and never written out; so a rule that yields every second of
 //! a year needs no memory for it. A walk starts at the period that it is asked for, not at DTSTART, and jumps over
 //! what BY parts rule out. It ends where the pattern of the rule has come round without a find: nothing is to come then,
-//! however far apart the periods are.
+//! however far apart the periods are. It gives up where its [`Budget`] does not reach as far.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use super::calendar::{Bits, DAY, Date, days_in_month, first_of_year, week_numbers, weekday};
 use super::rule::{ByDay, Frequency, Rule};
@@ -13,9 +16,36 @@ use super::zone::LAST_SECOND;
 /// After so many days, four hundred years, the calendar comes round, weekdays and numbers of weeks included.
 const CALENDAR: i64 = 146_097;
 
-/// How many periods in a row are looked at without a find. A rule of seconds that is met once in thousands of years would
-/// otherwise keep a core busy for minutes; what lies behind so many never comes.
-const FRUITLESS_MAX: u32 = 1_000_000;
+/// How many periods are looked at from one occurrence of a recurrence to the next, by all its rules together. A rule of seconds
+/// that is met once in thousands of years would otherwise keep a core busy for minutes.
+const PERIODS_MAX: i64 = 1_000_000;
+
+/// How many periods the rules of a recurrence may still look at, before their next occurrence is out of reach. They share it.
+#[derive(Clone, Debug)]
+pub(super) struct Budget(Rc<Cell<i64>>);
+
+impl Budget {
+    pub(super) fn new() -> Self {
+        Self(Rc::new(Cell::new(PERIODS_MAX)))
+    }
+
+    /// There was an occurrence: it goes on from there.
+    pub(super) fn renew(&self) {
+        self.0.set(PERIODS_MAX);
+    }
+
+    /// Whether somebody wanted more than there was: what he did not find may be there all the same.
+    pub(super) fn is_overdrawn(&self) -> bool {
+        self.0.get() < 0
+    }
+
+    /// Takes one period. Whether there was one left.
+    fn spend(&self) -> bool {
+        let left = self.0.get().saturating_sub(1);
+        self.0.set(left);
+        left >= 0
+    }
+}
 
 /// A rule with its start: the parts that it leaves out are taken from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -351,11 +381,12 @@ pub(super) struct Walk<'a> {
     /// Nothing comes behind this: the last find and a whole cycle.
     horizon: i64,
     periods: u32,
+    budget: Budget,
 }
 
 impl<'a> Walk<'a> {
     /// The occurrences from `from` to `until`, both included.
-    pub(super) fn new(plan: &'a Plan, from: i64, until: i64) -> Self {
+    pub(super) fn new(plan: &'a Plan, from: i64, until: i64, budget: Budget) -> Self {
         let from = from.max(plan.start).min(LAST_SECOND);
         Self {
             plan,
@@ -366,6 +397,7 @@ impl<'a> Walk<'a> {
             end: until.min(LAST_SECOND),
             horizon: from.saturating_add(plan.cycle),
             periods: 0,
+            budget,
         }
     }
 
@@ -394,10 +426,7 @@ impl<'a> Walk<'a> {
 
     /// Goes to the next period that yields something. Whether there is one.
     fn load(&mut self) -> bool {
-        for _ in 0..FRUITLESS_MAX {
-            if self.plan.first_of(self.next_period) > self.end.min(self.horizon) {
-                return false;
-            }
+        while self.plan.first_of(self.next_period) <= self.end.min(self.horizon) && self.budget.spend() {
             self.periods = self.periods.saturating_add(1);
             let later = self.plan.fill(self.next_period, &mut self.set);
             let following = self.next_period + i64::from(self.plan.rule.interval);
