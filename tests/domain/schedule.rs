@@ -314,6 +314,57 @@ fn a_new_rule_whose_start_was_left_out_does_not_fire_at_once_unless_asked() {
 }
 
 #[test]
+fn a_start_that_nobody_said_and_that_is_still_to_come_goes_with_its_rule() {
+    let left_out = |rule: &str, now| Definition {
+        recurrence: Recurrence::parse_any(rule, Start::LeftOut(now), None, &[] as &[&str]).expect("a good rule"),
+        start_left_out: true,
+        ..definition("")
+    };
+    let minutes = |count: u64| hour(10).after(seconds(60 * count));
+    let name = || ScheduleName::new("nightly").expect("a good name");
+    let weekly = Schedule::new(TenantId::DEFAULT, name(), left_out("FREQ=WEEKLY", hour(10)), None, hour(10));
+    let weekly = weekly.expect("a good rule");
+    assert_eq!(weekly.next_occurrence, Some(hour(10 + 168)));
+    let soon = weekly.edit(left_out("FREQ=MINUTELY", minutes(5)), None, minutes(5)).expect("a good rule");
+    assert!(soon.next_run <= Some(minutes(7)), "{:?}", soon.next_run);
+    let cron = weekly.edit(left_out("*/5 * * * *", minutes(6)), None, minutes(6)).expect("a good rule");
+    assert_eq!(cron.next_run, Some(minutes(10)));
+    // Derived anew by an edit, it is no more somebody's word than the first.
+    let monthly = weekly.edit(left_out("FREQ=MONTHLY", minutes(5)), None, minutes(5)).expect("a good rule");
+    let soon = monthly.edit(left_out("FREQ=MINUTELY", minutes(9)), None, minutes(9)).expect("a good rule");
+    assert!(soon.next_run <= Some(minutes(11)), "{:?}", soon.next_run);
+    // What somebody has said stays, and so does what has passed.
+    let said = schedule_of(definition("FREQ=WEEKLY"));
+    let edited = said.edit(left_out("FREQ=MINUTELY", hour(8)), None, hour(8)).expect("a good rule");
+    assert_eq!(edited.next_run, Some(hour(9)), "not before the start that was said");
+    let passed = said.edit(left_out("FREQ=DAILY", hour(30)), None, hour(30)).expect("a good rule");
+    assert_eq!(passed.recurrence.start(), hour(9));
+}
+
+#[test]
+fn a_schedule_whose_rule_gives_up_is_refused_and_one_that_has_ended_so_says_it() {
+    let rare = "FREQ=SECONDLY;INTERVAL=86399;BYHOUR=1;BYMINUTE=0;BYSECOND=0;BYMONTHDAY=13;BYDAY=FR";
+    let start = time("2026-02-13T01:00:00");
+    let rare = Definition {
+        recurrence: Recurrence::parse(rare, Start::At(start), None, &[] as &[&str]).expect("it is well formed"),
+        ..definition("")
+    };
+    let name = || ScheduleName::new("nightly").expect("a good name");
+    let refused = Schedule::new(TenantId::DEFAULT, name(), rare.clone(), None, start).expect_err("nothing comes later");
+    assert_eq!(refused.part(), "FREQ", "{refused}");
+    let edited = schedule("FREQ=HOURLY").edit(rare.clone(), None, start);
+    assert!(matches!(edited, Err(ScheduleRefusal::Rule(_))), "{edited:?}");
+    // One that was made before, or comes from a backup.
+    let kept = Schedule { recurrence: rare.recurrence, ..schedule("FREQ=HOURLY") };
+    let kept = Schedule { next_run: Some(start), next_occurrence: Some(start), ..kept };
+    let ended = fired(&kept, start).next;
+    assert_eq!(ended.state, ScheduleState::Ended);
+    let warning = ended.warning(start).expect("it says why");
+    assert!(warning.contains("longer FREQ") && warning.contains("backroom schedule add nightly"), "{warning}");
+    assert_eq!(fired(&schedule(""), hour(9)).next.warning(hour(9)), None, "one that its rule has ended is no trouble");
+}
+
+#[test]
 fn a_clock_that_was_ahead_and_came_back_is_told_of_and_an_edit_or_a_resume_starts_from_now() {
     let hourly = schedule("FREQ=HOURLY");
     let ahead = fired(&hourly, hour(9 + 72)).next;

@@ -1,6 +1,7 @@
 //! What people do with a schedule: pause, resume, run now, postpone, edit, back-fill.
 
 use super::error::RuleError;
+use super::recurrence::Recurrence;
 use super::record::{Definition, Schedule, ScheduleState, second_of};
 use crate::domain::time::Timestamp;
 
@@ -59,7 +60,8 @@ impl Schedule {
     }
 
     /// Sets it going again, from now on: what should have run during the pause does not fire and does not count as missed.
-    /// Back-fill it where it should. Where the clock was ahead and has come back, an active one starts from now, too.
+    /// Back-fill it where it should. Where the clock was ahead and has come back, an active one starts from now, too: then what
+    /// had its job ahead of its time has another when that comes, for that is when it was meant to run.
     pub fn resume(&self, by: Option<String>, now: Timestamp) -> Result<Self, ScheduleRefusal> {
         match self.state {
             ScheduleState::Paused | ScheduleState::Active if self.was_ahead(now) => {
@@ -101,13 +103,13 @@ impl Schedule {
         }
     }
 
-    /// Changes what it says; jobs that were made already stay as they are (domain.md 4.2). A start that is left out stays,
-    /// and so do the next occurrence and its run where the recurrence does: to say the same again changes nothing. Otherwise
+    /// Changes what it says; jobs that were made already stay as they are (domain.md 4.2). A start that is left out stays
+    /// (unless it was derived from another rule and is still to come), and so do the next occurrence and its run where the recurrence does: to say the same again changes nothing. Otherwise
     /// the next occurrence is the first of the new rule from now on that was not decided before, and one that waits for its
     /// run still runs if the new rule yields it, too. A paused schedule stays paused, an ended one goes on if it can.
     pub fn edit(&self, to: Definition, by: Option<String>, now: Timestamp) -> Result<Self, ScheduleRefusal> {
         let Definition { recurrence, target, misfire, overlap, jitter, start_left_out, at_once: _ } = to;
-        let recurrence = if start_left_out { recurrence.with_start_of(&self.recurrence)? } else { recurrence };
+        let recurrence = if start_left_out { self.with_own_start(recurrence, now)? } else { recurrence };
         let jitter = jitter.min(Self::JITTER_MAX);
         let goes_on = recurrence.is_same_as(&self.recurrence) && !self.was_ahead(now);
         if !goes_on {
@@ -123,6 +125,17 @@ impl Schedule {
         };
         let edited = Self { next_run, ..edited };
         Ok(if edited == *self { edited } else { edited.changed(by, now) })
+    }
+
+    /// A recurrence whose start was left out, with the start that the schedule has; but not where that is still to come and
+    /// nobody has said it: it was derived from the rule that is given up now, and would silence the new one until then.
+    fn with_own_start(&self, recurrence: Recurrence, now: Timestamp) -> Result<Recurrence, RuleError> {
+        let kept = recurrence.with_start_of(&self.recurrence)?;
+        let is_derived = || {
+            [self.created_on, self.modified_on].into_iter().any(|on| self.recurrence.starts_as_if_left_out_at(on))
+        };
+        let is_kept = self.recurrence.start() <= now || kept.is_same_as(&self.recurrence) || !is_derived();
+        Ok(if is_kept { kept } else { recurrence })
     }
 
     /// The same with the next occurrence of a recurrence that has just changed.
