@@ -186,11 +186,18 @@ impl Host {
         self.schedules.get(TENANT, &name()).expect("it is there")
     }
 
-    /// The jobs of the schedule in the order of what they are for, which is that of no other.
-    fn jobs(&self) -> Vec<Job> {
+    /// The jobs of the schedule in the order in which they were made.
+    fn made(&self) -> Vec<Job> {
         let filter = JobFilter { schedule: Some(name()), ..JobFilter::default() };
         let query = JobQuery { tenant: TENANT, filter, before: None, limit: 1_000 };
         let mut jobs = self.store.jobs(&query).expect("memory can be read").jobs;
+        jobs.reverse();
+        jobs
+    }
+
+    /// The jobs of the schedule in the order of what they are for, which is that of no other.
+    fn jobs(&self) -> Vec<Job> {
+        let mut jobs = self.made();
         jobs.sort_by_key(scheduled_for);
         let different: BTreeSet<_> = jobs.iter().map(scheduled_for).collect();
         assert_eq!(different.len(), jobs.len(), "an occurrence has two jobs");
@@ -360,16 +367,24 @@ fn f033_a_run_by_hand_does_not_hide_the_job_of_the_rule_from_overlap() {
 
 #[test]
 fn a_schedule_that_a_clock_ahead_has_silenced_goes_on_when_it_is_resumed() {
-    let mut host = Host::with(definition("FREQ=HOURLY", start()), Duration::ZERO);
+    let all = Definition { misfire: Misfire::RunAll(100), ..definition("FREQ=HOURLY", start()) };
+    let mut host = Host::with(all, Duration::ZERO);
     host.settle();
     // The clock was three days ahead, and is set back.
     host.clock.advance(hours(72));
     host.settle();
     let ahead = host.schedule();
-    let host = Host::over(Arc::new(host.store.kill()), SimulatedClock::at(start().after(hours(1))), Duration::ZERO);
+    assert_eq!(host.hours(), (0..72).collect::<Vec<_>>(), "the last one came while those before it ran");
+    let mut host = Host::over(Arc::new(host.store.kill()), SimulatedClock::at(start().after(hours(1))), Duration::ZERO);
     assert!(ahead.warning(host.now()).is_some());
     let resumed = at_once(host.schedules.resume(TENANT, &name(), "test")).expect("it starts from now");
     assert_eq!((resumed.next_run, resumed.warning(host.now())), (Some(start().after(hours(1))), None));
+    // What ran ahead of its time runs again when that comes, once, as the warning says.
+    while host.now() < start().after(hours(74)) {
+        host.go_to_the_next_run();
+    }
+    let again: Vec<_> = host.made().iter().map(scheduled_for).skip(72).collect();
+    assert_eq!(again, (1..=74).map(|hour| start().after(hours(hour))).collect::<Vec<_>>());
 }
 
 #[test]
