@@ -37,6 +37,11 @@ impl SimulatedClock {
     pub fn advance(&self, span: Duration) {
         self.0.fetch_max(self.now().after(span).0, Ordering::Relaxed);
     }
+
+    /// Shows `now` from here on, as a clock does that somebody sets: also back.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
 }
 
 impl Clock for SimulatedClock {

@@ -128,7 +128,10 @@ impl Running {
         let asked = entries.values_mut().filter(|entry| entry.signals.signal() == Signal::Cancel);
         let mut next: Option<Timestamp> = None;
         for entry in asked {
-            let stop_on = *entry.stop_on.get_or_insert(now.after(grace));
+            // One that lies further ahead was set before the clock was set back.
+            let latest = now.after(grace);
+            let stop_on = entry.stop_on.map_or(latest, |stop_on| stop_on.min(latest));
+            entry.stop_on = Some(stop_on);
             if stop_on <= now {
                 entry.signals.raise(Signal::Kill);
             } else {

@@ -530,6 +530,25 @@ fn what_a_run_would_have_waited_for_is_waited_for_after_the_pause() {
     }
 }
 
+/// A job that started while the clock was ahead, and whose run ends after it was set right.
+#[test]
+fn a_clock_that_was_ahead_makes_no_wait_longer() {
+    let plain = submission();
+    let policy = RetryPolicy::default();
+    let ahead = at(3 * 86_400);
+    let (_, running) = changed(transition::apply(&plain, &JobState::default(), &policy, claim(ahead), ahead));
+    let asleep = Event::Returned(Outcome::Suspended(Wake::At(at(60))), report());
+    for end in [Event::LeaseLost, failed(ErrorClass::Transient), failed(ErrorClass::Throttled), asleep] {
+        let (_, waiting) = changed(transition::apply(&plain, &running, &policy, end.clone(), at(10)));
+        let until = waiting.postpone_until.expect("it waits for a time");
+        assert!(until <= at(600), "{end:?}: until {until}");
+        let run = waiting.last_run.as_ref().expect("it has ended");
+        assert!(run.started_on <= run.ended_on, "what is noted stays in order");
+        let (_, woken) = changed(transition::apply(&plain, &waiting, &policy, Event::Timer, until));
+        assert_eq!(woken.status, Status::Queued, "{end:?}");
+    }
+}
+
 /// Whatever ends a run that a person has put off, the job waits for its time, and time alone wakes it; a pause keeps it.
 #[test]
 fn what_was_put_off_runs_at_its_time_and_what_was_paused_does_not() {

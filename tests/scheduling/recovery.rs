@@ -131,6 +131,51 @@ fn a_job_that_kills_its_host_is_finalised_although_people_pause_it_each_time() {
     assert_eq!(found.state.failure().and_then(|failure| failure.code.as_deref()), Some("BR0311"));
 }
 
+/// The clock is three days ahead while something starts, and is set right then.
+fn while_ahead(host: &mut Host, what: impl FnOnce(&mut Host)) {
+    let right = host.now();
+    host.clock.set(right.after(seconds(3 * 86_400)));
+    host.settle();
+    what(host);
+    host.settle();
+    host.clock.set(right);
+    host.settle();
+}
+
+#[test]
+fn a_run_that_nobody_holds_is_rescued_within_seconds_also_after_the_clock_was_ahead() {
+    for was_ahead in [false, true] {
+        let mut host = Host::new(1, |slice| match slice.run {
+            1 => works(seconds(3_600)).with_manners(Manners::Deaf),
+            _ => Script::succeeds("done"),
+        });
+        let job = host.submit(echo());
+        if was_ahead {
+            while_ahead(&mut host, Host::settle);
+        }
+        host.settle();
+        assert_eq!((host.status(job), host.starts(job).len()), (Status::Running, 1));
+        // Its end could not be written: nobody holds it any more.
+        host.runs.clear();
+        host.pass(seconds(6));
+        let found = host.job(job).state;
+        assert_eq!((found.status, found.crashes), (Status::Succeeded, 1), "was the clock ahead: {was_ahead}");
+    }
+}
+
+#[test]
+fn a_handler_that_ignores_its_cancel_is_stopped_after_the_grace_also_when_the_clock_was_ahead_meanwhile() {
+    let mut host = Host::new(1, |_| works(seconds(3_600)).with_manners(Manners::Deaf));
+    let job = host.submit(echo());
+    while_ahead(&mut host, |host| {
+        host.settle();
+        host.order(job, Order::Cancel);
+    });
+    assert_eq!(host.status(job), Status::Canceling);
+    host.pass(seconds(6));
+    assert_eq!(host.status(job), Status::Canceled);
+}
+
 #[test]
 fn f045_jobs_of_a_removed_plugin_are_held_and_run_when_it_is_back() {
     let ran = Arc::new(AtomicUsize::new(0));

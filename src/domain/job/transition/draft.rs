@@ -11,6 +11,7 @@ pub(super) struct Draft {
     rule: &'static str,
     state: JobState,
     earlier_run: Option<Run>,
+    /// When all that happens.
     now: Timestamp,
 }
 
@@ -30,7 +31,7 @@ impl Draft {
         let mut state = facts.state.clone();
         state.revision += 1;
         state.failure = None;
-        Self { rule, state, earlier_run: None, now: facts.now }
+        Self { rule, state, earlier_run: None, now: facts.not_before_the_past() }
     }
 
     /// -> 20.
@@ -210,6 +211,16 @@ impl Draft {
         self.state.postpone_until = until;
         self.state.pending_postpone_until = None;
         self
+    }
+}
+
+impl Facts<'_> {
+    /// The present time, unless the clock has been set back: nothing that is noted of a job is before what was noted earlier
+    /// (I4). What is waited for counts from the present time all the same, or it would wait until the clock is there again.
+    fn not_before_the_past(&self) -> Timestamp {
+        let last_end = self.state.last_run.as_ref().map(|run| run.ended_on);
+        let noted = [Some(self.submission.created_on), self.state.run_started_on, last_end];
+        noted.into_iter().flatten().fold(self.now, Timestamp::max)
     }
 }
 

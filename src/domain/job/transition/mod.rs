@@ -89,7 +89,7 @@ pub fn apply(
     event: Event,
     now: Timestamp,
 ) -> Result<Next, Refused> {
-    let facts = Facts { submission, state, policy, now: not_before_the_past(submission, state, now) };
+    let facts = Facts { submission, state, policy, now };
     match event {
         Event::Claim { host, lease_until, version } => scheduled::claim(facts, host, lease_until, version),
         Event::ClaimDisabled => scheduled::claim_disabled(facts),
@@ -113,10 +113,4 @@ pub fn apply(
         Event::Cancel { by } => steered::cancel(facts, by),
         Event::Delete => steered::delete(facts),
     }
-}
-
-/// `now`, unless the clock has been set back: no time that a job carries is before an earlier one (I4).
-fn not_before_the_past(submission: &Submission, state: &JobState, now: Timestamp) -> Timestamp {
-    let last_end = state.last_run.as_ref().map(|run| run.ended_on);
-    [Some(submission.created_on), state.run_started_on, last_end].into_iter().flatten().fold(now, Timestamp::max)
 }
