@@ -124,7 +124,7 @@ impl Host {
         let Runtime { id, jobs, schedules, registry, running, scheduler, window, worker } = runtime;
         let started_on = clock.now();
         let rescued = scheduler.recover(started_on)?;
-        registry.release_all_held().await?;
+        registry.activate_all_covered().await?;
         // A host that was told to drain has done so by now; only a pause outlives it.
         let kept_state = match store.service()? {
             ServiceState::Draining => ServiceState::Running,

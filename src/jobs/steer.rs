@@ -167,8 +167,6 @@ impl Jobs {
                     if command.order == Order::Delete {
                         note_deletion(&present, command);
                     }
-                    // A job that was paused while it waited for its plug-in missed the upload.
-                    self.registry.release_if_there(&after);
                     return Ok((present.state, after));
                 }
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,

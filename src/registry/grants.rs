@@ -6,6 +6,7 @@ use super::Registry;
 use super::install::{InstallError, activate_in};
 use crate::domain::id::{PluginName, TenantId};
 use crate::domain::plugin::{Grant, KeptGrant, Plugin};
+use crate::store::CommitError;
 
 /// How many grants the host keeps for one plug-in.
 pub const GRANTS_MAX: usize = 256;
@@ -96,13 +97,13 @@ impl Registry {
     }
 
     /// Makes every version active that waited for what the settings grant by now.
-    pub(super) async fn activate_all_covered(&self) -> Result<(), InstallError> {
+    pub async fn activate_all_covered(&self) -> Result<(), CommitError> {
         let waiting = self.those(|plugin| plugin.versions.iter().any(|version| version.is_pending));
         for plugin in waiting {
             let _turn = self.changing.lock().await;
             let mut changed = (*plugin).clone();
             if self.activate_covered(&mut changed) {
-                self.write(changed).await?;
+                self.write(changed).await.map_err(as_commit_error)?;
             }
         }
         Ok(())
@@ -113,5 +114,12 @@ impl Registry {
         let Some(version) = covered else { return false };
         activate_in(plugin, &version);
         true
+    }
+}
+
+fn as_commit_error(error: InstallError) -> CommitError {
+    match error {
+        InstallError::Commit(error) => error,
+        error => CommitError::Failed(error.to_string().into()),
     }
 }

@@ -4,29 +4,24 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{BadGrant, Registry, Resolution, Unfit};
+use super::{BadGrant, Registry, Unfit};
 use crate::domain::advice::{self, Advice, Sides};
 use crate::domain::batch;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::Change;
 use crate::domain::code;
 use crate::domain::id::{HandlerName, PluginName, TenantId, VersionName};
-use crate::domain::job::transition::{self, Next};
-use crate::domain::job::{Event, Job, Status, WaitReason};
+use crate::domain::job::Status;
 use crate::domain::outbound::is_built_in;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Source, Wishes};
-use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::queue::Pause;
 use crate::resources::blocking;
 use crate::sandbox::Rejection;
-use crate::store::warrant::{carried, without_warrant};
+use crate::store::warrant::carried;
 use crate::store::{CommitError, ReadError};
 
 /// How many versions a plug-in may have: its record, which holds them all, is written whole.
 pub const VERSIONS_MAX: usize = 100;
-
-/// How many held jobs one commit releases.
-const RELEASE_BATCH: usize = 256;
 
 /// A component on its way in.
 #[derive(Clone, Debug)]
@@ -335,8 +330,8 @@ impl Registry {
         Ok(of_plugin.map_or(0, |(_, counts)| count(counts)))
     }
 
-    /// Writes a plug-in. The feed tells the registry of it before the commit is answered, so that a caller who goes away
-    /// meanwhile leaves nothing behind.
+    /// Writes a plug-in. The feed tells the registry of it before the commit is answered, and the scheduler releases the jobs
+    /// that waited for it: a caller who goes away meanwhile leaves nothing behind.
     pub(super) async fn write(&self, plugin: Plugin) -> Result<Arc<Plugin>, InstallError> {
         let (tenant, name) = (plugin.tenant, plugin.name.clone());
         // Another version may have mended what failed.
@@ -348,88 +343,8 @@ impl Registry {
     async fn write_with(&self, mut plugin: Plugin, more: Option<Change>) -> Result<Arc<Plugin>, InstallError> {
         plugin.revision += 1;
         let (tenant, name) = (plugin.tenant, plugin.name.clone());
-        let can_run = plugin.active.is_some() && !plugin.disabled;
         self.store.commit([Change::PutPlugin(plugin)].into_iter().chain(more).collect()).await?;
-        if can_run {
-            without_warrant(self.release_held(tenant, &name)).await?;
-        }
         Ok(self.stored(tenant, &name).ok_or_else(|| self.unknown(tenant, &name))?)
-    }
-
-    /// Jobs that wait for plug-ins which are there; an earlier host may have ended between the two.
-    pub async fn release_all_held(&self) -> Result<(), CommitError> {
-        self.activate_all_covered().await.map_err(as_commit_error)?;
-        let there: Vec<_> = {
-            let entries = self.entries.read();
-            let runnable = entries.iter().filter(|(_, entry)| entry.runnable.is_some() && !entry.plugin.disabled);
-            runnable.map(|(key, _)| key.clone()).collect()
-        };
-        for (tenant, name) in there {
-            self.release_held(tenant, &name).await.map_err(as_commit_error)?;
-        }
-        Ok(())
-    }
-
-    /// Releases a job that has just been held for its plug-in, when that has come meanwhile.
-    pub fn release_if_there(&self, job: &Job) {
-        let is_held = job.state.wait_reason == Some(WaitReason::MissingComponent);
-        let is_there = || {
-            let submission = &job.submission;
-            let resolution = self.resolve(submission.tenant, &submission.plugin, submission.version.as_ref());
-            matches!(resolution, Resolution::Run(_))
-        };
-        if is_held
-            && is_there()
-            && let Some(change) = self.release(job)
-        {
-            // Nobody waits for it: the feed tells of it, and a conflict means that somebody else did it.
-            drop(self.store.commit(vec![change]));
-        }
-    }
-
-    /// Jobs that waited for the plug-in may run now (T62).
-    async fn release_held(&self, tenant: TenantId, name: &PluginName) -> Result<(), InstallError> {
-        let filter = JobFilter { statuses: vec![Status::Waiting], plugin: Some(name.clone()), ..JobFilter::default() };
-        let mut query = JobQuery { tenant, filter, before: None, limit: RELEASE_BATCH };
-        loop {
-            let page = self.store.jobs(&query)?;
-            let is_held = |job: &&Job| job.state.wait_reason == Some(WaitReason::MissingComponent);
-            let can_run =
-                |job: &&Job| matches!(self.resolve(tenant, name, job.submission.version.as_ref()), Resolution::Run(_));
-            let held = page.jobs.iter().filter(is_held).filter(can_run);
-            for change in held.filter_map(|job| self.release(job)) {
-                match self.store.commit(vec![change]).await {
-                    // Somebody steered the job in between: it is no longer held.
-                    Ok(()) | Err(CommitError::Conflict { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            match page.next {
-                Some(next) => query.before = Some(next),
-                None => return Ok(()),
-            }
-        }
-    }
-
-    fn release(&self, job: &Job) -> Option<Change> {
-        let policy = self.policy(job.submission.tenant, &job.submission.plugin);
-        let (event, now) = (Event::ComponentAvailable, self.clock.now());
-        match transition::apply(&job.submission, &job.state, &policy.retry, event, now) {
-            Ok(Next::Changed { state, earlier_run, .. }) => Some(Change::Advance {
-                job: job.submission.key(),
-                expected: job.state.revision,
-                next: state,
-                earlier_run,
-            }),
-            _ => None,
-        }
-    }
-}
-
-fn as_commit_error(error: InstallError) -> CommitError {
-    match error {
-        InstallError::Commit(error) => error,
-        error => CommitError::Failed(error.to_string().into()),
     }
 }
 

@@ -3,6 +3,7 @@
 mod builtin;
 mod grants;
 mod install;
+mod returned;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -165,6 +166,8 @@ pub struct Registry {
     batch: Arc<Runnable>,
     entries: RwLock<HashMap<(TenantId, PluginName), Entry>>,
     changing: tokio::sync::Mutex<()>,
+    /// The plug-ins that have come, or changed, and may have jobs that wait for them.
+    returned: Mutex<BTreeSet<(TenantId, PluginName)>>,
     /// The components of which the log has said that they cannot be run.
     warned: Mutex<HashSet<Digest>>,
 }
@@ -188,6 +191,7 @@ impl Registry {
             batch: Arc::new(batch_runnable()),
             entries: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
+            returned: Mutex::default(),
             warned: Mutex::default(),
         };
         let versions = plugins.iter().flat_map(|plugin| &plugin.versions);
@@ -468,8 +472,12 @@ impl Registry {
             false => plugin.active_version().map(|version| runnable_under(self.policies.with(&plugin), version)),
         };
         let key = (plugin.tenant, plugin.name.clone());
+        let can_run = runnable.is_some() && !plugin.disabled;
         let entry = Entry { plugin: Arc::new(plugin), runnable: runnable.map(Arc::new) };
-        self.entries.write().insert(key, entry);
+        self.entries.write().insert(key.clone(), entry);
+        if can_run {
+            self.returned.lock().insert(key);
+        }
     }
 
     fn nearest(&self, tenant: TenantId, name: &PluginName) -> Option<String> {

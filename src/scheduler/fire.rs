@@ -1,18 +1,22 @@
 //! Fires schedules: the jobs of an occurrence and the schedule as it goes on are one commit, so no occurrence fires twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Scheduler;
 use crate::domain::change::Change;
 use crate::domain::job::transition;
 use crate::domain::job::{AFTER_MAX, Event, Job};
-use crate::domain::schedule::{self, Firing, Overlap, Schedule};
+use crate::domain::schedule::{self, Firing, Overlap, Schedule, ScheduleState};
 use crate::domain::time::Timestamp;
 use crate::resources::Quiet;
 use crate::store::{CommitError, Pending, ReadError};
 
 /// How many schedules one tick fires; more follow in the next tick at once.
 const FIRE_BATCH: usize = 128;
+
+/// When a firing is tried again that was refused.
+const FIRE_AGAIN: Duration = Duration::from_secs(5);
 
 /// How many unfinished jobs one firing cancels at most, where the schedule says so.
 const CANCEL_MAX: usize = 1_000;
@@ -30,43 +34,75 @@ pub(super) struct Fired {
     pub(super) failed: usize,
     /// Whether more are due.
     pub(super) more: bool,
+    /// Whether some are on their way to the store.
+    pub(super) are_under_way: bool,
+    /// Whether some were refused and are tried again later.
+    pub(super) are_put_off: bool,
+}
+
+/// A firing that is not written yet.
+pub(super) enum Unwritten {
+    /// It is on its way to the store.
+    UnderWay(Pending),
+    /// It was refused, and is tried again then. Nothing else waits for it: where there is no room for new jobs, what the
+    /// accepted ones need is written all the same.
+    PutOff(Timestamp),
+}
+
+impl Unwritten {
+    /// Whether it is not tried again yet. A time that lies further ahead than it can was set before the clock was set back.
+    fn is_put_off(&self, now: Timestamp) -> bool {
+        matches!(self, Self::PutOff(until) if now < *until && *until <= now.after(FIRE_AGAIN))
+    }
 }
 
 impl Scheduler {
     /// Fires what is due at `now`. A schedule whose last firing is not written yet waits for that.
     pub(super) fn fire(&self, now: Timestamp) -> Result<Fired, ReadError> {
         self.mind_the_clock(now)?;
-        let mut fired = self.settle_firings();
-        let due = self.store.due_schedules(now, FIRE_BATCH)?;
-        fired.more = due.len() == FIRE_BATCH;
+        let mut fired = Fired { failed: self.settle_firings(now), ..Fired::default() };
+        // Those that are not written yet hide no others.
+        let limit = FIRE_BATCH + self.firing.lock().len();
+        let due = self.store.due_schedules(now, limit)?;
+        fired.more = due.len() == limit;
         for schedule in due {
             let key = (schedule.tenant, schedule.name.clone());
             if self.firing.lock().contains_key(&key) {
                 continue;
             }
             if let Some(pending) = self.fire_one(&schedule, now)? {
-                self.firing.lock().insert(key, pending);
+                self.firing.lock().insert(key, Unwritten::UnderWay(pending));
                 fired.schedules += 1;
+            }
+        }
+        for firing in self.firing.lock().values() {
+            match firing {
+                Unwritten::UnderWay(_) => fired.are_under_way = true,
+                Unwritten::PutOff(_) => fired.are_put_off = true,
             }
         }
         Ok(fired)
     }
 
-    /// Forgets the firings that are written, or that somebody else came before.
-    fn settle_firings(&self) -> Fired {
-        let mut fired = Fired::default();
-        self.firing.lock().retain(|(_, name), pending| match pending.result() {
-            None => true,
-            Some(Ok(()) | Err(CommitError::Conflict { .. })) => false,
-            Some(Err(error)) => {
-                if let Some(unsaid) = NOT_FIRED.say() {
-                    tracing::error!(%name, %error, unsaid, "a schedule could not be fired; it is tried again");
+    /// Forgets the firings that are written, that somebody else came before, or whose time has come again. How many failed.
+    fn settle_firings(&self, now: Timestamp) -> usize {
+        let mut failed = 0;
+        self.firing.lock().retain(|(_, name), firing| {
+            let Unwritten::UnderWay(pending) = firing else { return firing.is_put_off(now) };
+            match pending.result() {
+                None => true,
+                Some(Ok(()) | Err(CommitError::Conflict { .. })) => false,
+                Some(Err(error)) => {
+                    if let Some(unsaid) = NOT_FIRED.say() {
+                        tracing::error!(%name, %error, unsaid, "a schedule could not be fired; it is tried again");
+                    }
+                    failed += usize::from(!error.is_passing());
+                    *firing = Unwritten::PutOff(now.after(FIRE_AGAIN));
+                    true
                 }
-                fired.failed += 1;
-                false
             }
         });
-        fired
+        failed
     }
 
     fn fire_one(&self, schedule: &Schedule, now: Timestamp) -> Result<Option<Pending>, ReadError> {
@@ -87,6 +123,11 @@ impl Scheduler {
             };
             changes.push(Change::Submit(Arc::new(job), Box::default()));
             next.last_job = Some(id);
+        }
+        if next.state == ScheduleState::Ended
+            && let Some(warning) = next.warning(now)
+        {
+            tracing::warn!(name = %next.name, warning, "a schedule has ended");
         }
         changes.push(Change::PutSchedule(Box::new(next)));
         Ok(Some(self.store.commit(changes)))
@@ -122,7 +163,7 @@ impl Scheduler {
         *last = Some(now);
         if has_come_back {
             for schedule in self.store.schedules()? {
-                let warning = schedule.warning(now);
+                let warning = schedule.warning_of_clock(now);
                 warning
                     .iter()
                     .for_each(|warning| tracing::warn!(name = %schedule.name, warning, "a schedule is silent"));

@@ -2,17 +2,19 @@
 //! It never runs a job.
 
 mod fire;
+mod release;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use self::fire::{Fired, Unwritten};
 use crate::domain::batch::Summary;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::Change;
 use crate::domain::id::{HostId, JobKey, ScheduleName, TenantId};
 use crate::domain::job::transition;
-use crate::domain::job::{Event, Job, JobType, Lease, Status, WaitReason};
+use crate::domain::job::{Event, Job, JobType, Status, WaitReason};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::registry::Registry;
@@ -23,7 +25,7 @@ use crate::worker::{Advance, Running, Window};
 /// How many due jobs one tick wakes; more follow in the next tick at once.
 const DUE_BATCH: usize = 512;
 
-/// How often leases are looked at. A lease outlives the wall-clock limit of its run, so this is a safety net.
+/// How often is looked for runs whose end was never written. Nobody waits for it, so this is a safety net.
 const RESCUE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a handler that was asked to cancel may go on before it is stopped.
@@ -77,8 +79,19 @@ pub struct Tick {
     pub changed: usize,
     /// When to tick again at the latest.
     pub next: Timestamp,
-    /// Whether something could not be written: then there is no use in ticking before `next`, whatever has happened meanwhile.
+    /// Whether what is written in any case could not be: then there is no use in ticking before `next`, whatever has happened
+    /// meanwhile.
     pub has_failed: bool,
+}
+
+/// What became of a job that was to be looked at.
+enum Loaded {
+    /// It may start.
+    Ready(Box<Job>),
+    /// Nothing held it any more.
+    SetGoing(Advanced),
+    /// It waits, or is gone.
+    Held,
 }
 
 /// The loop's body, without the loop: whoever drives it waits until [`Tick::next`].
@@ -96,7 +109,9 @@ pub struct Scheduler {
     last_look: parking_lot::Mutex<Option<Timestamp>>,
     under_way: parking_lot::Mutex<BTreeMap<JobKey, Pending>>,
     /// Firings of schedules that are not written yet.
-    firing: parking_lot::Mutex<HashMap<(TenantId, ScheduleName), Pending>>,
+    firing: parking_lot::Mutex<HashMap<(TenantId, ScheduleName), Unwritten>>,
+    /// How far the look for jobs is whose plug-in has come.
+    releasing: parking_lot::Mutex<Option<JobQuery>>,
 }
 
 impl Scheduler {
@@ -109,8 +124,21 @@ impl Scheduler {
         advance: Advance,
         host: HostId,
     ) -> Self {
-        let (up_since, next_rescue, last_look, under_way, firing) = Default::default();
-        Self { store, registry, running, window, advance, host, up_since, next_rescue, last_look, under_way, firing }
+        let (up_since, next_rescue, last_look, under_way, firing, releasing) = Default::default();
+        Self {
+            store,
+            registry,
+            running,
+            window,
+            advance,
+            host,
+            up_since,
+            next_rescue,
+            last_look,
+            under_way,
+            firing,
+            releasing,
+        }
     }
 
     /// What a host does before anything else: whoever held a lease before this start is dead, because the store is ours
@@ -137,16 +165,17 @@ impl Scheduler {
         let fired = self.fire(now)?;
         advanced.add(Advanced { changed: fired.schedules, failed: fired.failed });
         advanced.add(self.rescue(now)?);
-        self.refill(now)?;
+        let released = self.release(now)?;
+        advanced.add(released.advanced);
+        advanced.add(self.refill(now)?);
         keep_breakers(&*self.store, &self.window);
         let pressed = self.running.press(now, CANCEL_GRACE);
-        let next = match self.next_wake(now, pressed)? {
+        let is_writing = !self.under_way.lock().is_empty();
+        let next = match self.next_wake(now, pressed, &fired)? {
             _ if advanced.failed > 0 => now.after(AFTER_ERROR),
             // Those that are due may be the ones whose commits are under way.
-            _ if (more_are_due && !self.under_way.lock().is_empty()) || !self.firing.lock().is_empty() => {
-                now.after(LOOK_AGAIN_SLOWLY)
-            }
-            _ if more_are_due || fired.more => now,
+            _ if fired.are_under_way || (is_writing && (more_are_due || released.more)) => now.after(LOOK_AGAIN_SLOWLY),
+            _ if more_are_due || fired.more || released.more => now,
             // What is due and cannot be read would be met again and again.
             next if none_is_due && next <= now => now.after(AFTER_ERROR),
             // What this tick has changed may not be seen yet; it needs no second look at once.
@@ -156,9 +185,14 @@ impl Scheduler {
         Ok(Tick { changed: advanced.changed, next, has_failed: advanced.failed > 0 })
     }
 
-    fn next_wake(&self, now: Timestamp, pressed: Option<Timestamp>) -> Result<Timestamp, ReadError> {
+    fn next_wake(&self, now: Timestamp, pressed: Option<Timestamp>, fired: &Fired) -> Result<Timestamp, ReadError> {
         let rescue = now.after(RESCUE_INTERVAL);
-        let wakes = [self.store.next_due()?, self.store.next_schedule()?, pressed].into_iter().flatten();
+        // The next schedule may be one that was put off: then the others are looked for now and then.
+        let schedule = match fired.are_put_off {
+            true => Some(now.after(AFTER_ERROR)),
+            false => self.store.next_schedule()?,
+        };
+        let wakes = [self.store.next_due()?, schedule, pressed].into_iter().flatten();
         Ok(wakes.fold(rescue, Timestamp::min))
     }
 
@@ -170,20 +204,18 @@ impl Scheduler {
         advanced
     }
 
-    /// Jobs whose lease has run out, and those of an earlier host whose rescue at the start was not written. What this host
-    /// still holds is not lost: its runs end by their own limits, and their ends may wait long for a disk.
+    /// Jobs that this host does not hold, although they are locked: their ends could not be written, or those of an earlier
+    /// host could not be rescued at the start. Until when a lease was given says nothing here, for the clock may have been set
+    /// meanwhile. What this host holds is not lost: its runs end by their own limits, and their ends may wait long for a disk.
     fn rescue(&self, now: Timestamp) -> Result<Advanced, ReadError> {
         let mut next = self.next_rescue.lock();
-        if now < *next {
+        let is_early = now < *next && *next <= now.after(RESCUE_INTERVAL);
+        if is_early {
             return Ok(Advanced::default());
         }
         *next = now.after(RESCUE_INTERVAL);
         let is_held = |job: &Job| self.running.holds(job.submission.key(), job.state.fence);
-        let is_lost = |job: &Job, lease: Lease| match lease.host == self.host {
-            true => lease.until <= now && !is_held(job),
-            false => true,
-        };
-        let lost = |job: &Job| job.state.lease.is_none_or(|lease| is_lost(job, lease));
+        let lost = |job: &Job| job.state.lease.is_none_or(|lease| lease.host != self.host || !is_held(job));
         let lost: Vec<_> = self.store.locked()?.into_iter().filter(lost).collect();
         Ok(self.advance_all(lost, &Event::LeaseLost, now))
     }
@@ -241,7 +273,9 @@ impl Scheduler {
         }
     }
 
-    fn refill(&self, now: Timestamp) -> Result<(), ReadError> {
+    /// Fills the window up, and sets going what it was told to look at and nothing holds any more.
+    fn refill(&self, now: Timestamp) -> Result<Advanced, ReadError> {
+        let mut advanced = Advanced::default();
         while self.window.wants_lanes() {
             let (behind, limit) = self.window.next_look();
             self.window.note_lanes(self.store.lanes(behind.as_ref(), limit)?);
@@ -253,7 +287,9 @@ impl Scheduler {
         let mut unloaded = self.window.take_unloaded().into_iter();
         while let Some(key) = unloaded.next() {
             match self.load(key, now) {
-                Ok(job) => job.into_iter().for_each(|job| self.window.offer(job)),
+                Ok(Loaded::Ready(job)) => self.window.offer(*job),
+                Ok(Loaded::SetGoing(one)) => advanced.add(one),
+                Ok(Loaded::Held) => {}
                 Err(ReadError::Damaged(why)) => {
                     if let Some(unsaid) = LEFT_OUT.say() {
                         tracing::error!(
@@ -270,25 +306,27 @@ impl Scheduler {
                 }
             }
         }
-        Ok(())
+        Ok(advanced)
     }
 
-    /// A job that became ready again, if it still is. A batch is set going instead when its members all have ended.
-    fn load(&self, key: JobKey, now: Timestamp) -> Result<Option<Job>, ReadError> {
+    /// A job that became ready again, if it still is. A batch is set going instead when its members all have ended, and a job
+    /// that waits for its plug-in when that is there.
+    fn load(&self, key: JobKey, now: Timestamp) -> Result<Loaded, ReadError> {
         match self.store.job(key)? {
-            Some(batch) if is_waiting_batch(&batch) => self.end_wait(&batch, now).map(|()| None),
-            Some(job) if self.waits_for_nobody(&job)? => Ok(Some(job)),
-            _ => Ok(None),
+            Some(batch) if is_waiting_batch(&batch) => Ok(Loaded::SetGoing(self.end_wait(batch, now)?)),
+            Some(job) if self.registry.is_held_in_vain(&job) => {
+                Ok(Loaded::SetGoing(self.advance_all([job], &Event::ComponentAvailable, now)))
+            }
+            Some(job) if self.waits_for_nobody(&job)? => Ok(Loaded::Ready(Box::new(job))),
+            _ => Ok(Loaded::Held),
         }
     }
 
     /// Sets a batch going whose members all have ended (T36).
-    fn end_wait(&self, batch: &Job, now: Timestamp) -> Result<(), ReadError> {
+    fn end_wait(&self, batch: Job, now: Timestamp) -> Result<Advanced, ReadError> {
         let counts = self.store.batch(batch.submission.tenant, batch.submission.id)?;
-        if Summary::of(&counts).is_done() {
-            self.advance_all([batch.clone()], &Event::ChildrenDone, now);
-        }
-        Ok(())
+        let is_done = Summary::of(&counts).is_done();
+        Ok(self.advance_all(Some(batch).filter(|_| is_done), &Event::ChildrenDone, now))
     }
 
     /// Batches whose last member ended right before an earlier host did.
@@ -301,7 +339,7 @@ impl Scheduler {
         let mut query = JobQuery { tenant: TenantId::DEFAULT, filter, before: None, limit: DUE_BATCH };
         loop {
             let page = self.store.jobs(&query)?;
-            for batch in page.jobs.iter().filter(|job| is_waiting_batch(job)) {
+            for batch in page.jobs.into_iter().filter(is_waiting_batch) {
                 self.end_wait(batch, now)?;
             }
             match page.next {

@@ -2,7 +2,8 @@
 //!
 //! Whoever serves a request puts its warrant around all that he does for it ([`with_warrant`]). A store takes the warrant of
 //! the present task along with each commit and asks it last of all, where commits have their order. So no command has to
-//! think of it, and none can forget it. What the host does of its own accord has no warrant and needs none.
+//! think of it, and none can forget it. What the host does of its own accord has no warrant and needs none: what it owes to
+//! others is left to its loops and never done within a request.
 
 use std::sync::Arc;
 
@@ -25,11 +26,6 @@ pub(super) fn present() -> Option<Arc<dyn Warrant>> {
 /// Does something under a warrant.
 pub async fn with_warrant<F: Future>(warrant: Arc<dyn Warrant>, work: F) -> F::Output {
     PRESENT.scope(Some(warrant), work).await
-}
-
-/// Does within a request what the host owes to others and has to bring to its end.
-pub async fn without_warrant<F: Future>(work: F) -> F::Output {
-    PRESENT.scope(None, work).await
 }
 
 /// The same work, which goes on under the warrant of the present task on whatever thread it is done.

@@ -111,13 +111,7 @@ impl Worker {
     /// changed the job first.
     pub async fn claimed(&self, claim: Claim) -> Result<Option<Claimed>, CommitError> {
         match claim.pending.await {
-            Ok(()) => match claim.run {
-                Some((runnable, entered)) => Ok(Some(Claimed { job: claim.next, runnable, entered })),
-                None => {
-                    self.registry.release_if_there(&claim.next);
-                    Ok(None)
-                }
-            },
+            Ok(()) => Ok(claim.run.map(|(runnable, entered)| Claimed { job: claim.next, runnable, entered })),
             Err(CommitError::Conflict { .. }) => {
                 tracing::debug!(job.id = %claim.next.submission.id, "somebody changed the job before its claim");
                 Ok(None)

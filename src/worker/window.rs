@@ -126,9 +126,17 @@ impl Window {
             // A batch whose members were all refused has nothing to wait for.
             Change::Submit(batch, state) if state.wait_reason == Some(WaitReason::Children) => self.reload(batch.key()),
             Change::Advance { job, next, .. } if next.status == Status::Queued => self.reload(*job),
+            // Its plug-in may have come while it was paused, or between the look for it and this.
+            Change::Advance { job, next, .. } if next.wait_reason == Some(WaitReason::MissingComponent) => {
+                self.reload(*job);
+            }
             Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
             Change::PutSchedule(schedule) => self.wake_for(schedule.next_run),
-            Change::PutPlugin(plugin) => self.pause_plugin(plugin.tenant, &plugin.name, plugin.pause.clone()),
+            Change::PutPlugin(plugin) => {
+                self.pause_plugin(plugin.tenant, &plugin.name, plugin.pause.clone());
+                // Jobs may wait for it.
+                self.nudge();
+            }
             // That somebody has paused it does not outlive a plug-in.
             Change::RemovePlugin { tenant, name, .. } => self.pause_plugin(*tenant, name, None),
             Change::PutBreaker(kept) if !kept.breaker.is_degraded() => self.forgive(kept.tenant, &kept.plugin),
@@ -166,7 +174,7 @@ impl Window {
         self.inner.lock().admission.take_turned()
     }
 
-    /// Has a job read from the store and offered again, if it is still ready.
+    /// Has a job read from the store and looked at: offered again if it is ready, set going if nothing holds it any more.
     pub fn reload(&self, job: JobKey) {
         self.inner.lock().unloaded.push(job);
         self.short.notify_one();
@@ -265,7 +273,7 @@ impl Window {
         }
     }
 
-    /// Jobs that became ready again and of which only the key is known.
+    /// Jobs that became ready again, or may be about to, and of which only the key is known.
     pub fn take_unloaded(&self) -> Vec<JobKey> {
         std::mem::take(&mut self.inner.lock().unloaded)
     }

@@ -5,6 +5,7 @@ mod host;
 
 mod batches;
 mod fairness;
+mod held;
 mod limits;
 mod loops;
 mod order;
