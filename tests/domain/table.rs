@@ -559,7 +559,8 @@ fn what_was_put_off_runs_at_its_time_and_what_was_paused_does_not() {
         (run_with(Event::Pause { by: me() }), run_with(Event::Postpone { until: at(900), by: me() }));
     let mut tried = BTreeSet::new();
     for end in events(at(10)) {
-        let Ok(Next::Changed { state, rule, .. }) = transition::apply(&plain, &postponing, &policy, end.clone(), at(10))
+        let Ok(Next::Changed { state, rule, .. }) =
+            transition::apply(&plain, &postponing, &policy, end.clone(), at(10))
         else {
             continue;
         };

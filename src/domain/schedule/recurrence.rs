@@ -194,7 +194,8 @@ impl Recurrence {
         let first = soon.next();
         let is_second_out_of_reach = || first.is_some_and(|first| self.is_out_of_reach(first));
         if soon.budget.is_overdrawn() || is_second_out_of_reach() {
-            const WHY: &str = "there are more than a million periods of FREQ without an occurrence in them; use a longer FREQ";
+            const WHY: &str =
+                "there are more than a million periods of FREQ without an occurrence in them; use a longer FREQ";
             return Err(RuleError::conflict("FREQ", WHY));
         }
         first.map(moment::instant_of).ok_or_else(|| self.nothing_comes())

@@ -1,8 +1,8 @@
 //! What people do with a schedule: pause, resume, run now, postpone, edit, back-fill.
 
 use super::error::RuleError;
-use super::recurrence::Recurrence;
 use super::record::{Definition, Schedule, ScheduleState, second_of};
+use super::recurrence::Recurrence;
 use crate::domain::time::Timestamp;
 
 /// Why a schedule is not steered that way.
@@ -131,9 +131,8 @@ impl Schedule {
     /// nobody has said it: it was derived from the rule that is given up now, and would silence the new one until then.
     fn with_own_start(&self, recurrence: Recurrence, now: Timestamp) -> Result<Recurrence, RuleError> {
         let kept = recurrence.with_start_of(&self.recurrence)?;
-        let is_derived = || {
-            [self.created_on, self.modified_on].into_iter().any(|on| self.recurrence.starts_as_if_left_out_at(on))
-        };
+        let is_derived =
+            || [self.created_on, self.modified_on].into_iter().any(|on| self.recurrence.starts_as_if_left_out_at(on));
         let is_kept = self.recurrence.start() <= now || kept.is_same_as(&self.recurrence) || !is_derived();
         Ok(if is_kept { kept } else { recurrence })
     }
