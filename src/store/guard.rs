@@ -243,6 +243,14 @@ fn dedup_key(change: &Change) -> Option<&DedupKey> {
     key.filter(|_| !state.status.is_final())
 }
 
+/// Whether a commit asks for room that is kept for work that was taken before: it submits, and is not the end of a job with
+/// what follows from it.
+pub(super) fn brings_new_work(changes: &[Change]) -> bool {
+    let is_submit = |change: &Change| matches!(change, Change::Submit(..));
+    let is_end = |change: &Change| matches!(change, Change::Advance { next, .. } if next.status.is_final());
+    changes.iter().any(is_submit) && !changes.iter().any(is_end)
+}
+
 /// Whether a commit is nothing but claims, for which nobody has to wait (design section 6).
 pub(super) fn is_claim(changes: &[Change]) -> bool {
     changes.iter().all(|change| matches!(change, Change::Advance { next, .. } if next.status == Status::Running))

@@ -11,7 +11,7 @@ use backroom::domain::job::{Job, RunEnd, Status, Submission, transition};
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{NewJob, SubmitError};
 use backroom::sandbox::scripted::Script;
-use backroom::store::memory::MemoryStore;
+use backroom::store::memory::{MemoryStore, Room};
 use backroom::store::{CommitError, Store};
 use backroom::worker::Claimed;
 use parking_lot::Mutex;
@@ -63,14 +63,14 @@ fn in_time(test: impl Future<Output = ()>) {
 async fn an_end_waits_for_room(output: &'static [u8]) {
     let (fixture, claimed) = Fixture::with_a_claimed_job(output).await;
     let Fixture { store, host, .. } = &fixture;
-    store.set_full(true);
+    store.set_room(Room::None);
     let large = host.jobs.submit(new_job(&[0; 5_000]), None).await.expect_err("the disk is full");
     assert!(matches!(large, SubmitError::Commit(CommitError::Full(_))), "{large}");
     let worker = Arc::clone(&host.worker);
     let mut run = tokio::spawn(async move { worker.settle(worker.run(claimed).await).await });
     let early = tokio::time::timeout(Duration::from_millis(200), &mut run).await;
     assert!(early.is_err(), "it ended without room: {early:?}");
-    store.set_full(false);
+    store.set_room(Room::Plenty);
     run.await.expect("it does not panic").expect("its end is written");
 
     let state = fixture.job().state;
@@ -121,13 +121,13 @@ fn what_could_not_be_rescued_at_the_start_is_rescued_later() {
     in_time(async {
         let (fixture, claimed) = Fixture::with_a_claimed_job(b"done").await;
         drop(claimed);
-        fixture.store.set_full(true);
+        fixture.store.set_room(Room::None);
         let ledger = Arc::new(Mutex::new(Ledger::new(AdmissionPolicy::default())));
         let next = Host::directed(1, &fixture.store, &fixture.clock, &ledger, AdmissionPolicy::default(), |_| {
             Script::succeeds("done")
         });
         assert_eq!(fixture.job().state.status, Status::Running, "there was no room for its rescue");
-        fixture.store.set_full(false);
+        fixture.store.set_room(Room::Plenty);
         next.scheduler.tick(fixture.clock.now()).expect("memory can be read");
         assert_eq!(fixture.job().state.crashes, 1);
     });

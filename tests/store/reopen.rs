@@ -235,7 +235,9 @@ fn a_full_disk_refuses_new_jobs_only_and_recovers() {
     // What accepted work leaves behind is what the room is kept for.
     store.put_blob(vec![7; 5_000].into()).expect("the disk itself has room");
     step(&store, 1, running);
-    step(&store, 1, |state| ended(state, Status::Succeeded));
+    let end = ended(&state(&store, 1), Status::Succeeded);
+    must(&store, vec![advance(key(1), end), submit(500)]);
+    assert!(matches!(commit(&store, vec![submit(501)]), Err(CommitError::Full(_))), "what follows is no new work");
     store.set_min_free_bytes(0);
     assert_eq!(store.check_room(), Ok(()));
     let taken = (0..200).any(|attempt| {

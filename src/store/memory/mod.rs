@@ -7,7 +7,6 @@
 mod tables;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -55,6 +54,21 @@ pub enum Reading {
 
 type Watch = Box<dyn Fn(Reading) + Send + Sync>;
 
+/// How much room a store behaves to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Enough.
+    Plenty,
+    /// What is kept for work that was taken before: new work is refused.
+    Kept,
+    /// None at all.
+    None,
+}
+
+fn no_room() -> CommitError {
+    CommitError::Full(Arc::from("a test says so"))
+}
+
 /// A store in memory.
 pub struct MemoryStore {
     mode: Mode,
@@ -65,8 +79,8 @@ pub struct MemoryStore {
     blobs: RwLock<BTreeMap<Digest, Bytes>>,
     /// The last numbers given out.
     numbers: Mutex<Numbers>,
-    is_full: AtomicBool,
     watch: OnceLock<Watch>,
+    room: Mutex<Room>,
 }
 
 #[derive(Default)]
@@ -122,8 +136,8 @@ impl MemoryStore {
             writer: Mutex::new(Writer { durable, ..Writer::default() }),
             blobs: RwLock::default(),
             numbers: Mutex::default(),
-            is_full: AtomicBool::new(false),
             watch: OnceLock::new(),
+            room: Mutex::new(Room::Plenty),
         }
     }
 
@@ -141,9 +155,9 @@ impl MemoryStore {
         self.tables.read()
     }
 
-    /// Behaves like a store on a full disk, or no longer: nothing that needs room is taken.
-    pub fn set_full(&self, is_full: bool) {
-        self.is_full.store(is_full, Ordering::Relaxed);
+    /// Behaves like a store on a disk with so much room.
+    pub fn set_room(&self, room: Room) {
+        *self.room.lock() = room;
     }
 
     /// Another store with these tables and all that is durable as soon as it is given out or put.
@@ -205,7 +219,10 @@ impl MemoryStore {
     }
 
     fn write(&self, waiting: &Waiting) -> Result<Vec<JobKey>, CommitError> {
-        self.check_room()?;
+        let room = *self.room.lock();
+        if room == Room::None || (room == Room::Kept && guard::brings_new_work(&waiting.changes)) {
+            return Err(no_room());
+        }
         let mut tables = self.tables.write();
         let Ok(verdict) = guard::check(&waiting.changes, &mut *tables);
         match verdict {
@@ -376,14 +393,13 @@ impl Store for MemoryStore {
     }
 
     fn check_room(&self) -> Result<(), CommitError> {
-        match self.is_full.load(Ordering::Relaxed) {
-            true => Err(CommitError::Full(Arc::from("a test says so"))),
-            false => Ok(()),
-        }
+        if *self.room.lock() == Room::Plenty { Ok(()) } else { Err(no_room()) }
     }
 
     fn put_blob(&self, bytes: Bytes) -> Result<Digest, CommitError> {
-        self.check_room()?;
+        if *self.room.lock() == Room::None {
+            return Err(no_room());
+        }
         let digest = Digest::of(&bytes);
         self.blobs.write().insert(digest, bytes);
         Ok(digest)

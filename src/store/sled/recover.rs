@@ -170,11 +170,9 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
     if !index.exists() && matches!(first, None | Some(1)) {
         return new_tree(path, cache_bytes);
     }
-    let why = match open_tree(&index, cache_bytes) {
-        Ok(tree) => match check_tree(&tree, first) {
-            Ok(()) => return Ok(tree),
-            Err(why) => why,
-        },
+    let checked = open_tree(&index, cache_bytes).and_then(|tree| check_tree(&tree, first).map(|()| tree));
+    let why = match checked {
+        Ok(tree) => return Ok(tree),
         // Nothing of it is damaged, and a new one would fare no better.
         Err(TreeFault::Held(error) | TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
         Err(TreeFault::Bad(why)) => why,
@@ -290,6 +288,12 @@ impl From<io::Error> for TreeFault {
     }
 }
 
+impl From<ReadError> for TreeFault {
+    fn from(error: ReadError) -> Self {
+        Self::of_text(error.to_string())
+    }
+}
+
 impl From<sled::Error> for TreeFault {
     fn from(error: sled::Error) -> Self {
         match error {
@@ -318,18 +322,19 @@ fn remove_unfinished_snapshots(index: &Path) -> io::Result<()> {
 }
 
 /// Whether a tree is one that the journal, whose first group is `first`, goes on from.
-fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), String> {
-    let checkpoint = number(tree, keys::META_CHECKPOINT).map_err(|error| error.to_string())?;
-    let lsn = number(tree, keys::META_LSN).map_err(|error| error.to_string())?;
-    let is_marked = tree.contains_key(keys::META_FORMAT).map_err(|error| told(&error))?;
+fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), TreeFault> {
+    let checkpoint = number(tree, keys::META_CHECKPOINT)?;
+    let lsn = number(tree, keys::META_LSN)?;
+    let is_marked = tree.contains_key(keys::META_FORMAT)?;
     if !is_marked && lsn == 0 {
-        return Err("it opened empty".to_owned());
+        return Err(TreeFault::Bad("it opened empty".to_owned()));
     }
     match first {
         Some(first) if checkpoint + 1 < first => {
-            Err(format!("its last checkpoint is group {checkpoint}, but the journal starts with group {first}"))
+            let why = format!("its last checkpoint is group {checkpoint}, but the journal starts with group {first}");
+            Err(TreeFault::Bad(why))
         }
-        None if lsn > 0 => Err("the journal is missing".to_owned()),
+        None if lsn > 0 => Err(TreeFault::Bad("the journal is missing".to_owned())),
         _ => Ok(()),
     }
 }
@@ -516,7 +521,7 @@ impl From<ScanError> for OpenError {
 
 impl From<ReadError> for OpenError {
     fn from(error: ReadError) -> Self {
-        match TreeFault::of_text(error.to_string()) {
+        match TreeFault::from(error) {
             TreeFault::Held(error) | TreeFault::Disk(error) => Self::Io(error),
             TreeFault::Bad(why) => Self::Damaged { path: PathBuf::from(INDEX), why },
         }

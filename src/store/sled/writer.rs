@@ -143,7 +143,7 @@ impl Writer {
 
     fn end(&mut self) {
         let lsn = self.journal.lsn();
-        let ended = self.journal.sync().map_err(GroupError::from).and_then(|()| {
+        let ended = self.journal.end().map_err(GroupError::from).and_then(|()| {
             // What the index lacks is in the journal.
             let Ok(tree) = self.shared.tree() else { return Ok(false) };
             if self.ailing.is_some() {
@@ -173,7 +173,9 @@ impl Writer {
             self.ail(&why);
         }
         let Some(ailing) = &mut self.ailing else { return true };
-        if Instant::now() < ailing.next || self.shared.failure().is_some() {
+        // A checkpoint that is under way drops segments that the reopening would read.
+        let may_try = Instant::now() >= ailing.next && self.checkpointer.is_idle();
+        if !may_try || self.shared.failure().is_some() {
             return false;
         }
         let settings = &self.shared.settings;
@@ -403,7 +405,7 @@ impl Writer {
         group: &mut Group<'a>,
     ) -> Result<(), CommitError> {
         if let Some(why) = refusing
-            && changes.iter().any(|change| matches!(change, Change::Submit(..)))
+            && guard::brings_new_work(changes)
         {
             return Err(CommitError::Full(Arc::clone(why)));
         }
@@ -501,12 +503,12 @@ impl Writer {
 
     /// Why there is too little room for new jobs, if so.
     fn refusing(&mut self, works: &[Work]) -> Option<Arc<str>> {
-        let submits = |work: &Work| match work {
-            Work::Commit(changes, _) => changes.iter().any(|change| matches!(change, Change::Submit(..))),
+        let brings_new_work = |work: &Work| match work {
+            Work::Commit(changes, _) => guard::brings_new_work(changes),
             Work::Sequence(_) | Work::Host(_) => false,
         };
         let is_old = self.room_seen.is_none_or(|seen| seen.elapsed() >= ROOM_INTERVAL);
-        if is_old && works.iter().any(submits) {
+        if is_old && works.iter().any(brings_new_work) {
             self.room_seen = Some(Instant::now());
             let why = self.journal.shortage().or_else(|| self.shared.shortage());
             *self.shared.refusing.lock() = why;

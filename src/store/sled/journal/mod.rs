@@ -214,7 +214,7 @@ impl Journal {
 
     /// Brings everything that was written to disk.
     pub(super) fn sync(&mut self) -> Result<(), AppendError> {
-        if self.durable == self.lsn {
+        if self.durable == self.lsn && self.doubtful.is_none() {
             return Ok(());
         }
         self.settle()?;
@@ -225,6 +225,12 @@ impl Journal {
             self.is_synced_now();
         }
         Ok(())
+    }
+
+    /// The last sync: tried whatever was wanting a moment ago, since nobody tries again.
+    pub(super) fn end(&mut self) -> Result<(), AppendError> {
+        self.wanting = None;
+        self.sync()
     }
 
     fn is_synced_now(&mut self) {
@@ -293,6 +299,8 @@ impl Journal {
     fn roll(&mut self, frame_bytes: u64) -> Result<(), AppendError> {
         // The frames of a segment are on disk before the next segment has any: the end is always in the last one.
         self.sync()?;
+        // If the next segment gets its name and no more, what it starts with is decided all the same.
+        self.capacity = self.end;
         let start = SegmentStart { number: self.number + 1, first_lsn: self.lsn + 1 };
         let bytes = self.segment_bytes.max(frame_bytes + segment::START as u64);
         let (file, capacity) = self.spares.place(start, bytes)?;
@@ -342,6 +350,67 @@ impl std::fmt::Debug for Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sled::journal::scan::{Found, scan};
+
+    const SEGMENT: u64 = 16 << 10;
+
+    fn journal(directory: &Path) -> Journal {
+        Journal::open(directory, SEGMENT, &found(directory), 1).expect("it opens")
+    }
+
+    fn found(directory: &Path) -> Found {
+        scan(directory, 0, &mut |_, _| Ok(())).expect("it is whole")
+    }
+
+    fn frame(bytes: usize) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        frame::start(&mut buffer);
+        buffer.resize(buffer.len() + bytes, 7);
+        buffer
+    }
+
+    fn no_descriptor(_: &Path) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()))
+    }
+
+    #[test]
+    fn nothing_goes_into_a_segment_whose_successor_has_a_name() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut journal = journal(directory.path());
+        journal.append(&mut frame(100)).expect("there is room");
+        journal.spares.sync_directory = no_descriptor;
+        let rolled = journal.append(&mut frame(SEGMENT as usize));
+        assert!(matches!(rolled, Err(AppendError::Short(_))), "{rolled:?}");
+        assert!(segment::path(directory.path(), 2).exists(), "it failed behind the renaming");
+        journal.wanting = None;
+        let small = journal.append(&mut frame(100));
+        assert!(matches!(small, Err(AppendError::Short(_))), "{small:?}");
+        journal.wanting = None;
+        journal.spares.sync_directory = segment::sync_directory;
+        journal.append(&mut frame(100)).expect("it goes into the next segment");
+        journal.sync().expect("it is on disk");
+        drop(journal);
+        assert_eq!(found(directory.path()).lsn, 2);
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_settled_by_a_sync_with_nothing_new() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut journal = journal(directory.path());
+        journal.append(&mut frame(100)).expect("there is room");
+        journal.sync().expect("it is on disk");
+        let mut refused = frame(100);
+        journal.append(&mut refused).expect("there is room");
+        // A file that takes nothing makes what was to be taken back stay.
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+        let writable = std::mem::replace(&mut journal.file, full);
+        journal.take_back(&refused).expect("it may be tried again");
+        assert!(journal.is_synced(), "nothing that was taken waits for a sync");
+        journal.file = writable;
+        journal.end().expect("there is room again");
+        drop(journal);
+        assert_eq!(found(directory.path()).lsn, 1, "a frame that was refused has come back");
+    }
 
     #[test]
     fn a_segment_stays_on_the_list_until_its_file_is_gone() {

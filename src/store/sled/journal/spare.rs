@@ -24,6 +24,8 @@ pub(super) struct Spares {
     shortage: Arc<Mutex<Option<String>>>,
     wish: Option<SyncSender<()>>,
     maker: Option<JoinHandle<()>>,
+    /// How a folder is brought to disk; tests let it fail.
+    pub(super) sync_directory: fn(&Path) -> io::Result<()>,
 }
 
 pub(super) fn path(directory: &Path, number: u64) -> PathBuf {
@@ -64,7 +66,7 @@ impl Spares {
             };
             std::thread::Builder::new().name("journal-spare".to_owned()).spawn(work).ok()
         };
-        Self { directory: directory.to_owned(), segment_bytes, shortage, wish: Some(wish), maker }
+        Self { directory: directory.to_owned(), segment_bytes, shortage, wish: Some(wish), maker, sync_directory: segment::sync_directory }
     }
 
     /// Why no spare could be made the last time; asks for another try.
@@ -89,7 +91,7 @@ impl Spares {
             Some(from) => {
                 let file = OpenOptions::new().read(true).write(true).open(&from).map_err(AppendError::of)?;
                 // It may have been a segment until a moment ago: its old name must not come back with new first bytes.
-                segment::sync_directory(&self.directory).map_err(AppendError::of)?;
+                (self.sync_directory)(&self.directory).map_err(AppendError::of)?;
                 (from, file)
             }
             None => {
@@ -108,7 +110,7 @@ impl Spares {
         file.write_all_at(&start.to_bytes(), 0)?;
         file.sync_data()?;
         std::fs::rename(from, to)?;
-        segment::sync_directory(&self.directory)
+        (self.sync_directory)(&self.directory)
     }
 
     fn ask(&self) {
