@@ -1,8 +1,13 @@
-//! Composed components: what `wac plug` and its like make, with one memory a part.
+//! Composed components, made by `wac plug`: one memory a part.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use backroom::sandbox::SliceEnd;
 
 use crate::fixtures::{admit, run, slice, version};
+use crate::support::cargo;
 
 /// A memory with an allocator that never frees.
 const LIBC: &str = r#"(core module $libc
@@ -17,25 +22,44 @@ const LIBC: &str = r#"(core module $libc
         (local.get $at)))
     (core instance $libc (instantiate $libc))"#;
 
-/// A plug whose exports a socket imports, and a command that the socket is: `run` returns 0 where all went well.
-fn plugged(plug: &str, imports: &str, lowered: &str, run: &str, with: &str) -> Vec<u8> {
-    let text = format!(
+/// A plug and a socket that imports what the plug exports, put together as `wac plug` does it. The socket is a command:
+/// `run` returns 0 where all went well.
+fn plugged(plug: &str, imports: &str, lowered: &str, run: &str) -> Vec<u8> {
+    let plug = format!("(component {LIBC} {plug})");
+    let socket = format!(
         r#"(component
-            (component $plug {LIBC} {plug})
-            (component $socket
-                {imports}
-                {LIBC}
-                {lowered}
-                (core module $main {run})
-                (core instance $main (instantiate $main (with "libc" (instance $libc)) (with "plug" (instance $lowered))))
-                (func $run (result (result)) (canon lift (core func $main "run")))
-                (instance $exports (export "run" (func $run)))
-                (export "wasi:cli/run@0.2.0" (instance $exports)))
-            (instance $plugged (instantiate $plug))
-            (instance $whole (instantiate $socket {with}))
-            (export "wasi:cli/run@0.2.0" (instance $whole "wasi:cli/run@0.2.0")))"#
+            {imports}
+            {LIBC}
+            {lowered}
+            (core module $main {run})
+            (core instance $main (instantiate $main (with "libc" (instance $libc)) (with "plug" (instance $lowered))))
+            (func $run (result (result)) (canon lift (core func $main "run")))
+            (instance $exports (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $exports)))"#
     );
-    wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}"))
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("plug"), parsed(&plug)).expect("the folder can be written");
+    std::fs::write(file("socket"), parsed(&socket)).expect("the folder can be written");
+    let files = [file("plug"), file("socket"), file("whole")];
+    assert!(Command::new(compose()).args(&files).status().expect("it starts").success());
+    std::fs::read(file("whole")).expect("it was written")
+}
+
+fn parsed(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The program that plugs.
+fn compose() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let target_dir = root.join("target/compose");
+        let build = ["build", "--locked", "--target-dir", target_dir.to_str().expect("a path in UTF-8")];
+        assert!(cargo(&root.join("tests/sandbox/compose"), &build), "`compose` does not build");
+        target_dir.join("debug/compose")
+    })
 }
 
 async fn assert_runs(what: &str, component: Vec<u8>) {
@@ -90,7 +114,7 @@ async fn strings_travel_between_memories_in_every_encoding() {
                         (i32.ne (i32.load (i32.const 36)) (i32.const {length}))
                         (i64.ne (i64.load (i32.load (i32.const 32))) (i64.load (i32.const 64)))))"#
             );
-            let component = plugged(&plug, imports, &lower, &main, r#"(with "echo" (func $plugged "echo"))"#);
+            let component = plugged(&plug, imports, &lower, &main);
             assert_runs(&format!("{lowered} to {lifted}"), component).await;
         }
     }
@@ -121,7 +145,7 @@ async fn lists_and_records_travel_between_memories() {
         (data (i32.const 64) "\02\00\00\00\03\00\00\00\04\00\00\00\05\00\00\00")
         (func (export "run") (result i32)
             (i32.ne (call $sum (i32.const 64) (i32.const 2)) (i32.const 26)))"#;
-    assert_runs("lists", plugged(plug, imports, lower, main, r#"(with "sum" (func $plugged "sum"))"#)).await;
+    assert_runs("lists", plugged(plug, imports, lower, main)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,9 +177,7 @@ async fn resources_travel_between_components() {
             (local.set $got (call $get (local.get $r)))
             (call $drop (local.get $r))
             (i32.ne (local.get $got) (i32.const 42)))"#;
-    let with =
-        r#"(with "r" (type $plugged "r")) (with "make" (func $plugged "make")) (with "get" (func $plugged "get"))"#;
-    assert_runs("resources", plugged(plug, imports, lower, main, with)).await;
+    assert_runs("resources", plugged(plug, imports, lower, main)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +190,7 @@ async fn a_trap_in_a_plug_fails_the_job_and_not_the_host() {
         (core instance $lowered (export "break" (func $break)))"#;
     let main = r#"(import "plug" "break" (func $break))
         (func (export "run") (result i32) (call $break) (i32.const 0))"#;
-    let component = plugged(plug, imports, lower, main, r#"(with "break" (func $plugged "break"))"#);
+    let component = plugged(plug, imports, lower, main);
     let report = run(slice("composed", version(admit(component).await.expect("admitted")), "")).await;
     assert_eq!(crate::fixtures::failure(&report).code.as_deref(), Some("BR0305"), "{report:?}");
 }

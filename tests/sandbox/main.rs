@@ -6,6 +6,7 @@ mod ends;
 mod fixtures;
 mod held;
 mod limits;
+mod measured;
 mod needs;
 mod outbound;
 mod runs;

@@ -1,14 +1,17 @@
 //! What a component needs before any of its code runs: bounded at upload, and counted while it runs.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backroom::domain::limits::Limits;
 use backroom::domain::uploads::UploadLimits;
 use backroom::sandbox::wasm::{WasmSandbox, WasmSettings};
 use backroom::sandbox::{Rejection, Sandbox, SliceEnd};
 
+use serde_json::{Value, json};
+
 use crate::fixtures::{Port, admit, compile_settings, failure, run, slice, version};
+use crate::measured::{CONSTANT, Host, JOBS, MIB, own_bytes};
 
 /// A command that does nothing, beside whatever `parts` are.
 fn command(parts: &str) -> Vec<u8> {
@@ -103,6 +106,52 @@ async fn each_bound_is_told_at_upload() {
     for (setting, parts) in attacks() {
         let rejection = admit(command(&parts)).await.expect_err(setting);
         assert_too_much(setting, &rejection);
+    }
+}
+
+/// Components that need almost as much as the host lets them.
+fn allowed() -> Vec<(&'static str, String)> {
+    let page = format!(r#"(memory 16) (data (i32.const 0) "{}")"#, "x".repeat(1 << 20));
+    vec![
+        ("core-instances", instances("(global i32 (i32.const 0))", 198)),
+        ("component-instances", doubling(5)),
+        ("memories", instances("(memory 16)", 50)),
+        ("tables", instances("(table 2500 funcref)", 198)),
+        ("table-elements", instances("(table 9800 funcref)", 50)),
+        ("filled-tables", instances(&format!("(func) (table 2400 funcref) (elem (i32.const 0) func {})", "0 ".repeat(2_400)), 198)),
+        ("globals", instances(&"(global i32 (i32.const 0))".repeat(49_000), 1)),
+        ("functions", instances(&"(func)".repeat(30_000), 1)),
+        ("instance", instances(&funcs(12_000), 18)),
+        ("start", instances(&page, 50)),
+    ]
+}
+
+/// What an instance costs the host, as the system counts it, and how long it takes, which no limit of time can cut short: the
+/// engine does not stop in the middle of one.
+#[test]
+fn whatever_is_admitted_costs_its_memory_and_a_constant_and_starts_soon() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = "[limits]\nwall = \"1s\"\n";
+    let first = Host::start(folder.path(), settings);
+    for (name, parts) in allowed() {
+        first.upload(name, &command(&parts), "");
+    }
+    drop(first);
+    for (name, _) in allowed() {
+        // A fresh one each time: what one kind leaves with the allocator must not hide what the next one takes.
+        let host = Host::start(folder.path(), settings);
+        host.forget_peak();
+        let before = host.peak();
+        let begun = Instant::now();
+        let jobs = host.run(name, &json!(null));
+        let took = begun.elapsed();
+        let (grown, own) = (host.peak().saturating_sub(before), own_bytes(&jobs));
+        println!("{name}: {} MiB, of which {} their own, in {took:?}", grown / MIB, own / MIB);
+        assert!(own > 0, "{name}: they did not run: {jobs:?}");
+        assert!(grown <= own + JOBS * CONSTANT, "{name}: 8 jobs cost {} MiB, {} their own", grown / MIB, own / MIB);
+        let is_over = |job: &Value| job["state"] == "succeeded" || job["error"]["code"] == "BR0303";
+        assert!(jobs.iter().all(is_over), "{name}: {jobs:?}");
+        assert!(took < Duration::from_secs(20), "{name}: {took:?}");
     }
 }
 
