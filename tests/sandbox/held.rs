@@ -66,7 +66,8 @@ fn no_guest_makes_the_host_hold_more_than_its_memory_its_copies_and_a_constant()
     ];
     let folder = tempfile::tempdir().expect("a folder");
     let origin = format!("http = [\"http://{peer}\"]");
-    let settings = format!("[limits]\nhost_copy = \"8MiB\"\n[[plugin]]\nname = \"misbehave\"\ngrants = {{ {origin} }}\n");
+    let settings =
+        format!("[limits]\nhost_copy = \"8MiB\"\n[[plugin]]\nname = \"misbehave\"\ngrants = {{ {origin} }}\n");
     let component = std::fs::read(built_plugin("misbehave")).expect("the component is built");
     Host::start(folder.path(), &settings).upload("misbehave", &component, &format!("[wants]\n{origin}\n"));
     for ask in kinds {

@@ -118,7 +118,10 @@ fn allowed() -> Vec<(&'static str, String)> {
         ("memories", instances("(memory 16)", 50)),
         ("tables", instances("(table 2500 funcref)", 198)),
         ("table-elements", instances("(table 9800 funcref)", 50)),
-        ("filled-tables", instances(&format!("(func) (table 2400 funcref) (elem (i32.const 0) func {})", "0 ".repeat(2_400)), 198)),
+        (
+            "filled-tables",
+            instances(&format!("(func) (table 2400 funcref) (elem (i32.const 0) func {})", "0 ".repeat(2_400)), 198),
+        ),
         ("globals", instances(&"(global i32 (i32.const 0))".repeat(49_000), 1)),
         ("functions", instances(&"(func)".repeat(30_000), 1)),
         ("instance", instances(&funcs(12_000), 18)),

@@ -66,7 +66,14 @@ impl Spares {
             };
             std::thread::Builder::new().name("journal-spare".to_owned()).spawn(work).ok()
         };
-        Self { directory: directory.to_owned(), segment_bytes, shortage, wish: Some(wish), maker, sync_directory: segment::sync_directory }
+        Self {
+            directory: directory.to_owned(),
+            segment_bytes,
+            shortage,
+            wish: Some(wish),
+            maker,
+            sync_directory: segment::sync_directory,
+        }
     }
 
     /// Why no spare could be made the last time; asks for another try.
