@@ -6,13 +6,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 
+use super::bounds::{ACTIONS, ACTIONS_MAX, GROUPS, GROUPS_MAX};
 use super::caller::{check_all, check_some, noted};
 use super::content::Kind;
 use super::error::ApiError;
 use super::json::{JsonFault, unknown_name};
 use super::params::{Params, number_within};
 use super::steer::checked_reason;
-use super::view::{ActionsBody, ActionsView, FailuresView, Problem};
+use super::view::{ActionsBody, ActionsView, FailuresView, form};
 use super::{ApiState, body, filter, idempotency, ids, intake, jobs, json};
 use crate::domain::access::{Caller, Right};
 use crate::domain::audit::Action;
@@ -21,12 +22,6 @@ use crate::domain::query::JobFilter;
 use crate::domain::time::Timestamp;
 use crate::jobs::{ActionResult, BulkAction, Order, Step};
 
-const LIMIT: u64 = 1_000;
-const LIMIT_MAX: u64 = 10_000;
-
-const GROUPS: u64 = 50;
-const GROUPS_MAX: u64 = 200;
-
 /// Cancels, pauses, resumes, postpones, runs again or removes all jobs that match, or counts them. Each call deals with a
 /// bounded number of jobs and says where the next one goes on.
 #[utoipa::path(
@@ -34,13 +29,9 @@ const GROUPS_MAX: u64 = 200;
     path = "/v1/jobs/actions",
     tag = "jobs",
     operation_id = "jobs_actions",
-    params(
-        ("Idempotency-Key" = Option<String>, Header, description = "With `retry`: a repeated request with the same key returns what the first one made; kept for 24 hours"),
-    ),
     request_body = ActionsBody,
     responses(
         (status = 200, description = "What became of each job, or would", body = ActionsView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn act(
@@ -94,9 +85,9 @@ async fn bulk_action(state: &ApiState, caller: &Caller, asked: ActionsBody) -> R
     if filter != JobFilter::default() && all {
         return Err(ApiError::field("all", "give a filter or \"all\": true, not both"));
     }
-    let limit = limit.unwrap_or(LIMIT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ApiError::field("limit", format!("field `limit` must be from 1 to {LIMIT_MAX}")));
+    let limit = limit.unwrap_or(ACTIONS);
+    if !(1..=ACTIONS_MAX).contains(&limit) {
+        return Err(ApiError::field("limit", format!("field `limit` must be from 1 to {ACTIONS_MAX}")));
     }
     let before = cursor.as_deref().map(jobs::cursor).transpose();
     Ok(BulkAction {
@@ -144,11 +135,10 @@ fn step(word: &str, until: Option<&str>, at_once: bool, now: Timestamp) -> Resul
     tag = "jobs",
     operation_id = "jobs_failures",
     params(
-        ("limit" = Option<u64>, Query, description = "1 to 200 groups, 50 when absent"),
+        ("limit" = inline(Option<form::Groups>), Query, description = "1 to 200 groups, 50 when absent"),
     ),
     responses(
         (status = 200, description = "The one with the newest job first", body = FailuresView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn failures(

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use super::address::Path;
+use super::bounds::NAME_CHARS_MAX;
 use super::bulk::{read_jobs, refused};
 use super::caller::{check_job_of, check_submit, noted};
 use super::error::ApiError;
@@ -14,7 +15,7 @@ use super::intake::Intake;
 use super::jobs::{found, shown};
 use super::params::{Params, number_within};
 use super::steer::{not_steered, reason_of};
-use super::view::{BatchView, FollowUpBody, Problem, SteerBody, SummaryView};
+use super::view::{BatchView, FollowUpBody, SteerBody, SummaryView, form};
 use super::{ApiState, idempotency, ids};
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
@@ -23,8 +24,6 @@ use crate::domain::idempotency::{Answered, IdempotencyKey, RequestHash};
 use crate::domain::job::{Job, JobType};
 use crate::jobs::{NewBatch, NewJob, Rerun};
 
-const NAME_CHARS_MAX: usize = 256;
-
 /// Takes a batch: one job on each line, all or nothing.
 #[utoipa::path(
     post,
@@ -32,16 +31,14 @@ const NAME_CHARS_MAX: usize = 256;
     tag = "jobs",
     operation_id = "batches_submit",
     params(
-        ("name" = Option<String>, Query, description = "A display name"),
-        ("allowed_failures" = Option<u64>, Query, description = "How many of the jobs may fail or be canceled without making the batch fail; 0 when absent"),
-        ("on_complete" = Option<String>, Query, description = "A plug-in, as `PLUGIN` or `PLUGIN/HANDLER`, that is given how the batch ended, or a URL that is told"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
+        ("name" = inline(Option<form::SomeName>), Query, description = "A display name"),
+        ("allowed_failures" = inline(Option<form::Count>), Query, description = "How many of the jobs may fail or be canceled without making the batch fail; 0 when absent"),
+        ("on_complete" = inline(Option<form::Following>), Query, description = "A plug-in, as `PLUGIN` or `PLUGIN/HANDLER`, that is given how the batch ended, or a URL that is told"),
     ),
-    request_body(content = String, content_type = "application/x-ndjson", description = "One SubmitBody on each line"),
+    request_body(content((String = "application/x-ndjson"), (form::Bytes = "application/octet-stream")), description = "One SubmitBody on each line"),
     responses(
         (status = 201, description = "All were taken", body = BatchView),
         (status = 200, description = "Repeated: the batch of the first request", body = BatchView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn submit(
@@ -90,11 +87,10 @@ pub(super) async fn submit(
     tag = "jobs",
     operation_id = "batches_show",
     params(
-        ("id" = String, Path, description = "The batch"),
+        ("id" = inline(form::JobRef), Path, description = "The batch"),
     ),
     responses(
         (status = 200, description = "The batch", body = BatchView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn show(
@@ -119,14 +115,12 @@ pub(super) async fn show(
     tag = "jobs",
     operation_id = "batches_retry_failed",
     params(
-        ("id" = String, Path, description = "The batch"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
+        ("id" = inline(form::JobRef), Path, description = "The batch"),
     ),
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = Option<SteerBody>, description = "May be left out"),
     responses(
         (status = 201, description = "The new batch", body = BatchView),
         (status = 200, description = "Repeated: the new batch of the first request", body = BatchView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn retry_failed(

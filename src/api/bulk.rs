@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::intake::Intake;
 use super::json::{self, JsonFault};
 use super::params::Params;
-use super::view::{BulkView, LineProblem, Problem, SubmitBody};
+use super::view::{BulkView, LineProblem, SubmitBody, form};
 use super::{ApiState, idempotency, intake};
 use crate::domain::access::Caller;
 use crate::domain::code;
@@ -34,15 +34,11 @@ const PROBLEMS_MAX: usize = 20;
     post,
     path = "/v1/jobs/bulk",
     tag = "jobs",
-    operation_id = "bulk_submit",
-    params(
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
-    ),
-    request_body(content = String, content_type = "application/x-ndjson", description = "One SubmitBody on each line"),
+    operation_id = "jobs_submit_bulk",
+    request_body(content((String = "application/x-ndjson"), (form::Bytes = "application/octet-stream")), description = "One SubmitBody on each line"),
     responses(
         (status = 201, description = "All were taken", body = BulkView),
         (status = 200, description = "Repeated: the jobs of the first request", body = BulkView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn submit(

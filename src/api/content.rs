@@ -32,7 +32,14 @@ impl Kind {
     const fn types(self) -> &'static [&'static str] {
         match self {
             Self::Json => &["application/json"],
-            Self::Lines => &["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"],
+            // Many generators of clients know no lines, and send bytes.
+            Self::Lines => &[
+                "application/x-ndjson",
+                "application/ndjson",
+                "application/jsonl",
+                "application/json",
+                "application/octet-stream",
+            ],
             Self::Component => &["application/wasm", "application/octet-stream"],
         }
     }
@@ -107,6 +114,7 @@ mod tests {
             (Kind::Json, UNSAID),
             (Kind::Lines, "application/x-ndjson"),
             (Kind::Lines, "application/json"),
+            (Kind::Lines, "application/octet-stream"),
             (Kind::Lines, UNSAID),
             (Kind::Component, "application/wasm"),
             (Kind::Component, "application/octet-stream"),

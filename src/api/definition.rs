@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::bounds::EXPIRES_AFTER_MAX;
 use super::error::ApiError;
 use super::intake;
 use super::json::JsonFault;
@@ -18,9 +19,6 @@ use crate::domain::time::Timestamp;
 
 /// The built-in handler that sends requests.
 const HTTP: &str = "http";
-
-/// A job waits no longer for its start: a century.
-const EXPIRES_AFTER_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// What was asked for.
 #[derive(Debug)]

@@ -22,6 +22,9 @@ use crate::sandbox::Rejection;
 use crate::schedules::ScheduleError;
 use crate::store::{CommitError, ReadError};
 
+/// The content type of every error.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
 /// How long a client should wait before it asks a busy host again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
@@ -221,7 +224,7 @@ impl IntoResponse for ApiError {
         }
         let mut response = (self.0.status, self.document()).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if let Some((name, value)) = self.0.header {
             headers.insert(name, value);
         }

@@ -1,5 +1,6 @@
 //! Reading which jobs somebody means: the same fields for a list and for a bulk action.
 
+use super::bounds::SOUGHT_CHARS_MAX;
 use super::error::ApiError;
 use super::json::unknown_name;
 use super::params::Params;
@@ -38,9 +39,9 @@ pub(super) fn read(params: &Params, caller: &Caller) -> Result<JobFilter, ApiErr
         plugin: params.read("plugin", PluginName::new)?,
         handler: params.read("handler", HandlerName::new)?,
         queue: params.read("queue", QueueName::new)?,
-        created_by: params.text("created_by").map(str::to_owned),
+        created_by: params.read("created_by", sought)?,
         owner: params.read("owner", TokenName::new)?,
-        tag: params.text("tag").map(str::to_owned),
+        tag: params.read("tag", sought)?,
         ordering_key: ordering_key.map(|key| key.in_space(space)),
         regarding: regarding.map(|record| record.in_space(space)),
         batch: params.read("batch", job_id)?,
@@ -48,10 +49,17 @@ pub(super) fn read(params: &Params, caller: &Caller) -> Result<JobFilter, ApiErr
         chain: params.read("chain", job_id)?,
         retry_of: params.read("retry_of", job_id)?,
         fingerprint: params.read("fingerprint", str::parse::<Fingerprint>)?,
-        text: params.text("search").map(str::to_owned),
+        text: params.read("search", sought)?,
         created_from: params.read("from", point_in_time)?,
         created_before: params.read("before", point_in_time)?,
     })
+}
+
+fn sought(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        0..=SOUGHT_CHARS_MAX => Ok(text.to_owned()),
+        length => Err(format!("it has {length} characters; at most {SOUGHT_CHARS_MAX} are looked for")),
+    }
 }
 
 fn statuses(text: &str) -> Result<Vec<Status>, String> {

@@ -32,7 +32,7 @@ use crate::domain::network::Network;
 const OPEN_PATHS: &[&str] = &["/healthz", "/readyz", "/openapi.json", "/errors", LOGIN, LOGOUT];
 
 /// Addresses that are answered however many requests are under way: a busy host lives.
-const ALWAYS_ANSWERED: &[&str] = &["/healthz", "/readyz"];
+pub(super) const ALWAYS_ANSWERED: &[&str] = &["/healthz", "/readyz"];
 
 /// Where the console asks for the token, and where a session with it ends.
 const LOGIN: &str = "/login";
@@ -153,7 +153,7 @@ impl Guard {
 }
 
 /// Whether everybody is answered at an address.
-fn is_open(path: &str) -> bool {
+pub(super) fn is_open(path: &str) -> bool {
     OPEN_PATHS.contains(&path) || path.starts_with("/errors/") || path.starts_with("/console/")
 }
 

@@ -12,7 +12,7 @@ use super::ApiState;
 use super::error::ApiError;
 use super::guard::PAYLOADS;
 use super::session::{LOGIN, LOGIN_REFUSED};
-use super::view::{HealthView, Problem, service_word};
+use super::view::{HealthView, service_word};
 use crate::app::Host;
 use crate::domain::id::{PluginName, TenantId};
 use crate::domain::job::Status;
@@ -74,7 +74,6 @@ fn unready(host: &Host) -> Option<String> {
     operation_id = "health_metrics",
     responses(
         (status = 200, description = "The numbers in the text format of Prometheus", body = String, content_type = "text/plain"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError> {

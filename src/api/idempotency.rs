@@ -13,13 +13,13 @@ use crate::domain::code;
 use crate::domain::idempotency::{IdempotencyKey, RequestHash};
 
 /// The header that makes a repeated request return what the first one made.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Tells that a request was a repeated one.
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The addresses that make jobs, and take the header.
-const MAKING_JOBS: [&str; 8] = [
+pub(super) const MAKING_JOBS: [&str; 8] = [
     "/v1/jobs",
     "/v1/jobs/bulk",
     "/v1/jobs/actions",

@@ -9,6 +9,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
+use super::bounds::{
+    AHEAD_MAX, ATTEMPTS, DEADLINE_END, ENTRIES_MAX, ENTRY_BYTES_MAX, NAME_CHARS_MAX, PRIORITIES, TAG_CHARS_MAX,
+    TAGS_MAX,
+};
 use super::caller::noted;
 use super::error::ApiError;
 use super::json::{JsonFault, unknown_name};
@@ -25,20 +29,6 @@ use crate::domain::outbound::{http_plugin, is_built_in};
 use crate::domain::time::{BadTime, Timestamp};
 use crate::jobs::NewJob;
 use crate::registry::Registry;
-
-const PRIORITIES: std::ops::RangeInclusive<i64> = -100..=100;
-const ATTEMPTS_MAX: u64 = 1_000;
-const NAME_CHARS_MAX: usize = 256;
-const TAGS_MAX: usize = 20;
-const TAG_CHARS_MAX: usize = 64;
-const ENTRIES_MAX: usize = 64;
-const ENTRY_BYTES_MAX: usize = 32 << 10;
-
-/// The farthest that a time may lie ahead when it is given as a duration.
-const AHEAD_MAX: Duration = Duration::from_secs(100 * 366 * 86_400);
-
-/// A deadline is shorter than this: a run that may take a day and more has no use for one.
-const DEADLINE_END: Duration = Duration::from_secs(86_400);
 
 /// How many ends of ids are kept with what they stand for.
 const COMPLETED_MAX: usize = 4_096;
@@ -387,10 +377,10 @@ pub(super) fn checked_priority(priority: i64) -> Result<i8, JsonFault> {
 }
 
 pub(super) fn attempts(attempts: u64) -> Result<u32, JsonFault> {
-    let attempts = Some(attempts).filter(|attempts| (1..=ATTEMPTS_MAX).contains(attempts));
+    let attempts = Some(attempts).filter(|attempts| ATTEMPTS.contains(attempts));
     let checked = attempts.and_then(|attempts| u32::try_from(attempts).ok());
     checked.ok_or_else(|| {
-        JsonFault::field("max_attempts", format!("field `max_attempts` must be from 1 to {ATTEMPTS_MAX}"))
+        JsonFault::field("max_attempts", format!("field `max_attempts` must be from 1 to {}", ATTEMPTS.end()))
     })
 }
 

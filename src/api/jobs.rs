@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 
 use super::address::Path;
+use super::bounds::{PAGE_JOBS, PAGE_JOBS_MAX, WAIT_MAX};
 use super::caller::{check_job, check_some, check_submit};
 use super::content::Kind;
 use super::error::ApiError;
@@ -18,7 +19,7 @@ use super::json::unknown_name;
 use super::params::{Params, number_within, truth};
 use super::turns::RequestTurn;
 use super::view::{
-    AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, Problem, ReasonView, SubmitBody,
+    AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, ReasonView, SubmitBody, form,
 };
 use super::{ApiState, body, filter, idempotency, ids, intake, json, turns};
 use crate::app::Host;
@@ -31,12 +32,6 @@ use crate::domain::query::JobQuery;
 use crate::jobs::{NewJob, Sort, Submitted};
 use crate::store::ReadError;
 
-/// The longest wait for a job's end, and the one of a caller who names none.
-const WAIT_MAX: Duration = Duration::from_secs(60);
-
-const PAGE_JOBS: u64 = 50;
-const PAGE_JOBS_MAX: u64 = 200;
-
 /// Takes a job.
 #[utoipa::path(
     post,
@@ -44,15 +39,13 @@ const PAGE_JOBS_MAX: u64 = 200;
     tag = "jobs",
     operation_id = "jobs_submit",
     params(
-        ("wait" = Option<String>, Query, description = "Answer when the job has ended, at most after so long: seconds, or a duration such as `10s`, a minute at the most; a minute when nothing is said"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the first job, or how it ended where it is gone with its end; kept for 24 hours"),
+        ("wait" = inline(Option<form::Wait>), Query, description = "Answer when the job has ended, at most after so long: seconds, or a duration such as `10s`, a minute at the most; a minute when nothing is said"),
     ),
     request_body = SubmitBody,
     responses(
-        (status = 201, description = "Taken", body = JobView),
-        (status = 200, description = "Repeated: the first job of the Idempotency-Key", body = JobView),
-        (status = 202, description = "Taken, and not ended within `wait`", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+        (status = 201, description = "Taken", body = JobView, headers(("Location" = String, description = "The address of the job"))),
+        (status = 200, description = "Repeated: the first job of the Idempotency-Key", body = JobView, headers(("Location" = String, description = "The address of the job"))),
+        (status = 202, description = "Taken, and not ended within `wait`", body = JobView, headers(("Location" = String, description = "The address of the job"))),
     )
 )]
 pub(super) async fn submit(
@@ -139,11 +132,10 @@ async fn wait_for_end(state: &ApiState, caller: &Caller, job: Job, patience: Dur
     tag = "jobs",
     operation_id = "jobs_show",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
     responses(
         (status = 200, description = "The job", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn show(
@@ -165,14 +157,13 @@ pub(super) async fn show(
     operation_id = "jobs_list",
     params(
         FilterBody,
-        ("sort" = Option<String>, Query, description = "`newest` first, or `oldest`, by their submits; `newest` when absent"),
-        ("limit" = Option<u64>, Query, description = "1 to 200, 50 when absent"),
-        ("cursor" = Option<String>, Query, description = "The `next` of the page before"),
+        ("sort" = inline(Option<form::Sort>), Query, description = "`newest` first, or `oldest`, by their submits; `newest` when absent"),
+        ("limit" = inline(Option<form::PageJobs>), Query, description = "1 to 200, 50 when absent"),
+        ("cursor" = inline(Option<form::PageCursor>), Query, description = "The `next` of the page before"),
         ("explain" = Option<bool>, Query, description = "Say of each job that waits why it does"),
     ),
     responses(
         (status = 200, description = "A page", body = JobPageView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn list(
@@ -273,11 +264,10 @@ fn page_of(host: &Host, caller: &Caller, query: &JobQuery, order: Order) -> Resu
     tag = "jobs",
     operation_id = "jobs_attempts",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
     responses(
         (status = 200, description = "Its runs", body = AttemptsView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn attempts(

@@ -5,6 +5,7 @@ mod address;
 mod bare;
 pub(crate) mod batches;
 pub(crate) mod body;
+mod bounds;
 mod bulk;
 pub(crate) mod caller;
 mod connection;
@@ -276,7 +277,7 @@ fn for_everybody() -> Router<ApiState> {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/openapi.json", get(openapi::document))
+        .route("/openapi.json", get(openapi::show))
         .route("/errors", get(pages::index))
         .route("/errors/{code}", get(pages::page))
 }

@@ -11,7 +11,8 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::address::Path;
 use super::error::ApiError;
-use super::view::Problem;
+use super::view::{Problem, form};
+
 use crate::domain::code::{self, CATALOGUE, Code};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem;color:#222}\
@@ -22,8 +23,8 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;mar
 #[utoipa::path(
     get,
     path = "/errors",
-    tag = "errors",
-    operation_id = "pages_index",
+    tag = "description",
+    operation_id = "errors_list",
     responses(
         (status = 200, description = "Every error", body = String, content_type = "text/html"),
     )
@@ -41,14 +42,18 @@ pub(super) async fn index() -> Html<String> {
 #[utoipa::path(
     get,
     path = "/errors/{code}",
-    tag = "errors",
-    operation_id = "pages_page",
+    tag = "description",
+    operation_id = "errors_show",
     params(
-        ("code" = String, Path, description = "Such as BR0103"),
+        ("code" = inline(form::ErrorCode), Path, description = "Such as BR0103"),
     ),
     responses(
         (status = 200, description = "The page of an error", body = String, content_type = "text/html"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+        (
+            status = 404,
+            description = "There is no such code",
+            content((Problem = "application/problem+json"), (String = "text/html")),
+        ),
     )
 )]
 pub(super) async fn page(headers: HeaderMap, uri: Uri, Path(name): Path<String>) -> Response {

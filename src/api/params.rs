@@ -62,13 +62,20 @@ impl Params {
         given.for_each(|(_, value)| text.clone_into(value));
     }
 
-    /// The value of a parameter, read by `parse`, whose error says what is needed.
+    /// The value of a parameter, read by `parse`, whose error says what is needed. Only in a filter is an empty one as good as
+    /// absent: elsewhere it is a slip.
     pub(super) fn read<T, E: std::fmt::Display>(
         &self,
         name: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<Option<T>, ApiError> {
-        let Some(text) = self.text(name) else { return Ok(None) };
+        let Some(text) = self.given(name) else { return Ok(None) };
+        if text.is_empty() {
+            return match FilterBody::FIELDS.contains(&name) {
+                true => Ok(None),
+                false => Err(ApiError::field(name, format!("`{name}` is empty: leave it out, or give a value"))),
+            };
+        }
         let value = parse(text);
         value.map(Some).map_err(|error| ApiError::field(name, format!("{} `{name}`: {error}", self.what)))
     }

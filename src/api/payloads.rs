@@ -16,7 +16,7 @@ use super::address::Path;
 use super::error::ApiError;
 use super::jobs::found;
 use super::params::{Params, number_within};
-use super::view::Problem;
+use super::view::form;
 use crate::app::Host;
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
@@ -30,12 +30,11 @@ use crate::store::ReadError;
     tag = "jobs",
     operation_id = "jobs_logs",
     params(
-        ("id" = String, Path, description = "The job"),
-        ("attempt" = Option<u64>, Query, description = "Of this attempt only"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
+        ("attempt" = inline(Option<form::Attempt>), Query, description = "Of this attempt only"),
     ),
     responses(
         (status = 200, description = "What it logged", body = String, content_type = "text/plain"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn logs(
@@ -168,11 +167,19 @@ fn log_of(host: &Host, job: &Job, attempt: Option<u64>) -> Result<Vec<Piece>, Re
     tag = "jobs",
     operation_id = "jobs_input",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
     responses(
-        (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+        (
+            status = 200,
+            description = "The bytes, by what they are",
+            content(
+                (form::AnyJson = "application/json"),
+                (String = "text/plain"),
+                (form::Bytes = "application/octet-stream"),
+            ),
+            headers(("Content-Disposition" = String, description = "A name for a file that holds them")),
+        ),
     )
 )]
 pub(super) async fn input(
@@ -195,11 +202,19 @@ pub(super) async fn input(
     tag = "jobs",
     operation_id = "jobs_output",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
     responses(
-        (status = 200, description = "The bytes", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+        (
+            status = 200,
+            description = "The bytes, by what they are",
+            content(
+                (form::AnyJson = "application/json"),
+                (String = "text/plain"),
+                (form::Bytes = "application/octet-stream"),
+            ),
+            headers(("Content-Disposition" = String, description = "A name for a file that holds them")),
+        ),
     )
 )]
 pub(super) async fn output(

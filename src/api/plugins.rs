@@ -8,13 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::address::Path;
+use super::bounds::{CONFIG_KEY_BYTES_MAX, CONFIG_VALUE_BYTES_MAX, MANIFEST_BYTES_MAX};
 use super::caller::noted;
 use super::content::Kind;
 use super::error::ApiError;
 use super::params::{Params, truth};
 use super::steer::{note_reason, pause_of, reason_of};
 use super::view::{
-    ActivateBody, GrantBody, PauseBody, PluginListView, PluginView, Problem, RevokeBody, SteerBody, UploadView,
+    ActivateBody, GrantBody, PauseBody, PluginListView, PluginView, RevokeBody, SteerBody, UploadView, form,
 };
 use super::{ApiState, body, json};
 use crate::config::{Manifest, parse_manifest, parse_origin};
@@ -27,9 +28,6 @@ use crate::registry::{Granting, Removal, Upload};
 /// The header that carries the base64 of `plugin.toml` beside a component.
 pub(super) const MANIFEST_HEADER: &str = "backroom-manifest";
 
-/// The largest manifest, in bytes of TOML.
-const MANIFEST_BYTES_MAX: usize = 16 << 10;
-
 /// Takes a component as a version of a plug-in.
 #[utoipa::path(
     put,
@@ -37,16 +35,15 @@ const MANIFEST_BYTES_MAX: usize = 16 << 10;
     tag = "plugins",
     operation_id = "plugins_upload",
     params(
-        ("name" = String, Path, description = "The plug-in"),
-        ("version" = String, Path, description = "Semantic version"),
-        ("Backroom-Manifest" = Option<String>, Header, description = "The base64 of plugin.toml, at most 16 KiB of TOML"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
+        ("version" = inline(form::VersionName), Path, description = "Semantic version"),
+        ("Backroom-Manifest" = inline(Option<form::Manifest>), Header, description = "The base64 of plugin.toml, at most 16 KiB of TOML"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
+    request_body(content((form::Bytes = "application/wasm"), (form::Bytes = "application/octet-stream")), description = "The component"),
     responses(
         (status = 201, description = "Active", body = UploadView),
         (status = 202, description = "Kept as pending: it asks for what is not granted", body = UploadView),
         (status = 200, description = "The same bytes were there already", body = UploadView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn upload(
@@ -108,7 +105,6 @@ fn wishes(headers: &HeaderMap, name: &PluginName, version: &VersionName) -> Resu
     operation_id = "plugins_list",
     responses(
         (status = 200, description = "All plug-ins", body = PluginListView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<PluginListView>, ApiError> {
@@ -124,11 +120,10 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     tag = "plugins",
     operation_id = "plugins_show",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn show(
@@ -148,12 +143,11 @@ pub(super) async fn show(
     tag = "plugins",
     operation_id = "plugins_activate",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
     request_body = ActivateBody,
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn activate(
@@ -179,11 +173,10 @@ pub(super) async fn activate(
     tag = "plugins",
     operation_id = "plugins_rollback",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn rollback(
@@ -203,12 +196,11 @@ pub(super) async fn rollback(
     tag = "plugins",
     operation_id = "plugins_grant",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
     request_body = GrantBody,
     responses(
         (status = 200, description = "The plug-in; a version that waited for the grants is active", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn grant(
@@ -242,12 +234,11 @@ pub(super) async fn grant(
     tag = "plugins",
     operation_id = "plugins_revoke",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
     request_body = RevokeBody,
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn revoke(
@@ -272,10 +263,6 @@ pub(super) async fn revoke(
     let revoked = state.host().registry.revoke(state.tenant(), &name, &grants).await?;
     Ok(Json(viewed(&state, &revoked)))
 }
-
-/// Bytes of a key of the configuration, and of its value.
-const CONFIG_KEY_BYTES_MAX: usize = 256;
-const CONFIG_VALUE_BYTES_MAX: usize = 16 << 10;
 
 fn origins(http: &[String]) -> Result<Vec<Granting>, ApiError> {
     let granting = |text: &String| match parse_origin(text) {
@@ -318,11 +305,10 @@ fn some(grants: usize) -> Result<(), ApiError> {
     tag = "plugins",
     operation_id = "plugins_enable",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn enable(
@@ -342,11 +328,10 @@ pub(super) async fn enable(
     tag = "plugins",
     operation_id = "plugins_disable",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn disable(
@@ -366,12 +351,11 @@ pub(super) async fn disable(
     tag = "plugins",
     operation_id = "plugins_pause",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
-    request_body(content = PauseBody, description = "May be left out"),
+    request_body(content = Option<PauseBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn pause(
@@ -396,12 +380,11 @@ pub(super) async fn pause(
     tag = "plugins",
     operation_id = "plugins_resume",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
     ),
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = Option<SteerBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The plug-in", body = PluginView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn resume(
@@ -426,12 +409,11 @@ pub(super) async fn resume(
     tag = "plugins",
     operation_id = "plugins_remove",
     params(
-        ("name" = String, Path, description = "The plug-in"),
+        ("name" = inline(form::PluginName), Path, description = "The plug-in"),
         ("force" = Option<bool>, Query, description = "Even if jobs that have not ended need it"),
     ),
     responses(
         (status = 204, description = "Removed"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn remove(

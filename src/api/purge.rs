@@ -9,7 +9,7 @@ use axum::http::Uri;
 use super::error::ApiError;
 use super::json::unknown_name;
 use super::params::{Params, truth};
-use super::view::{Problem, PurgeView};
+use super::view::{PurgeView, form};
 use super::{ApiState, filter};
 use crate::config::units::parse_duration;
 use crate::domain::retention::Retention;
@@ -23,21 +23,20 @@ const STATES: &[&str] = &["succeeded", "failed", "canceled"];
     tag = "jobs",
     operation_id = "jobs_purge",
     params(
-        ("state" = String, Query, description = "Which of `succeeded`, `failed` and `canceled`, with commas between"),
-        ("type" = Option<String>, Query, description = "Only jobs of this type: handler, batch, event, workflow, or the number of its code"),
-        ("older_than" = String, Query, description = "That ended at least so long ago, such as `7d`, or `0s` for all"),
+        ("state" = inline(form::FinalStates), Query, description = "Which of `succeeded`, `failed` and `canceled`, with commas between"),
+        ("type" = inline(Option<form::JobTypeWord>), Query, description = "Only jobs of this type: handler, batch, event, workflow, or the number of its code"),
+        ("older_than" = inline(form::Span), Query, description = "That ended at least so long ago, such as `7d`, or `0s` for all"),
         ("dry_run" = Option<bool>, Query, description = "Only count"),
     ),
     responses(
         (status = 200, description = "How many went", body = PurgeView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn purge(State(state): State<ApiState>, uri: Uri) -> Result<Json<PurgeView>, ApiError> {
     let params = Params::of(&uri, &["state", "type", "older_than", "dry_run"])?;
-    // An empty one is a slip of whoever meant one type or only to look, and would take everything.
-    if let Some(name) = ["type", "dry_run"].into_iter().find(|name| params.given(name) == Some("")) {
-        return Err(ApiError::field(name, format!("`{name}` is empty: leave it out, or give a value")));
+    // An empty one is a slip of whoever meant one type, and would take everything.
+    if params.given("type") == Some("") {
+        return Err(ApiError::field("type", "`type` is empty: leave it out, or give a value"));
     }
     let missing = |name: &str, form: &str| ApiError::field(name, format!("give `{name}`, such as `{form}`"));
     let kept_for = params.read("older_than", parse_duration)?.ok_or_else(|| missing("older_than", "7d"))?;

@@ -10,7 +10,7 @@ use super::address::Path;
 use super::error::ApiError;
 use super::params::Params;
 use super::steer::{note_reason, pause_of, reason_of};
-use super::view::{PauseBody, Problem, QueueListView, QueueView, SteerBody};
+use super::view::{PauseBody, QueueListView, QueueView, SteerBody, form};
 use crate::app::QueueNow;
 use crate::domain::access::Caller;
 use crate::domain::id::QueueName;
@@ -25,7 +25,6 @@ use crate::store::ReadError;
     operation_id = "queues_list",
     responses(
         (status = 200, description = "Every queue", body = QueueListView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<QueueListView>, ApiError> {
@@ -48,12 +47,11 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     tag = "service",
     operation_id = "queues_pause",
     params(
-        ("name" = String, Path, description = "The queue"),
+        ("name" = inline(form::QueueName), Path, description = "The queue"),
     ),
-    request_body(content = PauseBody, description = "May be left out"),
+    request_body(content = Option<PauseBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The queue", body = QueueView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn pause(
@@ -77,12 +75,11 @@ pub(super) async fn pause(
     tag = "service",
     operation_id = "queues_resume",
     params(
-        ("name" = String, Path, description = "The queue"),
+        ("name" = inline(form::QueueName), Path, description = "The queue"),
     ),
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = Option<SteerBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The queue", body = QueueView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn resume(

@@ -15,7 +15,7 @@ use super::definition::{self, Asked};
 use super::error::ApiError;
 use super::params::Params;
 use super::view::{
-    BackfillBody, BackfillView, JobView, PostponeScheduleBody, Problem, ScheduleBody, ScheduleListView, ScheduleView,
+    BackfillBody, BackfillView, JobView, PostponeScheduleBody, ScheduleBody, ScheduleListView, ScheduleView, form,
 };
 use super::{ApiState, body, idempotency, intake, jobs, json};
 use crate::app::Host;
@@ -35,7 +35,6 @@ use crate::store::ReadError;
     operation_id = "schedules_list",
     responses(
         (status = 200, description = "All schedules", body = ScheduleListView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn list(
@@ -62,13 +61,12 @@ pub(super) async fn list(
     tag = "schedules",
     operation_id = "schedules_put",
     params(
-        ("name" = String, Path, description = "The schedule"),
+        ("name" = inline(form::ScheduleName), Path, description = "The schedule"),
     ),
     request_body = ScheduleBody,
     responses(
-        (status = 201, description = "Made", body = ScheduleView),
-        (status = 200, description = "Replaced", body = ScheduleView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+        (status = 201, description = "Made", body = ScheduleView, headers(("Location" = String, description = "The address of the schedule"))),
+        (status = 200, description = "Replaced", body = ScheduleView, headers(("Location" = String, description = "The address of the schedule"))),
     )
 )]
 pub(super) async fn put(
@@ -123,11 +121,10 @@ async fn put_in(
     tag = "schedules",
     operation_id = "schedules_show",
     params(
-        ("name" = String, Path, description = "The schedule"),
+        ("name" = inline(form::ScheduleName), Path, description = "The schedule"),
     ),
     responses(
         (status = 200, description = "The schedule", body = ScheduleView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn show(
@@ -150,11 +147,10 @@ pub(super) async fn show(
     tag = "schedules",
     operation_id = "schedules_remove",
     params(
-        ("name" = String, Path, description = "The schedule"),
+        ("name" = inline(form::ScheduleName), Path, description = "The schedule"),
     ),
     responses(
         (status = 204, description = "Removed"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn remove(
@@ -174,11 +170,10 @@ pub(super) async fn remove(
     tag = "schedules",
     operation_id = "schedules_pause",
     params(
-        ("name" = String, Path, description = "The schedule"),
+        ("name" = inline(form::ScheduleName), Path, description = "The schedule"),
     ),
     responses(
         (status = 200, description = "The schedule, paused", body = ScheduleView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn pause(
@@ -200,11 +195,10 @@ pub(super) async fn pause(
     tag = "schedules",
     operation_id = "schedules_resume",
     params(
-        ("name" = String, Path, description = "The schedule"),
+        ("name" = inline(form::ScheduleName), Path, description = "The schedule"),
     ),
     responses(
         (status = 200, description = "The schedule, active", body = ScheduleView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn resume(
@@ -226,12 +220,11 @@ pub(super) async fn resume(
     tag = "schedules",
     operation_id = "schedules_postpone",
     params(
-        ("name" = String, Path, description = "The schedule"),
+        ("name" = inline(form::ScheduleName), Path, description = "The schedule"),
     ),
     request_body = PostponeScheduleBody,
     responses(
         (status = 200, description = "The schedule", body = ScheduleView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn postpone(
@@ -257,13 +250,11 @@ pub(super) async fn postpone(
     tag = "schedules",
     operation_id = "schedules_run",
     params(
-        ("name" = String, Path, description = "The schedule"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
+        ("name" = inline(form::ScheduleName), Path, description = "The schedule"),
     ),
     responses(
         (status = 201, description = "The job", body = JobView),
         (status = 200, description = "Repeated: the job of the first request", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn run(
@@ -288,14 +279,12 @@ pub(super) async fn run(
     tag = "schedules",
     operation_id = "schedules_backfill",
     params(
-        ("name" = String, Path, description = "The schedule"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
+        ("name" = inline(form::ScheduleName), Path, description = "The schedule"),
     ),
     request_body = BackfillBody,
     responses(
         (status = 201, description = "The jobs", body = BackfillView),
         (status = 200, description = "Repeated: the jobs of the first request", body = BackfillView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn backfill(

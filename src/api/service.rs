@@ -9,7 +9,7 @@ use super::ApiState;
 use super::error::ApiError;
 use super::params::Params;
 use super::steer::{note_reason, pause_of, reason_of};
-use super::view::{CountsView, PauseBody, Problem, ServiceView, SteerBody};
+use super::view::{CountsView, PauseBody, ServiceView, SteerBody};
 use crate::domain::access::Caller;
 use crate::domain::service::ServiceState;
 
@@ -21,7 +21,6 @@ use crate::domain::service::ServiceState;
     operation_id = "service_show",
     responses(
         (status = 200, description = "The host", body = ServiceView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json<ServiceView>, ApiError> {
@@ -35,10 +34,9 @@ pub(super) async fn show(State(state): State<ApiState>, uri: Uri) -> Result<Json
     path = "/v1/service/pause",
     tag = "service",
     operation_id = "service_pause",
-    request_body(content = PauseBody, description = "May be left out"),
+    request_body(content = Option<PauseBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The host", body = ServiceView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn pause(
@@ -60,10 +58,9 @@ pub(super) async fn pause(
     path = "/v1/service/resume",
     tag = "service",
     operation_id = "service_resume",
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = Option<SteerBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The host", body = ServiceView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn resume(
@@ -85,10 +82,9 @@ pub(super) async fn resume(
     path = "/v1/service/drain",
     tag = "service",
     operation_id = "service_drain",
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = Option<SteerBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The host", body = ServiceView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn drain(
@@ -118,7 +114,6 @@ async fn set(state: &ApiState, uri: &Uri, to: ServiceState) -> Result<Json<Servi
     operation_id = "service_counts",
     responses(
         (status = 200, description = "Jobs by plug-in and state", body = CountsView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn counts(State(state): State<ApiState>, uri: Uri) -> Result<Json<CountsView>, ApiError> {

@@ -9,15 +9,14 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 
 use super::address::Path;
+use super::bounds::REASON_CHARS_MAX;
 use super::caller::{check_job_of, noted};
 use super::content::Kind;
 use super::error::ApiError;
 use super::jobs::{found, found_by_id, shown};
 use super::json::JsonFault;
 use super::params::Params;
-use super::view::{
-    AuditView, ExplainView, JobView, PauseBody, PostponeBody, Problem, ResumeBody, RetryBody, SteerBody,
-};
+use super::view::{AuditView, ExplainView, JobView, PauseBody, PostponeBody, ResumeBody, RetryBody, SteerBody, form};
 use super::{ApiState, body, idempotency, ids, intake, json};
 use crate::domain::access::{Caller, Right};
 use crate::domain::code;
@@ -27,9 +26,6 @@ use crate::domain::queue::Pause;
 use crate::jobs::{Command, Order, Rerun, RerunError};
 use crate::store::ReadError;
 
-/// The longest reason, in characters.
-const REASON_CHARS_MAX: usize = 1_000;
-
 /// Calls a job off. A handler that runs is asked first, and stopped when it does not listen within five seconds.
 #[utoipa::path(
     post,
@@ -37,12 +33,11 @@ const REASON_CHARS_MAX: usize = 1_000;
     tag = "jobs",
     operation_id = "jobs_cancel",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = Option<SteerBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The job, canceled or being canceled", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn cancel(
@@ -63,12 +58,11 @@ pub(super) async fn cancel(
     tag = "jobs",
     operation_id = "jobs_pause",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
-    request_body(content = SteerBody, description = "May be left out"),
+    request_body(content = Option<SteerBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The job, paused or pausing", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn pause(
@@ -91,12 +85,11 @@ pub(super) async fn pause(
     tag = "jobs",
     operation_id = "jobs_resume",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
-    request_body(content = ResumeBody, description = "May be left out"),
+    request_body(content = Option<ResumeBody>, description = "May be left out"),
     responses(
         (status = 200, description = "The job, queued, or waiting as before its pause", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn resume(
@@ -119,12 +112,11 @@ pub(super) async fn resume(
     tag = "jobs",
     operation_id = "jobs_postpone",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
     request_body = PostponeBody,
     responses(
         (status = 200, description = "The job, waiting or pausing", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn postpone(
@@ -149,14 +141,12 @@ pub(super) async fn postpone(
     tag = "jobs",
     operation_id = "jobs_retry",
     params(
-        ("id" = String, Path, description = "The finished job"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns what the first one made; kept for 24 hours"),
+        ("id" = inline(form::JobRef), Path, description = "The finished job"),
     ),
-    request_body(content = RetryBody, description = "May be left out"),
+    request_body(content = Option<RetryBody>, description = "May be left out"),
     responses(
-        (status = 201, description = "The new job; `retry_of` names the finished one", body = JobView),
-        (status = 200, description = "Repeated: the new job of the first request", body = JobView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+        (status = 201, description = "The new job; `retry_of` names the finished one", body = JobView, headers(("Location" = String, description = "The address of the new job"))),
+        (status = 200, description = "Repeated: the new job of the first request", body = JobView, headers(("Location" = String, description = "The address of the new job"))),
     )
 )]
 pub(super) async fn retry(
@@ -218,12 +208,11 @@ pub(super) async fn retry(
     tag = "jobs",
     operation_id = "jobs_delete",
     params(
-        ("id" = String, Path, description = "The job"),
-        ("reason" = Option<String>, Query, description = "Why; it stands in the host's log"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
+        ("reason" = inline(Option<form::Reason>), Query, description = "Why; it stands in the host's log"),
     ),
     responses(
         (status = 204, description = "Removed"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn delete(
@@ -249,11 +238,10 @@ pub(super) async fn delete(
     tag = "jobs",
     operation_id = "jobs_audit",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
     responses(
         (status = 200, description = "Who did what, and why", body = AuditView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn audit(
@@ -275,11 +263,10 @@ pub(super) async fn audit(
     tag = "jobs",
     operation_id = "jobs_explain",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
     ),
     responses(
         (status = 200, description = "Every reason, the foremost first", body = ExplainView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn explain(

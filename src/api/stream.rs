@@ -22,7 +22,7 @@ use super::jobs::{facts, found_by_id, shown};
 use super::params::{Params, truth};
 use super::place::{JobPlace, Place, last_event_id};
 use super::turns::Turn;
-use super::view::{JobView, LogView, Problem};
+use super::view::{JobView, LogView, form};
 use super::{ApiState, ids};
 use crate::domain::access::{Caller, Right};
 use crate::domain::id::{JobId, JobKey};
@@ -62,16 +62,15 @@ fn event(name: &str, data: &impl serde::Serialize) -> Event {
     get,
     path = "/v1/jobs/{id}/changes",
     tag = "jobs",
-    operation_id = "stream_of_job",
+    operation_id = "jobs_changes",
     params(
-        ("id" = String, Path, description = "The job"),
+        ("id" = inline(form::JobRef), Path, description = "The job"),
         ("logs" = Option<bool>, Query, description = "Also what it logs, for those with the right `payload`"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard: the stream goes on from there"),
     ),
     responses(
-        (status = 200, description = "Server-sent events: `job` with a JobView, `log` with a LogView, `deleted`", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events: `job` with a JobView, `log` with a LogView, `deleted`", body = form::JobEvent, content_type = "text/event-stream"),
         (status = 204, description = "The job has ended, and its end was the last event that was heard: there is no need to come back"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn of_job(
@@ -277,13 +276,12 @@ impl Follower {
     get,
     path = "/v1/stream",
     tag = "jobs",
-    operation_id = "stream_of_all",
+    operation_id = "jobs_stream",
     params(
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that was heard: the stream goes on from there"),
     ),
     responses(
-        (status = 200, description = "Server-sent events: `job` with a JobView, `missed`", body = String, content_type = "text/event-stream"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
+        (status = 200, description = "Server-sent events: `job` with a JobView, `missed`", body = form::StreamEvent, content_type = "text/event-stream"),
     )
 )]
 pub(super) async fn of_all(

@@ -12,7 +12,7 @@ use super::caller::noted;
 use super::content::Kind;
 use super::error::ApiError;
 use super::params::{Params, truth};
-use super::view::{NewTokenView, Problem, TokenBody, TokenListView, TokenView};
+use super::view::{NewTokenView, TokenBody, TokenListView, TokenView, form};
 use super::{ApiState, body, intake, json};
 use crate::app::{LastToken, NewToken};
 use crate::domain::access::{Caller, Rights};
@@ -34,7 +34,6 @@ const RANDOM_BYTES: usize = 32;
     request_body = TokenBody,
     responses(
         (status = 201, description = "Made, with its secret", body = NewTokenView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn create(
@@ -78,7 +77,6 @@ pub(super) fn random_text() -> Result<String, ApiError> {
     operation_id = "tokens_list",
     responses(
         (status = 200, description = "All tokens", body = TokenListView),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<TokenListView>, ApiError> {
@@ -97,12 +95,11 @@ pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json
     tag = "tokens",
     operation_id = "tokens_revoke",
     params(
-        ("name" = String, Path, description = "The token"),
+        ("name" = inline(form::TokenName), Path, description = "The token"),
         ("last" = Option<bool>, Query, description = "Even if it is the last one, and the host lets everybody in from then on"),
     ),
     responses(
         (status = 204, description = "Revoked"),
-        (status = "default", description = "Not done; `application/problem+json`", body = Problem),
     )
 )]
 pub(super) async fn revoke(

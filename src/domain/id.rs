@@ -182,13 +182,16 @@ impl<T> serde::de::Visitor<'_> for NameVisitor<T> {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $check:expr) => {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $form:expr, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
         pub struct $type(Arc<str>);
 
         impl $type {
+            /// Which texts are acceptable, as a regular expression for those who describe the API.
+            pub const FORM: &str = $form;
+
             /// Checks and takes a name.
             pub fn new(text: &str) -> Result<Self, InvalidName> {
                 let check: fn(&str) -> Result<(), &'static str> = $check;
@@ -230,6 +233,15 @@ macro_rules! name {
     };
 }
 
+/// The form of a name that goes into addresses and settings; see [`check_slug`].
+const SLUG: &str = "^[a-z][a-z0-9-]{0,63}$";
+
+/// The form of a key: text without control characters.
+const TEXT: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
+
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 256;
+
 /// What stands between the space of a key and the key itself in the text of a key: no control character is in either.
 const END_OF_SPACE: char = '\n';
 
@@ -242,13 +254,17 @@ fn spaced(text: &str) -> (Option<&str>, &str) {
 /// spaces is two keys. Its text carries the space, so that whoever compares texts keeps the spaces apart; people see the key as
 /// it was given.
 macro_rules! key {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $check:expr) => {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $form:expr, $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
         pub struct $type(Arc<str>);
 
         impl $type {
+            /// Which texts are acceptable, as a regular expression for those who describe the API. Their length is counted in
+            /// bytes, which an expression cannot do: see [`KEY_BYTES_MAX`].
+            pub const FORM: &str = $form;
+
             /// Checks and takes a key of the space that all share.
             pub fn new(text: &str) -> Result<Self, InvalidName> {
                 let check: fn(&str) -> Result<(), &'static str> = $check;
@@ -305,12 +321,12 @@ macro_rules! key {
 
 name! {
     /// The name of a plug-in: 1 to 64 lower-case letters, digits and `-`, starting with a letter.
-    PluginName, "the plug-in name", check_slug
+    PluginName, "the plug-in name", SLUG, check_slug
 }
 
 name! {
     /// The name of a handler: 1 to 64 letters, digits, `-`, `_`, `.`, `/`, `:`, `#` and `@`.
-    HandlerName, "the handler name", |text| {
+    HandlerName, "the handler name", "^[A-Za-z0-9_./:#@-]{1,64}$", |text| {
         check_length(text)?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:#@".contains(c);
         if text.chars().all(allowed) { Ok(()) } else { Err("use letters, digits and - _ . / : # @") }
@@ -319,18 +335,18 @@ name! {
 
 name! {
     /// The name of a queue: like that of a plug-in.
-    QueueName, "the queue name", check_slug
+    QueueName, "the queue name", SLUG, check_slug
 }
 
 name! {
     /// The name of a schedule: like that of a plug-in.
-    ScheduleName, "the schedule name", check_slug
+    ScheduleName, "the schedule name", SLUG, check_slug
 }
 
 name! {
     /// The name of a token and of its holder: like that of a plug-in, but not one by which the host notes callers without a
     /// name.
-    TokenName, "the token name", |text| {
+    TokenName, "the token name", SLUG, |text| {
         check_slug(text)?;
         match text {
             UNNAMED_IN_API | UNNAMED_IN_CONSOLE => Err("that is what callers without a name are called"),
@@ -341,22 +357,22 @@ name! {
 
 key! {
     /// Jobs that share one run one after another, in order of creation (domain.md 4.1): 1 to 256 bytes of text.
-    OrderingKey, "the ordering key", check_key
+    OrderingKey, "the ordering key", TEXT, check_key
 }
 
 key! {
     /// Of the jobs of a plug-in that share one, only so many run at a time, in whatever order: 1 to 256 bytes of text.
-    ConcurrencyKey, "the concurrency key", check_key
+    ConcurrencyKey, "the concurrency key", TEXT, check_key
 }
 
 key! {
     /// At most one unfinished job has it (promise 6): 1 to 256 bytes of text.
-    DedupKey, "the dedup key", check_key
+    DedupKey, "the dedup key", TEXT, check_key
 }
 
 key! {
     /// The record that a job is about, as `entity/id`: 3 to 256 bytes of text with a `/` inside.
-    RecordName, "the record", |text| {
+    RecordName, "the record", r"^[^/\x00-\x1f\x7f-\x9f]+/[^\x00-\x1f\x7f-\x9f]+$", |text| {
         check_key(text)?;
         match text.split_once('/') {
             Some((entity, id)) if !entity.is_empty() && !id.is_empty() => Ok(()),
@@ -367,7 +383,7 @@ key! {
 
 name! {
     /// A version of a plug-in, in the form of semantic versioning: `1.2.3`, `1.2.3-beta.1`, `1.2.3+build`.
-    VersionName, "the version", check_version
+    VersionName, "the version", r"^[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}([-+][0-9A-Za-z.+-]*)?$", check_version
 }
 
 impl HandlerName {
@@ -406,7 +422,7 @@ fn check_slug(text: &str) -> Result<(), &'static str> {
 fn check_key(text: &str) -> Result<(), &'static str> {
     match text.len() {
         0 => return Err("it is empty"),
-        1..=256 => {}
+        1..=KEY_BYTES_MAX => {}
         _ => return Err("it is longer than 256 bytes"),
     }
     if text.chars().any(char::is_control) { Err("it holds a control character") } else { Ok(()) }

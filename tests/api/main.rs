@@ -11,6 +11,7 @@ mod idempotency;
 mod jobs;
 mod latch;
 mod lists;
+mod openapi;
 mod pages;
 mod pausing;
 mod plugins;

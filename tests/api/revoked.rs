@@ -56,7 +56,7 @@ fn tokens(server: &Server) -> Vec<String> {
 /// A body that the operation takes.
 fn body_of(id: &str) -> String {
     match id {
-        "jobs_submit" | "bulk_submit" | "batches_submit" => LATER.to_owned(),
+        "jobs_submit" | "jobs_submit_bulk" | "batches_submit" => LATER.to_owned(),
         "jobs_postpone" | "schedules_postpone" => r#"{"until": "1h"}"#.to_owned(),
         "jobs_actions" => r#"{"action": "cancel", "all": true}"#.to_owned(),
         "schedules_put" => r#"{"rule": "FREQ=HOURLY", "plugin": "echo", "input_text": "changed"}"#.to_owned(),

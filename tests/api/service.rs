@@ -1,7 +1,6 @@
 //! The host as a whole, and its health.
 
 use insta::assert_snapshot;
-use serde_json::Value;
 
 use crate::support::Server;
 
@@ -48,36 +47,4 @@ fn jobs_are_counted_by_plugin_and_state() {
     }
     let commits = text.lines().find_map(|line| line.strip_prefix("backroom_store_commits_total "));
     assert!(commits.and_then(|number| number.parse::<u64>().ok()).is_some_and(|number| number >= 4), "{text}");
-}
-
-#[test]
-fn the_openapi_document_names_every_address() {
-    let server = Server::start();
-    let document = server.get("/openapi.json").json();
-    let paths = document["paths"].as_object().expect("paths");
-    let operations: Vec<_> = paths
-        .iter()
-        .flat_map(|(path, item)| {
-            item.as_object().into_iter().flatten().map(move |(method, _)| format!("{method} {path}"))
-        })
-        .collect();
-    assert_snapshot!("operations", operations.join("\n"));
-    for reference in references(&document) {
-        let pointer = reference.trim_start_matches('#');
-        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
-    }
-}
-
-fn references(value: &Value) -> Vec<String> {
-    match value {
-        Value::Object(members) => members
-            .iter()
-            .flat_map(|(name, value)| match value {
-                Value::String(text) if name == "$ref" => vec![text.clone()],
-                value => references(value),
-            })
-            .collect(),
-        Value::Array(items) => items.iter().flat_map(references).collect(),
-        _ => Vec::new(),
-    }
 }

@@ -1,6 +1,11 @@
 //! What may be a name, and how names are read.
 
-use backroom::domain::id::{InvalidName, OrderingKey, PluginName, RecordName, TokenName, VersionName};
+use backroom::domain::id::{
+    ConcurrencyKey, DedupKey, HandlerName, InvalidName, KEY_BYTES_MAX, OrderingKey, PluginName, QueueName, RecordName,
+    ScheduleName, TokenName, VersionName,
+};
+use proptest::prelude::*;
+use proptest::string::string_regex;
 
 fn why<T>(result: Result<T, InvalidName>) -> Option<&'static str> {
     result.err().map(|error| error.why)
@@ -53,5 +58,36 @@ fn keys_are_text_without_control_characters() {
     assert_eq!(why(OrderingKey::new("a\u{7}b")), Some("it holds a control character"));
     for bad in ["contact", "/7", "contact/"] {
         assert_eq!(why(RecordName::new(bad)), Some("it must look like entity/id"), "{bad}");
+    }
+}
+
+/// Texts of a form. A generator has no use for the ends of a text.
+fn texts(form: &str) -> impl Strategy<Value = String> {
+    string_regex(form.trim_start_matches('^').trim_end_matches('$')).expect("a form is a regular expression")
+}
+
+proptest! {
+    #[test]
+    fn what_a_form_describes_is_acceptable(
+        slug in texts(PluginName::FORM),
+        handler in texts(HandlerName::FORM),
+        key in texts(OrderingKey::FORM),
+        record in texts(RecordName::FORM),
+        version in texts(VersionName::FORM),
+    ) {
+        prop_assert_eq!(why(PluginName::new(&slug)), None);
+        prop_assert_eq!(why(QueueName::new(&slug)), None);
+        prop_assert_eq!(why(ScheduleName::new(&slug)), None);
+        prop_assert!(matches!(slug.as_str(), "api" | "console") || why(TokenName::new(&slug)).is_none());
+        prop_assert_eq!(why(HandlerName::new(&handler)), None);
+        if key.len() <= KEY_BYTES_MAX {
+            prop_assert_eq!(why(OrderingKey::new(&key)), None);
+            prop_assert_eq!(why(ConcurrencyKey::new(&key)), None);
+            prop_assert_eq!(why(DedupKey::new(&key)), None);
+        }
+        if record.len() <= KEY_BYTES_MAX {
+            prop_assert_eq!(why(RecordName::new(&record)), None);
+        }
+        prop_assert_eq!(why(VersionName::new(&version)), None);
     }
 }

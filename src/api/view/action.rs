@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{FilterBody, time, time_of};
+use super::{FilterBody, form, time, time_of};
 use crate::domain::audit::AuditRow;
 use crate::domain::explain::Reason;
 use crate::domain::id::JobId;
@@ -17,6 +17,7 @@ use crate::jobs::{ActionResult, FailureSummary};
 pub struct SteerBody {
     /// Why, for those who look later; at most 1,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Reason>, inline)]
     pub reason: Option<String>,
 }
 
@@ -31,9 +32,11 @@ impl SteerBody {
 pub struct PauseBody {
     /// When it goes on by itself: a time, RFC 3339, or how long from now, such as `15m`. Until somebody resumes when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Moment>, inline)]
     pub until: Option<String>,
     /// Why, for those who look later; at most 1,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Reason>, inline)]
     pub reason: Option<String>,
 }
 
@@ -51,6 +54,7 @@ pub struct ResumeBody {
     pub now: bool,
     /// Why, for those who look later; at most 1,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Reason>, inline)]
     pub reason: Option<String>,
 }
 
@@ -64,9 +68,11 @@ impl ResumeBody {
 #[serde(deny_unknown_fields)]
 pub struct PostponeBody {
     /// A time, RFC 3339, or how long from now, such as `15m`. A time that has passed means now.
+    #[schema(value_type = form::Moment, inline)]
     pub until: String,
     /// Why, for those who look later; at most 1,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Reason>, inline)]
     pub reason: Option<String>,
 }
 
@@ -88,15 +94,19 @@ pub struct RetryBody {
     pub input_text: Option<String>,
     /// Another input, as bytes in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Base64>, inline)]
     pub input_base64: Option<String>,
     /// Another version of the plug-in than the finished job asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::VersionName>, inline)]
     pub version: Option<String>,
     /// Not to start before this time, RFC 3339, or how long from now, such as `15m`; at once when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Moment>, inline)]
     pub at: Option<String>,
     /// Why, for those who look later; at most 1,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Reason>, inline)]
     pub reason: Option<String>,
 }
 
@@ -115,6 +125,7 @@ fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, 
 #[serde(deny_unknown_fields)]
 pub struct ActionsBody {
     /// `cancel`, `pause`, `resume`, `postpone`, `retry` or `delete`.
+    #[schema(value_type = form::ActionWord, inline)]
     pub action: String,
     /// Which jobs. An empty one needs `all`.
     #[serde(default)]
@@ -124,6 +135,7 @@ pub struct ActionsBody {
     pub all: bool,
     /// Until when, for `postpone`: a time, RFC 3339, or how long from now, such as `15m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Moment>, inline)]
     pub until: Option<String>,
     /// For `resume`: whether paused jobs run now. Otherwise they go back to what they waited for, if that is still to come.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -133,12 +145,15 @@ pub struct ActionsBody {
     pub dry_run: bool,
     /// Why, for those who look later; at most 1,000 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Reason>, inline)]
     pub reason: Option<String>,
     /// How many jobs this call deals with, 1 to 10,000; 1,000 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::ActionJobs>, inline)]
     pub limit: Option<u64>,
     /// The `next` of the call before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Cursor>, inline)]
     pub cursor: Option<String>,
 }
 
@@ -160,6 +175,7 @@ pub struct ActionsView {
     /// Each of them, newest first.
     pub results: Vec<ActionResultView>,
     /// The `cursor` of the next call; none when all jobs were looked at.
+    #[schema(value_type = Option<form::Cursor>, inline)]
     pub next: Option<String>,
 }
 
@@ -167,13 +183,17 @@ pub struct ActionsView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionResultView {
     /// The job.
+    #[schema(value_type = form::JobId, inline)]
     pub id: String,
     /// Its state before.
+    #[schema(value_type = form::State)]
     pub state_before: String,
     /// Its state after; none when it was removed.
+    #[schema(value_type = Option<form::State>)]
     pub state: Option<String>,
     /// The new job that runs it again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::JobId>, inline)]
     pub retried_as: Option<String>,
     /// Why it was left as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -217,14 +237,18 @@ pub struct AuditView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditRowView {
     /// When.
+    #[schema(value_type = form::Time, inline)]
     pub on: String,
     /// Who.
     pub by: String,
     /// `cancel`, `pause`, `resume`, `postpone` or `retry`. A `retry` stands with the new job.
+    #[schema(value_type = form::ActionWord)]
     pub action: String,
     /// The state before; for a `retry` that of the job which is run again.
+    #[schema(value_type = form::State)]
     pub from: String,
     /// The state after.
+    #[schema(value_type = form::State)]
     pub to: String,
     /// Why.
     pub reason: Option<String>,
@@ -251,8 +275,10 @@ impl From<AuditRow> for AuditRowView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainView {
     /// The job.
+    #[schema(value_type = form::JobId, inline)]
     pub id: String,
     /// Its state.
+    #[schema(value_type = form::State)]
     pub state: String,
     /// Everything that stands between it and its run, the foremost first; at least one.
     pub reasons: Vec<ReasonView>,
@@ -269,9 +295,11 @@ pub struct ReasonView {
     pub starts_when: String,
     /// When it ends by the passing of time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Time>, inline)]
     pub until: Option<String>,
     /// The jobs that it waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<form::JobId>, inline)]
     pub jobs: Vec<String>,
 }
 
@@ -310,8 +338,10 @@ pub struct FailuresView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FailureView {
     /// What they have in common; a filter of lists and actions.
+    #[schema(value_type = form::Fingerprint, inline)]
     pub fingerprint: String,
     /// The plug-in.
+    #[schema(value_type = form::PluginName, inline)]
     pub plugin: String,
     /// `transient`, `throttled`, `user-fixable`, `business` or `fatal`.
     pub class: String,
@@ -322,8 +352,10 @@ pub struct FailureView {
     /// How many jobs.
     pub count: u64,
     /// The oldest of them; none when it was deleted just now.
+    #[schema(value_type = Option<form::JobId>, inline)]
     pub oldest: Option<String>,
     /// The newest of them.
+    #[schema(value_type = form::JobId, inline)]
     pub newest: String,
     /// The message of the newest.
     pub message: String,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::JobView;
+use super::{JobView, form};
 use crate::domain::batch::Summary;
 
 /// A batch and how its jobs do.
@@ -15,6 +15,7 @@ pub struct BatchView {
     pub jobs: SummaryView,
     /// Its jobs in the order of the lines, where it was just submitted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<form::JobId>, inline)]
     pub ids: Vec<String>,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{FollowUpBody, ReasonView, time, time_of};
+use super::{FollowUpBody, ReasonView, form, time, time_of};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::id::{Digest, JobId};
 use crate::domain::job::{
@@ -19,6 +19,7 @@ use crate::domain::limits::Usage;
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
     /// The identity, a UUID of version 7.
+    #[schema(value_type = form::JobId, inline)]
     pub id: String,
     /// The name that people see; `plugin/handler` when the caller gave none.
     pub name: String,
@@ -27,11 +28,13 @@ pub struct JobView {
     pub job_type: TypeView,
     /// Where it stands: `queued`, `waiting`, `retrying`, `paused`, `running`, `pausing`, `canceling`, `succeeded`, `failed`
     /// or `canceled`.
+    #[schema(value_type = form::State)]
     pub state: String,
     /// The same as a number: 0, 10, 11, 12, 20, 21, 22, 30, 31 or 32, in that order.
     pub status_code: u8,
     /// What a `waiting` job waits for: `scheduled`, `postponed`, `sleep`, `event`, `children`, `error`, `missing-component`
     /// or `manual`.
+    #[schema(value_type = Option<form::WaitReasonWord>)]
     pub wait_reason: Option<String>,
     /// The event that it waits for, where it waits for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,8 +61,10 @@ pub struct JobView {
     /// How often a host died or lost its lease while it ran this job.
     pub crashes: u32,
     /// Not to run before.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub postpone_until: Option<String>,
     /// When the submit was taken.
+    #[schema(value_type = form::Time, inline)]
     pub created_on: String,
     /// Who submitted it.
     pub created_by: Option<String>,
@@ -67,18 +72,24 @@ pub struct JobView {
     #[serde(default)]
     pub owner: Option<String>,
     /// The first start that the caller asked for.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub at: Option<String>,
     /// To be called off unless started by then.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub expires_on: Option<String>,
     /// First start.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub started_on: Option<String>,
     /// When it ended.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub completed_on: Option<String>,
     /// When a cancel was asked for.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub cancel_requested_on: Option<String>,
     /// The host that runs it; none while it is not running. Its attempts name theirs.
     pub host_id: Option<String>,
     /// Ties the jobs of one causal chain: the identity of its first job.
+    #[schema(value_type = form::JobId, inline)]
     pub correlation_id: String,
     /// Jobs in the chain before this one.
     pub depth: u32,
@@ -111,6 +122,7 @@ pub struct JobView {
     #[serde(default)]
     pub concurrency_key: Option<String>,
     /// The jobs that must have ended before it starts.
+    #[schema(value_type = Vec<form::JobId>, inline)]
     pub after: Vec<String>,
     /// What it does when one that it waits for has not succeeded: `continue`, `block` or `cancel`.
     pub on_predecessor_failure: String,
@@ -122,10 +134,12 @@ pub struct JobView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_space: Option<String>,
     /// The batch that it belongs to.
+    #[schema(value_type = Option<form::JobId>, inline)]
     pub batch: Option<String>,
     /// The schedule that made it.
     pub schedule: Option<OccurrenceView>,
     /// The finished job that it runs again.
+    #[schema(value_type = Option<form::JobId>, inline)]
     pub retry_of: Option<String>,
     /// A shorter wall-clock limit of each run than the plug-in's, in milliseconds.
     pub deadline_ms: Option<u64>,
@@ -135,6 +149,7 @@ pub struct JobView {
     pub on_complete: Option<FollowUpBody>,
     /// The unfinished jobs that a queued one waits for, where one job is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<form::JobId>, inline)]
     pub blocked_by: Vec<String>,
     /// The first thing that keeps it from running; only in lists that were asked to `explain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,10 +162,13 @@ pub struct JobView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitView {
     /// `waiting` or `retrying`.
+    #[schema(value_type = form::State)]
     pub state: String,
     /// What for, where it is `waiting`.
+    #[schema(value_type = Option<form::WaitReasonWord>)]
     pub wait_reason: Option<String>,
     /// Until when, where time ends it.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub until: Option<String>,
     /// The event, where it is one.
     pub event: Option<String>,
@@ -172,6 +190,7 @@ pub struct OccurrenceView {
     /// The schedule.
     pub name: String,
     /// The time that its rule names.
+    #[schema(value_type = form::Time, inline)]
     pub scheduled_for: String,
 }
 
@@ -255,9 +274,11 @@ pub struct JobPageView {
     pub jobs: Vec<JobView>,
     /// The `cursor` of the next page; none at the end. A page may hold fewer jobs than asked for and still have a next one: one
     /// request looks through jobs for a second at most.
+    #[schema(value_type = Option<form::PageCursor>, inline)]
     pub next: Option<String>,
     /// With a `next`: when the last job was submitted that was looked at. Whether one matches beyond it is not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Time>, inline)]
     pub looked_to: Option<String>,
 }
 
@@ -280,8 +301,10 @@ pub struct AttemptView {
     /// The version of the plug-in that ran.
     pub version: Option<String>,
     /// When it was claimed.
+    #[schema(value_type = form::Time, inline)]
     pub started_on: String,
     /// When it ended; none while it is under way.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub ended_on: Option<String>,
     /// How it ended: `succeeded`, `failed`, `canceled`, `retry`, `suspended`, `yielded`, `released`, `paused`, `timed-out` or
     /// `lease-lost`; none while it is under way.

@@ -6,6 +6,7 @@
 mod action;
 mod batch;
 mod filter;
+pub(super) mod form;
 mod job;
 mod log;
 mod plugin;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PauseView, time};
+use super::{PauseView, form, time};
 use crate::domain::advice::{self, Sides};
 use crate::domain::limits::{Axis, Limits};
 use crate::domain::plugin::{Grant, Inspection, KeptGrant, Plugin, PluginVersion, Policy, Shape, Wishes};
@@ -87,6 +87,7 @@ pub struct VersionView {
     #[serde(default)]
     pub limits: EffectiveView,
     /// When it was uploaded.
+    #[schema(value_type = form::Time, inline)]
     pub uploaded_on: String,
 }
 
@@ -126,9 +127,11 @@ pub struct GrantedView {
 pub struct GrantBody {
     /// Origins that it may call, such as `https://api.example.com` or `https://*.example.com`.
     #[serde(default)]
+    #[schema(value_type = form::Origins, inline)]
     pub http: Vec<String>,
     /// Settings with their values.
     #[serde(default)]
+    #[schema(value_type = form::Settings, inline)]
     pub config: BTreeMap<String, String>,
 }
 
@@ -143,9 +146,11 @@ impl GrantBody {
 pub struct RevokeBody {
     /// Origins.
     #[serde(default)]
+    #[schema(value_type = form::Origins, inline)]
     pub http: Vec<String>,
     /// Settings.
     #[serde(default)]
+    #[schema(value_type = form::SettingNames, inline)]
     pub config: Vec<String>,
 }
 
@@ -201,6 +206,7 @@ pub struct UploadView {
 #[serde(deny_unknown_fields)]
 pub struct ActivateBody {
     /// The version that jobs are to run.
+    #[schema(value_type = form::VersionName, inline)]
     pub version: String,
 }
 

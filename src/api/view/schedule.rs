@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::submit::present;
-use super::{time, time_of};
+use super::{form, time, time_of};
 use crate::config::units::show_duration;
 use crate::domain::id::JobId;
 use crate::domain::schedule::{JobTemplate, Schedule, ScheduleState};
@@ -44,22 +44,27 @@ pub struct ScheduleBody {
     /// What becomes of occurrences that were missed while no host ran: `run_once`, `run_all(3)` or `skip`; `run_once` when
     /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::MisfireWord>, inline)]
     pub misfire: Option<String>,
     /// What becomes of an occurrence that comes while the job before is unfinished: `skip`, `queue`, `allow` or
     /// `cancel_previous`; `skip` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::OverlapWord>, inline)]
     pub overlap: Option<String>,
     /// Each occurrence is put off by a share of this, such as `30s`; at most a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Short>, inline)]
     pub jitter: Option<String>,
     /// The plug-in to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::PluginName>, inline)]
     pub plugin: Option<String>,
     /// A request to send instead of `plugin`, `handler` and an input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpBody>,
     /// The entry point; the plug-in's first when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::HandlerName>, inline)]
     pub handler: Option<String>,
     /// Any JSON value, given to the handler byte for byte. At most one of `input`, `input_text` and `input_base64`.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
@@ -70,36 +75,47 @@ pub struct ScheduleBody {
     pub input_text: Option<String>,
     /// Bytes in base64 (RFC 4648 section 4) that the handler is given decoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Base64>, inline)]
     pub input_base64: Option<String>,
     /// The display name of its jobs, at most 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::DisplayName>, inline)]
     pub name: Option<String>,
     /// Command-line arguments, for a plug-in that is a command; at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = form::Arguments, inline)]
     pub args: Vec<String>,
     /// Environment variables, for a plug-in that is a command; at most 64, and 32 KiB together with `args`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = form::Environment, inline)]
     pub env: BTreeMap<String, String>,
     /// The queue of its jobs; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::QueueName>, inline)]
     pub queue: Option<String>,
     /// Greater runs first; -100 to 100, 0 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Priority>, inline)]
     pub priority: Option<i64>,
     /// Jobs that share it run one after another; 1 to 256 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Key>, inline)]
     pub ordering_key: Option<String>,
     /// Free words to find its jobs by; at most 20 of 64 characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = form::Tags, inline)]
     pub tags: Vec<String>,
     /// Attempts in all, 1 to 1000; the plug-in's policy when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Attempts>, inline)]
     pub max_attempts: Option<u64>,
     /// A job that has not started so long after it was made is called off, such as `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::SomeTime>, inline)]
     pub expires_after: Option<String>,
     /// The version of the plug-in to run; the active one when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::VersionName>, inline)]
     pub version: Option<String>,
 }
 
@@ -157,6 +173,7 @@ pub struct HttpBody {
 #[serde(deny_unknown_fields)]
 pub struct PostponeScheduleBody {
     /// A time, RFC 3339, or how long from now, such as `15m`. A time that has passed is now.
+    #[schema(value_type = form::Moment, inline)]
     pub until: String,
 }
 
@@ -165,8 +182,10 @@ pub struct PostponeScheduleBody {
 #[serde(deny_unknown_fields)]
 pub struct BackfillBody {
     /// From this time on, RFC 3339.
+    #[schema(value_type = form::Instant, inline)]
     pub from: String,
     /// To before this time, RFC 3339. What is still to come is left to the schedule.
+    #[schema(value_type = form::Instant, inline)]
     pub to: String,
     /// Whether occurrences may be made again whose jobs may have been removed.
     #[serde(default)]
@@ -179,6 +198,7 @@ pub struct BackfillView {
     /// How many jobs there are.
     pub count: usize,
     /// Every job, that of the oldest occurrence first.
+    #[schema(value_type = Vec<form::JobId>, inline)]
     pub ids: Vec<String>,
 }
 
@@ -196,6 +216,7 @@ pub struct ScheduleView {
     /// The time zone that the rule is meant in.
     pub tz: String,
     /// When the rule starts.
+    #[schema(value_type = form::Time, inline)]
     pub start: String,
     /// What is left out, in the form of RFC 5545.
     pub except: Vec<String>,
@@ -206,28 +227,36 @@ pub struct ScheduleView {
     /// Each occurrence is put off by a share of this.
     pub jitter: String,
     /// When it fires next: the next occurrence with its jitter, or the time that it was postponed to. Only while active.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub next_run: Option<String>,
     /// The occurrence that fires then, by the rule. Only while active.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub next_occurrence: Option<String>,
     /// Whether the next occurrence was postponed, or brought forward.
     pub postponed: bool,
     /// The next five occurrences by the rule, in the next fifty years, where one schedule is shown and while it is active.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<form::Time>, inline)]
     pub upcoming: Vec<String>,
     /// The latest occurrence that was decided, whether it made a job or not.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub last_occurrence: Option<String>,
     /// When it made a job last.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub last_run: Option<String>,
     /// The job that it made last.
+    #[schema(value_type = Option<form::JobId>, inline)]
     pub last_job: Option<String>,
     /// How many jobs it made.
     pub fired: u64,
     /// How many occurrences were left out because a job of it was unfinished (`overlap`).
     pub left_out: u64,
     /// The latest of these.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub last_left_out: Option<String>,
     /// Its oldest job that has not ended, which the next occurrence meets; where one schedule is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::JobId>, inline)]
     pub in_the_way: Option<String>,
     /// What a person should know, such as that the clock was ahead and has been set back; where one schedule is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -235,10 +264,12 @@ pub struct ScheduleView {
     /// What it runs.
     pub target: TargetView,
     /// When it was made.
+    #[schema(value_type = form::Time, inline)]
     pub created_on: String,
     /// Who made it.
     pub created_by: Option<String>,
     /// When somebody changed it last.
+    #[schema(value_type = form::Time, inline)]
     pub modified_on: String,
     /// Who changed it.
     pub modified_by: Option<String>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{time, time_of};
+use super::{form, time, time_of};
 use crate::app::{QueueDepth, QueueNow};
 use crate::domain::admission::StartLimits;
 use crate::domain::id::{PluginName, TenantId};
@@ -38,8 +38,10 @@ pub struct ServiceView {
     /// This start of the host.
     pub host_id: String,
     /// When it started.
+    #[schema(value_type = form::Time, inline)]
     pub started_on: String,
     /// What its clock says.
+    #[schema(value_type = form::Time, inline)]
     pub now: String,
     /// Attempts that run now, each in a slot.
     pub running: usize,
@@ -75,8 +77,10 @@ pub struct QueueListView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PauseView {
     /// Since when.
+    #[schema(value_type = form::Time, inline)]
     pub since: String,
     /// When it ends by itself; none where somebody has to resume.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub until: Option<String>,
     /// Who asked for it.
     pub by: Option<String>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{time, time_of};
+use super::{form, time, time_of};
 use crate::domain::access::Token;
 
 /// A token to be made.
@@ -12,13 +12,16 @@ use crate::domain::access::Token;
 pub struct TokenBody {
     /// What its holder is called: 1 to 64 lower-case letters, digits and `-`, starting with a letter. What he does is noted
     /// under it, and the jobs that he submits are his.
+    #[schema(value_type = form::TokenName, inline)]
     pub name: String,
     /// What he may do: `submit` jobs, `read` them, `write` (cancel, pause, resume, postpone, run again, remove), see their
     /// `payload`, each of these three for all jobs or as `read:own` and so on; `keys:all` to share the keys of the host (its
     /// jobs have keys of their own otherwise); or `admin` for everything.
+    #[schema(value_type = form::RightWords, inline)]
     pub rights: Vec<String>,
     /// It opens nothing from then on: RFC 3339, or how long from now, such as `30d`. Never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Moment>, inline)]
     pub expires_on: Option<String>,
 }
 
@@ -35,10 +38,12 @@ pub struct TokenView {
     /// What he may do.
     pub rights: Vec<String>,
     /// When it was made.
+    #[schema(value_type = form::Time, inline)]
     pub created_on: String,
     /// Who made it.
     pub created_by: String,
     /// It opens nothing from then on; none when it lasts.
+    #[schema(value_type = Option<form::Time>, inline)]
     pub expires_on: Option<String>,
     /// Whether that has come.
     pub expired: bool,

@@ -1,4 +1,10 @@
-//! The description of the API for programs: OpenAPI, made from the handlers and the wire types themselves.
+//! The description of the API for programs: OpenAPI, made from the handlers and the wire types themselves. What every operation
+//! shares is added by `shared`, what fields say together by `apart`, and `shape` gives the schemas the form that stock generators
+//! know best.
+
+mod apart;
+mod shape;
+mod shared;
 
 use std::sync::LazyLock;
 
@@ -7,6 +13,8 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use utoipa::OpenApi;
 
+use self::shared::Shared;
+use super::view::{Problem, form};
 use super::{
     actions, batches, bulk, health, jobs, pages, payloads, plugins, purge, queues, schedules, service, steer, stream,
     tokens,
@@ -16,8 +24,12 @@ use super::{
 #[openapi(
     info(
         title = "Backroom",
-        description = "An asynchronous service for WebAssembly plug-ins. Errors are problem documents (RFC 9457) whose `code` has a page at `/errors/{code}`."
+        description = "An asynchronous service for WebAssembly plug-ins. Errors are problem documents (RFC 9457) whose `code` has a page at `/errors/{code}`. Unknown fields and query parameters are refused.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
+    servers((url = "/", description = "The host that this description comes from")),
+    modifiers(&Shared),
+    components(schemas(Problem)),
     tags(
         (name = "jobs", description = "Durable requests to run a handler once"),
         (name = "plugins", description = "Named components with versions"),
@@ -25,7 +37,7 @@ use super::{
         (name = "service", description = "The host as a whole"),
         (name = "tokens", description = "Who may do what"),
         (name = "health", description = "For monitors"),
-        (name = "errors", description = "What the codes mean")
+        (name = "description", description = "The API and the codes of its errors")
     ),
     paths(
         jobs::submit,
@@ -87,6 +99,7 @@ use super::{
         health::alive,
         health::ready,
         health::metrics,
+        show,
         pages::page,
         pages::index,
     )
@@ -95,12 +108,24 @@ struct Api;
 
 /// The description as it is sent. It is the same for everybody, and asked for by strangers, so that it is made once.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-    // It is made of strings and numbers, which JSON can always say.
-    serde_json::to_vec(&Api::openapi()).unwrap_or_default().into()
+    // It is made of strings, numbers and lists, which JSON can always say.
+    let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    shape::plain(&mut document);
+    apart::say(&mut document);
+    document.to_string().into()
 });
 
-/// The description.
-pub(super) async fn document() -> impl IntoResponse {
+/// This description: OpenAPI 3.1.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "description",
+    operation_id = "openapi_show",
+    responses(
+        (status = 200, description = "The description", body = inline(form::Document), content_type = "application/json"),
+    )
+)]
+pub(super) async fn show() -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone())
 }
 
@@ -113,10 +138,11 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_made_once() {
-        let (first, second) = (document().await.into_response(), document().await.into_response());
+        let (first, second) = (show().await.into_response(), show().await.into_response());
         let whole = |response: Response| to_bytes(response.into_body(), usize::MAX);
         let (first, second) = (whole(first).await.expect("it is whole"), whole(second).await.expect("it is whole"));
-        assert!(first.starts_with(br#"{"openapi":"#));
+        let document: serde_json::Value = serde_json::from_slice(&first).expect("it is JSON");
+        assert!(document["openapi"].is_string());
         assert_eq!(first.as_ptr(), second.as_ptr(), "another was made");
     }
 }
