@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use super::address::Path;
-use super::bounds::NAME_CHARS_MAX;
+use super::bounds::{FOLLOWING_BYTES_MAX, NAME_CHARS_MAX};
 use super::bulk::{read_jobs, refused};
 use super::caller::{check_job_of, check_submit, noted};
 use super::error::ApiError;
@@ -58,8 +58,8 @@ pub(super) async fn submit(
         name: params.read("name", name)?,
         allowed_failures: params.read("allowed_failures", |text| number_within(text, 0, u64::MAX))?.unwrap_or(0),
         on_complete: params
-            .text("on_complete")
-            .map(|to| Intake::of(&state, &caller).follow_up(FollowUpBody::to(to)))
+            .read("on_complete", following)?
+            .map(|to| Intake::of(&state, &caller).follow_up(to))
             .transpose()?,
         retry_of: None,
         tags: Vec::new(),
@@ -175,6 +175,13 @@ async fn view(state: &ApiState, caller: &Caller, batch: Job, ids: Vec<String>) -
     let counted = batch.clone();
     let summary = state.blocking(move |host| host.jobs.batch_summary(&counted)).await?;
     Ok(BatchView { jobs: SummaryView::from(summary), ids, batch: shown(state, caller, batch).await? })
+}
+
+fn following(text: &str) -> Result<FollowUpBody, String> {
+    match text.len() {
+        0..=FOLLOWING_BYTES_MAX => Ok(FollowUpBody::to(text)),
+        length => Err(format!("it has {length} bytes; at most {FOLLOWING_BYTES_MAX} are taken here")),
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -38,6 +38,9 @@ pub(super) const EXPIRES_AFTER_MAX: Duration = Duration::from_secs(100 * 366 * 8
 /// The longest wait for a job's end, and the one of a caller who names none.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// The longest name or URL of what follows a batch, in bytes: it stands in an address.
+pub(super) const FOLLOWING_BYTES_MAX: usize = 2 << 10;
+
 /// How many jobs a page holds when nothing is said, and how many it may hold.
 pub(super) const PAGE_JOBS: u64 = 50;
 pub(super) const PAGE_JOBS_MAX: u64 = 200;

@@ -35,7 +35,7 @@ const PROBLEMS_MAX: usize = 20;
     path = "/v1/jobs/bulk",
     tag = "jobs",
     operation_id = "jobs_submit_bulk",
-    request_body(content((String = "application/x-ndjson"), (form::Bytes = "application/octet-stream")), description = "One SubmitBody on each line"),
+    request_body(content((Option<String> = "application/x-ndjson"), (Option<form::Bytes> = "application/octet-stream")), description = "One SubmitBody on each line"),
     responses(
         (status = 201, description = "All were taken", body = BulkView),
         (status = 200, description = "Repeated: the jobs of the first request", body = BulkView),

@@ -27,6 +27,7 @@ class Host:
         self.folder.mkdir(parents=True)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKROOM_")}
         environment["BACKROOM_SERVER_TOKEN"] = self.token
+        (self.folder / "backroom.toml").write_text('[server]\ntrusted_proxies = ["127.0.0.1"]\n')
         log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen(
             [self.program, "serve", "--listen", "127.0.0.1:0", "--data", self.folder / "data", "--durability", "process"],

@@ -150,6 +150,13 @@ const REFUSALS: &[Refusal] = &[
         applies: |of| of.has_body,
     },
     Refusal {
+        name: "LongAddress",
+        status: StatusCode::URI_TOO_LONG,
+        description: "The address is longer than is taken",
+        headers: &[],
+        applies: |_| true,
+    },
+    Refusal {
         name: "UnknownMediaType",
         status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
         description: "The body has a content type or an encoding that is not taken here, or none is",
@@ -172,6 +179,13 @@ const REFUSALS: &[Refusal] = &[
         description: "The caller has too much under way, or has tried too many wrong tokens",
         headers: &[LATER],
         applies: |of| !of.is_always_answered,
+    },
+    Refusal {
+        name: "LargeHead",
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        description: "The headers are larger than is taken",
+        headers: &[],
+        applies: |_| true,
     },
     Refusal {
         name: "Fault",

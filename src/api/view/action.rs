@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::number::whole;
 use super::{FilterBody, form, time, time_of};
 use crate::domain::audit::AuditRow;
 use crate::domain::explain::Reason;
@@ -148,7 +149,7 @@ pub struct ActionsBody {
     #[schema(value_type = Option<form::Reason>, inline)]
     pub reason: Option<String>,
     /// How many jobs this call deals with, 1 to 10,000; 1,000 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole")]
     #[schema(value_type = Option<form::ActionJobs>, inline)]
     pub limit: Option<u64>,
     /// The `next` of the call before.

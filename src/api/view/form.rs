@@ -42,8 +42,12 @@ const JOB_REF: &str = "^(?:[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|
 /// A group of failures.
 const FINGERPRINT: &str = "^[0-9a-f]{16}$";
 
-/// The host of an origin, by its name or its address.
-const HOST: &str = r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?){0,3}|\[::[0-9a-f]{1,4}\])";
+/// A label of a host's name, and the labels that may come after the first.
+const LABEL: &str = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+const LABELS: &str = r"\.[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+
+/// An address of IPv6 in brackets.
+const ADDRESS: &str = r"\[::[0-9a-f]{1,4}\]";
 
 /// The port of an origin.
 const PORT: &str = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3})";
@@ -160,7 +164,7 @@ forms! {
     /// What becomes of an occurrence that meets an unfinished job.
     OverlapWord = words([Overlap::Skip, Overlap::Queue, Overlap::Allow, Overlap::CancelPrevious].map(|word| word.to_string()));
     /// What the holder of a token may do.
-    RightWords = list(words(RIGHT_WORDS), 1, RIGHT_WORDS.len());
+    RightWords = unique(list(words(RIGHT_WORDS), 1, RIGHT_WORDS.len()));
     /// Settings of a plug-in with their values.
     Settings = map(
         sized(like(PLAIN), 1, bounds::CONFIG_KEY_BYTES_MAX),
@@ -172,9 +176,9 @@ forms! {
     /// The key of a request that is not to be done twice.
     IdempotencyKey = sized(like("^[\\x21-\\x7e]+(?: +[\\x21-\\x7e]+)*$"), 1, idempotency::KEY_BYTES_MAX);
     /// Origins that a plug-in may call.
-    Origins = list(like(&format!("^https?://(?:{HOST}|\\*\\.{HOST})(?::{PORT})?$")), 0, GRANTS_MAX);
+    Origins = list(like(&format!("^https?://(?:{LABEL}(?:{LABELS}){{0,3}}|{ADDRESS}|\\*\\.{LABEL}(?:{LABELS}){{1,3}})(?::{PORT})?$")), 0, GRANTS_MAX);
     /// An absolute URL.
-    Url = sized(like(&format!("^https?://{HOST}(?::{PORT})?(?:[/?][!-~]*)?$")), 0, 8 << 10);
+    Url = sized(like(&format!("^{}$", url())), 0, 8 << 10);
     /// Of this plug-in.
     SoughtPlugin = or_empty(name(id::PluginName::FORM));
     /// Of this entry point.
@@ -204,7 +208,11 @@ forms! {
     /// Submitted at this time.
     SoughtTime = or_empty(like(&format!("^{TIME}$")));
     /// What follows a batch: `PLUGIN`, `PLUGIN/HANDLER`, or a URL.
-    Following = sized(like(&format!("^(?:[a-z][a-z0-9-]{{0,63}}(?:/[A-Za-z0-9_.-]{{1,64}})?|https?://{HOST}(?::{PORT})?(?:[/?][!-~]*)?|)$")), 0, 8 << 10);
+    Following = sized(
+        like(&format!("^(?:[a-z][a-z0-9-]{{0,63}}(?:/[A-Za-z0-9_.-]{{1,64}})?|{})$", url())),
+        1,
+        bounds::FOLLOWING_BYTES_MAX,
+    );
     /// A manifest in base64.
     Manifest = sized(like(BASE64), 0, 4 * bounds::MANIFEST_BYTES_MAX.div_ceil(3));
     /// Bytes as they are.
@@ -251,6 +259,10 @@ fn sized(mut text: Object, least: usize, most: usize) -> Object {
     text
 }
 
+fn url() -> String {
+    format!("https?://(?:{LABEL}(?:{LABELS}){{0,3}}|{ADDRESS})(?::{PORT})?(?:[/?][!-~]*)?")
+}
+
 fn job_type() -> String {
     format!("^(?:{}|[0-9]{{1,9}})$", JobType::NAMED.map(|(_, word)| word).join("|"))
 }
@@ -282,6 +294,11 @@ fn number<T: ToString>(least: &T, most: &T) -> Object {
 fn list(item: Object, least: usize, most: usize) -> Array {
     let items = ArrayBuilder::new().items(item);
     items.min_items(Some(least).filter(|least| *least > 0)).max_items(Some(most)).build()
+}
+
+fn unique(mut list: Array) -> Array {
+    list.unique_items = true;
+    list
 }
 
 fn map(names: Object, values: Object, most: usize) -> Object {

@@ -9,6 +9,7 @@ mod filter;
 pub(super) mod form;
 mod job;
 mod log;
+mod number;
 mod plugin;
 mod problem;
 mod schedule;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::number::whole;
 use super::submit::present;
 use super::{form, time, time_of};
 use crate::config::units::show_duration;
@@ -94,7 +95,7 @@ pub struct ScheduleBody {
     #[schema(value_type = Option<form::QueueName>, inline)]
     pub queue: Option<String>,
     /// Greater runs first; -100 to 100, 0 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole")]
     #[schema(value_type = Option<form::Priority>, inline)]
     pub priority: Option<i64>,
     /// Jobs that share it run one after another; 1 to 256 bytes.
@@ -106,7 +107,7 @@ pub struct ScheduleBody {
     #[schema(value_type = form::Tags, inline)]
     pub tags: Vec<String>,
     /// Attempts in all, 1 to 1000; the plug-in's policy when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole")]
     #[schema(value_type = Option<form::Attempts>, inline)]
     pub max_attempts: Option<u64>,
     /// A job that has not started so long after it was made is called off, such as `1h`.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::form;
+use super::number::whole;
 
 /// A job to submit. Only `plugin` is needed; unknown fields are refused.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -52,7 +53,7 @@ pub struct SubmitBody {
     #[schema(value_type = Option<form::Moment>, inline)]
     pub expires_on: Option<String>,
     /// Greater runs first; -100 to 100, 0 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole")]
     #[schema(value_type = Option<form::Priority>, inline)]
     pub priority: Option<i64>,
     /// One of the host's queues (`GET /v1/queues`); `default` when absent.
@@ -64,7 +65,7 @@ pub struct SubmitBody {
     #[schema(value_type = form::Tags, inline)]
     pub tags: Vec<String>,
     /// Attempts in all, 1 to 1000; the plug-in's policy when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "whole")]
     #[schema(value_type = Option<form::Attempts>, inline)]
     pub max_attempts: Option<u64>,
     /// The version of the plug-in to run; the one that is active when the job starts when absent.
