@@ -25,10 +25,9 @@ pub(super) fn host_of(request: &Request) -> Result<Authority, ApiError> {
         (Some(_), Some(_)) => return Err(bad_host("the request has two Host headers".to_owned())),
         (Some(only), None) => only.to_str().unwrap_or("(not ASCII)"),
     };
-    let host = read(header).ok_or_else(|| bad_host(format!("the Host header `{}` names no host", shown(header))))?;
+    let host = read(header).ok_or_else(|| no_host("the Host header", header))?;
     let Some(target) = request.uri().authority() else { return Ok(host) };
-    read(target.as_str())
-        .ok_or_else(|| bad_host(format!("the address begins with `{}`, which is no host", shown(target.as_str()))))
+    read(target.as_str()).ok_or_else(|| no_host("the URL in the first line", target.as_str()))
 }
 
 /// A host, perhaps with a port, and nothing else: who calls himself somebody in it means to deceive a reader.
@@ -46,6 +45,10 @@ fn read(text: &str) -> Option<Authority> {
     };
     let is_rest = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
     (is_host && is_rest).then_some(authority)
+}
+
+fn no_host(place: &str, given: &str) -> ApiError {
+    bad_host(format!("{place} names `{}`, which is not a host with an optional port", shown(given)))
 }
 
 fn bad_host(detail: String) -> ApiError {

@@ -119,7 +119,7 @@ fn problem(status: StatusCode) -> Option<ApiError> {
     let (code, detail) = match status {
         StatusCode::URI_TOO_LONG => (code::LARGE_HEAD, "the address is too long"),
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (code::LARGE_HEAD, "the address and the headers are too large"),
-        StatusCode::BAD_REQUEST => (code::BAD_HEAD, "what came is no request of HTTP/1.1"),
+        StatusCode::BAD_REQUEST => (code::BAD_HEAD, "what came is not an HTTP/1.1 request"),
         _ => return None,
     };
     Some(ApiError::new(code, detail).with_status(status))

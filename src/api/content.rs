@@ -55,12 +55,12 @@ impl Kind {
     /// Refuses a body that says that it is something else, or is packed. What says nothing is looked at.
     pub(super) fn check(self, headers: &HeaderMap) -> Result<(), ApiError> {
         if let Some(packed) = said(headers, &CONTENT_ENCODING).find(|coding| !coding.eq_ignore_ascii_case("identity")) {
-            let detail = format!("the body is packed as `{}`; it is read as it is only", shown(packed));
+            let detail = format!("the Content-Encoding is `{}`; bodies are read without one", shown(packed));
             let error = ApiError::new(code::WRONG_KIND, detail).with_next("Send it without a Content-Encoding.");
             return Err(error.with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
         if let Some(coding) = said(headers, &TRANSFER_ENCODING).find(|coding| !coding.eq_ignore_ascii_case("chunked")) {
-            let detail = format!("the body is transferred as `{}`; only `chunked` is read", shown(coding));
+            let detail = format!("the Transfer-Encoding is `{}`; expected `chunked`", shown(coding));
             // As RFC 9112 section 6.1 has it.
             return Err(ApiError::new(code::WRONG_KIND, detail).with_status(StatusCode::NOT_IMPLEMENTED));
         }
@@ -71,7 +71,7 @@ impl Kind {
             return Ok(());
         }
         let types = self.types();
-        let detail = format!("the body is said to be `{}`; here it is one of: {}", shown(text), types.join(", "));
+        let detail = format!("the Content-Type is `{}`; expected one of: {}", shown(text), types.join(", "));
         let error =
             ApiError::new(code::WRONG_KIND, detail).with_next(format!("Send it with `Content-Type: {}`.", types[0]));
         Err(match HeaderValue::from_str(&types.join(", ")) {

@@ -197,7 +197,7 @@ fn check_length(uri: &Uri) -> Result<(), ApiError> {
     if length <= ADDRESS_BYTES_MAX {
         return Ok(());
     }
-    let detail = format!("the address has {length} bytes; at most {ADDRESS_BYTES_MAX} are taken");
+    let detail = format!("the address has {length} bytes (limit {ADDRESS_BYTES_MAX})");
     Err(ApiError::new(code::LARGE_HEAD, detail))
 }
 

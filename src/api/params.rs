@@ -81,7 +81,7 @@ impl Params {
     }
 }
 
-/// Escapes that are no UTF-8 are read as the character that stands for what cannot be read: nobody means that one.
+/// Escapes that are not UTF-8 are read as the character that stands for what cannot be read: nobody means that one.
 fn check_escapes(uri: &Uri, pairs: &[(String, String)]) -> Result<(), ApiError> {
     const UNREADABLE: char = char::REPLACEMENT_CHARACTER;
     let is_meant = uri.query().unwrap_or_default().to_ascii_uppercase().contains("%EF%BF%BD");
@@ -89,7 +89,7 @@ fn check_escapes(uri: &Uri, pairs: &[(String, String)]) -> Result<(), ApiError> 
     match faulty.filter(|_| !is_meant) {
         None => Ok(()),
         Some((name, _)) => {
-            let detail = format!("the query cannot be read: the escapes of `{}` are no UTF-8", shown(name));
+            let detail = format!("the query cannot be read: the escapes of `{}` are not UTF-8", shown(name));
             Err(ApiError::new(code::BAD_HEAD, detail))
         }
     }

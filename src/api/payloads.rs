@@ -53,10 +53,8 @@ pub(super) async fn logs(
         return Err(ApiError::field("attempt", format!("there is no attempt {asked}; the job has {attempts}")));
     }
     let pieces = state.blocking(move |host| log_of(host, &job, attempt)).await?;
-    let stored: Vec<_> = pieces
-        .iter()
-        .filter_map(|piece| if let Piece::Stored(log) = piece { Some(log.clone()) } else { None })
-        .collect();
+    // Looked through before anything is sent: what is damaged is an error, and not half an answer.
+    let stored: Vec<_> = pieces.iter().filter_map(Piece::stored).cloned().collect();
     take_turn_to_look(&state, stored.iter().map(Payload::len).max()).await?;
     state.blocking(move |host| stored.iter().try_for_each(|log| host.jobs.payload(log).map(drop))).await?;
     Ok(raw("text/plain; charset=utf-8", "inline", in_parts(&state, pieces)))
@@ -118,6 +116,13 @@ enum Piece {
 impl Piece {
     fn line(text: String) -> Self {
         Self::AtHand(text.into())
+    }
+
+    fn stored(&self) -> Option<&Payload> {
+        match self {
+            Self::Stored(payload) => Some(payload),
+            Self::AtHand(_) | Self::EndOfLine => None,
+        }
     }
 
     fn len(&self) -> u64 {

@@ -148,7 +148,7 @@ catalogue! {
          batches, retries, and the runs and back-fills of schedules.",
         "Leave the header out.";
     BAD_HEAD = "BR0142", "the request cannot be read",
-        "Its first line, its address or one of its headers breaks the rules of HTTP, or its address holds escapes that are no UTF-8.",
+        "Its first line, its address or one of its headers breaks the rules of HTTP, or its address has escapes that are not UTF-8.",
         "Send a request as RFC 9112 describes it, and write what is not ASCII as the escapes (`%C3%A9`) of its UTF-8.";
     BAD_HOST = "BR0143", "the request does not say which host it is for",
         "Every request names its host, once, as a name or an address and perhaps a port: in `Host`, and in the address where that is a \

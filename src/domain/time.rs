@@ -80,7 +80,7 @@ pub enum BadTime {
     #[error("is no time like 2030-01-31T08:00:00Z (RFC 3339)")]
     Unreadable,
     /// It lies before or after all that are counted.
-    #[error("lies outside the times that there are: from 0000-01-01T00:00:00Z to 9999-12-31T23:59:59Z")]
+    #[error("is outside the range of times, 0000-01-01T00:00:00Z to 9999-12-31T23:59:59Z")]
     OutOfRange,
 }
 

@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
+use axum::Router;
+use axum::http::StatusCode;
 use axum::routing::get;
+use backroom::api::ApiState;
 use serde_json::Value;
 
 use crate::holder::{JOB, LATER, guarded, root};
@@ -150,18 +153,13 @@ fn every_address_takes_the_kind_of_body_that_it_reads_and_no_other() {
 
 #[test]
 fn a_panic_is_told_as_a_problem() {
-    let panics = |_: &backroom::api::ApiState, routes: axum::Router| {
-        routes
-            .route(
-                "/v1/panics",
-                get(|| async {
-                    if true {
-                        panic!("on purpose")
-                    }
-                }),
-            )
-            .route("/v1/bare", get(|| async { (axum::http::StatusCode::IM_A_TEAPOT, "a library's words") }))
-    };
+    async fn panicking() -> StatusCode {
+        panic!("on purpose")
+    }
+    async fn bare() -> (StatusCode, &'static str) {
+        (StatusCode::IM_A_TEAPOT, "a library's words")
+    }
+    let panics = |_: &ApiState, routes: Router| routes.route("/v1/panics", get(panicking)).route("/v1/bare", get(bare));
     let server = Server::with(Setup { between: Some(panics), ..Setup::default() });
     let answer = server.get("/v1/panics");
     assert_eq!((answer.status, answer.json()["code"].clone()), (500, "BR0117".into()));
@@ -171,7 +169,7 @@ fn a_panic_is_told_as_a_problem() {
     is_told(&answer, "bare text");
 }
 
-/// The answer to some bytes, after `before`.
+/// The answer to some bytes.
 fn answer_to(server: &Server, bytes: &[u8]) -> Answer {
     let mut connection = server.connect();
     connection.write_all(bytes).expect("it listens");

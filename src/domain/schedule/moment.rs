@@ -103,8 +103,7 @@ impl Moment {
 
 const UNREADABLE: &str = "is no date or time; write 2026-01-31, 2026-01-31T02:00 or 2026-01-31T02:00:00Z";
 
-const OUT_OF_RANGE: &str =
-    "lies outside the years that a rule is reckoned with; use 0001-01-01 to 9999-12-31T23:59:59Z";
+const OUT_OF_RANGE: &str = "is outside the range of rules; use 0001-01-01 to 9999-12-31T23:59:59Z";
 
 /// Reads a date or time without a zone in brackets.
 fn read_plain(text: &str) -> Result<Moment, &'static str> {
