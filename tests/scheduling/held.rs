@@ -10,6 +10,7 @@ use backroom::domain::plugin::Plugin;
 use backroom::jobs::{Command, NewJob, Order};
 use backroom::sandbox::scripted::Script;
 use backroom::store::Store;
+use backroom::store::memory::Room;
 use backroom::store::warrant::{Warrant, with_warrant};
 
 use crate::host::*;
@@ -58,6 +59,19 @@ fn all_are_released_although_the_host_dies_on_the_way() {
 }
 
 #[test]
+fn all_are_released_although_the_store_takes_nothing_on_the_way() {
+    let (mut host, jobs) = with_held(MANY);
+    drop(host.store.commit(vec![come()]));
+    host.settle();
+    host.store.set_room(Room::None);
+    host.pass(seconds(30));
+    assert!(statuses(&host, &jobs).contains(&Status::Waiting), "some are still to come");
+    host.store.set_room(Room::Plenty);
+    host.pass(seconds(10));
+    assert_eq!(statuses(&host, &jobs), vec![Status::Queued; MANY]);
+}
+
+#[test]
 fn those_that_wait_for_another_version_or_a_disabled_plug_in_go_on_waiting() {
     let (mut host, jobs) = with_held(3);
     drop(host.store.commit(vec![Change::PutPlugin(Plugin { revision: 2, disabled: true, ..plugin("late", true) })]));
@@ -84,8 +98,7 @@ fn what_the_host_owes_a_resumed_job_needs_no_warrant_of_whoever_resumed_it() {
     let job = host.submit(echo());
     let state = host.job(job).state;
     // It was held before its plug-in came, and its pause kept that.
-    let held =
-        JobState { status: Status::Waiting, wait_reason: Some(WaitReason::MissingComponent), revision: 1, ..state };
+    let held = JobState { status: Status::Waiting, wait_reason: Some(WaitReason::MissingComponent), revision: 1, ..state };
     let hold = Change::Advance { job: key(job), expected: 0, next: Box::new(held), earlier_run: None };
     at_once(host.store.commit(vec![hold])).expect("memory can be written");
     host.order(job, Order::Pause);

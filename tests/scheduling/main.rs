@@ -5,6 +5,7 @@ mod host;
 
 mod batches;
 mod fairness;
+mod firing;
 mod held;
 mod limits;
 mod loops;
