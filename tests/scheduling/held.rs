@@ -98,7 +98,8 @@ fn what_the_host_owes_a_resumed_job_needs_no_warrant_of_whoever_resumed_it() {
     let job = host.submit(echo());
     let state = host.job(job).state;
     // It was held before its plug-in came, and its pause kept that.
-    let held = JobState { status: Status::Waiting, wait_reason: Some(WaitReason::MissingComponent), revision: 1, ..state };
+    let held =
+        JobState { status: Status::Waiting, wait_reason: Some(WaitReason::MissingComponent), revision: 1, ..state };
     let hold = Change::Advance { job: key(job), expected: 0, next: Box::new(held), earlier_run: None };
     at_once(host.store.commit(vec![hold])).expect("memory can be written");
     host.order(job, Order::Pause);
