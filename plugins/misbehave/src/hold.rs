@@ -110,7 +110,11 @@ fn spliced(authority: &str, most: u64) -> bool {
     let Ok(answer) = reach::response(authority, "/") else { return false };
     let Ok(answered) = answer.consume() else { return false };
     let Ok(from) = answered.stream() else { return false };
-    let is_taken = body(|to, _| to.blocking_splice(&from, most).is_ok());
+    // The form that blocks would wait for the body to be sent.
+    let is_taken = body(|to, _| {
+        from.subscribe().block();
+        to.splice(&from, most).is_ok()
+    });
     forget((answer, answered, from));
     is_taken
 }
