@@ -32,7 +32,7 @@ fn f105_pausing_the_service_a_plugin_or_a_queue_cancels_nothing_and_resuming_con
     {
         let server = Server::start();
         let running = server.submit(HOLD);
-        server.until(&running, "running");
+        server.until_begun(&running);
         let paused = server.post(&format!("/v1/{what}/pause"), "");
         assert_eq!(paused.status, 200, "{what}: {}", paused.text());
         assert_eq!(server.post(&format!("/v1/{what}/pause"), "").status, 200, "twice is once");

@@ -2,10 +2,11 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::Server;
+use crate::support::{PATIENCE, Server};
 
 /// An open stream of events.
 pub(crate) struct Events {
@@ -46,8 +47,15 @@ impl Events {
     }
 
     /// Reads until the job is in a state.
+    #[track_caller]
     pub(crate) fn until(&mut self, state: &str) {
         while self.next().expect("the job gets there").1["state"] != state {}
+    }
+
+    /// Reads until the handler of the job says that it has begun.
+    #[track_caller]
+    pub(crate) fn until_begun(&mut self) {
+        while self.next().expect("the job gets there").1["progress"]["done"] != 1 {}
     }
 
     /// The view of the next job that is told of.
@@ -66,10 +74,14 @@ impl Events {
     }
 
     /// The name and data of the next event; none at the end of the stream.
+    #[track_caller]
     fn next(&mut self) -> Option<(String, Value)> {
         let (mut name, mut data) = (String::new(), None);
+        let began = Instant::now();
         loop {
             let line = self.line()?;
+            // A host that has nothing to tell says that it lives, for ever.
+            assert!(began.elapsed() < PATIENCE, "no event came for {PATIENCE:?}");
             if line.is_empty() && data.is_some() {
                 return data.map(|data| (name, data));
             }

@@ -179,10 +179,18 @@ impl Server {
     }
 
     /// Waits until the job is in a state, and returns it.
+    #[track_caller]
     pub(crate) fn until(&self, id: &str, state: &str) -> Value {
         let mut changes = Events::open(self, &format!("/v1/jobs/{id}/changes"));
         changes.until(state);
         self.job(id)
+    }
+
+    /// Waits until the handler of a job that is held has begun. A job runs once it is claimed; what is paused before its handler
+    /// begins is given back.
+    #[track_caller]
+    pub(crate) fn until_begun(&self, id: &str) {
+        Events::open(self, &format!("/v1/jobs/{id}/changes")).until_begun();
     }
 
     /// Submits a job, waits for its end, and returns its id.

@@ -65,7 +65,15 @@ async fn jobs_of(site: &Site, holder: &str, plugin: &str) -> Vec<Job> {
             "tags": [holder], "max_attempts": 1,
         });
         let job = submitted(site, holder, body).await;
-        jobs.push(until(site, job, status).await);
+        let job = until(site, job, status).await;
+        // One whose handler has not begun would be given back by a pause.
+        let has_begun = async {
+            while status == Status::Running && site.host.jobs.progress(&job).is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, has_begun).await.expect("it begins soon");
+        jobs.push(job);
     }
     jobs
 }
