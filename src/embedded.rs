@@ -116,8 +116,7 @@ fn unwanted_config(host: &Host, plugin: &PluginSettings) -> Option<String> {
     let there = host.registry.get(TenantId::DEFAULT, &plugin.name).ok()?;
     let version = there.active_version().or(there.versions.last())?;
     let policy = host.registry.policy(TenantId::DEFAULT, &plugin.name);
-    let (message, advice) = advice::unseen_config(Sides::of(&plugin.name, version, &policy))?;
-    Some(format!("{message}. To ask for it:\n{advice}"))
+    advice::of_unseen_config(Sides::of(&plugin.name, version, &policy))
 }
 
 /// A component, and what its manifest says.

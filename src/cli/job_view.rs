@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 /// The columns of a list of jobs.
 pub(crate) const COLUMNS: Columns<'_> = Columns {
     headings: &["ID", "STATE", "JOB", "ATTEMPT", "CREATED", "TOOK", "NOTE"],
-    spare: &["TOOK", "ATTEMPT", "CREATED", "NOTE"],
+    spare: &["TOOK", "ATTEMPT", "CREATED", "NOTE", "JOB"],
 };
 
 /// One job of a list.

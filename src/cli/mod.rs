@@ -51,8 +51,9 @@ use terminal::{Format, Terminal};
 pub(crate) struct Cli {
     #[command(flatten)]
     client: ClientArgs,
-    /// How the answer is printed
-    #[arg(long, short = 'o', global = true, value_name = "FORMAT", default_value = "table", hide_default_value = true, help_heading = GLOBAL)]
+    /// How the answer is printed: table, wide (every column, whole), json, or ndjson (one item of a list a line)
+    #[arg(long, short = 'o', global = true, value_name = "FORMAT", default_value = "table", hide_default_value = true,
+        hide_possible_values = true, help_heading = GLOBAL)]
     output: Format,
     /// Print the API's JSON: the same as --output json
     #[arg(long, global = true, conflicts_with = "output", help_heading = GLOBAL)]

@@ -354,6 +354,12 @@ pub fn unseen_config(sides: Sides<'_>) -> Option<(String, Advice)> {
     })
 }
 
+/// The same in one text.
+pub fn of_unseen_config(sides: Sides<'_>) -> Option<String> {
+    let (message, advice) = unseen_config(sides)?;
+    Some(format!("{message}. To ask for it:\n{advice}"))
+}
+
 fn settings_step(plugin: &PluginName, policy: &Policy, path: &[&str], value: &str) -> Step {
     let stated = &policy.stated;
     let edit = match &stated.plugin {

@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::Console;
+use super::given::Given;
 use super::shell::{After, Done, Section, Shell};
 use super::text::{self, LINE_CHARS, When};
 use super::trouble::Trouble;
@@ -157,8 +158,7 @@ pub(super) fn duration(job: &Job, now: Timestamp) -> Option<std::time::Duration>
     let started_on = job.state.started_on?;
     match job.state.completed_on {
         Some(completed_on) => Some(completed_on.since(started_on)),
-        None if job.state.status.is_locked() => Some(now.since(job.state.run_started_on.unwrap_or(started_on))),
-        None => None,
+        None => job.state.status.is_locked().then(|| now.since(started_on)),
     }
 }
 
@@ -274,7 +274,7 @@ struct List {
 }
 
 /// The page.
-pub(super) async fn show(console: Console, headers: HeaderMap, Query(asked): Query<Asked>) -> Response {
+pub(super) async fn show(console: Console, headers: HeaderMap, Given(Query(asked)): Given<Query<Asked>>) -> Response {
     let address = address(&headers);
     let asked = asked.typed();
     let turn = match query_of(&console, &asked) {

@@ -1,7 +1,6 @@
 //! Asks a person for a token, once for each browser, and lets him go again.
 
 use askama::Template;
-use axum::Form;
 use axum::extract::{Extension, Query};
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, Uri};
@@ -9,6 +8,7 @@ use axum::response::{AppendHeaders, Html, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::Console;
+use super::given::{Filled, Given};
 use super::trouble::Trouble;
 use crate::api::session::Door;
 
@@ -44,7 +44,7 @@ pub(super) struct Fields {
 }
 
 /// The page with the form. It shows nothing of the host.
-pub(super) async fn show(console: Console, Query(wanted): Query<Wanted>) -> Response {
+pub(super) async fn show(console: Console, Given(Query(wanted)): Given<Query<Wanted>>) -> Response {
     let to = own_page(&wanted.to);
     console.page(|_console| Ok(Page::new(to, None))).await
 }
@@ -54,7 +54,7 @@ pub(super) async fn log_in(
     console: Console,
     Extension(door): Extension<Door>,
     headers: HeaderMap,
-    Form(fields): Form<Fields>,
+    Filled(fields): Filled<Fields>,
 ) -> Response {
     let to = own_page(&fields.to);
     match door.log_in(fields.token.trim(), &headers).await {

@@ -3,6 +3,7 @@
 
 mod assets;
 mod attention;
+mod given;
 mod job;
 mod jobs;
 mod login;

@@ -8,6 +8,7 @@ use axum::response::Response;
 
 use super::Console;
 use super::attention::{self, Need};
+use super::given::Given;
 use super::jobs::{Group, Row};
 use super::lookout::Look;
 use super::sampler::Rate;
@@ -90,7 +91,7 @@ struct StoreLine {
 }
 
 /// The page.
-pub(super) async fn show(console: Console, Query(after): Query<After>) -> Response {
+pub(super) async fn show(console: Console, Given(Query(after)): Given<Query<After>>) -> Response {
     console.page(move |console| overview(console, after)).await
 }
 

@@ -4,12 +4,13 @@ use axum::extract::Path;
 use axum::response::Response;
 
 use super::Console;
+use super::given::Given;
 use super::shell::Done;
 use super::trouble::Trouble;
 use crate::domain::id::QueueName;
 
 /// Lets the jobs of a paused queue start again.
-pub(super) async fn resume(console: Console, Path(name): Path<String>) -> Response {
+pub(super) async fn resume(console: Console, Given(Path(name)): Given<Path<String>>) -> Response {
     let name = match QueueName::new(&name) {
         Ok(name) => name,
         Err(error) => return console.refuse(&Trouble::field(error.to_string())),

@@ -4,18 +4,18 @@ use axum::extract::Path;
 use axum::response::Response;
 
 use super::Console;
+use super::given::Given;
 use super::rights::noted;
 use super::shell::Done;
 use super::trouble::Trouble;
-use crate::domain::access::Caller;
 use crate::domain::queue::Pause;
 use crate::domain::service::ServiceState;
 
 /// Pauses or resumes.
-pub(super) async fn act(console: Console, Path(action): Path<String>, caller: Caller) -> Response {
+pub(super) async fn act(console: Console, Given(Path(action)): Given<Path<String>>) -> Response {
     let (state, done) = match action.as_str() {
         "pause" => {
-            let by = Some(noted(&caller).to_owned());
+            let by = Some(noted(&console.caller).to_owned());
             (ServiceState::Paused(Pause { since: console.now(), by, ..Pause::default() }), Done::Paused)
         }
         "resume" => (ServiceState::Running, Done::Resumed),

@@ -84,6 +84,7 @@ fn with_json_every_command_prints_json() {
         &["config", "check"],
         &["config", "schema"],
         &["explain", "BR0502"],
+        &["completions", "bash"],
         &["plugin", "new", "another"],
         &["schedule", "preview", "0 12 * * *"],
         &["plugin", "remove", "echo"],
@@ -394,4 +395,11 @@ fn the_end_of_an_id_will_do_wherever_an_id_is_taken() {
     assert_eq!(deleted.code, 0, "{}", deleted.whole());
     let unknown = host.run(&["job", "show", end]);
     assert!(unknown.code == 2 && unknown.err.contains("whose id ends in"), "{}", unknown.whole());
+}
+
+#[test]
+fn configuration_that_nobody_wants_is_told_at_the_upload() {
+    let host = Host::start_with("[[plugin]]\nname = \"echo\"\nconfig = { colour = \"red\" }\n");
+    let told = host.upload("echo");
+    assert!(told.contains("does not want `colour` of `config`") && told.contains("config = [\"colour\"]"), "{told}");
 }

@@ -253,6 +253,9 @@ async fn what_is_not_there_is_explained() {
         ("/jobs/%3Cscript%3E", 404, "BR0109"),
         ("/jobs?state=asleep", 422, "asleep is not a state of a job"),
         ("/jobs?plugin=NOT%20A%20NAME", 422, "BR0102"),
+        ("/jobs?before=soon", 422, "BR0102"),
+        ("/jobs?done=nonsense", 422, "BR0102"),
+        ("/jobs/%ff", 422, "BR0102"),
         ("/plugins/ecko", 404, "did you mean echo ?"),
         ("/plugins/%3Cimg%3E", 422, "BR0102"),
     ];

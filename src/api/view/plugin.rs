@@ -196,7 +196,7 @@ pub struct UploadView {
     pub add_to_config: Option<String>,
     /// The next command, when the version is pending.
     pub next: Option<String>,
-    /// What its author wishes and does not get, one a line.
+    /// What its author wishes and does not get, and what is set for it that it does not ask for.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -318,6 +318,7 @@ impl UploadView {
         let Uploaded { plugin, version, missing, repeated, has_new_manifest } = uploaded;
         let sides = Sides::of(&plugin.name, version, policy);
         let advice = advice::grant(sides, missing);
+        let curbed = version.wishes.beyond(&policy.limits).into_iter().map(|wish| curbed(sides, wish));
         Self {
             plugin: plugin.name.to_string(),
             version: VersionView::of(version, plugin, policy),
@@ -325,7 +326,8 @@ impl UploadView {
             new_manifest: *has_new_manifest,
             add_to_config: advice.settings(),
             next: advice.command().map(str::to_owned),
-            warnings: version.wishes.beyond(&policy.limits).into_iter().map(|wish| curbed(sides, wish)).collect(),
+            // One thing at a time: what a pending version waits for comes first.
+            warnings: curbed.chain(advice::of_unseen_config(sides).filter(|_| missing.is_empty())).collect(),
         }
     }
 }

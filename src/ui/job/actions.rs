@@ -1,6 +1,5 @@
 //! What the buttons of a job do.
 
-use axum::Form;
 use axum::extract::{Extension, Path};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +18,7 @@ use crate::jobs::{Command, Order, Rerun};
 use crate::resources::blocking;
 use crate::store::warrant::carried;
 use crate::ui::Console;
+use crate::ui::given::{Filled, Given};
 use crate::ui::rights;
 use crate::ui::shell::{Done, Section};
 use crate::ui::text;
@@ -38,8 +38,8 @@ pub(in crate::ui) struct Fields {
 pub(in crate::ui) async fn act(
     console: Console,
     Extension(reruns): Extension<Reruns>,
-    Path((id, word)): Path<(String, String)>,
-    Form(fields): Form<Fields>,
+    Given(Path((id, word))): Given<Path<(String, String)>>,
+    Filled(fields): Filled<Fields>,
 ) -> Response {
     let acted = perform(&console, &reruns, id, &word, fields).await;
     console.answer(acted.map_err(|trouble| trouble.at(Section::Jobs)))
@@ -99,7 +99,7 @@ fn unknown_action(word: &str) -> Trouble {
 pub(in crate::ui) async fn input(
     console: Console,
     Extension(payloads): Extension<Payloads>,
-    Path(id): Path<String>,
+    Given(Path(id)): Given<Path<String>>,
 ) -> Response {
     download(&console, &payloads, id, "input", |job| Some(job.submission.input.clone())).await
 }
@@ -108,7 +108,7 @@ pub(in crate::ui) async fn input(
 pub(in crate::ui) async fn output(
     console: Console,
     Extension(payloads): Extension<Payloads>,
-    Path(id): Path<String>,
+    Given(Path(id)): Given<Path<String>>,
 ) -> Response {
     download(&console, &payloads, id, "output", |job| job.state.output.clone()).await
 }

@@ -10,6 +10,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::Console;
+use super::given::Given;
 use super::jobs::{duration, short_id};
 use super::payload::Viewer;
 use super::shell::{After, Done, Section, Shell};
@@ -131,7 +132,11 @@ pub(super) struct Asked {
 }
 
 /// The page.
-pub(super) async fn show(console: Console, Path(id): Path<String>, Query(asked): Query<Asked>) -> Response {
+pub(super) async fn show(
+    console: Console,
+    Given(Path(id)): Given<Path<String>>,
+    Given(Query(asked)): Given<Query<Asked>>,
+) -> Response {
     console.page(move |console| page(console, &id, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
 }
 

@@ -1,6 +1,5 @@
 //! What the buttons of a plug-in do.
 
-use axum::Form;
 use axum::extract::Path;
 use axum::response::Response;
 use serde::Deserialize;
@@ -9,6 +8,7 @@ use crate::domain::id::{PluginName, TenantId, VersionName};
 use crate::domain::queue::Pause;
 use crate::registry::Removal;
 use crate::ui::Console;
+use crate::ui::given::{Filled, Given};
 use crate::ui::rights::noted;
 use crate::ui::shell::{Done, Section};
 use crate::ui::trouble::Trouble;
@@ -23,8 +23,8 @@ pub(in crate::ui) struct Fields {
 /// Activates, rolls back, enables, disables, pauses, resumes or removes.
 pub(in crate::ui) async fn act(
     console: Console,
-    Path((name, action)): Path<(String, String)>,
-    Form(fields): Form<Fields>,
+    Given(Path((name, action))): Given<Path<(String, String)>>,
+    Filled(fields): Filled<Fields>,
 ) -> Response {
     let acted = perform(&console, &name, &action, &fields).await;
     console.answer(acted.map_err(|trouble| trouble.at(Section::Plugins)))

@@ -8,6 +8,7 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 
 use super::Console;
+use super::given::Given;
 use super::jobs::Group;
 use super::overview::failure_percent;
 use super::shell::{After, Section, Shell};
@@ -98,12 +99,16 @@ struct Want {
 }
 
 /// The list.
-pub(super) async fn list(console: Console, Query(after): Query<After>) -> Response {
+pub(super) async fn list(console: Console, Given(Query(after)): Given<Query<After>>) -> Response {
     console.page(move |console| all(console, after).map_err(|trouble| trouble.at(Section::Plugins))).await
 }
 
 /// One plug-in.
-pub(super) async fn show(console: Console, Path(name): Path<String>, Query(after): Query<After>) -> Response {
+pub(super) async fn show(
+    console: Console,
+    Given(Path(name)): Given<Path<String>>,
+    Given(Query(after)): Given<Query<After>>,
+) -> Response {
     console.page(move |console| one(console, &name, after).map_err(|trouble| trouble.at(Section::Plugins))).await
 }
 
