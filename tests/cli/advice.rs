@@ -58,7 +58,7 @@ impl Trial {
             let (file, spot) = place.split_once(", ").expect("a file and a place in it");
             let text: Vec<_> = lines[at..]
                 .iter()
-                .take_while(|line| !line.starts_with('#') && !line.is_empty() && !line.starts_with("backroom "))
+                .take_while(|line| !is_other_text(line))
                 .collect();
             let text = text.into_iter().copied().collect::<Vec<_>>().join("\n");
             let is_other_way = then.starts_with("restart") && has_command;
@@ -77,6 +77,11 @@ impl Trial {
             self.host.restart_in_order();
         }
     }
+}
+
+/// Whether a line below an edit is no part of it: another step, or what else an error says.
+fn is_other_text(line: &str) -> bool {
+    line.is_empty() || ["#", "backroom ", "more: ", "next: "].iter().any(|start| line.starts_with(start))
 }
 
 /// Edits a file as a person would who reads `spot`.
@@ -137,6 +142,7 @@ fn advice_on_a_limit_helps_whichever_side_decides() {
         ),
         ("[limits]\nhandles = 6\n", "", r#"{"do": "handles", "times": 20}"#, "BR0309"),
         ("[limits]\nfuel = 200_000\n", "limits.fuel = 100_000\n", r#"{"do": "burn"}"#, "BR0301"),
+        ("[limits]\nhost_call = \"1KiB\"\n", "", r#"{"do": "checkpoint", "bytes": 3000}"#, "BR0308"),
         ("[limits]\nhost_copy = \"8KiB\"\n", "", r#"{"do": "checkpoint", "bytes": 3000, "times": 5}"#, "BR0308"),
     ];
     for (settings, manifest, input, code) in cases {
@@ -233,4 +239,117 @@ fn the_built_in_handler_calls_what_was_granted_by_command_until_it_is_taken_back
     assert_ne!(host.run(&["run", "http", &input]).code, 0);
     let again = host.run(&revoked);
     assert!(again.err.contains("BR0228"), "{}", again.whole());
+}
+
+/// The text of a log behind its times and sources.
+fn texts(log: &str) -> String {
+    let text = |line| str::split_once(line, " host  ").map_or(line, |(_, text)| text);
+    log.lines().map(text).collect::<Vec<_>>().join("\n")
+}
+
+/// What is to be called in place of what was.
+fn called_instead(advice: &str) -> String {
+    let (_, rest) = advice.split_once("Call ").expect("it says what to call");
+    rest.split(" itself").next().expect("it ends").to_owned()
+}
+
+#[test]
+fn advice_on_a_name_that_leads_to_this_machine_helps_a_plugin_and_the_built_in_handler() {
+    let address = server();
+    let (_, port) = address.rsplit_once(':').expect("a port");
+    // The resolver reads `127.1` as 127.0.0.1, but as a grant it is a name like any other.
+    let name = format!("http://127.1:{port}");
+    for by_command in [true, false] {
+        let settings = format!("[[plugin]]\nname = \"misbehave\"\ngrants = {{ http = [\"{name}\"] }}\n");
+        let mut trial = Trial::start(&settings, &format!("[wants]\nhttp = [\"{name}\"]\n"));
+        let job = trial.run(&format!(r#"{{"do": "http", "address": "127.1:{port}"}}"#));
+        let advice = texts(&trial.host.run(&["job", "logs", job["id"].as_str().expect("an id")]).done());
+        let meant = called_instead(&advice);
+        trial.follow(&advice, by_command);
+        let authority = meant.trim_start_matches("http://");
+        let job = trial.run(&format!(r#"{{"do": "http", "address": "{authority}"}}"#));
+        assert!(job["output"].to_string().contains("200"), "{by_command}: {job}\n{advice}");
+
+        let settings = format!("[[plugin]]\nname = \"http\"\ngrants = {{ http = [\"{name}\"] }}\n");
+        let mut trial = Trial::start(&settings, "");
+        let refused = trial.host.run(&["run", "http", &format!(r#"{{"url": "{name}/x"}}"#)]).err;
+        trial.follow(&refused, by_command);
+        let meant = called_instead(&refused);
+        let called = trial.host.run(&["run", "http", &format!(r#"{{"url": "{meant}/x"}}"#)]);
+        assert!(called.done().contains("200"), "{by_command}: {refused}");
+    }
+}
+
+#[test]
+fn advice_on_a_setting_without_a_value_helps() {
+    let table = "[[plugin]]\nname = \"misbehave\"\ngrants = { config = [\"mail.from\"] }\n";
+    for by_command in [true, false] {
+        let mut trial = Trial::start(table, "[wants]\nconfig = [\"mail.from\"]\n");
+        let input = r#"{"do": "setting", "key": "mail.from"}"#;
+        let job = trial.run(input);
+        let detail = job["error"]["detail"].as_str().expect("a detail").to_owned();
+        assert!(detail.contains("the setting `mail.from`, which has no value"), "{detail}");
+        trial.follow(&detail, by_command);
+        assert_eq!(trial.run(input)["state"], "succeeded", "{by_command}: {detail}");
+    }
+}
+
+#[test]
+fn advice_at_a_submit_helps() {
+    for (settings, submit) in [
+        ("[[plugin]]\nname = \"misbehave\"\nlimits = { input = \"8B\" }\n", &["--input", r#"{"do": "burn"}"#][..]),
+        ("[limits]\nwall = \"2s\"\n", &["--input", r#"{"do": "burn"}"#, "--deadline", "1m"]),
+    ] {
+        let mut trial = Trial::start(settings, "");
+        let submit = [&["job", "submit", "misbehave", "--wait"], submit].concat();
+        let refused = trial.host.run(&submit);
+        assert_ne!(refused.code, 0, "{}", refused.whole());
+        trial.follow(&refused.err, true);
+        trial.host.run(&submit).done();
+    }
+}
+
+#[test]
+fn advice_on_a_bound_of_uploads_helps_however_the_file_is_written() {
+    for settings in ["", "[uploads]\nfunctions = 7\n", "[uploads]\nfunctions = 7\nglobals = 0\n", "uploads.functions = 7\n"] {
+        let settings = if settings.is_empty() { "uploads = { functions = 7 }\n" } else { settings };
+        let mut trial = Trial { host: Host::start_with(settings), manifest: std::path::PathBuf::new() };
+        trial.manifest = trial.host.folder().join("plugin.toml");
+        std::fs::write(&trial.manifest, "name = \"misbehave\"\nversion = \"0.1.0\"\n").expect("it can be written");
+        let (component, manifest) = (built_plugin("misbehave"), trial.manifest.clone());
+        let (component, manifest) = (component.display().to_string(), manifest.display().to_string());
+        let upload = ["plugin", "upload", &component, "--manifest", &manifest];
+        let mut tries = 0;
+        loop {
+            let tried = trial.host.run(&upload);
+            if tried.code == 0 {
+                break;
+            }
+            assert!(tried.err.contains("BR0216"), "{}", tried.whole());
+            tries += 1;
+            assert!(tries < TRIES, "the advice does not help: {settings}: {}", tried.whole());
+            trial.follow(&tried.err, true);
+        }
+        assert!(tries > 0, "the bound was not hit: {settings}");
+    }
+}
+
+#[test]
+fn advice_on_what_looks_like_a_loop_helps() {
+    let mut trial = Trial::start("[limits]\nruns_per_record = 1\n", "");
+    let submit = |host: &Host, parent: &[&str]| {
+        let about = ["job", "submit", "misbehave", "--input", r#"{"do": "burn"}"#, "--regarding", "order/1", "--wait"];
+        host.run(&[&about[..], parent, &["--json"]].concat())
+    };
+    let first: serde_json::Value = serde_json::from_str(&submit(&trial.host, &[]).done()).expect("JSON");
+    let parent = ["--parent", first["id"].as_str().expect("an id")].map(str::to_owned);
+    let parent = [parent[0].as_str(), parent[1].as_str()];
+    submit(&trial.host, &parent).done();
+    submit(&trial.host, &parent);
+    let refused = trial.host.json(&["job", "list", "--state", "failed"]);
+    let id = refused["jobs"][0]["id"].as_str().expect("one looks like a loop").to_owned();
+    let job = trial.host.json(&["job", "show", &id]);
+    assert_eq!(job["error"]["code"], "BR0319", "{job}");
+    trial.follow(job["error"]["detail"].as_str().expect("a detail"), true);
+    submit(&trial.host, &parent).done();
 }

@@ -2,6 +2,7 @@
 
 mod advice;
 mod answers;
+mod asking;
 mod documents;
 mod host;
 mod live;
@@ -10,6 +11,7 @@ mod private;
 mod program;
 mod project;
 mod schedules;
+mod settings;
 mod small_things;
 mod steer;
 mod store;

@@ -186,6 +186,24 @@ fn one_id_that_is_refused_keeps_no_other_from_its_command() {
 }
 
 #[test]
+fn a_pause_of_the_service_is_shown_outlives_a_restart_and_ends_by_itself() {
+    let mut host = Host::start();
+    host.upload("echo");
+    let reason = "the database moves";
+    let paused = host.run(&["service", "pause", "--until", "1h", "--reason", reason]).done();
+    assert!(paused.starts_with("the host is paused until 20"), "{paused}");
+    assert!(paused.contains(" by api: the database moves; 0 attempts are under way"), "{paused}");
+    host.restart_in_order();
+    let status = host.run(&["service", "status"]).done();
+    assert!(status.contains("paused until 20") && status.contains(reason), "{status}");
+    let id = submit(&host, &["echo", "--text", "at last"]);
+    assert!(host.run(&["job", "explain", &id]).done().contains("has paused the whole service: the database moves"));
+    host.run(&["service", "pause", "--until", "1s"]).done();
+    assert_eq!(host.run(&["job", "watch", &id]).done(), "at last");
+    assert_eq!(host.json(&["service", "status"])["state"], "running");
+}
+
+#[test]
 fn f104_a_stop_lets_what_runs_end_loses_nothing_and_a_start_goes_on() {
     let mut host = Host::start_with("[worker]\nconcurrency = 1\n");
     host.upload("misbehave");

@@ -49,6 +49,7 @@
 //! | `open-file` | `path` `/etc/passwd` | tries to read a file |
 //! | `connect` | `address` `127.0.0.1:7171` | tries to open a TCP connection |
 //! | `http` | `address` `127.0.0.1:7171`, `path` `/` | tries to send `GET` over plain HTTP |
+//! | `setting` | `key` `key` | returns a setting, and fails where that is missing |
 //! | `read` | `address`, `path`, `between_ms` | the same, reads the answer, and wants no longer pause in it |
 //!
 //! What can be held: `methods`, `schemes`, `authorities` and `paths` of requests, `fields`, `field-lists`, `clones` of fields,
@@ -133,6 +134,7 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
         Act::OpenFile => reach::open_file(ask.path.as_deref().unwrap_or("/etc/passwd")),
         Act::Connect => reach::connect(address()),
         Act::Http => reach::http(address(), ask.path.as_deref().unwrap_or("/")),
+        Act::Setting => json!({ "value": config::require(ask.key.as_deref().unwrap_or("key"))? }),
         Act::Read => reach::read(address(), ask.path.as_deref().unwrap_or("/"), ask.between_ms),
     })
 }
@@ -158,6 +160,7 @@ struct Ask {
     every_ms: Option<u64>,
     exit_code: Option<i32>,
     frames: Option<u64>,
+    key: Option<String>,
     line: Option<usize>,
     message: Option<String>,
     mib: Option<usize>,
@@ -208,6 +211,7 @@ enum Act {
     Recurse,
     Retry,
     Say,
+    Setting,
     Sleep,
     SleepPolitely,
     Splice,
