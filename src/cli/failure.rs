@@ -169,6 +169,8 @@ impl From<view::Problem> for Failure {
         let granting = problem
             .add_to_config
             .iter()
+            // What is to be done next may say so already.
+            .filter(|lines| !problem.next.contains(lines.trim_end()))
             .map(|lines| format!("to allow it in the file of the settings:\n{}", lines.trim_end()));
         let exit = match problem.status {
             // 404 and 410: the command line names what is not there.

@@ -11,13 +11,14 @@ use crate::domain::outline::{Content, Form, Key, Lines, Outline};
 /// The table of a plug-in whose values are shown to nobody.
 const HIDDEN: &str = "config";
 
+/// The tables of the whole host that advice may change.
+const OF_THE_HOST: [&str; 2] = ["limits", "uploads"];
+
 /// What the file of the settings says, as far as advice needs it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outlines {
-    /// `[limits]`.
-    pub(crate) limits: Option<Outline>,
-    /// `[uploads]`.
-    pub(crate) uploads: Option<Outline>,
+    /// The file with its `[limits]` and `[uploads]`.
+    pub(crate) host: Option<Outline>,
     /// Each `[[plugin]]` with its name.
     pub(crate) plugins: Vec<(String, Outline)>,
 }
@@ -27,12 +28,15 @@ pub(crate) fn of_settings(text: &str) -> Outlines {
     let (document, _) = DeTable::parse_recoverable(text);
     let reader = Reader { text };
     let table = |key: &str| document.get_ref().iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value);
-    let of = |key: &str| reader.table(table(key)?, None);
+    let last = number(Position::of(text, text.len()).line);
+    let mut keys = reader.keys(document.get_ref(), None);
+    keys.retain(|key| OF_THE_HOST.contains(&key.name.as_str()));
     let plugins = match table("plugin").map(Spanned::get_ref) {
         Some(DeValue::Array(items)) => items.iter().filter_map(|item| reader.plugin(item)).collect(),
         _ => Vec::new(),
     };
-    Outlines { limits: of("limits"), uploads: of("uploads"), plugins }
+    let host = Outline { form: Form::Document, lines: Lines { first: 1, last }, keys };
+    Outlines { host: Some(host), plugins }
 }
 
 /// Reads the outline of a manifest.

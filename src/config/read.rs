@@ -105,7 +105,7 @@ fn stated(sources: &Sources<'_>, outlines: &Outlines, report: &Report) -> Stated
     Stated {
         file: sources.file.map(|(path, _)| path.display().to_string()),
         plugin: None,
-        limits: outlines.limits.clone(),
+        host: outlines.host.clone(),
         stack_variable: stack.filter(|place| place.starts_with("BACKROOM_")),
     }
 }
@@ -116,7 +116,7 @@ fn stated_bounds(sources: &Sources<'_>, outlines: &Outlines, report: &Report) ->
     let given = of_uploads.map(|(_, place)| place.to_string());
     StatedBounds {
         file: sources.file.map(|(path, _)| path.display().to_string()),
-        table: outlines.uploads.clone(),
+        host: outlines.host.clone(),
         variables: given.filter(|place| place.starts_with("BACKROOM_")).collect(),
     }
 }

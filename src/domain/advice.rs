@@ -8,7 +8,7 @@ use std::fmt;
 use super::id::{PluginName, VersionName};
 use super::limits::Axis;
 use super::outbound::{Coverage, Origin, coverage, may_connect};
-use super::outline::{Edit, Spot, list, nested, quoted};
+use super::outline::{Edit, Outline, Spot, list, nested, quoted};
 use super::plugin::{Grant, PluginVersion, Policy, Source, Wishes};
 use super::uploads::{Excess, UploadLimits, range_of};
 
@@ -157,10 +157,7 @@ pub fn allow_upload(limits: &UploadLimits, excess: &Excess) -> Advice {
     if stated.variables.contains(&variable) {
         return Advice { steps: vec![Step::Variable(variable, value.trim_matches('"').to_owned())] };
     }
-    let edit = match &stated.table {
-        Some(table) => table.set(&[setting], &value),
-        None => Edit { spot: Spot::End, text: format!("[uploads]\n{}", nested(&[setting], &value)) },
-    };
+    let edit = hosts_edit(stated.host.as_ref(), ["uploads", setting], &value);
     let file = stated.file.clone().unwrap_or_else(|| "backroom.toml".to_owned());
     Advice { steps: vec![Step::Settings(file, edit)] }
 }
@@ -178,11 +175,14 @@ fn operators_limit(sides: Sides<'_>, axis: Axis, value: &str) -> Step {
     if let Some(variable) = &stated.stack_variable {
         return Step::Variable(variable.clone(), value.trim_matches('"').to_owned());
     }
-    let edit = match &stated.limits {
-        Some(limits) => limits.set(&[axis.key()], value),
-        None => Edit { spot: Spot::End, text: format!("[limits]\n{}", nested(&[axis.key()], value)) },
-    };
-    Step::Settings(stated.file().to_owned(), edit)
+    Step::Settings(stated.file().to_owned(), hosts_edit(stated.host.as_ref(), ["limits", axis.key()], value))
+}
+
+/// What gives a key of one of the host's own tables a value.
+fn hosts_edit(host: Option<&Outline>, path: [&str; 2], value: &str) -> Edit {
+    let [table, key] = path;
+    let new = || Edit { spot: Spot::End, text: format!("[{table}]\n{}", nested(&[key], value)) };
+    host.map_or_else(new, |host| host.set(&path, value))
 }
 
 /// What grants a version what it has not: those of `grants` that the operator does not allow, and those that its manifest
@@ -400,7 +400,7 @@ mod tests {
     use super::*;
     use crate::domain::id::{Digest, VersionName};
     use crate::domain::limits::Limits;
-    use crate::domain::outline::{Content, Form, Key, Lines, Outline, Stated};
+    use crate::domain::outline::{Content, Form, Key, Lines, Stated};
     use crate::domain::plugin::{Inspection, Shape};
     use crate::domain::time::Timestamp;
 
@@ -465,7 +465,9 @@ mod tests {
             let policy = Policy { stated: Arc::new(stated), ..Policy::default() };
             with_sides(Wishes::default(), &policy, |sides| allow_more(sides, Axis::Stack, 1 << 20).to_string())
         };
-        let in_file = Stated { limits: Some(table(Form::Header, 7, Vec::new())), ..Stated::default() };
+        let limits = Content::Table(table(Form::Header, 7, Vec::new()));
+        let host = Some(table(Form::Document, 1, vec![("limits", limits)]));
+        let in_file = Stated { host, ..Stated::default() };
         assert_eq!(told(in_file), "# backroom.toml, below line 7; then restart the host:\nstack = \"1MiB\"");
         let by_variable = Stated { stack_variable: Some("BACKROOM_LIMITS_STACK".to_owned()), ..Stated::default() };
         assert!(told(by_variable).ends_with("\nBACKROOM_LIMITS_STACK=1MiB"));

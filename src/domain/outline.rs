@@ -82,8 +82,8 @@ pub struct Stated {
     pub file: Option<String>,
     /// Its table of the plug-in in question.
     pub plugin: Option<Outline>,
-    /// Its `[limits]`.
-    pub limits: Option<Outline>,
+    /// The file with its `[limits]`.
+    pub host: Option<Outline>,
     /// The environment variable that has the last word on the stack.
     pub stack_variable: Option<String>,
 }

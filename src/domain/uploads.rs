@@ -75,8 +75,8 @@ pub struct UploadLimits {
 pub struct StatedBounds {
     /// The file that was read; none when there is none.
     pub file: Option<String>,
-    /// Its `[uploads]`.
-    pub table: Option<Outline>,
+    /// The file with its `[uploads]`.
+    pub host: Option<Outline>,
     /// The environment variables that have the last word on some of them.
     pub variables: Vec<String>,
 }

@@ -34,7 +34,11 @@ impl Trial {
 
     /// Runs a job, and returns what it ended with.
     fn run(&self, input: &str) -> serde_json::Value {
-        self.host.run(&["run", "misbehave", input]);
+        self.run_of("misbehave", input)
+    }
+
+    fn run_of(&self, plugin: &str, input: &str) -> serde_json::Value {
+        self.host.run(&["run", plugin, input]);
         let jobs = self.host.json(&["job", "list"]);
         let id = jobs["jobs"][0]["id"].as_str().expect("an id").to_owned();
         self.host.json(&["job", "show", &id])
@@ -272,7 +276,8 @@ fn advice_on_a_name_that_leads_to_this_machine_helps_a_plugin_and_the_built_in_h
 
         let settings = format!("[[plugin]]\nname = \"http\"\ngrants = {{ http = [\"{name}\"] }}\n");
         let mut trial = Trial::start(&settings, "");
-        let refused = trial.host.run(&["run", "http", &format!(r#"{{"url": "{name}/x"}}"#)]).err;
+        let job = trial.run_of("http", &format!(r#"{{"url": "{name}/x"}}"#));
+        let refused = job["error"]["message"].as_str().expect("a message").to_owned();
         trial.follow(&refused, by_command);
         let meant = called_instead(&refused);
         let called = trial.host.run(&["run", "http", &format!(r#"{{"url": "{meant}/x"}}"#)]);
