@@ -172,6 +172,7 @@ impl From<view::Problem> for Failure {
             // What is to be done next may say so already.
             .filter(|lines| !problem.next.contains(lines.trim_end()))
             .map(|lines| format!("to allow it in the file of the settings:\n{}", lines.trim_end()));
+        let notes = lines.chain(granting).collect();
         let exit = match problem.status {
             // 404 and 410: the command line names what is not there.
             400 | 404 | 410 | 413 | 415 | 422 => Exit::BadInput,
@@ -191,7 +192,7 @@ impl From<view::Problem> for Failure {
         Self {
             code: (!problem.code.is_empty()).then_some(problem.code),
             message,
-            notes: lines.chain(granting).collect(),
+            notes,
             next: (!next.is_empty()).then_some(next),
             exit,
             fate,
