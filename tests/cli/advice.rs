@@ -60,10 +60,7 @@ impl Trial {
             let Some(comment) = line.strip_prefix("# ") else { continue };
             let Some((place, then)) = comment.trim_start_matches("or ").split_once("; then ") else { continue };
             let (file, spot) = place.split_once(", ").expect("a file and a place in it");
-            let text: Vec<_> = lines[at..]
-                .iter()
-                .take_while(|line| !is_other_text(line))
-                .collect();
+            let text: Vec<_> = lines[at..].iter().take_while(|line| !is_other_text(line)).collect();
             let text = text.into_iter().copied().collect::<Vec<_>>().join("\n");
             let is_other_way = then.starts_with("restart") && has_command;
             if is_other_way {
@@ -316,7 +313,9 @@ fn advice_at_a_submit_helps() {
 
 #[test]
 fn advice_on_a_bound_of_uploads_helps_however_the_file_is_written() {
-    for settings in ["", "[uploads]\nfunctions = 7\n", "[uploads]\nfunctions = 7\nglobals = 0\n", "uploads.functions = 7\n"] {
+    for settings in
+        ["", "[uploads]\nfunctions = 7\n", "[uploads]\nfunctions = 7\nglobals = 0\n", "uploads.functions = 7\n"]
+    {
         let settings = if settings.is_empty() { "uploads = { functions = 7 }\n" } else { settings };
         let mut trial = Trial { host: Host::start_with(settings), manifest: std::path::PathBuf::new() };
         trial.manifest = trial.host.folder().join("plugin.toml");

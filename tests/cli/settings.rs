@@ -61,7 +61,11 @@ fn two_plugins_share_a_folder_each_with_its_own_manifest_or_in_its_table() {
     check(plugins.path()).done();
     std::fs::remove_file(plugins.path().join("one.plugin.toml")).expect("it is there");
     let refused = check(plugins.path());
-    assert!(refused.err.contains("is the manifest of `four`") && refused.err.contains("NAME.plugin.toml"), "{}", refused.whole());
+    assert!(
+        refused.err.contains("is the manifest of `four`") && refused.err.contains("NAME.plugin.toml"),
+        "{}",
+        refused.whole()
+    );
 }
 
 #[test]
@@ -100,7 +104,8 @@ fn the_check_warns_of_configuration_that_no_handler_sees_and_its_advice_helps() 
     write(files.path(), "echo.plugin.toml", "name = \"echo\"\nversion = \"1.0.0\"\n");
     let settings = "[[plugin]]\nname = \"echo\"\npath = \"echo.wasm\"\nconfig = { sender = \"hush\" }\n";
     write(files.path(), "backroom.toml", settings);
-    std::fs::set_permissions(files.path().join("backroom.toml"), std::fs::Permissions::from_mode(0o600)).expect("it is ours");
+    std::fs::set_permissions(files.path().join("backroom.toml"), std::fs::Permissions::from_mode(0o600))
+        .expect("it is ours");
     let checked = check(files.path());
     assert_eq!(checked.code, 0, "{}", checked.whole());
     let warning = "warning: backroom.toml:4:10: plug-in `echo`: version 1.0.0 does not want `sender` of `config`";
@@ -168,6 +173,10 @@ fn advice_on_missing_files_is_followed_until_nothing_is_missing() {
     write(files.path(), file, "name = \"echo\"\nversion = \"1.0.0\"\n");
     check(files.path()).done();
     std::fs::remove_file(files.path().join(file)).expect("it is there");
-    write(files.path(), "backroom.toml", "[[plugin]]\nname = \"echo\"\npath = \"plugins/echo.wasm\"\nversion = \"1.0.0\"\n");
+    write(
+        files.path(),
+        "backroom.toml",
+        "[[plugin]]\nname = \"echo\"\npath = \"plugins/echo.wasm\"\nversion = \"1.0.0\"\n",
+    );
     check(files.path()).done();
 }
