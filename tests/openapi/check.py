@@ -41,7 +41,7 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--examples", type=int, default=12, help="how many requests of each kind are drawn for an operation")
+    parser.add_argument("--examples", type=int, default=6, help="how many requests of each kind are drawn for an operation")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--only", choices=["lint", "clients", "examples"])
     return parser.parse_args()
@@ -94,7 +94,7 @@ def examples(host, folder, asked):
         "BACKROOM_TOKEN": host.token,
         "BACKROOM_COMPONENT": str(host.component),
     }
-    said = run(command, 200 * max(1, asked.examples // 12), env=known, cwd=folder)
+    said = run(command, 280 + 20 * asked.examples, env=known, cwd=folder)
     print("\n".join(said.splitlines()[-20:]))
     host.json("GET", "/healthz")
 

@@ -23,6 +23,8 @@ BEYOND_SCHEMAS = [
     r"would have expired already",
     r"there is no queue",
     r"there is no attempt",
+    r"there is no job",
+    r"jobs have an id that ends in",
     r"it is the cursor of a page in the other order",
     r"give at least one right",
     r"reaches farther than `read`",

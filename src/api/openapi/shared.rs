@@ -54,7 +54,7 @@ fn complete(path: &str, method: &HttpMethod, operation: &mut Operation) {
     let traits = Traits {
         is_open: guard::is_open(path),
         is_always_answered: guard::ALWAYS_ANSWERED.contains(&path),
-        names_something: path.contains('{'),
+        names_something: path.contains('{') || takes_filter(operation),
         has_body: operation.request_body.is_some(),
         changes: *method != HttpMethod::Get,
     };
@@ -84,6 +84,11 @@ fn take_key(operation: &mut Operation) {
     if let Some(RefOr::T(repeated)) = operation.responses.responses.get_mut(StatusCode::OK.as_str()) {
         repeated.headers.insert(shown(&IDEMPOTENT_REPLAYED), replayed);
     }
+}
+
+/// Whether an operation takes a filter, which may name jobs by the ends of their ids.
+fn takes_filter(operation: &Operation) -> bool {
+    operation.parameters.iter().flatten().any(|parameter| parameter.name == "batch")
 }
 
 /// What decides how an operation may refuse.
