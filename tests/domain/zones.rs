@@ -128,6 +128,29 @@ fn a_start_in_a_repeated_hour_is_the_instant_that_was_given() {
 }
 
 #[test]
+fn a_cron_text_that_starts_near_a_change_of_the_clock_takes_what_comes_after_it() {
+    let first = |text: &str, start: &str, zone: &str| from(&any(text, start, zone), "2026-01-01T00:00:00", 1).remove(0);
+    // 00:45 is skipped and counts as 05:45Z, whichever instant between the change and that is the start.
+    for start in ["2026-03-08T04:59:59Z", "2026-03-08T05:00:00Z", "2026-03-08T05:45:00Z", "2026-03-08T01:00"] {
+        assert_eq!(first("45 0 * * *", start, "America/Havana"), "2026-03-08T05:45:00", "from {start}");
+    }
+    assert_eq!(first("45 0 * * *", "2026-03-08T05:45:01Z", "America/Havana"), "2026-03-09T04:45:00");
+    // 02:30 comes twice, from 00:30Z and from 01:30Z on, and is meant the first time.
+    for start in ["2026-10-25T00:30:01Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z"] {
+        assert_eq!(first("30 2 * * *", start, "Europe/Berlin"), "2026-10-26T01:30:00", "from {start}");
+    }
+}
+
+#[test]
+fn a_count_that_the_calendar_cuts_off_is_refused() {
+    let far = any("FREQ=YEARLY;INTERVAL=4000;COUNT=3", "2026-01-01T00:00", "UTC");
+    let refusal = far.first_from(far.start()).expect_err("6026 is the second and last").to_string();
+    assert!(refusal.contains("COUNT") && refusal.contains("9999"), "{refusal}");
+    let near = any("FREQ=YEARLY;INTERVAL=4000;COUNT=2", "2026-01-01T00:00", "UTC");
+    assert!(near.first_from(near.start()).is_ok());
+}
+
+#[test]
 fn a_start_that_is_a_day_is_its_midnight() {
     let nine = any("FREQ=DAILY;BYHOUR=9;COUNT=2", "2026-03-28", "Europe/Berlin");
     assert_eq!(from(&nine, "2026-01-01T00:00:00", 9), ["2026-03-28T08:00:00", "2026-03-29T07:00:00"]);
@@ -203,6 +226,17 @@ proptest! {
                 prop_assert_eq!(rule.after(t), next, "{} after {}", rule, t);
             }
         }
+    }
+
+    /// A cron text that starts later yields the rest of what it yields from an earlier start.
+    #[test]
+    fn a_cron_text_that_starts_later_yields_the_rest(rule in near_a_change(), later in 0_i64..200_000) {
+        prop_assume!(rule.cron().is_some());
+        let start = Timestamp(rule.start().0 + later * 1_000_000);
+        let all: Vec<_> = rule.soon_from(start).take(40).collect();
+        let text = rule.cron().unwrap_or_default();
+        let late = Recurrence::from_cron(text, Start::At(start), Some(rule.zone()), NONE).expect("good cron text");
+        prop_assert_eq!(late.soon_from(start).take(all.len()).collect::<Vec<_>>(), all, "{}", late);
     }
 
     /// COUNT is how many there are, and they are the first of those without it.

@@ -104,7 +104,7 @@ pub(super) fn read(text: &str) -> Result<Cron, RuleError> {
     Ok(Cron {
         text: text.split_ascii_whitespace().collect::<Vec<_>>().join(" "),
         rules: days.rules(base, either_is_enough),
-        times: if has_star { Times::AsShown } else { Times::Once },
+        times: if has_star { Times::AsShown } else { Times::OnceFromAnyStart },
     })
 }
 

@@ -189,6 +189,10 @@ impl Recurrence {
     /// The first occurrence at or after the whole second of `now`, within fifty years. A rule without one is refused, and so
     /// is one whose first or second cannot be found with bounded effort: it would end there although it says otherwise.
     pub fn first_from(&self, now: Timestamp) -> Result<Timestamp, RuleError> {
+        if self.series.iter().any(Series::is_cut_off) {
+            const WHY: &str = "the year 9999 ends before so many occurrences; take a lower COUNT or a smaller INTERVAL";
+            return Err(RuleError::conflict("COUNT", WHY));
+        }
         let second = moment::second_until(now);
         let mut soon = self.instants(second, years_after(second));
         let first = soon.next();

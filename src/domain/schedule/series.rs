@@ -23,6 +23,9 @@ pub(super) enum Times {
     /// One: the first of a time that comes twice, and of a skipped one, that after the gap.
     #[default]
     Once,
+    /// The same, whenever it starts: cron texts of fixed times take nothing from their start, so that a later start yields the
+    /// rest of what an earlier one yields. A rule compares the time of the clock with that of its start.
+    OnceFromAnyStart,
     /// All at which the clock shows it: both of a time that comes twice, and none of a skipped one. So run cron texts with
     /// a star: on in real time, whatever the clock does.
     AsShown,
@@ -39,6 +42,8 @@ pub(super) struct Series {
     last: i64,
     /// ... nor from a later time of the clock than this.
     last_local: i64,
+    /// Whether the years that are reckoned with end before COUNT does.
+    is_cut_off: bool,
 }
 
 impl Series {
@@ -47,29 +52,40 @@ impl Series {
         rule.check_until(start.kind == Kind::Date, !zone.is_utc())?;
         let end = rule.end;
         let endless = Self::endless(rule, times, start, zone);
+        let mut is_cut_off = false;
         let (last, last_local) = match end {
             End::Never => return Ok(endless),
             End::Count(count) => {
-                let last = endless.number(count, zone)?;
+                let (last, missing) = endless.number(count, zone)?;
+                is_cut_off = missing > 0 && last >= endless.start;
                 (last, last.saturating_add(CHANGE_MAX + DAY))
             }
             // A day ends with its last second on the clock, whenever that comes.
             End::Until(until) if until.kind == Kind::Date => (LAST_SECOND, until.second + DAY - 1),
             End::Until(until) => (until.instant(zone), until.local(zone) + CHANGE_MAX),
         };
-        Ok(Self { last, last_local: last_local.min(LAST_SECOND), ..endless })
+        Ok(Self { last, last_local: last_local.min(LAST_SECOND), is_cut_off, ..endless })
     }
 
     /// A rule from `start` on, whatever end it says.
     fn endless(rule: Rule, times: Times, start: Moment, zone: &Zone) -> Self {
-        let instant = start.instant(zone);
-        // What is run as it is shown takes nothing from its start, and may be shown again after it.
-        let local = if times == Times::AsShown { zone.earliest_local(instant) } else { start.local(zone) };
-        Self { plan: Plan::new(rule, local), times, start: instant, last: LAST_SECOND, last_local: LAST_SECOND }
+        let (instant, local) = (start.instant(zone), start.local(zone));
+        let first = match times {
+            Times::Once => local,
+            Times::OnceFromAnyStart => zone.earliest_skipped(instant),
+            Times::AsShown => zone.earliest_local(instant),
+        };
+        let plan = Plan::new(rule, local, first.min(local));
+        Self { plan, times, start: instant, last: LAST_SECOND, last_local: LAST_SECOND, is_cut_off: false }
     }
 
     pub(super) fn rule(&self) -> &Rule {
         &self.plan.rule
+    }
+
+    /// Whether it ends with the year 9999 although its COUNT says otherwise.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.is_cut_off
     }
 
     pub(super) fn times(&self) -> Times {
@@ -95,16 +111,21 @@ impl Series {
         let found = uncounted.instants(zone, after + 1, until, &budget).next()?;
         let (from, to) = (zone.earliest_local(found), zone.local(found) + CHANGE_MAX);
         let mut walk = Walk::new(&uncounted.plan, from, to, budget);
-        let local = walk.find(|local| zone.place(*local).since(self.start) == found)?;
+        let local = walk.find(|local| self.meant(zone.place(*local)) == found)?;
         Some(match zone.is_utc() || zone.place(local).instant != found {
             true => Moment { second: found, kind: Kind::Utc },
             false => Moment { second: local, kind: Kind::Local },
         })
     }
 
-    /// The instant of occurrence number `count`, or of the last one when there are not so many. Between two gaps of the
+    /// Which instant of a time is meant, where that is one.
+    fn meant(&self, placed: Placed) -> i64 {
+        if self.times == Times::Once { placed.since(self.start) } else { placed.instant }
+    }
+
+    /// The instant of occurrence number `count`, or of the last one, and how many are missing when there are not so many. Between two gaps of the
     /// clock each time is an instant of its own; around a gap they are put in order one by one.
-    fn number(&self, count: u32, zone: &Zone) -> Result<i64, RuleError> {
+    fn number(&self, count: u32, zone: &Zone) -> Result<(i64, usize), RuleError> {
         const WHY: &str = "too many periods would have to be counted; end the rule by UNTIL";
         let budget = Budget::new();
         let mut walk = Walk::new(&self.plan, self.plan.start, LAST_SECOND, budget.clone());
@@ -115,17 +136,17 @@ impl Series {
             while let Some((passed, local)) = walk.pass(gap.first, left) {
                 budget.renew();
                 left -= passed;
-                last = zone.place(local).since(self.start);
+                last = self.meant(zone.place(local));
                 if walk.periods() > COUNT_PERIODS_MAX {
                     return Err(RuleError::conflict("COUNT", WHY));
                 }
                 if left == 0 {
-                    return Ok(last);
+                    return Ok((last, left));
                 }
             }
             let mut around = BTreeSet::new();
             while let Some(local) = walk.peek().filter(|local| *local < gap.end.saturating_add(gap.end - gap.first)) {
-                around.insert(zone.place(local).since(self.start));
+                around.insert(self.meant(zone.place(local)));
                 walk.next();
             }
             let taken = around.iter().copied().take(left).collect::<Vec<_>>();
@@ -134,7 +155,7 @@ impl Series {
         }
         // A rule of which nothing comes at all is refused when that is asked for.
         let has_given_up = budget.is_overdrawn() && last >= self.start;
-        if has_given_up { Err(RuleError::conflict("COUNT", WHY)) } else { Ok(last) }
+        if has_given_up { Err(RuleError::conflict("COUNT", WHY)) } else { Ok((last, left)) }
     }
 }
 
@@ -155,7 +176,7 @@ pub(super) struct Instants<'a> {
 impl Instants<'_> {
     fn hold(&mut self, placed: Placed) {
         let (one, another) = match self.of.times {
-            Times::Once => (Some(placed.since(self.of.start)), None),
+            Times::Once | Times::OnceFromAnyStart => (Some(self.of.meant(placed)), None),
             Times::AsShown => (Some(placed.instant).filter(|_| !placed.is_skipped), placed.again),
         };
         let span = self.from..=self.until;

@@ -52,6 +52,8 @@ impl Budget {
 pub(super) struct Plan {
     pub(super) rule: Rule,
     pub(super) start: i64,
+    /// The first time that counts: times that the clock skipped just before the start lie after it.
+    pub(super) first: i64,
     /// What is not found within so many seconds never comes.
     cycle: i64,
     month_days: Vec<i16>,
@@ -66,9 +68,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The plan of a rule that starts at `start` on the clock of its zone.
-    pub(super) fn new(rule: Rule, start: i64) -> Self {
-        let mut plan = Self::with_defaults(rule, start);
+    /// The plan of a rule that starts at `start` on the clock of its zone, with the times from `first` on.
+    pub(super) fn new(rule: Rule, start: i64, first: i64) -> Self {
+        let mut plan = Self { first, ..Self::with_defaults(rule, start) };
         plan.cycle = if plan.meets_a_time_of_day() { plan.cycle() } else { 0 };
         plan
     }
@@ -97,6 +99,7 @@ impl Plan {
         };
         Self {
             start,
+            first: start,
             cycle: 0,
             months: months.or_if_empty(Bits::range(1, 12)),
             month_days,
@@ -185,8 +188,8 @@ impl Plan {
     fn aligned(&self, local: i64) -> i64 {
         let base = self.period_of(self.start);
         let interval = i64::from(self.rule.interval);
-        let ahead = (self.period_of(local) - base).max(0);
-        base + (ahead + interval - 1) / interval * interval
+        let ahead = self.period_of(local) - base;
+        base + (ahead + interval - 1).div_euclid(interval) * interval
     }
 
     /// What the rule yields in a period, before the start and the end are looked at. Of an empty period, a time before
@@ -387,7 +390,7 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     /// The occurrences from `from` to `until`, both included.
     pub(super) fn new(plan: &'a Plan, from: i64, until: i64, budget: Budget) -> Self {
-        let from = from.max(plan.start).min(LAST_SECOND);
+        let from = from.max(plan.first).min(LAST_SECOND);
         Self {
             plan,
             set: Set::default(),

@@ -116,14 +116,20 @@ impl Zone {
         if self.is_utc() {
             return instant;
         }
+        let soon = self.0.following(timestamp(instant)).map(|change| change.timestamp().as_second());
+        let soon = soon.take_while(|change| *change < instant + CHANGE_MAX);
+        soon.map(|change| self.local(change)).fold(self.earliest_skipped(instant), i64::min)
+    }
+
+    /// What the clock shows at `instant`, less what it has skipped shortly before.
+    pub(super) fn earliest_skipped(&self, instant: i64) -> i64 {
+        if self.is_utc() {
+            return instant;
+        }
         // The gap that ends at `instant` itself counts: what it skips lies from there on.
         let before = self.0.preceding(timestamp(instant + 1)).map(|change| change.timestamp().as_second());
         let before = before.take_while(|change| *change > instant - CHANGE_MAX);
-        let skipped = before.map(|change| instant + self.offset(change - 1)).min();
-        let soon = self.0.following(timestamp(instant)).map(|change| change.timestamp().as_second());
-        let soon = soon.take_while(|change| *change < instant + CHANGE_MAX);
-        let repeated = soon.map(|change| self.local(change)).min();
-        [skipped, repeated].into_iter().flatten().fold(self.local(instant), i64::min)
+        before.map(|change| instant + self.offset(change - 1)).fold(self.local(instant), i64::min)
     }
 
     /// What the wall clock shows at an instant, and its offset, in the form of RFC 3339. An offset that old zones have to
