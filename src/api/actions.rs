@@ -14,7 +14,7 @@ use super::json::{JsonFault, unknown_name};
 use super::params::{Params, number_within};
 use super::steer::checked_reason;
 use super::view::{ActionsBody, ActionsView, FailuresView, form};
-use super::{ApiState, body, filter, idempotency, ids, intake, jobs, json};
+use super::{ApiState, body, filter, idempotency, ids, intake, jobs, json, turns};
 use crate::domain::access::{Caller, Right};
 use crate::domain::audit::Action;
 use crate::domain::idempotency::RequestHash;
@@ -51,10 +51,11 @@ pub(super) async fn act(
         return Err(idempotency::not_taken("only a retry makes jobs, and a dry run makes none"));
     }
     let Some(filter) = caller.narrow(Right::Write, action.filter) else {
-        return Ok(Json(ActionsView::of(Vec::new(), None)).into_response());
+        return Ok(Json(ActionsView::default()).into_response());
     };
     let action = BulkAction { filter, ..action };
     state.turns().action().await?;
+    turns::keep(state.host().jobs.search_turn(&action.filter).await?)?;
     let runtime = tokio::runtime::Handle::current();
     // Reading thousands of jobs is work for another thread.
     let report = state.blocking(move |host| match &key {
@@ -65,8 +66,9 @@ pub(super) async fn act(
     if let Some(error) = report.results.iter().find_map(ActionResult::store_failure) {
         return Err(error.clone().into());
     }
-    let mut response = Json(ActionsView::of(report.results, report.next.map(jobs::cursor_text))).into_response();
-    idempotency::mark(&mut response, report.is_repeated);
+    let (next, is_repeated) = (report.next.map(jobs::cursor_text), report.is_repeated);
+    let mut response = Json(ActionsView::of(report, next)).into_response();
+    idempotency::mark(&mut response, is_repeated);
     Ok(response)
 }
 
@@ -150,6 +152,7 @@ pub(super) async fn failures(
     let params = Params::of(&uri, &["limit"])?;
     let limit = params.read("limit", |text| number_within(text, 1, GROUPS_MAX))?.unwrap_or(GROUPS);
     let (tenant, limit) = (state.tenant(), usize::try_from(limit).unwrap_or(1));
+    turns::keep(state.host().jobs.turn_to_look().await?)?;
     let groups = state.blocking(move |host| host.jobs.failures(tenant, limit)).await?;
     Ok(Json(FailuresView { groups: groups.into_iter().map(Into::into).collect() }))
 }

@@ -272,7 +272,7 @@ fn all_calls(client: &Client, body: &ActionsBody) -> anyhow::Result<ActionsView>
     let mut total = ActionsView::default();
     let mut body = body.clone();
     loop {
-        let ActionsView { matched, changed, refused, results, next } = client.act(&body)?.view;
+        let ActionsView { matched, changed, refused, results, next, looked_to: _ } = client.act(&body)?.view;
         total.matched += matched;
         total.changed += changed;
         total.refused += refused;

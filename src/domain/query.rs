@@ -75,10 +75,33 @@ impl JobFilter {
 }
 
 impl JobFilter {
-    /// Whether a store has to look through jobs to find those that match, because it can look up none of what is asked.
+    /// Whether a store has to look through jobs to find those that match: something is asked beside what it looks them up by.
     pub fn is_looked_through(&self) -> bool {
-        let is_looked_up = Self { statuses: self.statuses.clone(), ..Self::default() };
-        self.label().is_none() && *self != is_looked_up
+        match self.label() {
+            Some(label) => self.beside(&label) != Self::default(),
+            None => {
+                let asks_for_more = Self { statuses: Vec::new(), ..self.clone() } != Self::default();
+                asks_for_more || !self.statuses.iter().all(|status| status.is_looked_up())
+            }
+        }
+    }
+
+    /// What it asks for beside one of its labels.
+    fn beside(&self, label: &Label) -> Self {
+        let mut rest = self.clone();
+        match label {
+            Label::Batch(_) => rest.batch = None,
+            Label::Schedule(_) => rest.schedule = None,
+            Label::Regarding(_) => rest.regarding = None,
+            Label::OrderingKey(_) => rest.ordering_key = None,
+            Label::Chain(_) => rest.chain = None,
+            Label::ChainRegarding(..) => (rest.chain, rest.regarding) = (None, None),
+            Label::RetryOf(_) => rest.retry_of = None,
+            Label::After(_) => rest.after = None,
+            Label::Failure(_) => rest.fingerprint = None,
+            Label::Owner(_) => rest.owner = None,
+        }
+        rest
     }
 
     /// What of it the store can look up; the one that most likely leaves the fewest jobs.

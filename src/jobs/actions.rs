@@ -5,6 +5,7 @@ use std::task::Poll;
 
 use super::ahead::Ahead;
 use super::batch::submission_bytes;
+use super::search::{Found, Sort};
 use super::submit::is_keyed;
 use super::{Command, Jobs, Order, Rerun, RerunError, SteerError, SubmitError};
 use crate::domain::audit::Action;
@@ -20,12 +21,6 @@ use crate::store::{CommitError, Pending, ReadError};
 
 /// How many commits of one call are under way at a time: enough for one sync of the disk to serve many.
 const TOGETHER: usize = 64;
-
-/// How many jobs are read at a time.
-const PAGE: usize = 500;
-
-/// How many reads one call makes at most: where few jobs match, a read looks at many and returns few.
-const READS_MAX: usize = 64;
 
 /// The most bytes of submissions that one call runs again: they are one commit.
 const RETRIED_BYTES_MAX: usize = 64 << 20;
@@ -77,6 +72,8 @@ pub struct ActionReport {
     pub results: Vec<ActionResult>,
     /// Where the next call goes on; none when all jobs were looked at.
     pub next: Option<Sequence>,
+    /// When the last job was submitted that was looked at, where the next call can go on.
+    pub looked_to: Option<Timestamp>,
     /// Whether an earlier call of the same `Idempotency-Key` did it. Jobs that were deleted since are left out.
     pub is_repeated: bool,
 }
@@ -112,14 +109,15 @@ pub enum ActionError {
 impl Jobs {
     /// Does, or counts, one step for the jobs that match, at most `limit` of them. Within a call the oldest comes first, so
     /// that jobs which are run again keep their order; from call to call it goes from new to old, so that no call meets
-    /// the jobs that an earlier one made. A job that has changed since it was found and no longer matches is left alone.
+    /// the jobs that an earlier one made. A call looks for jobs as long as a search does, and says how far it has looked. A job
+    /// that has changed since it was found and no longer matches is left alone.
     pub async fn act(&self, action: &BulkAction) -> Result<ActionReport, SubmitError> {
         let order = match action.step {
             Step::Retry if !action.is_dry_run => return self.retry_matching(action, None).await,
             Step::Retry => None,
             Step::Order(order) => Some(order),
         };
-        let (mut found, next) = self.matching(action)?;
+        let Found { jobs: mut found, next, looked_to } = self.matching(action)?;
         found.reverse();
         let now = self.clock.now();
         let mut results = Vec::with_capacity(found.len());
@@ -137,7 +135,7 @@ impl Jobs {
             }
         }
         results.reverse();
-        Ok(ActionReport { results, next, is_repeated: false })
+        Ok(ActionReport { results, next, looked_to, is_repeated: false })
     }
 
     /// Runs all jobs that match again, those of one call in one commit. With a key, a repeated call returns the new jobs of the
@@ -153,14 +151,15 @@ impl Jobs {
             if let Some(first) = self.first_answer(action.tenant, key)? {
                 return self.run_again_before(action.tenant, first);
             }
-            let (mut found, mut next) = self.matching(action)?;
+            let Found { jobs: mut found, mut next, mut looked_to } = self.matching(action)?;
             if let Some(rest) = cut(&mut found) {
                 next = Some(rest);
+                looked_to = found.last().map(|last| last.submission.created_on);
             }
             found.reverse();
             let (results, pending) = self.number_and_commit_matching(&found, next, action, key)?;
             match pending.await {
-                Ok(()) => return Ok(ActionReport { results, next, is_repeated: false }),
+                Ok(()) => return Ok(ActionReport { results, next, looked_to, is_repeated: false }),
                 Err(error) => contest.lost(error.into()).await?,
             }
         }
@@ -211,24 +210,14 @@ impl Jobs {
                 ..result(&job)
             }));
         }
-        Ok(ActionReport { results, next: first.next, is_repeated: true })
+        Ok(ActionReport { results, next: first.next, looked_to: None, is_repeated: true })
     }
 
     /// The jobs that match, newest first, and where the next call goes on.
-    fn matching(&self, action: &BulkAction) -> Result<(Vec<Job>, Option<Sequence>), ReadError> {
-        let filter = action.filter.clone();
-        let mut query = JobQuery { tenant: action.tenant, filter, before: action.before, limit: PAGE };
-        let mut found = Vec::new();
-        for _ in 0..READS_MAX {
-            query.limit = PAGE.min(action.limit - found.len());
-            let page = self.store.jobs(&query)?;
-            found.extend(page.jobs);
-            query.before = page.next;
-            if page.next.is_none() || found.len() >= action.limit {
-                break;
-            }
-        }
-        Ok((found, query.before))
+    fn matching(&self, action: &BulkAction) -> Result<Found, ReadError> {
+        let BulkAction { tenant, filter, before, limit, .. } = action;
+        let query = JobQuery { tenant: *tenant, filter: filter.clone(), before: *before, limit: *limit };
+        self.search(&query, Sort::Newest)
     }
 
     fn preview(&self, job: &Job, action: &BulkAction, ahead: &mut Ahead, now: Timestamp) -> ActionResult {

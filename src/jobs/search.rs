@@ -58,14 +58,17 @@ pub(super) fn turns() -> Arc<Semaphore> {
 impl Jobs {
     /// Waits for a turn, within bounds; none is needed for what an index answers.
     pub async fn search_turn(&self, filter: &JobFilter) -> Result<Option<SearchTurn>, TooManySearches> {
-        if !filter.is_looked_through() {
-            return Ok(None);
+        match filter.is_looked_through() {
+            true => self.turn_to_look().await.map(Some),
+            false => Ok(None),
         }
+    }
+
+    /// Waits for a turn, within bounds, to look through more than a search does.
+    pub async fn turn_to_look(&self) -> Result<SearchTurn, TooManySearches> {
         let turn = Arc::clone(&self.searches).acquire_owned();
-        match tokio::time::timeout(PATIENCE, turn).await {
-            Ok(Ok(turn)) => Ok(Some(turn)),
-            _ => Err(TooManySearches),
-        }
+        let turn = tokio::time::timeout(PATIENCE, turn).await;
+        turn.ok().and_then(Result::ok).ok_or(TooManySearches)
     }
 
     /// Looks for the jobs that match, until there are as many as asked for, no more to look at, or its time is up. Blocks the

@@ -9,11 +9,11 @@ use backroom::app::{Runtime, RuntimeParts};
 use backroom::clock::Clock;
 use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
-use backroom::domain::id::{JobId, PluginName, Sequence};
-use backroom::domain::job::Submission;
+use backroom::domain::id::{JobId, PluginName, RecordName, Sequence, TenantId, TokenName};
+use backroom::domain::job::{Status, Submission};
 use backroom::domain::query::{JobFilter, JobQuery};
 use backroom::domain::time::Timestamp;
-use backroom::jobs::{Jobs, Sort};
+use backroom::jobs::{BulkAction, Jobs, Order, Sort, Step};
 use backroom::registry::Policies;
 use backroom::sandbox::scripted::{Script, ScriptedSandbox};
 use backroom::store::Store;
@@ -106,8 +106,40 @@ fn out_of_time(store: Arc<dyn Store>) {
     assert!(second.looked_to > first.looked_to, "{second:?}");
 }
 
+/// Commands by filter look as long as a search does, and say how far they have come, too.
+fn commands_out_of_time(store: Arc<dyn Store>) {
+    let jobs = jobs_among(store, 45_000, Duration::from_millis(600));
+    let [filter, _] = needles();
+    let mut action = BulkAction {
+        tenant: TenantId::DEFAULT,
+        filter,
+        step: Step::Order(Order::Cancel),
+        by: "somebody".to_owned(),
+        reason: None,
+        is_dry_run: true,
+        limit: 1_000,
+        before: None,
+    };
+    let report = at_once(jobs.act(&action)).expect("it can be read");
+    let next = report.next.expect("not all were looked at");
+    assert_eq!(report.looked_to, Some(created_on(next.0)), "it says how far it looked");
+    assert!(report.results.is_empty() && next > Sequence(1) && next < Sequence(25_000), "{next:?}");
+    action.before = Some(next);
+    let report = at_once(jobs.act(&action)).expect("it can be read");
+    assert_eq!((report.results.len(), report.next, report.looked_to), (1, None, None), "going on finds it");
+}
+
+fn at_once<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
+}
+
 mod memory {
     use super::*;
+
+    #[test]
+    fn a_command_whose_time_is_up_says_how_far_it_looked() {
+        commands_out_of_time(Arc::new(MemoryStore::new()));
+    }
 
     #[test]
     fn what_is_far_back_is_found() {
@@ -128,7 +160,7 @@ mod sled {
 
     #[test]
     fn what_is_far_back_is_found_and_a_search_whose_time_is_up_says_how_far_it_looked() {
-        for check in [found_far_back, out_of_time] {
+        for check in [found_far_back, out_of_time, commands_out_of_time] {
             let directory = tempfile::tempdir().expect("a temporary directory can be made");
             let settings = SledSettings { min_free_bytes: 0, ..SledSettings::new(directory.path()) };
             check(Arc::new(SledStore::open(settings).expect("the store opens")));
@@ -138,9 +170,34 @@ mod sled {
 
 #[test]
 fn searches_take_turns_and_what_an_index_answers_does_not_wait() {
-    let jobs = jobs_among(Arc::new(MemoryStore::new()), 1, Duration::ZERO);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(take_turns(&jobs));
+    at_once(take_turns(&jobs_among(Arc::new(MemoryStore::new()), 1, Duration::ZERO)));
+}
+
+#[test]
+fn what_is_asked_beside_what_an_index_answers_is_looked_through() {
+    let any = JobFilter::default;
+    let (owner, batch) = (TokenName::new("shop").ok(), Some(JobId::new(created_on(1), Sequence(1), 7)));
+    let (text, tag) = (Some("word".to_owned()), Some("tag".to_owned()));
+    let with = |statuses: &[Status]| statuses.to_vec();
+    let looked_up = [
+        any(),
+        JobFilter { owner: owner.clone(), ..any() },
+        JobFilter { batch, ..any() },
+        JobFilter { chain: batch, regarding: RecordName::new("order-1").ok(), ..any() },
+        JobFilter { statuses: with(&[Status::Failed, Status::Waiting, Status::Running, Status::Canceling]), ..any() },
+    ];
+    let looked_through = [
+        JobFilter { owner: owner.clone(), text: text.clone(), ..any() },
+        JobFilter { owner: owner.clone(), statuses: with(&[Status::Failed]), ..any() },
+        JobFilter { owner, batch, ..any() },
+        JobFilter { batch, tag: tag.clone(), ..any() },
+        JobFilter { statuses: with(&[Status::Failed]), text, ..any() },
+        JobFilter { statuses: with(&[Status::Queued]), ..any() },
+        JobFilter { statuses: with(&[Status::Failed, Status::Succeeded]), ..any() },
+        JobFilter { tag, ..any() },
+    ];
+    looked_up.iter().for_each(|filter| assert!(!filter.is_looked_through(), "{filter:?}"));
+    looked_through.iter().for_each(|filter| assert!(filter.is_looked_through(), "{filter:?}"));
 }
 
 async fn take_turns(jobs: &Jobs) {
@@ -154,7 +211,7 @@ async fn take_turns(jobs: &Jobs) {
     tokio::pin!(waiting);
     let early = tokio::time::timeout(Duration::from_millis(20), &mut waiting).await;
     assert!(early.is_err(), "as many search as may");
-    let indexed = JobFilter { statuses: vec![backroom::domain::job::Status::Failed], ..JobFilter::default() };
+    let indexed = JobFilter { statuses: vec![Status::Failed], ..JobFilter::default() };
     assert!(jobs.search_turn(&indexed).await.expect("it needs none").is_none());
     assert!(jobs.search_turn(&JobFilter::default()).await.expect("it needs none").is_none());
     turns.pop();

@@ -10,7 +10,7 @@ use crate::domain::audit::AuditRow;
 use crate::domain::explain::Reason;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
-use crate::jobs::{ActionResult, FailureSummary};
+use crate::jobs::{ActionReport, ActionResult, FailureSummary};
 
 /// What may be said with a command. The body may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -175,9 +175,13 @@ pub struct ActionsView {
     pub refused: usize,
     /// Each of them, newest first.
     pub results: Vec<ActionResultView>,
-    /// The `cursor` of the next call; none when all jobs were looked at.
+    /// The `cursor` of the next call; none when all jobs were looked at. One call looks through jobs for a second at most.
     #[schema(value_type = Option<form::Cursor>, inline)]
     pub next: Option<String>,
+    /// With a `next`: when the last job was submitted that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<form::Time>, inline)]
+    pub looked_to: Option<String>,
 }
 
 /// What became of one job.
@@ -203,13 +207,15 @@ pub struct ActionResultView {
 
 impl ActionsView {
     /// The view of some results.
-    pub(crate) fn of(results: Vec<ActionResult>, next: Option<String>) -> Self {
+    pub(crate) fn of(report: ActionReport, next: Option<String>) -> Self {
+        let ActionReport { results, next: _, looked_to, is_repeated: _ } = report;
         Self {
             matched: results.len(),
             changed: results.iter().filter(|result| result.is_changed).count(),
             refused: results.iter().filter(|result| result.error.is_some()).count(),
             results: results.into_iter().map(Into::into).collect(),
             next,
+            looked_to: looked_to.map(|looked_to| looked_to.to_string()),
         }
     }
 }

@@ -149,6 +149,12 @@ impl Status {
         !self.is_final() && !self.is_locked()
     }
 
+    /// Whether stores keep a list of the jobs of this status: those that wait for something, run, or went wrong. Of those that
+    /// are queued or have succeeded there may be very many.
+    pub const fn is_looked_up(self) -> bool {
+        !matches!(self, Self::Queued | Self::Succeeded)
+    }
+
     /// Whether a host holds the job.
     pub const fn is_locked(self) -> bool {
         matches!(self.state(), StateCode::Locked)
