@@ -15,7 +15,6 @@ use crate::app::QueueNow;
 use crate::domain::access::Caller;
 use crate::domain::id::QueueName;
 use crate::domain::queue::Pause;
-use crate::store::ReadError;
 
 /// Lists the queues by name.
 #[utoipa::path(
@@ -29,15 +28,13 @@ use crate::store::ReadError;
 )]
 pub(super) async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<QueueListView>, ApiError> {
     Params::of(&uri, &[])?;
-    let queues = state.blocking(|host| {
-        let (depths, now) = (host.depths()?, host.now());
-        let view = |queue: QueueNow| {
-            let depth = depths.get(&queue.name).copied().unwrap_or_default();
-            QueueView::with_depth(queue, depth, now)
-        };
-        Ok::<_, ReadError>(host.queues().into_iter().map(view).collect())
-    });
-    Ok(Json(QueueListView { queues: queues.await? }))
+    let host = state.host();
+    let (depths, now) = (host.depths().await?, host.now());
+    let view = |queue: QueueNow| {
+        let depth = depths.of(&queue.name);
+        QueueView::with_depth(queue, depth, now)
+    };
+    Ok(Json(QueueListView { queues: host.queues().into_iter().map(view).collect() }))
 }
 
 /// Starts no job of the queue until the time that is given, or until it is resumed. Nothing is failed or canceled, and jobs are still taken.

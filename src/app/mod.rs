@@ -28,7 +28,7 @@ use crate::scheduler::{Scheduler, keep_breakers};
 use crate::schedules::Schedules;
 use crate::store::{CommitError, Feed, News, ReadError, Store, StoreStats};
 pub use crate::worker::QueueNow;
-pub use queues::{QueueDepth, QueueError};
+pub use queues::{Depths, QueueDepth, QueueError};
 pub use runtime::{Runtime, RuntimeParts};
 pub use tokens::{CallerWarrant, LastToken, NewToken, NoWarrant, NotAdmitted, TokenError, Tokens};
 
@@ -90,6 +90,7 @@ pub struct Host {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     sweeper: Arc<Sweeper>,
+    counting: queues::Counting,
     window: Arc<Window>,
     state: watch::Sender<ServiceState>,
     /// What ends the pool's work; gone once the host goes down.
@@ -152,6 +153,7 @@ impl Host {
             store,
             clock,
             sweeper,
+            counting: queues::Counting::default(),
             window,
             state,
             drain,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::id::{ConcurrencyKey, PluginName, QueueName, TenantId};
+use super::id::{ConcurrencyKey, PluginName, QueueName, Sequence, TenantId};
 use super::job::Submission;
 use super::time::Timestamp;
 
@@ -41,6 +41,23 @@ impl Lane {
     /// What stands for the lanes of its plug-in and its key, whatever their queue.
     pub fn in_any_queue(&self) -> Self {
         Self { queue: QueueName::default_queue(), ..self.clone() }
+    }
+}
+
+/// How many jobs of a lane may start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneDepth {
+    /// How many were counted.
+    pub jobs: usize,
+    /// The one of them that was submitted first.
+    pub oldest: Option<Sequence>,
+}
+
+impl LaneDepth {
+    /// Counts one more.
+    pub fn add(&mut self, job: Sequence) {
+        self.jobs += 1;
+        self.oldest = Some(self.oldest.map_or(job, |oldest| oldest.min(job)));
     }
 }
 

@@ -27,7 +27,7 @@ use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sch
 use crate::domain::job::{Job, OnPredecessorFailure, Payload, Predecessors, Run, Status};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobFilter, JobQuery, Page};
-use crate::domain::queue::{Lane, QueueState};
+use crate::domain::queue::{Lane, LaneDepth, QueueState};
 use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
@@ -230,6 +230,9 @@ pub trait Store: Send + Sync {
     /// [`crate::domain::job::Rank`], then by sequence. A job waits for others while an unfinished one of the same ordering
     /// key has a smaller sequence, and while one that it names in `after` is unfinished (domain.md 4.1).
     fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Job>, ReadError>;
+
+    /// How many jobs [`Store::ready`] has, `most` at the most. No job is read for it.
+    fn depth(&self, lane: &Lane, most: usize) -> Result<LaneDepth, ReadError>;
 
     /// What a job waits for by its ties.
     fn predecessors(&self, key: JobKey) -> Result<Predecessors, ReadError>;

@@ -3,6 +3,7 @@
 use backroom::domain::change::Change;
 use backroom::domain::id::{JobId, JobKey, Sequence, TenantId};
 use backroom::domain::job::{JobState, Status, Submission};
+use backroom::domain::queue::{Lane, LaneDepth};
 use backroom::store::Store;
 
 use crate::common::*;
@@ -14,6 +15,7 @@ on_every_store!(
     a_job_that_comes_back_takes_its_old_place,
     ready_keeps_tenants_and_plugins_apart,
     ready_gives_no_more_than_asked,
+    a_lane_is_as_deep_as_its_jobs_that_may_start,
     due_is_by_time_and_only_what_has_come,
     a_wait_is_due_when_its_job_expires,
     next_due_is_the_earliest,
@@ -113,6 +115,23 @@ fn ready_gives_no_more_than_asked(store: &dyn Store) {
         let found = store.ready(&lane("default"), limit).expect("it can be read");
         assert_eq!(sequences(&found), (1..=40).take(limit).collect::<Vec<_>>());
     }
+}
+
+fn a_lane_is_as_deep_as_its_jobs_that_may_start(store: &dyn Store) {
+    let lane = Lane::of(&submission(1));
+    let depth = |most| store.depth(&lane, most).expect("it reads");
+    assert_eq!(depth(10), LaneDepth::default());
+    must(store, (3..=60).map(|sequence| with_priority(sequence, if sequence % 3 == 0 { 5 } else { 0 })).collect());
+    for sequence in [3, 4, 17, 60] {
+        step(store, sequence, running);
+    }
+    let there: Vec<_> = (5..60).filter(|sequence| *sequence != 17).collect();
+    assert_eq!(depth(1_000), LaneDepth { jobs: there.len(), oldest: Some(Sequence(5)) });
+    let first = store.ready(&lane, 20).expect("it reads");
+    let oldest = first.iter().map(|job| job.submission.id.sequence()).min();
+    assert_eq!(depth(20).jobs, 20);
+    assert!(depth(20).oldest >= oldest.min(Some(Sequence(5))));
+    assert_eq!(depth(0).jobs, 0);
 }
 
 fn due_is_by_time_and_only_what_has_come(store: &dyn Store) {

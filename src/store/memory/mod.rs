@@ -25,7 +25,7 @@ use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sch
 use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
-use crate::domain::queue::{Lane, QueueState};
+use crate::domain::queue::{Lane, LaneDepth, QueueState};
 use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
@@ -314,6 +314,10 @@ impl Store for MemoryStore {
 
     fn ready(&self, lane: &Lane, limit: usize) -> Result<Vec<Job>, ReadError> {
         Ok(self.reading(Reading::Ready).ready(lane, limit))
+    }
+
+    fn depth(&self, lane: &Lane, most: usize) -> Result<LaneDepth, ReadError> {
+        Ok(self.tables.read().depth(lane, most))
     }
 
     fn predecessors(&self, key: JobKey) -> Result<Predecessors, ReadError> {

@@ -16,7 +16,7 @@ use crate::domain::id::{
 use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status, WaitReason, due_on};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
-use crate::domain::queue::{Lane, QueueState};
+use crate::domain::queue::{Lane, LaneDepth, QueueState};
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::RUNS_READ_MAX;
@@ -334,6 +334,12 @@ impl Tables {
     pub(super) fn ready(&self, lane: &Lane, limit: usize) -> Vec<Job> {
         let places = self.ready.get(lane).into_iter().flatten().take(limit);
         places.filter_map(|(_, sequence)| self.job(JobKey { tenant: lane.tenant, sequence: *sequence })).collect()
+    }
+
+    pub(super) fn depth(&self, lane: &Lane, most: usize) -> LaneDepth {
+        let mut depth = LaneDepth::default();
+        self.ready.get(lane).into_iter().flatten().take(most).for_each(|(_, sequence)| depth.add(*sequence));
+        depth
     }
 
     pub(super) fn predecessors(&self, key: JobKey) -> Predecessors {

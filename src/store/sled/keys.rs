@@ -154,6 +154,13 @@ pub(super) fn ready_lane(lane: &Lane) -> Vec<u8> {
     key
 }
 
+/// Behind all ready entries of a lane: ranks and what follows them are 17 bytes.
+pub(super) fn behind_lane(lane: &Lane) -> Vec<u8> {
+    let mut key = ready_lane(lane);
+    key.extend([0xff; 18]);
+    key
+}
+
 pub(super) fn ready(lane: &Lane, rank: Rank, job: JobKey, kind: ReadyKind) -> Vec<u8> {
     let mut key = ready_lane(lane);
     key.extend(signed_bytes(rank.0));
@@ -261,7 +268,7 @@ pub(super) fn listed_job(key: &[u8]) -> Option<JobKey> {
 
 /// Whether jobs of this status have an entry under [`LISTED`].
 pub(super) const fn is_listed(status: Status) -> bool {
-    matches!(status, Status::Waiting | Status::Retrying | Status::Paused | Status::Failed | Status::Canceled)
+    status.is_looked_up() && !status.is_locked()
 }
 
 pub(super) fn runs(job: JobKey) -> Vec<u8> {

@@ -9,6 +9,7 @@ mod buckets;
 mod checkpoint;
 mod codec;
 mod deletion;
+mod depth;
 mod export;
 #[cfg(test)]
 mod golden;
@@ -53,7 +54,7 @@ use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, Sch
 use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
-use crate::domain::queue::{Lane, QueueState};
+use crate::domain::queue::{Lane, LaneDepth, QueueState};
 use crate::domain::schedule::Schedule;
 use crate::domain::service::{Durability, ServiceState};
 use crate::domain::time::Timestamp;
@@ -272,6 +273,12 @@ impl Store for SledStore {
         let mut lister = read::ReadyLister::new(lane, limit);
         while !self.view(|view| lister.step(view))? {}
         Ok(lister.into_jobs())
+    }
+
+    fn depth(&self, lane: &Lane, most: usize) -> Result<LaneDepth, ReadError> {
+        let mut counter = depth::Counter::new(lane, most);
+        while !self.view(|view| counter.step(view))? {}
+        Ok(counter.into_depth())
     }
 
     fn predecessors(&self, key: JobKey) -> Result<Predecessors, ReadError> {

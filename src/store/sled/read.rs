@@ -103,31 +103,24 @@ impl OldestLister {
 /// Lanes that have ready entries: the first entry of each, and then behind it.
 pub(super) fn lanes(view: View<'_>, behind: Option<&Lane>, limit: usize) -> Result<Vec<Lane>, ReadError> {
     let mut lanes = Vec::new();
-    let mut from = behind.map_or_else(|| vec![keys::READY], behind_lane);
+    let mut from = behind.map_or_else(|| vec![keys::READY], keys::behind_lane);
     let end = Bound::Excluded(vec![keys::READY + 1]);
     while lanes.len() < limit
         && let Some(entry) = view.values.ascending(Bound::Included(from), end.clone()).next()
     {
         let lane = keys::ready_entry(&entry?.0).ok_or_else(bad_ready_entry)?.lane;
-        from = behind_lane(&lane);
+        from = keys::behind_lane(&lane);
         lanes.push(lane);
     }
     Ok(lanes)
 }
 
-/// Behind all ready entries of a lane: ranks and what follows them are 17 bytes.
-fn behind_lane(lane: &Lane) -> Vec<u8> {
-    let mut key = keys::ready_lane(lane);
-    key.extend([0xff; 18]);
-    key
-}
-
-fn bad_ready_entry() -> ReadError {
+pub(super) fn bad_ready_entry() -> ReadError {
     ReadError::Damaged("a ready entry".to_owned())
 }
 
 /// How many ready entries a step reads: memory is held as long as one takes.
-const STEP_ENTRIES: usize = 32;
+pub(super) const STEP_ENTRIES: usize = 32;
 
 /// The ready jobs of a lane in the order in which they should start, in the making. What changes between two steps may be
 /// seen or not.
@@ -144,11 +137,15 @@ pub(super) struct ReadyLister {
 impl ReadyLister {
     /// None yet.
     pub(super) fn new(lane: &Lane, limit: usize) -> Self {
-        let first = keys::ready_lane(lane);
-        let mut to = first.clone();
-        to.extend([0xff; 18]);
-        let from = Bound::Included(first);
-        Self { from, to, tenant: lane.tenant, next: BinaryHeap::new(), jobs: Vec::new(), limit }
+        let from = Bound::Included(keys::ready_lane(lane));
+        Self {
+            from,
+            to: keys::behind_lane(lane),
+            tenant: lane.tenant,
+            next: BinaryHeap::new(),
+            jobs: Vec::new(),
+            limit,
+        }
     }
 
     /// All that were found.
@@ -197,7 +194,7 @@ impl ReadyLister {
     }
 }
 
-fn fresh_jobs(view: View<'_>, first: JobKey) -> Result<impl Iterator<Item = Sequence>, ReadError> {
+pub(super) fn fresh_jobs(view: View<'_>, first: JobKey) -> Result<impl Iterator<Item = Sequence>, ReadError> {
     let fresh = match view.live.fresh.get(&first) {
         Some(fresh) => Some(fresh.clone()),
         None => match view.block(first)? {
@@ -300,7 +297,7 @@ fn unless_damaged(view: View<'_>, job: JobKey) -> Result<Option<Job>, ReadError>
     view.job(job).or_else(|error| log_unless_failed(job, error).map(|()| None))
 }
 
-fn log_unless_failed(job: JobKey, error: ReadError) -> Result<(), ReadError> {
+pub(super) fn log_unless_failed(job: JobKey, error: ReadError) -> Result<(), ReadError> {
     match error {
         ReadError::Damaged(why) => {
             let sequence = job.sequence.0;
@@ -356,8 +353,7 @@ impl<'q> Lister<'q> {
             return self.step_by_label(view, &label);
         }
         let statuses = &self.query.filter.statuses;
-        let is_indexed = |status: &Status| keys::is_listed(*status) || status.is_locked();
-        match !statuses.is_empty() && statuses.iter().all(is_indexed) {
+        match !statuses.is_empty() && statuses.iter().all(|status| status.is_looked_up()) {
             true => self.step_by_status(view),
             false => self.step_by_block(view),
         }
