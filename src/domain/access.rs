@@ -281,9 +281,14 @@ impl Caller {
 
     /// Whether he may do this with a job.
     pub fn may(&self, right: Right, job: &Submission) -> bool {
+        self.may_with_those_of(right, job.owner.as_ref())
+    }
+
+    /// Whether he may do this with the jobs of an owner, or with those that have none.
+    pub fn may_with_those_of(&self, right: Right, owner: Option<&TokenName>) -> bool {
         match self.rights.reach(right) {
             Reach::None => false,
-            Reach::Own => self.owns(job),
+            Reach::Own => owner.is_some() && owner == self.name.as_ref(),
             Reach::All => true,
         }
     }

@@ -24,6 +24,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Clock;
+use crate::domain::access::Caller;
 use crate::domain::id::{IdEnding, JobId, JobKey, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, JobType, Payload, Progress, Run, Status};
 use crate::domain::query::{Counts, JobFilter, JobQuery, Page};
@@ -108,7 +109,14 @@ impl Jobs {
 
     /// One job, by its place: what a [`JobChange`] names.
     pub fn find(&self, key: JobKey) -> Result<Option<Job>, ReadError> {
-        self.store.job(key)
+        let found = self.store.job(key)?;
+        found.iter().for_each(|job| self.watchers.learn(&job.submission));
+        Ok(found)
+    }
+
+    /// Whether a job is known to be none that somebody may read, without a look at the store.
+    pub fn is_hidden(&self, key: JobKey, caller: &Caller) -> bool {
+        self.watchers.is_hidden(key, caller)
     }
 
     /// The last state of a job that was deleted with its end a moment ago (`auto_delete`).

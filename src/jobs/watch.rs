@@ -8,13 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
+use crate::domain::access::{Caller, Right};
 use crate::domain::change::Change;
-use crate::domain::id::JobKey;
-use crate::domain::job::Status;
+use crate::domain::id::{JobKey, TokenName};
+use crate::domain::job::{Status, Submission};
 
 /// How many changes a slow listener of all jobs may lie behind before it misses some, and how many one hears of that was away
 /// for a moment: a page of a fast host's second.
 const BROADCAST_CAPACITY: usize = 4_096;
+
+/// How many jobs one knows the owner of without reading them.
+const OWNERS_MAX: usize = 8_192;
 
 /// A job has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +52,35 @@ pub struct AllChanges {
     pub coming: broadcast::Receiver<NumberedChange>,
 }
 
+/// Whose the jobs are that were submitted or looked at of late: a job is not read only to see that it is not for him who listens.
+#[derive(Default)]
+struct Owners {
+    known: HashMap<JobKey, Option<TokenName>>,
+    /// The one that was learned first is forgotten first.
+    order: VecDeque<JobKey>,
+}
+
+impl Owners {
+    fn learn(&mut self, submission: &Submission) {
+        let key = submission.key();
+        if self.known.insert(key, submission.owner.clone()).is_some() {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > OWNERS_MAX
+            && let Some(first) = self.order.pop_front()
+        {
+            self.known.remove(&first);
+        }
+    }
+}
+
 /// Hears of every commit and tells those who wait.
 pub struct Watchers {
     by_job: Mutex<HashMap<JobKey, watch::Sender<Option<JobChange>>>>,
     watched: AtomicUsize,
     all: Mutex<All>,
+    owners: Mutex<Owners>,
 }
 
 /// What listeners of all jobs hear, and what they may have missed while they were away.
@@ -89,7 +117,7 @@ impl Default for Watchers {
     fn default() -> Self {
         let listeners = broadcast::Sender::new(BROADCAST_CAPACITY);
         let all = All { next: 0, recent: VecDeque::new(), listeners };
-        Self { by_job: Mutex::default(), watched: AtomicUsize::new(0), all: Mutex::new(all) }
+        Self { by_job: Mutex::default(), watched: AtomicUsize::new(0), all: Mutex::new(all), owners: Mutex::default() }
     }
 }
 
@@ -108,8 +136,24 @@ impl Watchers {
         all.from(from.unwrap_or(all.next))
     }
 
+    /// Whether a job is known to be none that somebody may read.
+    pub fn is_hidden(&self, job: JobKey, caller: &Caller) -> bool {
+        let owners = self.owners.lock();
+        owners.known.get(&job).is_some_and(|owner| !caller.may_with_those_of(Right::Read, owner.as_ref()))
+    }
+
+    /// Remembers whose a job is that was read.
+    pub(super) fn learn(&self, submission: &Submission) {
+        self.owners.lock().learn(submission);
+    }
+
     /// Takes the changes of one commit.
     pub fn committed(&self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Submit(submission, _) = change {
+                self.owners.lock().learn(submission);
+            }
+        }
         let somebody_waits = self.watched.load(Ordering::Acquire) > 0;
         for change in changes.iter().filter_map(job_change) {
             self.all.lock().tell(change);
