@@ -18,6 +18,7 @@ use super::batches::Reruns;
 use super::connection::Connection;
 use super::error::ApiError;
 use super::payloads::Payloads;
+use super::reads::{Reader, read_by};
 use super::sending::Sending;
 use super::session::Door;
 use super::source::{Proxies, Source, proxy_header};
@@ -44,9 +45,6 @@ const ADDRESS_BYTES_MAX: usize = 8 << 10;
 /// The largest body at an address that is open to everybody, in bytes, and how long it may take.
 const OPEN_BODY_BYTES: usize = 8 << 10;
 const OPEN_BODY_TIME: Duration = Duration::from_secs(10);
-
-/// The last parts of addresses at which payloads are read.
-pub(super) const PAYLOADS: [&str; 3] = ["input", "output", "logs"];
 
 /// The names under which this host may be addressed.
 #[derive(Clone, Debug)]
@@ -232,19 +230,7 @@ pub(super) async fn admit(State(state): State<ApiState>, request: Request, next:
     {
         state.refusals().note(*code, source, &by, &method, &uri);
     }
-    if let Some(what) = payload_of(uri.path()).filter(|_| response.status().is_success()) {
-        state.refusals().saw(what);
-        tracing::info!(by, path = uri.path(), "a payload was read");
-    }
     response
-}
-
-/// What goes into a job or comes out of it, and is read whole at an address.
-fn payload_of(path: &str) -> Option<&'static str> {
-    let (before, last) = path.rsplit_once('/')?;
-    let is_of_job = before.starts_with("/v1/jobs/") || before.starts_with("/jobs/");
-    let what = PAYLOADS.into_iter().find(|what| *what == last);
-    what.filter(|_| is_of_job)
 }
 
 /// A request that has just come in.
@@ -321,13 +307,15 @@ impl Incoming<'_> {
         let (holding, room) = (Holding::of(party), state.turns().body(party));
         holding.keep((turn.clone(), room.clone()));
         let sending = Sending::watch(&mut request, &warrant, room, state.0.allowances.stall);
+        let reader = Reader::new(state, caller.noted_as("-"), self.source);
         let extensions = request.extensions_mut();
         extensions.insert(caller);
         extensions.insert(state.turns().large_bodies());
         extensions.insert(Payloads(state.clone()));
         extensions.insert(Reruns(state.clone()));
         extensions.insert(turn.clone());
-        let response = answering(holding, Arc::<CallerWarrant>::clone(&warrant), next.run(request)).await;
+        let answer = read_by(reader, next.run(request));
+        let response = answering(holding, Arc::<CallerWarrant>::clone(&warrant), answer).await;
         turn.end();
         if warrant.has_acted() {
             // Whatever has become of his token: what was done for him is told to him.

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::ApiState;
 use super::error::ApiError;
-use super::guard::PAYLOADS;
+use super::reads::Part;
 use super::session::{LOGIN, LOGIN_REFUSED};
 use super::view::{HealthView, service_word};
 use crate::app::Host;
@@ -130,8 +130,8 @@ fn exposition(state: &ApiState, counts: &[(PluginName, Counts)]) -> String {
     for (result, what) in [("ok", LOGIN), ("refused", LOGIN_REFUSED)] {
         page.sample(&format!("result=\"{result}\""), state.refusals().seen(what));
     }
-    page.metric("backroom_payload_reads_total", "counter", "Payloads that were read whole, by what they are.");
-    for what in PAYLOADS {
+    page.metric("backroom_payload_reads_total", "counter", "Payloads that were given to somebody, by what they are.");
+    for what in Part::ALL.map(Part::word) {
         page.sample(&format!("what=\"{what}\""), state.refusals().seen(what));
     }
     page.text

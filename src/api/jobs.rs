@@ -1,6 +1,5 @@
 //! One job or a list of them: submit, show, list, and their attempts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -17,11 +16,12 @@ use super::content::Kind;
 use super::error::ApiError;
 use super::json::unknown_name;
 use super::params::{Params, number_within, truth};
+use super::reads::Part;
 use super::turns::RequestTurn;
 use super::view::{
     AttemptView, AttemptsView, FilterBody, JobFacts, JobPageView, JobView, Output, ReasonView, SubmitBody, form,
 };
-use super::{ApiState, body, filter, idempotency, ids, intake, json, turns};
+use super::{ApiState, body, filter, idempotency, ids, intake, json, reads, turns};
 use crate::app::Host;
 use crate::config::units;
 use crate::domain::access::{Caller, Right};
@@ -327,11 +327,17 @@ pub(super) async fn shown(state: &ApiState, caller: &Caller, job: Job) -> Result
         None | Some(Payload::Inline(_)) => true,
         Some(Payload::Blob { bytes, .. }) => *bytes > Output::BYTES_MAX,
     };
-    if is_at_hand && !may_be_blocked(&job) {
-        return Ok(show_in(state.host(), caller, &job)?);
+    let view = match is_at_hand && !may_be_blocked(&job) {
+        true => show_in(state.host(), caller, &job)?,
+        false => {
+            let caller = caller.clone();
+            state.blocking(move |host| show_in(host, &caller, &job)).await?
+        }
+    };
+    if view.output.is_some() {
+        reads::note(Part::Output);
     }
-    let (job, caller) = (Arc::new(job), caller.clone());
-    state.blocking(move |host| show_in(host, &caller, &job)).await
+    Ok(view)
 }
 
 /// Whether the store has to be asked what the job waits for.

@@ -30,6 +30,7 @@ mod place;
 mod plugins;
 mod purge;
 mod queues;
+pub(crate) mod reads;
 mod refusals;
 mod schedules;
 mod sending;

@@ -16,6 +16,7 @@ use super::address::Path;
 use super::error::ApiError;
 use super::jobs::found;
 use super::params::{Params, number_within};
+use super::reads::{self, Part};
 use super::view::form;
 use crate::app::Host;
 use crate::domain::access::{Caller, Right};
@@ -57,6 +58,7 @@ pub(super) async fn logs(
     let stored: Vec<_> = pieces.iter().filter_map(Piece::stored).cloned().collect();
     take_turn_to_look(&state, stored.iter().map(Payload::len).max()).await?;
     state.blocking(move |host| stored.iter().try_for_each(|log| host.jobs.payload(log).map(drop))).await?;
+    reads::note(Part::Logs);
     Ok(raw("text/plain; charset=utf-8", "inline", in_parts(&state, pieces)))
 }
 
@@ -197,7 +199,7 @@ pub(super) async fn input(
     let job = found(&state, &caller, Right::Payload, &id).await?;
     let id = job.submission.id;
     let input = job.submission.input.clone();
-    payload(&state, &format!("input-{id}"), input).await
+    payload(&state, Part::Input, &format!("input-{id}"), input).await
 }
 
 /// The bytes that the handler returned.
@@ -237,12 +239,12 @@ pub(super) async fn output(
         let error = ApiError::new(code::WRONG_STATE, format!("job {id} has no output{yet}: it is {status}"));
         return Err(error.with_next(format!("backroom job show {id}")));
     };
-    payload(&state, &format!("output-{id}"), output).await
+    payload(&state, Part::Output, &format!("output-{id}"), output).await
 }
 
 /// Bytes that a plug-in or a caller made up: for saving, never for a browser to run.
-async fn payload(state: &ApiState, name: &str, payload: Payload) -> Result<Response, ApiError> {
-    let Opened { content_type, ending, length, body } = Payloads(state.clone()).open(payload).await?;
+async fn payload(state: &ApiState, part: Part, name: &str, payload: Payload) -> Result<Response, ApiError> {
+    let Opened { content_type, ending, length, body } = Payloads(state.clone()).open(part, payload).await?;
     let mut response = raw(content_type, &format!("attachment; filename=\"{name}.{ending}\""), body);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
     Ok(response)
@@ -263,7 +265,7 @@ pub(crate) struct Opened {
 
 impl Payloads {
     /// Looks through a payload, and reads a large one again while it is sent.
-    pub(crate) async fn open(&self, payload: Payload) -> Result<Opened, ApiError> {
+    pub(crate) async fn open(&self, part: Part, payload: Payload) -> Result<Opened, ApiError> {
         let Self(state) = self;
         let length = payload.len();
         let is_large = length > WHOLE_BYTES_MAX;
@@ -274,6 +276,7 @@ impl Payloads {
             Ok::<_, ReadError>((kind_of(&bytes), (!is_large).then_some(bytes)))
         });
         let ((content_type, ending), whole) = looking.await?;
+        reads::note(part);
         let body = whole.map_or_else(|| in_parts(state, vec![Piece::Stored(payload)]), Body::from);
         Ok(Opened { content_type, ending, length, body })
     }

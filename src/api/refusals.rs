@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::error::ApiError;
+use super::reads::Part;
 use super::source::Source;
 use crate::domain::code::{self, Code};
 
@@ -51,18 +52,42 @@ struct Tries {
     forgotten_on: Instant,
     /// When the last one of those that wait is answered. Whoever does not wait for it has used up its place all the same.
     answered_on: Instant,
-    /// When the log named it last, and what it has not told of since.
-    said_on: Option<Instant>,
+    /// What the log has told of its refusals, and of its reads of payloads.
+    refusals: Said,
+    reads: Said,
+}
+
+/// When the log told of something last, and how often it has not done so since.
+#[derive(Default)]
+struct Said {
+    on: Option<Instant>,
     unsaid: u64,
+}
+
+impl Said {
+    /// Whether the log tells of it now, and how often it has not done so before.
+    fn say(&mut self, now: Instant) -> Option<u64> {
+        if self.on.is_some_and(|on| now < on + LINE_EVERY) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.on = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+
+    fn is_stale(&self, now: Instant) -> bool {
+        self.on.is_none_or(|on| on + LINE_EVERY <= now)
+    }
 }
 
 impl Tries {
     fn at(now: Instant) -> Self {
-        Self { forgotten_on: now, answered_on: now, said_on: None, unsaid: 0 }
+        Self { forgotten_on: now, answered_on: now, refusals: Said::default(), reads: Said::default() }
     }
 
     fn is_stale(&self, now: Instant) -> bool {
-        self.forgotten_on <= now && self.answered_on <= now && self.said_on.is_none_or(|said| said + LINE_EVERY <= now)
+        let is_over = self.forgotten_on <= now && self.answered_on <= now;
+        is_over && self.refusals.is_stale(now) && self.reads.is_stale(now)
     }
 }
 
@@ -121,18 +146,22 @@ impl Refusals {
     pub(super) fn note(&self, code: Code, source: Source, by: &str, method: &Method, uri: &Uri) {
         *self.by_code.lock().entry(code.name).or_default() += 1;
         let now = Instant::now();
-        let mut addresses = self.by_address.lock();
-        let tries = of(&mut addresses, source, now);
-        if tries.said_on.is_some_and(|said| now < said + LINE_EVERY) {
-            tries.unsaid += 1;
-            return;
-        }
-        let unsaid = std::mem::take(&mut tries.unsaid);
-        tries.said_on = Some(now);
-        drop(addresses);
-        let from = source.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+        let said = of(&mut self.by_address.lock(), source, now).refusals.say(now);
+        let Some(unsaid) = said else { return };
+        let from = from(source);
         let path = uri.path();
         tracing::warn!(code = code.name, by, from, unsaid, "refused: {method} {path}: {}", code.title);
+    }
+
+    /// Notes that somebody is given a payload.
+    pub(super) fn read(&self, part: Part, source: Source, by: &str) {
+        let what = part.word();
+        self.saw(what);
+        let now = Instant::now();
+        let said = of(&mut self.by_address.lock(), source, now).reads.say(now);
+        if let Some(unsaid) = said {
+            tracing::info!(by, from = from(source), unsaid, "a payload was read: {what}");
+        }
     }
 
     /// Notes something that should not go unseen, although nobody is refused.
@@ -149,6 +178,10 @@ impl Refusals {
     pub(super) fn seen(&self, what: &str) -> u64 {
         self.seen.lock().get(what).copied().unwrap_or_default()
     }
+}
+
+fn from(source: Source) -> String {
+    source.address.map_or_else(|| "-".to_owned(), |address| address.to_string())
 }
 
 /// What an address has tried. Where there are too many of them, those that are not told apart count as one.
@@ -215,6 +248,9 @@ mod tests {
         refusals.note(code::UNAUTHORIZED, source(1), "-", &Method::GET, &uri);
         refusals.note(code::UNAUTHORIZED, source(1), "-", &Method::GET, &uri);
         assert_eq!(refusals.by_code(), [("BR0114", 2)]);
-        assert_eq!(refusals.by_address.lock().values().map(|tries| tries.unsaid).sum::<u64>(), 1);
+        assert_eq!(refusals.by_address.lock().values().map(|tries| tries.refusals.unsaid).sum::<u64>(), 1);
+        (0..1_000).for_each(|_| refusals.read(Part::Output, source(1), "shop"));
+        assert_eq!(refusals.seen("output"), 1_000);
+        assert_eq!(refusals.by_address.lock().values().map(|tries| tries.reads.unsaid).sum::<u64>(), 999);
     }
 }

@@ -14,6 +14,7 @@ use super::content::Kind;
 use super::definition::{self, Asked};
 use super::error::ApiError;
 use super::params::Params;
+use super::reads::{self, Part};
 use super::view::{
     BackfillBody, BackfillView, JobView, PostponeScheduleBody, ScheduleBody, ScheduleListView, ScheduleView, form,
 };
@@ -51,7 +52,9 @@ pub(super) async fn list(
             schedules.iter().map(|schedule| without_payload(&caller, ScheduleView::of(schedule))).collect(),
         )
     });
-    Ok(Json(ScheduleListView { schedules: listed.await? }))
+    let schedules: Vec<ScheduleView> = listed.await?;
+    schedules.iter().for_each(note_payload);
+    Ok(Json(ScheduleListView { schedules }))
 }
 
 /// Makes a schedule, or replaces what one says. Jobs that it has made stay as they are.
@@ -137,7 +140,9 @@ pub(super) async fn show(
     Params::of(&uri, &[])?;
     let (tenant, name) = (state.tenant(), found_name(&name)?);
     let shown = state.blocking(move |host| whole(host, &host.schedules.get(tenant, &name)?));
-    Ok(Json(without_payload(&caller, shown.await?)))
+    let view = without_payload(&caller, shown.await?);
+    note_payload(&view);
+    Ok(Json(view))
 }
 
 /// Removes a schedule. Jobs that it has made stay.
@@ -313,6 +318,12 @@ pub(super) async fn backfill(
     let Answered { made, is_repeated } = made.await?;
     let ids: Vec<_> = made.iter().map(ToString::to_string).collect();
     Ok(idempotency::answer(&BackfillView { count: ids.len(), ids }, is_repeated))
+}
+
+fn note_payload(view: &ScheduleView) {
+    if !view.target.args.is_empty() || !view.target.env.is_empty() {
+        reads::note(Part::Arguments);
+    }
 }
 
 /// A schedule without what its jobs are given, for those who may not see payloads (F007).

@@ -21,6 +21,7 @@ use super::error::ApiError;
 use super::jobs::{facts, found_by_id, shown};
 use super::params::{Params, truth};
 use super::place::{JobPlace, Place, last_event_id};
+use super::reads::{Part, Reader};
 use super::turns::Turn;
 use super::view::{JobView, LogView, form};
 use super::{ApiState, ids};
@@ -108,8 +109,8 @@ pub(super) async fn of_job(
         run => LogReader::at(run, place.line),
     });
     let (untold, told) = (VecDeque::new(), knows_job.then_some(Told { progress: None }));
-    let follower =
-        Follower { state, caller, watch, job, place, log, untold, told, is_over: false, turn: Arc::new(turn) };
+    let (reader, turn) = (Reader::present(), Arc::new(turn));
+    let follower = Follower { state, caller, watch, job, place, log, untold, told, is_over: false, reader, turn };
     Ok(events(stream::unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
         Some((Ok(event), follower))
@@ -136,6 +137,7 @@ struct Follower {
     untold: VecDeque<Event>,
     told: Option<Told>,
     is_over: bool,
+    reader: Option<Reader>,
     /// Its place among those of the host. What is read for it has it along.
     turn: Arc<Turn>,
 }
@@ -189,6 +191,9 @@ impl Follower {
         self.is_over = self.job.state.status.is_final();
         self.told = Some(Told { progress: self.progress() });
         let view = shown(&self.state, &self.caller, self.job.clone()).await.ok()?;
+        if view.output.is_some() {
+            self.is_given(Part::Output);
+        }
         let (run, line) = self.log.as_ref().map(LogReader::place).unwrap_or_default();
         self.place = JobPlace { revision: self.job.state.revision, run, line };
         self.untold.push_back(event("job", &view).id(self.place.to_string()));
@@ -213,11 +218,18 @@ impl Follower {
         };
         if let Ok((pieces, reader)) = read {
             self.log = Some(reader);
+            if !pieces.is_empty() {
+                self.is_given(Part::Logs);
+            }
             for piece in pieces {
                 self.place = JobPlace { run: piece.run, line: piece.next, ..self.place };
                 self.untold.push_back(event("log", &LogView::from(piece)).id(self.place.to_string()));
             }
         }
+    }
+
+    fn is_given(&self, part: Part) {
+        self.reader.iter().for_each(|reader| reader.is_given(part));
     }
 
     fn progress(&self) -> Option<Progress> {
@@ -302,7 +314,8 @@ pub(super) async fn of_all(
         // He has listened to the host before its restart: of what was missed the count since then is all that is known.
         missed.missed = next.max(1);
     }
-    past.into_iter().for_each(|change| missed.take(change));
+    let seen = past.into_iter().filter(|change| !state.host().jobs.is_hidden(change.job, &caller));
+    seen.for_each(|change| missed.take(change));
     let place = Place { started_on, next: from.unwrap_or(next) };
     // Also who has heard nothing yet can come back to where he was.
     let untold = vec![Event::default().id(place.to_string())];
@@ -357,7 +370,9 @@ impl Listener {
                 Ok(Err(RecvError::Lagged(count))) => gathering.missed += count,
                 Ok(Ok(NumberedChange { number, change })) => {
                     gathering.next = number + 1;
-                    gathering.take(change);
+                    if !self.state.host().jobs.is_hidden(change.job, &self.caller) {
+                        gathering.take(change);
+                    }
                 }
             }
             next = tokio::time::timeout_at(end, self.coming.recv()).await;
@@ -367,6 +382,10 @@ impl Listener {
     /// The events of what was gathered, the last one first; none where it cannot be read, so that the listener comes back.
     async fn read(&mut self, gathering: Gathering) -> Option<Vec<Event>> {
         let (tenant, caller, next) = (self.state.tenant(), self.caller.clone(), gathering.next);
+        if gathering.is_empty() {
+            self.place = Place { next, ..self.place };
+            return Some(Vec::new());
+        }
         let mut missed = gathering.missed;
         let read = self.state.blocking_for(&self.turn, move |host| {
             let jobs = gathering.in_order();
@@ -412,6 +431,10 @@ impl Gathering {
             let place = self.order.len();
             self.order.entry(change.job).or_insert(place);
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty() && self.missed == 0
     }
 
     fn in_order(self) -> Vec<JobKey> {

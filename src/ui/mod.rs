@@ -38,6 +38,7 @@ use self::rights::Check;
 use self::sampler::Sampler;
 use crate::api::ApiError;
 use crate::api::body::{self, BodySize};
+use crate::api::reads::{Part, Reader};
 use crate::app::Host;
 use crate::domain::access::Caller;
 
@@ -60,12 +61,19 @@ struct Console {
     sampler: Arc<Sampler>,
     lookout: Arc<Lookout>,
     caller: Caller,
+    /// Whom reads of payloads are noted of.
+    reader: Option<Reader>,
 }
 
 impl Console {
     fn new(shared: Shared, caller: Caller) -> Self {
         let Shared { host, sampler, lookout } = shared;
-        Self { host, sampler, lookout, caller }
+        Self { host, sampler, lookout, caller, reader: Reader::present() }
+    }
+
+    /// Notes that the visitor is given a payload.
+    fn gives(&self, part: Part) {
+        self.reader.iter().for_each(|reader| reader.is_given(part));
     }
 }
 

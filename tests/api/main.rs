@@ -17,6 +17,7 @@ mod pausing;
 mod plugins;
 mod problems;
 mod purge;
+mod reads;
 mod refused_bodies;
 mod revoked;
 mod rights;

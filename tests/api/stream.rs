@@ -2,10 +2,19 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use backroom::domain::change::Change;
+use backroom::domain::id::{JobId, PluginName, TokenName};
+use backroom::domain::job::Submission;
+use backroom::domain::time::Timestamp;
+use backroom::store::Store as _;
+use backroom::store::memory::Reading;
 use serde_json::Value;
 
+use crate::holder::{guarded, root};
 use crate::support::{PATIENCE, Server};
 
 /// An open stream of events.
@@ -258,4 +267,35 @@ fn whoever_comes_back_to_all_jobs_hears_what_changed_meanwhile_or_that_he_missed
     let mut unheard = Events::open(&server, "/v1/stream");
     let mut idle = || unheard.line();
     while !idle().is_some_and(|line| line.starts_with("id: ")) {}
+}
+
+#[test]
+fn whoever_may_see_his_own_jobs_costs_no_reads_of_others() {
+    let server = guarded();
+    let root = root(&server);
+    let bank = root.admit("bank", "submit read:own");
+    assert_eq!(root.post("/v1/service/pause", "").status, 200);
+    let mut streams: Vec<_> = (0..5).map(|_| Events::open_as(&server, "/v1/stream", &bank.secret)).collect();
+    let reads = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&reads);
+    server.store.watch_reads(move |reading| {
+        if reading == Reading::Job {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let plugin = PluginName::new("echo").expect("a name");
+    let submit = |owner: &str| {
+        let id = JobId::new(Timestamp::default(), server.store.reserve(1), 7);
+        let owner = TokenName::new(owner).ok();
+        let submission = Submission { owner, ..Submission::new(id, plugin.clone(), Timestamp::default()) };
+        server.store.commit(vec![Change::Submit(Arc::new(submission), Box::default())]).wait().expect("there is room");
+        id.to_string()
+    };
+    (0..1_000).for_each(|_| drop(submit("shop")));
+    let own = submit("bank");
+    for stream in &mut streams {
+        let (name, told) = stream.next().expect("the own job is told of");
+        assert_eq!((name.as_str(), &told["id"]), ("job", &own.as_str().into()), "{told}");
+    }
+    assert!(reads.load(Ordering::Relaxed) <= streams.len(), "those of others were read");
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::api::batches::Reruns;
 use crate::api::payloads::Payloads;
+use crate::api::reads::Part;
 use crate::api::{ApiError, intake, steer};
 use crate::domain::access::Right;
 use crate::domain::code;
@@ -101,7 +102,7 @@ pub(in crate::ui) async fn input(
     Extension(payloads): Extension<Payloads>,
     Given(Path(id)): Given<Path<String>>,
 ) -> Response {
-    download(&console, &payloads, id, "input", |job| Some(job.submission.input.clone())).await
+    download(&console, &payloads, id, Part::Input, "input", |job| Some(job.submission.input.clone())).await
 }
 
 /// The whole output, as a file.
@@ -110,7 +111,7 @@ pub(in crate::ui) async fn output(
     Extension(payloads): Extension<Payloads>,
     Given(Path(id)): Given<Path<String>>,
 ) -> Response {
-    download(&console, &payloads, id, "output", |job| job.state.output.clone()).await
+    download(&console, &payloads, id, Part::Output, "output", |job| job.state.output.clone()).await
 }
 
 /// Bytes of strangers are never shown by the browser itself: they are a file to save.
@@ -118,6 +119,7 @@ async fn download(
     console: &Console,
     payloads: &Payloads,
     id: String,
+    part: Part,
     what: &str,
     choose: fn(&Job) -> Option<Payload>,
 ) -> Response {
@@ -130,7 +132,7 @@ async fn download(
         let trouble = Trouble::new(code::WRONG_STATE, format!("job {id} has no {what}: it is {}", job.state.status));
         return console.refuse(&trouble.at(Section::Jobs));
     };
-    match payloads.open(payload).await {
+    match payloads.open(part, payload).await {
         Ok(opened) => {
             let disposition = format!("attachment; filename=\"{}.{what}\"", job.submission.id);
             let headers = [

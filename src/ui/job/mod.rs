@@ -18,6 +18,7 @@ use super::text::{self, LINE_CHARS, When};
 use super::timeline::{self, Moment};
 use super::trouble::Trouble;
 use super::why::{self, Why};
+use crate::api::reads::Part;
 use crate::domain::access::Right;
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
@@ -183,15 +184,16 @@ fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
         runs: run_rows(&job, &runs, now, log.as_ref()),
         opens,
         log,
-        input: view(console, Some(&submission.input).filter(|_| opens))?,
-        output: view(console, state.output.as_ref().filter(|_| opens))?,
+        input: view(console, Part::Input, Some(&submission.input).filter(|_| opens))?,
+        output: view(console, Part::Output, state.output.as_ref().filter(|_| opens))?,
         relations: related::relations(console, &job)?,
         deeds: related::deeds(host.jobs.audit(&job)?, now),
         has_ended: state.status.is_final(),
     })
 }
 
-fn view(console: &Console, payload: Option<&Payload>) -> Result<Option<Viewer>, Trouble> {
+fn view(console: &Console, part: Part, payload: Option<&Payload>) -> Result<Option<Viewer>, Trouble> {
+    payload.iter().for_each(|_| console.gives(part));
     Ok(payload.map(|payload| console.host.jobs.payload(payload)).transpose()?.map(|bytes| Viewer::new(&bytes)))
 }
 
@@ -204,6 +206,7 @@ fn stands(status: Status) -> bool {
 fn log(console: &Console, job: &Job, runs: &[Run], number: Option<u32>) -> Result<Option<LogView>, Trouble> {
     let live = console.host.jobs.live_log(job).filter(|_| number.is_none_or(|number| number == job.state.runs));
     if let Some(live) = live {
+        console.gives(Part::Logs);
         let view = Viewer::log(live.since(0).text.as_bytes());
         return Ok(Some(LogView { run: job.state.runs, view, is_live: true }));
     }
@@ -212,6 +215,7 @@ fn log(console: &Console, job: &Job, runs: &[Run], number: Option<u32>) -> Resul
         None => runs.iter().rev().find(|run| run.log.is_some()),
     };
     let Some((run, log)) = chosen.and_then(|run| Some((run.number, run.log.as_ref()?))) else { return Ok(None) };
+    console.gives(Part::Logs);
     Ok(Some(LogView { run, view: Viewer::log(&console.host.jobs.payload(log)?), is_live: false }))
 }
 
