@@ -119,13 +119,16 @@ impl Depths {
     }
 }
 
+/// A count that has ended: its number, and what it found.
+type Counted = (u64, Arc<Depths>);
+
 /// The counts of a host: one at a time, however many ask.
 #[derive(Default)]
 pub(super) struct Counting {
     /// How many have begun.
     begun: Arc<AtomicU64>,
-    /// The last one that ended, with its number. Held by the one under way.
-    last: Arc<Mutex<Option<(u64, Arc<Depths>)>>>,
+    /// The last one that ended. Held by the one under way.
+    last: Arc<Mutex<Option<Counted>>>,
 }
 
 impl Counting {
