@@ -7,14 +7,10 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName};
 
 use super::connection::Connection;
-use crate::domain::network::{Network, neighbourhood};
+use crate::domain::network::{Network, is_of_proxy, neighbourhood};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Headers that only a proxy adds.
-const OF_PROXIES: [&str; 6] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"];
 
 /// Proxies whose word is taken for who asks and how.
 #[derive(Clone, Debug, Default)]
@@ -68,8 +64,8 @@ fn last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 }
 
 /// Which header says that a request came through a proxy.
-pub(super) fn proxy_header(headers: &HeaderMap) -> Option<&'static str> {
-    OF_PROXIES.into_iter().find(|name| headers.contains_key(*name))
+pub(super) fn proxy_header(headers: &HeaderMap) -> Option<&str> {
+    headers.keys().map(HeaderName::as_str).find(|name| is_of_proxy(name))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Addresses of networks: which belong together, and which somebody has named.
+//! Addresses of networks: which belong together, and which somebody has named; and how a request shows that it came through
+//! a proxy.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
@@ -57,6 +58,46 @@ impl fmt::Display for Network {
     }
 }
 
+/// Headers that only a proxy adds, or a network that delivers for others.
+const OF_PROXIES: &[&str] = &[
+    "cdn-loop",
+    "forwarded",
+    "forwarded-for",
+    "forwarded-proto",
+    "front-end-https",
+    "proxy-connection",
+    "via",
+    "x-appengine-user-ip",
+    "x-arr-ssl",
+    "x-azure-socketip",
+    "x-cluster-client",
+    "x-coming-from",
+    "x-host",
+    "x-original-host",
+    "x-original-proto",
+    "x-original-url",
+    "x-proto",
+    "x-real-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// What the names of such headers begin with, of which there are many and will be more.
+const BEGINNINGS_OF_PROXIES: &[&str] =
+    &["cf-", "cloudfront-", "fastly-", "fly-", "x-azure-fd", "x-envoy-", "x-forwarded-", "x-original-forwarded-"];
+
+/// What they end with: whose address it is, everybody says in his own way.
+const ENDINGS_OF_PROXIES: &[&str] =
+    &["-client-address", "-client-ip", "-clientip", "-connecting-ip", "-connection-ip", "-forwarded-for"];
+
+/// Whether a header of this name, in lower case, says that a request came through a proxy.
+pub fn is_of_proxy(header: &str) -> bool {
+    OF_PROXIES.contains(&header)
+        || BEGINNINGS_OF_PROXIES.iter().any(|beginning| header.starts_with(beginning))
+        || ENDINGS_OF_PROXIES.iter().any(|ending| header.ends_with(ending))
+}
+
 fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
@@ -101,5 +142,57 @@ mod tests {
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(of("192.0.2.7"), "192.0.2.7");
         assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+    }
+
+    #[test]
+    fn what_proxies_add_is_told_from_what_callers_send() {
+        for header in [
+            "forwarded",
+            "via",
+            "x-forwarded-for",
+            "x-forwarded-port",
+            "x-forwarded-server",
+            "x-forwarded-tls-client-cert",
+            "x-original-forwarded-for",
+            "x-vercel-forwarded-for",
+            "x-real-ip",
+            "x-client-ip",
+            "x-cluster-client-ip",
+            "true-client-ip",
+            "cf-connecting-ip",
+            "cf-ray",
+            "cdn-loop",
+            "do-connecting-ip",
+            "x-nf-client-connection-ip",
+            "fastly-client-ip",
+            "fly-client-ip",
+            "wl-proxy-client-ip",
+            "x-azure-clientip",
+            "x-envoy-external-address",
+            "cloudfront-viewer-address",
+            "x-original-host",
+        ] {
+            assert!(is_of_proxy(header), "{header}");
+        }
+        for header in [
+            "accept",
+            "authorization",
+            "connection",
+            "content-type",
+            "cookie",
+            "host",
+            "idempotency-key",
+            "origin",
+            "referer",
+            "sec-fetch-site",
+            "traceparent",
+            "upgrade-insecure-requests",
+            "user-agent",
+            "x-amzn-trace-id",
+            "x-request-id",
+            "x-requested-with",
+        ] {
+            assert!(!is_of_proxy(header), "{header}");
+        }
     }
 }

@@ -74,14 +74,18 @@ fn a_request_says_once_which_host_it_is_for() {
             ] {
                 assert_eq!(asked(&line, &headers), bad, "{line} {headers}");
             }
-            assert_eq!(asked(&line, "Host: evil.example\r\n"), foreign, "{line}");
+            let by_another_name = if path == "/healthz" { &fine } else { &foreign };
+            assert_eq!(asked(&line, "Host: evil.example\r\n"), *by_another_name, "{line}");
         }
         // A whole URL counts more than the header, which has to be right all the same.
         let whole = |host: &str| format!("GET http://{host}{path} HTTP/1.1");
         let own = own.to_string();
         assert_eq!(asked(&whole(&own), &ours), fine);
         assert_eq!(asked(&whole(&own), "Host: evil.example\r\n"), fine);
-        assert_eq!(asked(&whole("evil.example"), &ours), foreign);
+        assert_eq!(
+            asked(&whole("evil.example"), &ours),
+            if path == "/healthz" { fine.clone() } else { foreign.clone() }
+        );
         assert_eq!(asked(&whole(&format!("x@{own}")), &ours), bad);
         assert_eq!(asked(&whole(&own), ""), bad);
         assert_eq!(asked(&whole(&own), &format!("{ours}{ours}")), bad);
@@ -122,7 +126,19 @@ fn a_host_without_a_token_answers_nobody_from_elsewhere() {
         assert_eq!(server.send("GET", "/healthz", headers, b"").status, 200, "{headers:?}");
     };
     refused(&[("Host", "jobs.example")]);
-    for header in ["Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via"] {
+    for header in [
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Port",
+        "X-Forwarded-Server",
+        "X-Real-IP",
+        "Via",
+        "CF-Connecting-IP",
+        "True-Client-IP",
+        "X-Client-IP",
+        "Fly-Client-IP",
+        "X-Envoy-External-Address",
+    ] {
         refused(&[("Host", &own), (header, "for=192.0.2.1")]);
     }
     assert_eq!(server.get("/v1/jobs").status, 200);
@@ -131,6 +147,24 @@ fn a_host_without_a_token_answers_nobody_from_elsewhere() {
     let bearer = format!("Bearer {}", made["secret"].as_str().expect("a secret"));
     let with = [("Host", "jobs.example"), ("X-Forwarded-For", "192.0.2.1"), ("Authorization", bearer.as_str())];
     assert_eq!(server.send("GET", "/v1/jobs", &with, b"").status, 200);
+}
+
+#[test]
+fn a_health_check_is_answered_by_whatever_name_it_asks() {
+    for token in [None, Some("secret")] {
+        let server = Server::with(Setup { token, ..Setup::default() });
+        let own = server.address.to_string();
+        for path in ["/healthz", "/readyz"] {
+            for headers in [
+                [("Host", "jobs.example.com"), ("Accept", "*/*")],
+                [("Host", "10.1.2.3:7171"), ("X-Forwarded-For", "192.0.2.1")],
+                [("Host", own.as_str()), ("X-Envoy-External-Address", "192.0.2.1")],
+            ] {
+                assert_eq!(server.send("GET", path, &headers, b"").status, 200, "{path} {headers:?}");
+            }
+        }
+        assert_eq!(server.send("GET", "/errors", &[("Host", "jobs.example.com")], b"").status, 403);
+    }
 }
 
 #[test]
