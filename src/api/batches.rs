@@ -22,7 +22,7 @@ use crate::domain::code;
 use crate::domain::id::JobId;
 use crate::domain::idempotency::{Answered, IdempotencyKey, RequestHash};
 use crate::domain::job::{Job, JobType};
-use crate::jobs::{NewBatch, NewJob, Rerun};
+use crate::jobs::{NewBatch, NewJob, Rerun, Together};
 
 /// Takes a batch: one job on each line, all or nothing.
 #[utoipa::path(
@@ -67,7 +67,7 @@ pub(super) async fn submit(
         owner: caller.name.clone(),
     };
     state.large_body_turn().await?;
-    let (jobs, numbers) = read_jobs(&state, &caller, &headers, body).await?;
+    let (jobs, numbers) = read_jobs(&state, &caller, &headers, body, Together::Batch).await?;
     if jobs.is_empty() {
         return Err(ApiError::new(code::BAD_FIELD, "a batch has at least one job; the body holds none"));
     }

@@ -18,16 +18,13 @@ use super::{ApiState, idempotency, intake};
 use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::idempotency::{Answered, RequestHash};
-use crate::jobs::{BulkError, NewJob, SubmitError};
+use crate::jobs::{BulkError, FAULTS_MAX, Jobs, NewJob, SubmitError, Together};
 
 /// The most jobs of one request.
 const JOBS_MAX: usize = 100_000;
 
 /// The longest line, in bytes: as much as one job may have that comes alone.
 const LINE_BYTES_MAX: usize = 2 << 20;
-
-/// How many faulty lines are told of.
-const PROBLEMS_MAX: usize = 20;
 
 /// Takes jobs, one on each line.
 #[utoipa::path(
@@ -51,7 +48,7 @@ pub(super) async fn submit(
     check_submit(&caller)?;
     Params::of(&uri, &[])?;
     state.large_body_turn().await?;
-    let (jobs, numbers) = read_jobs(&state, &caller, &headers, body).await?;
+    let (jobs, numbers) = read_jobs(&state, &caller, &headers, body, Together::Jobs).await?;
     let runtime = tokio::runtime::Handle::current();
     let key = idempotency::key(&headers, &caller, || NewJob::all_asked(RequestHash::of("a bulk submit"), &jobs))?;
     let tenant = state.tenant();
@@ -72,32 +69,37 @@ pub(super) async fn read_jobs(
     caller: &Caller,
     headers: &HeaderMap,
     body: Body,
+    together: Together,
 ) -> Result<(Vec<NewJob>, Vec<usize>), ApiError> {
     let mut lines = Lines::new(Intake::of(state, caller));
     let mut chunks = Chunks::open(headers, body, Kind::Lines)?;
-    while let Some(chunk) = chunks.next().await? {
+    while !lines.is_hopeless() {
+        let Some(chunk) = chunks.next().await? else {
+            lines.is_whole = true;
+            break;
+        };
         // A line may name jobs by the ends of their ids, which are looked up.
         let fed = state.blocking(move |_| {
             lines.feed(&chunk);
             Ok::<_, ApiError>(lines)
         });
         lines = fed.await?;
-        if lines.is_hopeless() {
-            break;
-        }
     }
-    state.blocking(move |_| lines.finish()).await
+    state.blocking(move |host| lines.finish(&host.jobs, together)).await
 }
 
 /// The lines read so far.
 struct Lines {
     intake: Intake,
     rest: BytesMut,
+    /// Whether the body has ended, so that the rest is its last line.
+    is_whole: bool,
     number: usize,
+    /// Lines with anything in them.
+    count: usize,
     jobs: Vec<NewJob>,
     numbers: Vec<usize>,
     problems: Vec<LineProblem>,
-    faulty: usize,
 }
 
 impl Lines {
@@ -105,11 +107,12 @@ impl Lines {
         Self {
             intake,
             rest: BytesMut::new(),
+            is_whole: false,
             number: 0,
+            count: 0,
             jobs: Vec::new(),
             numbers: Vec::new(),
             problems: Vec::new(),
-            faulty: 0,
         }
     }
 
@@ -119,6 +122,9 @@ impl Lines {
             let (line, rest) = chunk.split_at(end);
             self.rest.extend_from_slice(line);
             self.end_line();
+            if self.is_hopeless() {
+                return;
+            }
             chunk = rest.get(1..).unwrap_or_default();
         }
         self.rest.extend_from_slice(chunk);
@@ -126,7 +132,7 @@ impl Lines {
 
     /// Whether no later line can make the request acceptable or its answer more useful.
     fn is_hopeless(&self) -> bool {
-        self.rest.len() > LINE_BYTES_MAX || self.problems.len() >= PROBLEMS_MAX || self.jobs.len() > JOBS_MAX
+        self.rest.len() > LINE_BYTES_MAX || self.problems.len() >= FAULTS_MAX || self.count > JOBS_MAX
     }
 
     fn end_line(&mut self) {
@@ -135,14 +141,14 @@ impl Lines {
         if line.trim_ascii().is_empty() {
             return;
         }
+        self.count += 1;
         if line.len() > LINE_BYTES_MAX {
             return self.fault(code::BODY_TOO_LARGE.name, &too_long());
         }
         let read = json::parse::<SubmitBody>(&line, SubmitBody::FIELDS);
         match read.and_then(|asked| intake::new_job(&self.intake, asked)) {
             Err(JsonFault { code, field: _, detail }) => self.fault(code.name, &detail.replace("(line 1, ", "(")),
-            // What is not going to be taken need not be kept.
-            Ok(_) if self.faulty > 0 => {}
+            // What is well written beside a faulty line may be faulty all the same.
             Ok(job) => {
                 self.jobs.push(job);
                 self.numbers.push(self.number);
@@ -151,35 +157,43 @@ impl Lines {
     }
 
     fn fault(&mut self, code: &str, detail: &str) {
-        self.faulty += 1;
-        self.jobs.clear();
-        self.numbers.clear();
-        if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(LineProblem { line: self.number, code: code.to_owned(), detail: detail.to_owned() });
-        }
+        self.problems.push(LineProblem { line: self.number, code: code.to_owned(), detail: detail.to_owned() });
     }
 
-    fn finish(mut self) -> Result<(Vec<NewJob>, Vec<usize>), ApiError> {
-        if self.rest.len() > LINE_BYTES_MAX {
-            self.number += 1;
-            self.fault(code::BODY_TOO_LARGE.name, &too_long());
-        } else if !self.rest.is_empty() {
+    fn finish(mut self, jobs: &Jobs, together: Together) -> Result<(Vec<NewJob>, Vec<usize>), ApiError> {
+        if self.is_whole && !self.rest.is_empty() || self.rest.len() > LINE_BYTES_MAX {
             self.end_line();
         }
-        if let Some(first) = self.problems.first() {
-            let more = match self.faulty {
-                1 => String::new(),
-                faulty => format!(" ({} more lines are faulty)", faulty - 1),
-            };
-            let detail = format!("line {}: {}{more}; nothing was taken", first.line, first.detail);
-            return Err(ApiError::new(code::BULK_LINE, detail).with_lines(self.problems));
-        }
-        if self.jobs.len() > JOBS_MAX {
+        if self.count > JOBS_MAX {
             let detail = format!("the request has more than {JOBS_MAX} jobs; nothing was taken");
             return Err(ApiError::new(code::BODY_TOO_LARGE, detail));
         }
-        Ok((self.jobs, self.numbers))
+        if self.problems.is_empty() {
+            return Ok((self.jobs, self.numbers));
+        }
+        let meant = jobs.faults(&self.jobs, together).into_iter();
+        let meant = meant.filter_map(|(index, error)| Some(problem(*self.numbers.get(index)?, &error.into())));
+        Err(faulty(self.problems.into_iter().chain(meant).collect()))
     }
+}
+
+/// The refusal of a body for some of its lines.
+fn faulty(mut lines: Vec<LineProblem>) -> ApiError {
+    lines.sort_by_key(|problem| problem.line);
+    lines.truncate(FAULTS_MAX);
+    let more = match lines.len() {
+        0 | 1 => String::new(),
+        2 => " (one more line is faulty)".to_owned(),
+        FAULTS_MAX => format!(" (at least {} more lines are faulty)", FAULTS_MAX - 1),
+        count => format!(" ({} more lines are faulty)", count - 1),
+    };
+    let first = lines.first().map(|first| format!("line {}: {}{more}; ", first.line, first.detail));
+    let detail = format!("{}nothing was taken", first.unwrap_or_default());
+    ApiError::new(code::BULK_LINE, detail).with_lines(lines)
+}
+
+fn problem(line: usize, error: &ApiError) -> LineProblem {
+    LineProblem { line, code: error.code().name.to_owned(), detail: error.detail().to_owned() }
 }
 
 fn too_long() -> String {
@@ -193,21 +207,10 @@ pub(super) fn refused(error: BulkError, numbers: &[usize]) -> ApiError {
         let is_of_line = !matches!(error, SubmitError::Commit(_) | SubmitError::Read(_));
         numbers.get(index).copied().filter(|_| is_of_line)
     };
-    let problem = |line: usize, error: &ApiError| LineProblem {
-        line,
-        code: error.code().name.to_owned(),
-        detail: error.detail().to_owned(),
-    };
     let line = index.and_then(|index| line_of(index, &error));
     let error = ApiError::from(error);
     let Some(line) = line else { return error };
     let later = more.into_iter().filter_map(|(index, error)| Some((line_of(index, &error)?, ApiError::from(error))));
     let later = later.map(|(line, error)| problem(line, &error));
-    let lines: Vec<_> = std::iter::once(problem(line, &error)).chain(later).collect();
-    let more = match lines.len() {
-        1 => String::new(),
-        lines => format!(" ({} more lines are faulty)", lines - 1),
-    };
-    let detail = format!("line {line}: {}{more}; nothing was taken", error.detail());
-    ApiError::new(code::BULK_LINE, detail).with_lines(lines)
+    faulty(std::iter::once(problem(line, &error)).chain(later).collect())
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::client::{Answer, Client, ClientArgs, JobQuery, NewBatch};
 use super::failure::{Exit, Failure};
 use super::follow::{self, Telling};
+use super::job;
 use super::steer::Why;
 use super::terminal::Terminal;
-use super::{bulk, job};
 use crate::api::view::BatchView;
 
 /// What to do with batches.
@@ -88,7 +88,6 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
     let lines = std::fs::read(&args.file).map_err(|error| {
         Failure::bad_input(format!("`{}` cannot be read: {error}", args.file.display()), "check the path")
     })?;
-    bulk::check(&args.file)?;
     let SubmitArgs { name, allowed_failures, on_complete, .. } = args;
     let new = NewBatch {
         name: name.as_deref(),

@@ -58,7 +58,7 @@ fn random_key() -> anyhow::Result<String> {
 
 /// Checks every line, then submits them.
 pub(crate) fn submit(client: &Client, file: &Path, plan: &Plan, terminal: Terminal) -> anyhow::Result<Exit> {
-    check(file)?;
+    check(client, file, plan)?;
     let bytes = std::fs::metadata(file).map(|metadata| metadata.len()).unwrap_or_default();
     let bar = Bar::of_bytes(bytes);
     let (mut total, mut repeated) = (BulkView::default(), 0);
@@ -105,17 +105,13 @@ fn report(total: &BulkView, terminal: Terminal) -> anyhow::Result<Exit> {
 
 /// Looks at every line before the first is sent, so that a typing mistake at the end does not leave half of the file
 /// submitted.
-pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
+fn check(client: &Client, file: &Path, plan: &Plan) -> anyhow::Result<()> {
     let mut faults = Vec::new();
     let mut chunks = Chunks::open(file)?;
     while let Some(chunk) = chunks.next()? {
-        for (number, line) in (chunk.first_line..).zip(&chunk.lines) {
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            if let Err(error) = serde_json::from_slice::<SubmitBody>(line.trim_ascii_end()) {
-                faults.push(format!("line {number}: {}", in_line(&error)));
-            }
+        let seen = chunk.faults(plan.from_line);
+        if !seen.is_empty() {
+            faults.extend(faults_of(client, &chunk, plan, seen));
         }
     }
     if faults.is_empty() {
@@ -126,11 +122,25 @@ pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
     if count > FAULTS_SHOWN {
         faults.push(format!("and {} more", count - FAULTS_SHOWN));
     }
-    let lines =
-        if count == 1 { "one line that is no job".to_owned() } else { format!("{count} lines that are no jobs") };
-    let message = format!("{} holds {lines}; nothing was submitted", file.display());
-    let next = "mend the lines; each is one job such as {\"plugin\": \"echo\", \"input\": {\"a\": 1}}";
+    let lines = if count == 1 { "one faulty line".to_owned() } else { format!("{count} faulty lines") };
+    let message = format!("{} has {lines}; nothing was submitted", file.display());
+    let next = "correct the lines; each is one job such as {\"plugin\": \"echo\", \"input\": {\"a\": 1}}";
     Err(Failure { notes: faults, ..Failure::bad_input(message, next) }.into())
+}
+
+/// What is wrong with the lines of a chunk of which some were `seen` to be faulty. The host takes none of them for that, and
+/// knows what cannot be seen here, such as which plug-ins there are. Where it says nothing of lines, what was seen is told.
+fn faults_of(client: &Client, chunk: &Chunk, plan: &Plan, seen: Vec<String>) -> Vec<String> {
+    let first = plan.first_of(chunk);
+    let Some(lines) = chunk.from(first) else { return seen };
+    match client.submit_bulk(&lines, Some(&plan.key_of(first))).map_err(anyhow::Error::downcast::<Failure>) {
+        // A newer host may know more than this program does.
+        Ok(_) => Vec::new(),
+        Err(Ok(failure)) if failure.code.as_deref() == Some(code::BULK_LINE.name) => {
+            failure.notes.iter().map(|note| shifted(note, first - 1)).collect()
+        }
+        Err(_) => seen,
+    }
 }
 
 /// A message about JSON, with the column only: the line's number within itself says nothing.
@@ -213,6 +223,17 @@ impl Chunk {
         let skipped = from_line.saturating_sub(self.first_line);
         let lines = self.lines.get(skipped..).filter(|lines| !lines.is_empty())?;
         Some(lines.concat())
+    }
+
+    /// What is wrong with its lines from `from_line` on, as far as it can be seen here.
+    fn faults(&self, from_line: usize) -> Vec<String> {
+        let numbered = (self.first_line..).zip(&self.lines).filter(|(number, _)| *number >= from_line);
+        let jobs = numbered.filter(|(_, line)| !line.trim_ascii().is_empty());
+        let fault = |(number, line): (usize, &Vec<u8>)| {
+            let error = serde_json::from_slice::<SubmitBody>(line.trim_ascii_end()).err()?;
+            Some(format!("line {number}: {}", in_line(&error)))
+        };
+        jobs.filter_map(fault).collect()
     }
 }
 
@@ -333,13 +354,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_a_faulty_line_is_not_begun() {
-        let file = tempfile::NamedTempFile::new().expect("a file can be made");
-        std::fs::write(file.path(), "{\"plugin\":\"echo\"}\n{\"plugin\":\"echo\",\"imput\":1}\n{\"plugin\"\n")
-            .expect("it can be written");
-        let error = check(file.path()).expect_err("two lines are faulty").downcast::<Failure>().expect("a failure");
-        assert_eq!(error.notes.len(), 2);
-        assert!(error.notes[0].starts_with("line 2: unknown field `imput`"), "{}", error.notes[0]);
-        assert_eq!(error.notes[1], "line 3: EOF while parsing an object at column 9");
+    fn faults_are_seen_in_the_lines_that_are_sent() {
+        let lines = ["{\"plugin\":\"echo\"}\n", "{\"plugin\":\"echo\",\"imput\":1}\n", "\n", "{\"plugin\"\n"];
+        let lines = lines.map(|line| line.as_bytes().to_vec()).to_vec();
+        let chunk = Chunk { first_line: 11, lines, read_bytes: 0 };
+        let faults = chunk.faults(1);
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].starts_with("line 12: unknown field `imput`"), "{}", faults[0]);
+        assert_eq!(faults[1], "line 14: EOF while parsing an object at column 9");
+        assert_eq!(chunk.faults(13), faults[1..]);
+        assert!(chunk.faults(15).is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! Many jobs in one commit, or none.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::ahead::{Ahead, Holder};
@@ -7,13 +8,22 @@ use super::circle::Circle;
 use super::submit::is_keyed;
 use super::{Jobs, NewJob, SubmitError};
 use crate::domain::change::Change;
-use crate::domain::id::{JobId, Sequence, TenantId};
+use crate::domain::id::{DedupKey, JobId, Sequence, TenantId};
 use crate::domain::idempotency::{Answered, IdempotencyKey};
 use crate::domain::job::{Job, Submission, Ties};
-use crate::store::Pending;
+use crate::store::{Pending, ReadError};
 
 /// How many faulty jobs of a bulk submit are told of.
-const FAULTS_MAX: usize = 20;
+pub const FAULTS_MAX: usize = 20;
+
+/// What the jobs of a request become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// Jobs, each for itself.
+    Jobs,
+    /// The members of a new batch.
+    Batch,
+}
 
 /// Why a bulk submit was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +51,49 @@ impl<E: Into<SubmitError>> From<E> for BulkError {
 }
 
 impl Jobs {
+    /// What is wrong with jobs of a request that is refused whatever they are, with the place of each; of very many the first
+    /// ones. Nobody should mend a request only to hear of the next fault.
+    pub fn faults(&self, news: &[NewJob], together: Together) -> Vec<(usize, SubmitError)> {
+        let own = news.iter().enumerate().filter_map(|(at, new)| Some((at, self.check_member(new, together).err()?)));
+        let mut faults: Vec<_> = own.take(FAULTS_MAX).collect();
+        let keys = news.iter().map(|new| (new.tenant, new.ties.dedup_key.as_ref()));
+        // A store that cannot be read is no fault of theirs.
+        faults.extend(self.held_keys(keys).unwrap_or_default());
+        faults.retain(|(_, error)| !matches!(error, SubmitError::Commit(_) | SubmitError::Read(_)));
+        in_order(faults)
+    }
+
+    fn check_member(&self, new: &NewJob, together: Together) -> Result<(), SubmitError> {
+        check_batch(new, together)?;
+        self.check(new).map(drop)
+    }
+
+    /// Which jobs have a dedup key that an unfinished job has, or one of the same request before them.
+    fn held_keys<'a>(
+        &self,
+        keys: impl Iterator<Item = (TenantId, Option<&'a DedupKey>)>,
+    ) -> Result<Vec<(usize, SubmitError)>, ReadError> {
+        let mut first_with = HashMap::new();
+        let mut held = Vec::new();
+        for (at, (tenant, key)) in keys.enumerate() {
+            let Some(key) = key else { continue };
+            if held.len() == FAULTS_MAX {
+                break;
+            }
+            let earlier = first_with.get(&(tenant, key)).copied();
+            match (self.duplicate(tenant, key)?, earlier) {
+                (Some(job), _) => {
+                    held.push((at, SubmitError::Duplicate { key: key.clone(), job: job.submission.id }));
+                }
+                (None, Some(index)) => held.push((at, SubmitError::Twice { key: key.clone(), index })),
+                (None, None) => {
+                    first_with.insert((tenant, key), at + 1);
+                }
+            }
+        }
+        Ok(held)
+    }
+
     /// Takes all jobs or none, in one commit.
     pub async fn submit_bulk(&self, news: Vec<NewJob>) -> Result<Vec<JobId>, BulkError> {
         Ok(self.submit_bulk_once(TenantId::DEFAULT, news, None).await?.made)
@@ -76,7 +129,8 @@ impl Jobs {
                 return Ok(Answered::again(first.jobs));
             }
             let asked = if can_conflict { submissions.clone() } else { std::mem::take(&mut submissions) };
-            let (ids, pending) = self.number_and_commit_bulk(asked, batch, (tenant, key))?;
+            let numbered = self.number_and_commit_bulk(asked, batch, (tenant, key));
+            let (ids, pending) = numbered.map_err(|error| self.with_all_held(error, &submissions))?;
             match pending.await {
                 Ok(()) => return Ok(Answered::anew(ids)),
                 Err(error) if can_conflict => contest.lost(error.into()).await?,
@@ -89,12 +143,9 @@ impl Jobs {
     fn submissions(&self, news: Vec<NewJob>, batch: Option<&Job>) -> Result<Vec<Submission>, BulkError> {
         let mut submissions = Vec::with_capacity(news.len());
         let mut faults = Vec::new();
+        let together = if batch.is_some() { Together::Batch } else { Together::Jobs };
         for (index, new) in news.into_iter().enumerate() {
-            let checked = match (batch, new.ties.batch) {
-                (Some(_), Some(other)) => Err(SubmitError::OtherBatch { batch: other }),
-                _ => self.submission(new),
-            };
-            match checked {
+            match check_batch(&new, together).and_then(|()| self.submission(new)) {
                 Ok(submission) => submissions.push(submission),
                 Err(error) => faults.push((index, error)),
             }
@@ -110,6 +161,15 @@ impl Jobs {
         }
         let (index, error) = faults.remove(0);
         Err(BulkError { more: faults, ..BulkError::at(index)(error) })
+    }
+
+    /// A refusal for the dedup key of one of the jobs, with all the others that it is the same with.
+    fn with_all_held(&self, refusal: BulkError, submissions: &[Submission]) -> BulkError {
+        let is_for_key = matches!(refusal.error, SubmitError::Duplicate { .. } | SubmitError::Twice { .. });
+        let (true, Some(first)) = (is_for_key, refusal.index) else { return refusal };
+        let keys = submissions.iter().map(|new| (new.tenant, new.ties().dedup_key.as_ref()));
+        let held = self.held_keys(keys).unwrap_or_default();
+        BulkError { more: held.into_iter().filter(|(index, _)| *index > first).collect(), ..refusal }
     }
 
     /// All jobs, with the batch that they belong to, if they do, on their way to the store.
@@ -153,4 +213,20 @@ impl Jobs {
             }
         })
     }
+}
+
+/// The members of a new batch belong to no other.
+fn check_batch(new: &NewJob, together: Together) -> Result<(), SubmitError> {
+    match (together, new.ties.batch) {
+        (Together::Batch, Some(batch)) => Err(SubmitError::OtherBatch { batch }),
+        _ => Ok(()),
+    }
+}
+
+/// Faults by the places of their jobs, of each job the first, and of very many the first ones.
+fn in_order(mut faults: Vec<(usize, SubmitError)>) -> Vec<(usize, SubmitError)> {
+    faults.sort_by_key(|(index, _)| *index);
+    faults.dedup_by_key(|(index, _)| *index);
+    faults.truncate(FAULTS_MAX);
+    faults
 }

@@ -40,7 +40,7 @@ const ENDINGS_MAX: usize = 16;
 
 pub use actions::{ActionError, ActionReport, ActionResult, BulkAction, Step};
 pub use batch::NewBatch;
-pub use bulk::BulkError;
+pub use bulk::{BulkError, FAULTS_MAX, Together};
 pub use explain::Moment;
 pub use failures::FailureSummary;
 pub use log::{LogPiece, LogReader};

@@ -203,6 +203,15 @@ pub enum SubmitError {
     Read(#[from] ReadError),
 }
 
+/// How a submit fits in with what is there.
+pub(super) struct Fit {
+    /// The handler that it will run.
+    handler: HandlerName,
+    /// The chain that it belongs to, and how deep in it.
+    correlation_id: Option<JobId>,
+    depth: u32,
+}
+
 impl Jobs {
     /// Takes one job. With a key, a repeated call returns the first job, even after that has ended; with a dedup key, it
     /// returns the job of that key which has not ended yet.
@@ -274,13 +283,12 @@ impl Jobs {
         Ok((taken, self.store.commit(changes)))
     }
 
-    /// What a caller asks for, checked, but for its identity and its time. A large input is kept already: that may take
-    /// long, and nobody should wait for it.
-    pub(super) fn submission(&self, new: NewJob) -> Result<Submission, SubmitError> {
+    /// Checks what a caller asks for, by itself and against what is there.
+    pub(super) fn check(&self, new: &NewJob) -> Result<Fit, SubmitError> {
         let (handler, version) = (new.handler.as_ref(), new.version.as_ref());
         let handler = self.registry.check_fit(new.tenant, &new.plugin, version, handler, new.input.len() as u64)?;
         if self.registry.get(new.tenant, &new.plugin).is_ok_and(|plugin| plugin.disabled) {
-            return Err(SubmitError::Disabled { plugin: new.plugin });
+            return Err(SubmitError::Disabled { plugin: new.plugin.clone() });
         }
         for (field, is_given) in [("args", !new.args.is_empty()), ("env", !new.env.is_empty())] {
             if is_given {
@@ -290,9 +298,16 @@ impl Jobs {
         if is_built_in(&new.plugin) {
             self.registry.check_call(new.tenant, &new.input)?;
         }
-        self.check_deadline(&new)?;
-        self.check_ties(&new)?;
-        let (correlation_id, depth) = self.place_in_chain(&new)?;
+        self.check_deadline(new)?;
+        self.check_ties(new)?;
+        let (correlation_id, depth) = self.place_in_chain(new)?;
+        Ok(Fit { handler, correlation_id, depth })
+    }
+
+    /// What a caller asks for, checked, but for its identity and its time. A large input is kept already: that may take
+    /// long, and nobody should wait for it.
+    pub(super) fn submission(&self, new: NewJob) -> Result<Submission, SubmitError> {
+        let Fit { handler, correlation_id, depth } = self.check(&new)?;
         let input = match new.input.len() {
             0..=Payload::INLINE_BYTES_MAX => Payload::Inline(new.input),
             _ => {

@@ -75,6 +75,78 @@ fn a_chunked_body_without_its_end_takes_nothing() {
     assert_eq!(jobs_there(&server), 0);
 }
 
+/// The numbers of the lines that a refusal names, and their codes.
+fn named(refusal: &Answer) -> Vec<(u64, String)> {
+    let json = refusal.json();
+    let of = |error: &serde_json::Value| {
+        (error["line"].as_u64().expect("a number"), error["code"].as_str().expect("a code").to_owned())
+    };
+    json["errors"].as_array().map(|errors| errors.iter().map(of).collect()).unwrap_or_default()
+}
+
+#[test]
+fn every_faulty_line_is_told_at_once_whatever_its_fault() {
+    let server = Server::start();
+    let holder = server.submit(r#"{"plugin": "echo", "dedup_key": "held", "at": "9h"}"#);
+    let lines = [
+        r#"{"plugin":"echo"}"#,
+        r#"{"plugin":"nope"}"#,
+        "{bad",
+        r#"{"plugin":"echo","bogus":1}"#,
+        r#"{"plugin":"echo","at":"xx"}"#,
+        "",
+        r#"{"plugin":"echo","queue":"q9"}"#,
+        r#"{"plugin":"echo","handler":"oops"}"#,
+        r#"{"plugin":"echo","dedup_key":"held"}"#,
+        r#"{"plugin":"echo","dedup_key":"new"}"#,
+        r#"{"plugin":"echo","dedup_key":"new"}"#,
+        r#"{"plugin":"echo","deadline":"23h"}"#,
+    ];
+    let codes = |lines: &[(u64, &str)]| -> Vec<(u64, String)> {
+        lines.iter().map(|(line, code)| (*line, (*code).to_owned())).collect()
+    };
+    let all = codes(&[
+        (2, "BR0103"),
+        (3, "BR0101"),
+        (4, "BR0102"),
+        (5, "BR0102"),
+        (7, "BR0102"),
+        (8, "BR0104"),
+        (9, "BR0118"),
+        (11, "BR0118"),
+        (12, "BR0102"),
+    ]);
+    for path in ["/v1/jobs/bulk", "/v1/batches"] {
+        let refused = server.post(path, lines.join("\n"));
+        assert_eq!(named(&refused), all, "{path}: {}", refused.refusal());
+    }
+    // Neither are the faults that only the store shows told one after another.
+    let keys = [lines[8], lines[0], lines[9], lines[10], lines[10]].join("\n");
+    let refused = server.post("/v1/jobs/bulk", keys);
+    assert_eq!(named(&refused), codes(&[(1, "BR0118"), (4, "BR0118"), (5, "BR0118")]), "{}", refused.refusal());
+    let of_a_batch = format!("{{bad\n{{\"plugin\":\"echo\",\"batch\":\"{holder}\"}}\n");
+    let refused = server.post("/v1/batches", of_a_batch);
+    assert_eq!(named(&refused).iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 2], "{}", refused.refusal());
+    assert_eq!(jobs_there(&server), 1);
+}
+
+#[test]
+fn of_more_jobs_than_are_taken_no_sound_line_is_called_faulty() {
+    let server = Server::start();
+    let line = "{\"plugin\":\"echo\",\"at\":\"9h\"}\n";
+    for (path, count) in [("/v1/jobs/bulk", 100_001), ("/v1/jobs/bulk", 107_000), ("/v1/batches", 131_313)] {
+        let refused = server.post(path, line.repeat(count));
+        assert_eq!((refused.status, refused.json()["code"].clone()), (413, "BR0106".into()), "{path} {count}");
+        assert!(named(&refused).is_empty(), "{path} {count}: {}", refused.refusal());
+    }
+    // Nor is the line that stands where reading has ended because there were faults enough.
+    let faults = format!("{}{}", "{bad\n".repeat(20), line.repeat(9_000));
+    let refused = server.post("/v1/jobs/bulk", faults);
+    assert_eq!(named(&refused).iter().map(|(line, _)| *line).collect::<Vec<_>>(), (1..=20).collect::<Vec<_>>());
+    assert!(refused.refusal().contains("at least 19 more lines are faulty"), "{}", refused.refusal());
+    assert_eq!(jobs_there(&server), 0);
+}
+
 #[test]
 fn there_are_bounds() {
     let server = Server::start();

@@ -134,7 +134,7 @@ fn a_faulty_line_keeps_the_whole_file_from_being_sent() {
     insta::assert_snapshot!("bulk_faulty_lines", ran.whole());
     std::fs::write(folder.path().join("one.ndjson"), "{\"plugin\"\n").expect("it can be written");
     let ran = run_in(folder.path(), &["job", "submit", "--bulk", "one.ndjson", "--server", "http://127.0.0.1:1"]);
-    assert!(ran.err.contains("one.ndjson holds one line that is no job; nothing was submitted"), "{}", ran.whole());
+    assert!(ran.err.contains("one.ndjson has one faulty line; nothing was submitted"), "{}", ran.whole());
 }
 
 #[test]

@@ -222,6 +222,32 @@ fn every_faulty_line_of_a_file_is_told() {
 }
 
 #[test]
+fn what_the_client_sees_of_a_file_and_what_the_host_knows_is_told_together() {
+    let host = Host::start();
+    host.upload("echo");
+    let good = "{\"plugin\":\"echo\",\"at\":\"9h\"}\n";
+    let faulty = "{\"plugin\":\"nope\"}\n{bad\n{\"plugin\":\"echo\",\"queue\":\"q9\"}\n";
+    let submit = ["job", "submit", "--bulk", "jobs.ndjson"];
+    // Of the lines that are sent second the first of the file must not be submitted first.
+    let files = [(1, format!("{good}{faulty}{good}")), (10_000, format!("{}{faulty}{good}", good.repeat(10_000)))];
+    for (before, lines) in files {
+        std::fs::write(host.folder().join("jobs.ndjson"), lines).expect("it can be written");
+        for args in [&submit[..], &["batch", "submit", "jobs.ndjson"]] {
+            let ran = host.run(args);
+            assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.whole());
+            for (line, what) in [(1, "there is no plug-in `nope`"), (2, "(BR0101)"), (3, "there is no queue `q9`")] {
+                let told = ran.err.lines().find(|told| told.starts_with(&format!("  line {}: ", before + line)));
+                assert!(told.is_some_and(|told| told.contains(what)), "{line}: {}", ran.whole());
+            }
+        }
+        assert_eq!(host.json(&["job", "list"])["jobs"], serde_json::json!([]));
+    }
+    // Lines that are left out are nobody's concern.
+    let ran = host.run(&[&submit[..], &["--from-line", "10004"]].concat());
+    assert!(ran.done().contains("1 jobs were taken"));
+}
+
+#[test]
 fn a_last_line_without_an_end_is_in_the_log() {
     let host = Host::start();
     host.upload("misbehave");
