@@ -29,12 +29,21 @@ pub(crate) fn put_input(job: &mut SubmitBody, input: &str) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Puts the input into a submit: `@FILE` and `-` are read byte for byte, everything else stands for itself.
+/// Puts the input into a submit: `@FILE` and `-` are read byte for byte, everything else stands for itself. A JSON string goes
+/// as one, so that a command gets its text here as it does by every other way.
 pub(crate) fn put_plain(job: &mut SubmitBody, input: &str) -> anyhow::Result<()> {
-    let bytes = source_of(input)?.unwrap_or_else(|| input.as_bytes().to_vec());
+    let source = source_of(input)?;
+    if source.is_none() && is_json_string(input) {
+        return put_input(job, input);
+    }
+    let bytes = source.unwrap_or_else(|| input.as_bytes().to_vec());
     say_if_broken(&bytes);
     put_bytes(job, bytes);
     Ok(())
+}
+
+fn is_json_string(text: &str) -> bool {
+    text.starts_with('"') && text.ends_with('"') && serde_json::from_str::<String>(text).is_ok()
 }
 
 /// Says so where an input looks like JSON and is none: the handler is given it all the same, as text.
@@ -115,5 +124,18 @@ mod tests {
         let mut job = SubmitBody::default();
         put_plain(&mut job, "hello").expect("any text will do");
         assert_eq!(job.input_text.as_deref(), Some("hello"));
+        for text in ["\"open", "{\"a\": 1}", " 12 ", "\"a\" b", " \"a\""] {
+            let mut job = SubmitBody::default();
+            put_plain(&mut job, text).expect("any text will do");
+            assert_eq!((job.input_text.as_deref(), job.input.is_none()), (Some(text), true), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_json_string_is_told_to_be_one() {
+        let mut job = SubmitBody::default();
+        put_plain(&mut job, "\"a \\u00e4\"").expect("any text will do");
+        assert_eq!(job.input.as_deref().map(RawValue::get), Some("\"a \\u00e4\""));
+        assert_eq!(job.input_text, None);
     }
 }

@@ -338,6 +338,23 @@ fn broken_json_is_sent_as_text_and_said_to_be() {
 }
 
 #[test]
+fn a_json_string_is_its_text_to_a_command_whichever_way_it_comes() {
+    let host = Host::start();
+    host.upload("command-wc");
+    host.upload("echo");
+    let quoted = "\"two words\"";
+    let ran = host.run(&["run", "command-wc", quoted]);
+    let submitted = host.run(&["job", "submit", "command-wc", "--input", quoted, "--follow"]);
+    assert_eq!(ran.out, submitted.out, "{}{}", ran.whole(), submitted.whole());
+    assert_eq!(ran.out, host.run(&["run", "command-wc", "two words"]).out, "{}", ran.whole());
+    // To a handler it is a document as every other.
+    assert_eq!(host.run(&["run", "echo", quoted]).out, quoted);
+    std::fs::write(host.folder().join("quoted.json"), quoted).expect("it can be written");
+    let from_file = host.run(&["run", "command-wc", "@quoted.json"]);
+    assert_ne!(from_file.out, ran.out, "a file goes byte for byte: {}", from_file.whole());
+}
+
+#[test]
 fn configuration_that_nobody_wants_is_warned_about_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let place = |name: &str| folder.path().join(name);

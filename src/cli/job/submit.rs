@@ -120,7 +120,7 @@ pub(crate) struct SubmitArgs {
 pub(crate) struct RunArgs {
     /// The plug-in to run
     plugin: String,
-    /// The input as it stands, @FILE, or - for standard input; nothing unless given
+    /// The input as it stands, @FILE, or - for standard input; nothing unless given. A command is given the text of a JSON string
     input: Option<String>,
     /// The entry point; the plug-in's first unless given
     #[arg(long, value_name = "NAME")]
