@@ -10,13 +10,13 @@ use tokio::runtime::Runtime;
 
 use crate::app::{Host, Parts};
 use crate::clock::SystemClock;
-use crate::config::{Manifest, PluginSettings, Settings, manifest_beside, signing_keys};
+use crate::config::{self, Loaded, Manifest, PluginSettings, Problem, Settings, manifest_beside, signing_keys};
 use crate::domain::advice::{self, Sides};
 use crate::domain::id::{Digest, TenantId};
 use crate::registry::Upload;
 use crate::sandbox::builtin::{BuiltinSandbox, HttpCaller};
 use crate::sandbox::outbound::Connector;
-use crate::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings};
+use crate::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings, imports};
 use crate::store::sled::{SledSettings, SledStore};
 use crate::worker::PoolSettings;
 
@@ -88,7 +88,7 @@ pub async fn open(settings: &Settings) -> Result<Opened> {
             notices.push(format!("plug-in `{}` of the settings: {error:#}", plugin.name));
         }
     }
-    notices.extend(settings.plugins.iter().filter_map(|plugin| unwanted_config(&host, plugin)));
+    notices.extend(settings.plugins.iter().flat_map(|plugin| granted_in_vain(&host, plugin)));
     Ok(Opened { host, notices, _guests })
 }
 
@@ -111,12 +111,16 @@ async fn install(host: &Host, plugin: &PluginSettings) -> Result<()> {
     Ok(())
 }
 
-/// Which keys under `config` no handler will see, because the plug-in's manifest does not ask for them.
-fn unwanted_config(host: &Host, plugin: &PluginSettings) -> Option<String> {
-    let there = host.registry.get(TenantId::DEFAULT, &plugin.name).ok()?;
-    let version = there.active_version().or(there.versions.last())?;
+/// What is granted to a plug-in and none of its handlers can use.
+fn granted_in_vain(host: &Host, plugin: &PluginSettings) -> Vec<String> {
+    let Ok(there) = host.registry.get(TenantId::DEFAULT, &plugin.name) else { return Vec::new() };
     let policy = host.registry.policy(TenantId::DEFAULT, &plugin.name);
-    advice::of_unseen_config(Sides::of(&plugin.name, version, &policy))
+    advice::unused_by(&there, &policy).iter().map(ToString::to_string).collect()
+}
+
+/// What the host accepts of the settings and its operator can hardly mean.
+pub fn warnings(loaded: &Loaded) -> Vec<Problem> {
+    config::warnings(loaded, |component| imports(&std::fs::read(component).ok()?))
 }
 
 /// A component, and what its manifest says.

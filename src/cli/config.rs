@@ -6,6 +6,7 @@ use super::failure::{Exit, Failure};
 use super::settings::SettingsArgs;
 use super::terminal::{Terminal, aside};
 use crate::config::{self, Problems};
+use crate::embedded;
 
 /// What to do with the settings.
 #[derive(Debug, clap::Subcommand)]
@@ -27,7 +28,7 @@ pub(crate) fn run(command: &ConfigCommand, terminal: Terminal) -> anyhow::Result
             if !problems.is_empty() {
                 return Err(Failure::from(Problems(problems)).into());
             }
-            let warnings: Vec<_> = config::warnings(&loaded).iter().map(ToString::to_string).collect();
+            let warnings: Vec<_> = embedded::warnings(&loaded).iter().map(ToString::to_string).collect();
             let plugins = loaded.settings.plugins.len();
             let given = loaded.places.len();
             if terminal.is_json() {

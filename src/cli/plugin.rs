@@ -250,9 +250,7 @@ fn upload(client: &Client, args: &UploadArgs, terminal: Terminal) -> anyhow::Res
         version.shape,
         kibibytes(version.bytes)
     ))?;
-    for warning in warnings {
-        terminal.line(&format!("warning: {warning}"))?;
-    }
+    warn(warnings, terminal)?;
     if let Some(next) = next {
         let asked = grants(&version.missing_grants);
         terminal.line(&format!("it asks for what is not granted: {asked}. To grant it:\n\n  {next}"))?;
@@ -383,6 +381,13 @@ fn changed(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Ex
         (None, false) => String::new(),
     };
     terminal.line(&format!("{name} {active}{enabled}{paused}"))?;
+    warn(&plugin.view.warnings, terminal)
+}
+
+fn warn(warnings: &[String], terminal: Terminal) -> anyhow::Result<Exit> {
+    for warning in warnings {
+        terminal.line(&format!("warning: {warning}"))?;
+    }
     Ok(Exit::Done)
 }
 
@@ -462,7 +467,7 @@ fn show(plugin: &Answer<PluginView>, terminal: Terminal) -> anyhow::Result<Exit>
         spare: &["SHAPE", "SIZE", "SHA-256", "UPLOADED"],
     };
     terminal.table(&columns, versions.iter().map(row).collect())?;
-    Ok(Exit::Done)
+    warn(&plugin.view.warnings, terminal)
 }
 
 /// What keeps its jobs from starting, if anything does.

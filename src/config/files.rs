@@ -170,23 +170,33 @@ fn exposed(file: &Path, held: &str) -> Option<Exposed> {
     })
 }
 
-/// What the host accepts and its operator can hardly mean: secrets that others may read, configuration that no handler sees.
-pub fn warnings(loaded: &Loaded) -> Vec<Problem> {
+/// What the host accepts and its operator can hardly mean: secrets that others may read, grants that no handler can use.
+/// `imports_of` reads the interfaces that a component imports.
+pub fn warnings(loaded: &Loaded, imports_of: impl Fn(&Path) -> Option<Vec<String>>) -> Vec<Problem> {
     let exposed = exposed_secrets(&loaded.settings, loaded.file.as_deref());
     let exposed = exposed.into_iter().map(|exposed| {
         let remedy = exposed.remedy();
         Problem::new(Place::named(&exposed.file.display().to_string()), exposed.what, remedy)
     });
-    exposed.chain(loaded.settings.plugins.iter().filter_map(|plugin| unseen_config(loaded, plugin))).collect()
+    let in_vain = loaded.settings.plugins.iter().filter_map(|plugin| granted_in_vain(loaded, plugin, &imports_of));
+    exposed.chain(in_vain.flatten()).collect()
 }
 
-/// Which keys under `config` no handler will see, because the manifest beside the component does not ask for them.
-fn unseen_config(loaded: &Loaded, plugin: &PluginSettings) -> Option<Problem> {
-    let Manifest { name, version, wishes } = manifest_beside(plugin, plugin.path.as_deref()?).ok()?;
+/// What the settings grant a plug-in and the component that they name cannot use.
+fn granted_in_vain(
+    loaded: &Loaded,
+    plugin: &PluginSettings,
+    imports_of: impl Fn(&Path) -> Option<Vec<String>>,
+) -> Option<Vec<Problem>> {
+    let component = plugin.path.as_deref()?;
+    let Manifest { name, version, wishes } = manifest_beside(plugin, component).ok()?;
     let policies = loaded.settings.policies();
     let sides = Sides { plugin: &name, version: &version, wishes: &wishes, policy: policies.of(&name) };
-    let (message, advice) = advice::unseen_config(sides)?;
-    let place = loaded.places.get(&format!("plugin[{name}].config")).cloned();
-    let place = place.unwrap_or(Place::named("the settings"));
-    Some(Problem::new(place, message, format!("to ask for it:\n{advice}")))
+    let place = |kind: &str| {
+        let keys = [format!("plugin[{name}].{kind}"), format!("plugin[{name}].grants.{kind}")];
+        let place = keys.iter().find_map(|key| loaded.places.get(key)).cloned();
+        place.unwrap_or(Place::named("the settings"))
+    };
+    let unused = advice::unused(sides, &imports_of(component)?);
+    Some(unused.into_iter().map(|unused| Problem::new(place(unused.kind), unused.message, unused.next)).collect())
 }

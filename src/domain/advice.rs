@@ -9,7 +9,7 @@ use super::id::{PluginName, VersionName};
 use super::limits::Axis;
 use super::outbound::{Coverage, Origin, coverage, may_connect};
 use super::outline::{Edit, Outline, Spot, list, nested, quoted};
-use super::plugin::{Grant, PluginVersion, Policy, Source, Wishes};
+use super::plugin::{Grant, Plugin, PluginVersion, Policy, Source, Wishes};
 use super::uploads::{Excess, UploadLimits, range_of};
 
 /// What stands for a value that only the operator knows.
@@ -340,24 +340,77 @@ pub fn set_config(sides: Sides<'_>, key: &str) -> Advice {
     grant(sides, &[Grant::Config(key.to_owned())])
 }
 
-/// Which keys of a plug-in's configuration no handler sees, because the manifest does not ask for them, and what asks for them.
-pub fn unseen_config(sides: Sides<'_>) -> Option<(String, Advice)> {
-    let unwanted = sides.wishes.unwanted(sides.policy.config.iter().map(|(key, _)| key.as_str()));
-    let keys: Vec<_> = unwanted.iter().map(|key| format!("`{key}`")).collect();
-    let grants: Vec<_> = unwanted.iter().map(|key| Grant::Config((*key).to_owned())).collect();
-    (!keys.is_empty()).then(|| {
-        let (plugin, version, keys) = (sides.plugin, sides.version, keys.join(", "));
-        let message = format!(
-            "plug-in `{plugin}`: version {version} does not want {keys} of `config`, so its handlers do not see it"
-        );
-        (message, grant(sides, &grants))
+/// Something that is granted to a plug-in and that no handler of it can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unused {
+    /// Of which kind of grants: `http` or `config`.
+    pub kind: &'static str,
+    /// What, and why.
+    pub message: String,
+    /// What to do about it.
+    pub next: String,
+}
+
+impl fmt::Display for Unused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.message, self.next)
+    }
+}
+
+/// What is granted to a version in vain: its manifest does not ask for it, or its component, which imports these interfaces,
+/// could not use it. One of each kind for each reason.
+pub fn unused(sides: Sides<'_>, imports: &[String]) -> Vec<Unused> {
+    let granted = &sides.policy.grants;
+    let can_use = |grant: &Grant| {
+        let package = grant.package();
+        imports.iter().any(|import| import.strip_prefix(package).is_some_and(|rest| rest.starts_with('/')))
+    };
+    let of_kind = |kind: &'static str| {
+        let all = granted.iter().filter(move |grant| grant.kind() == kind);
+        let in_vain: Vec<_> = all.clone().filter(|grant| !can_use(grant)).collect();
+        let unwanted: Vec<_> = all.filter(|grant| can_use(grant) && !sides.wishes.want(grant)).collect();
+        [not_imported(sides, &in_vain), not_wanted(sides, &unwanted)].into_iter().flatten()
+    };
+    ["http", "config"].into_iter().flat_map(of_kind).collect()
+}
+
+/// What is granted in vain to a plug-in: to the version that jobs run, or else to the newest.
+pub fn unused_by(plugin: &Plugin, policy: &Policy) -> Vec<Unused> {
+    let version = plugin.active_version().or(plugin.versions.last());
+    let of = |version| unused(Sides::of(&plugin.name, version, policy), &version.inspection.imports);
+    version.map(of).unwrap_or_default()
+}
+
+fn not_wanted(sides: Sides<'_>, grants: &[&Grant]) -> Option<Unused> {
+    let what = in_words(grants)?;
+    let (Sides { plugin, version, .. }, kind) = (sides, grants.first()?.kind());
+    let asked: Vec<_> = grants.iter().copied().cloned().collect();
+    Some(Unused {
+        kind,
+        message: format!("plug-in `{plugin}`: version {version} does not want {what}, so its handlers cannot use it"),
+        next: format!("to ask for it:\n{}", grant(sides, &asked)),
     })
 }
 
-/// The same in one text.
-pub fn of_unseen_config(sides: Sides<'_>) -> Option<String> {
-    let (message, advice) = unseen_config(sides)?;
-    Some(format!("{message}. To ask for it:\n{advice}"))
+fn not_imported(sides: Sides<'_>, grants: &[&Grant]) -> Option<Unused> {
+    let (what, kind, package) = (in_words(grants)?, grants.first()?.kind(), grants.first()?.package());
+    let Sides { plugin, version, .. } = sides;
+    let is_wanted = grants.iter().any(|grant| sides.wishes.want(grant));
+    let wants = if is_wanted { "cannot use" } else { "does not want" };
+    Some(Unused {
+        kind,
+        message: format!(
+            "plug-in `{plugin}`: version {version} {wants} {what}: its component does not import `{package}`"
+        ),
+        next: format!("take it back, or upload a component that calls `{package}`"),
+    })
+}
+
+/// Grants of one kind as a sentence names them.
+fn in_words(grants: &[&Grant]) -> Option<String> {
+    let kind = grants.first()?.kind();
+    let values: Vec<_> = grants.iter().map(|grant| format!("`{}`", grant.value())).collect();
+    Some(format!("{} of `{kind}`", values.join(", ")))
 }
 
 fn settings_step(plugin: &PluginName, policy: &Policy, path: &[&str], value: &str) -> Step {
@@ -556,5 +609,29 @@ mod tests {
              # or etc/backroom.toml, in place of line 2; then restart the host:\n\
              grants = { http = [\"https://a.example\", \"https://b.example\"] }"
         );
+    }
+
+    #[test]
+    fn what_is_granted_in_vain_is_told_with_what_helps() {
+        let imports = ["wasi:http/outgoing-handler@0.2.3".to_owned(), "wasi:configuration/x@1.0.0".to_owned()];
+        let granted = [http("https://a.example.com"), http("https://b.example.com"), Grant::Config("key".to_owned())];
+        let policy = Policy { grants: granted.into(), ..Policy::default() };
+        let of = |wishes: Wishes| {
+            let told = with_sides(wishes, &policy, |sides| unused(sides, &imports));
+            told.iter().map(|unused| unused.to_string()).collect::<Vec<_>>()
+        };
+        let by_operator = of(Wishes { source: Source::Operator, ..Wishes::default() });
+        let no_import = "plug-in `mailer`: version 1.0.0 cannot use `key` of `config`: its component does not import \
+            `wasi:config`; take it back, or upload a component that calls `wasi:config`";
+        assert_eq!(by_operator, [no_import]);
+        let wants = [http("https://a.example.com")].into();
+        let by_manifest = of(Wishes { source: manifest(Vec::new()), wants, ..Wishes::default() });
+        let unwanted = "plug-in `mailer`: version 1.0.0 does not want `https://b.example.com` of `http`, so its handlers \
+            cannot use it; to ask for it:\n";
+        assert!(
+            by_manifest[0].starts_with(unwanted) && by_manifest[0].contains("https://b.example.com\""),
+            "{by_manifest:?}"
+        );
+        assert_eq!(by_manifest[1..], [no_import.replace("cannot use", "does not want")]);
     }
 }

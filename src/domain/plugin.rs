@@ -63,6 +63,14 @@ impl Grant {
         }
     }
 
+    /// The package without which a component cannot use it, as its imports begin.
+    pub const fn package(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "wasi:http",
+            Self::Config(_) => "wasi:config",
+        }
+    }
+
     /// What of that kind is granted.
     pub fn value(&self) -> &str {
         match self {
@@ -131,10 +139,9 @@ impl Wishes {
         }
     }
 
-    /// Those of some keys of its configuration that it does not ask for, so that it never sees them.
-    pub fn unwanted<'a>(&self, keys: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-        let wants_all = self.source == Source::Operator;
-        keys.filter(|key| !wants_all && !self.wants.contains(&Grant::Config((*key).to_owned()))).collect()
+    /// Whether it asks for what is granted. What the operator himself says of a plug-in asks for all that he grants.
+    pub fn want(&self, grant: &Grant) -> bool {
+        self.source == Source::Operator || self.wants.contains(grant)
     }
 
     /// What it wishes beyond the operator's limits: the axis, and what it wishes.

@@ -100,21 +100,21 @@ fn the_handlers_of_a_component_are_its_own_word_and_a_manifest_that_says_otherwi
 #[test]
 fn the_check_warns_of_configuration_that_no_handler_sees_and_its_advice_helps() {
     let files = folder();
-    std::fs::copy(built_plugin("echo"), files.path().join("echo.wasm")).expect("it can be copied");
-    write(files.path(), "echo.plugin.toml", "name = \"echo\"\nversion = \"1.0.0\"\n");
-    let settings = "[[plugin]]\nname = \"echo\"\npath = \"echo.wasm\"\nconfig = { sender = \"hush\" }\n";
+    std::fs::copy(built_plugin("misbehave"), files.path().join("misbehave.wasm")).expect("it can be copied");
+    write(files.path(), "misbehave.plugin.toml", "name = \"misbehave\"\nversion = \"1.0.0\"\n");
+    let settings = "[[plugin]]\nname = \"misbehave\"\npath = \"misbehave.wasm\"\nconfig = { sender = \"hush\" }\n";
     write(files.path(), "backroom.toml", settings);
     std::fs::set_permissions(files.path().join("backroom.toml"), std::fs::Permissions::from_mode(0o600))
         .expect("it is ours");
     let checked = check(files.path());
     assert_eq!(checked.code, 0, "{}", checked.whole());
-    let warning = "warning: backroom.toml:4:10: plug-in `echo`: version 1.0.0 does not want `sender` of `config`";
+    let warning = "warning: backroom.toml:4:10: plug-in `misbehave`: version 1.0.0 does not want `sender` of `config`";
     assert!(checked.err.contains(warning) && !checked.err.contains("hush"), "{}", checked.whole());
     let json: serde_json::Value =
         serde_json::from_str(&run_in(files.path(), &["config", "check", "--json"]).done()).expect("JSON");
     assert_eq!(json["warnings"].as_array().map(Vec::len), Some(1), "{json}");
     let (_, lines) = checked.err.split_once("restart the host:\n").expect("it says what to write");
-    write(files.path(), "echo.plugin.toml", &format!("name = \"echo\"\nversion = \"1.0.0\"\n{lines}"));
+    write(files.path(), "misbehave.plugin.toml", &format!("name = \"misbehave\"\nversion = \"1.0.0\"\n{lines}"));
     let checked = check(files.path());
     assert!(checked.code == 0 && checked.err.is_empty(), "{}", checked.whole());
 }

@@ -355,6 +355,41 @@ fn a_json_string_is_its_text_to_a_command_whichever_way_it_comes() {
 }
 
 #[test]
+fn what_is_granted_in_vain_is_said_wherever_it_is_granted() {
+    let component = super::support::built_plugin("command-wc").display().to_string();
+    let host = Host::start_with(&format!(
+        "[[plugin]]\nname = \"wc\"\nversion = \"1.0.0\"\npath = \"{component}\"\nconfig = {{ nobody = \"wants\" }}\n"
+    ));
+    let said = |args: &[&str], what: &str| {
+        let ran = host.run(args);
+        assert_eq!(ran.code, 0, "{}", ran.whole());
+        assert!(ran.whole().contains(what), "{what}: {}", ran.whole());
+    };
+    let unusable =
+        "plug-in `wc`: version 1.0.0 cannot use `nobody` of `config`: its component does not import `wasi:config`";
+    said(&["config", "check"], unusable);
+    said(&["plugin", "show", "wc"], unusable);
+    said(&["plugin", "grant", "wc"], unusable);
+    host.upload("echo");
+    let unimported = "version 0.1.0 does not want `z` of `config`: its component does not import `wasi:config`";
+    said(&["plugin", "grant", "echo", "--config", "z=1"], unimported);
+    said(&["plugin", "show", "echo"], unimported);
+    let manifest = "name = \"misbehave\"\nversion = \"1.0.0\"\n[wants]\nhttp = [\"https://a.example.com\"]\n";
+    std::fs::write(host.folder().join("plugin.toml"), manifest).expect("it can be written");
+    let component = super::support::built_plugin("misbehave").display().to_string();
+    host.run(&["plugin", "upload", &component, "--manifest", "plugin.toml"]).done();
+    let wanted = host.run(&["plugin", "grant", "misbehave", "--http", "https://a.example.com"]).done();
+    assert!(!wanted.contains("warning"), "{wanted}");
+    let unwanted =
+        "version 1.0.0 does not want `https://b.example.com` of `http`, so its handlers cannot use it; to ask for it:";
+    said(&["plugin", "grant", "misbehave", "--http", "https://b.example.com"], unwanted);
+    let again = host.json(&["plugin", "show", "misbehave"])["warnings"].clone();
+    assert!(again[0].as_str().is_some_and(|warning| warning.contains(unwanted)), "{again}");
+    // What is uploaded later hears of it, too.
+    said(&["plugin", "upload", &component, "--manifest", "plugin.toml"], unwanted);
+}
+
+#[test]
 fn configuration_that_nobody_wants_is_warned_about_at_the_start() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let place = |name: &str| folder.path().join(name);
@@ -442,7 +477,7 @@ fn the_end_of_an_id_will_do_wherever_an_id_is_taken() {
 
 #[test]
 fn configuration_that_nobody_wants_is_told_at_the_upload() {
-    let host = Host::start_with("[[plugin]]\nname = \"echo\"\nconfig = { colour = \"red\" }\n");
-    let told = host.upload("echo");
+    let host = Host::start_with("[[plugin]]\nname = \"misbehave\"\nconfig = { colour = \"red\" }\n");
+    let told = host.upload("misbehave");
     assert!(told.contains("does not want `colour` of `config`") && told.contains("config = [\"colour\"]"), "{told}");
 }

@@ -43,6 +43,9 @@ pub struct PluginView {
     /// What the operator allows it, wanted or not.
     #[serde(default)]
     pub grants: Vec<GrantedView>,
+    /// What it is granted and no handler of the version that jobs run, or else of the newest, can use: why, and what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Its versions, newest last.
     pub versions: Vec<VersionView>,
     /// Counts the changes of this plug-in.
@@ -196,7 +199,7 @@ pub struct UploadView {
     pub add_to_config: Option<String>,
     /// The next command, when the version is pending.
     pub next: Option<String>,
-    /// What its author wishes and does not get, and what is set for it that it does not ask for.
+    /// What its author wishes and does not get, and what is granted to it in vain.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -231,6 +234,7 @@ impl PluginView {
             pause: pause.map(PauseView::of),
             degraded: false,
             grants: policy.grants.iter().map(|grant| GrantedView::of(grant, grants, policy)).collect(),
+            warnings: advice::unused_by(plugin, policy).iter().map(ToString::to_string).collect(),
             versions: versions.iter().map(|version| VersionView::of(version, plugin, policy)).collect(),
             revision: *revision,
         }
@@ -319,6 +323,7 @@ impl UploadView {
         let sides = Sides::of(&plugin.name, version, policy);
         let advice = advice::grant(sides, missing);
         let curbed = version.wishes.beyond(&policy.limits).into_iter().map(|wish| curbed(sides, wish));
+        let unused = advice::unused(sides, &version.inspection.imports);
         Self {
             plugin: plugin.name.to_string(),
             version: VersionView::of(version, plugin, policy),
@@ -327,7 +332,7 @@ impl UploadView {
             add_to_config: advice.settings(),
             next: advice.command().map(str::to_owned),
             // One thing at a time: what a pending version waits for comes first.
-            warnings: curbed.chain(advice::of_unseen_config(sides).filter(|_| missing.is_empty())).collect(),
+            warnings: curbed.chain(unused.iter().filter(|_| missing.is_empty()).map(ToString::to_string)).collect(),
         }
     }
 }

@@ -101,6 +101,11 @@ pub(crate) fn examine(upload: &[u8]) -> Result<Examined<'_>, Rejection> {
     Ok(Examined { inspection: inspect(upload)?, component: Cow::Borrowed(upload) })
 }
 
+/// The interfaces that an upload would import, with versions; none where it would be refused.
+pub fn imports(upload: &[u8]) -> Option<Vec<String>> {
+    Some(examine(upload).ok()?.inspection.imports)
+}
+
 /// The names at the surface of a component or a core module.
 #[derive(Default)]
 struct Surface {

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use admit::imports;
 pub use compile::{CHILD_ARGUMENT, CompileSettings, compile_child};
 pub use engine::STACK_BYTES;
 
