@@ -219,7 +219,7 @@ catalogue! {
         "The component passed validation, but the compiler found a case that it does not handle. Nothing of it was kept.",
         "Build it with other optimisation settings or a newer toolchain. If it comes from a stock toolchain, report it with the file.";
     STRANGE_HANDLER = "BR0226", "plugin.toml lists a handler that the component does not have",
-        "What is built with the SDK names its handlers itself, as `export!` does, and has no others.",
+        "What is built with the SDK names its handlers itself, as `export!` does, and has no others; a single function is `handle`, too.",
         "Leave `handlers` out of plugin.toml, or write there the names that `export!` has.";
     GRANT_OF_SETTINGS = "BR0227", "the grant is in the settings",
         "A command takes back what a command has granted. This one is in the file of the settings.",

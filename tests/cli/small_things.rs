@@ -355,6 +355,30 @@ fn a_json_string_is_its_text_to_a_command_whichever_way_it_comes() {
 }
 
 #[test]
+fn a_list_of_handlers_that_the_component_does_not_have_is_refused_at_upload() {
+    let host = Host::start();
+    let component = super::support::built_plugin("echo").display().to_string();
+    let upload = |version: &str, list: &str| {
+        let manifest = format!("name = \"echo\"\nversion = \"{version}\"\nhandlers = [{list}]\n");
+        std::fs::write(host.folder().join("plugin.toml"), manifest).expect("it can be written");
+        host.run(&["plugin", "upload", &component, "--manifest", "plugin.toml"])
+    };
+    let refused = upload("1.0.0", "\"calculate\"");
+    assert_eq!(refused.code, 2, "{}", refused.whole());
+    assert!(
+        refused.err.contains("lists `calculate`") && refused.err.contains("has `handle`, `echo`"),
+        "{}",
+        refused.whole()
+    );
+    for (version, list) in [("1.0.0", "\"echo\""), ("1.0.1", "\"handle\""), ("1.0.2", "")] {
+        upload(version, list).done();
+        for handler in [&["--handler", "echo"][..], &["--handler", "handle"], &[]] {
+            assert_eq!(host.run(&[&["run", "echo", "x"], handler].concat()).done(), "x", "{list} {handler:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_granted_in_vain_is_said_wherever_it_is_granted() {
     let component = super::support::built_plugin("command-wc").display().to_string();
     let host = Host::start_with(&format!(

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use backroom::domain::id::HandlerName;
 use backroom::domain::plugin::Shape;
 use backroom::sandbox::wasm::{CompileSettings, WasmSandbox, WasmSettings};
 use backroom::sandbox::{Rejection, Sandbox};
@@ -69,6 +70,21 @@ async fn core_modules() {
     assert_text_refused("wasip1_library", library).await;
     let foreign = r#"(module (import "env" "host_log" (func)) (func (export "_start")))"#;
     assert_text_refused("foreign_core_import", foreign).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sdk_builds_names_its_handlers() {
+    for (sample, names) in [
+        ("echo", Some(&["handle", "echo"][..])),
+        ("markdown-renderer", Some(&["handle", "render"])),
+        ("contact-cleaner", Some(&["clean-row", "summarise"])),
+        ("command-wc", None),
+    ] {
+        let component = std::fs::read(built_plugin(sample)).expect("the component is readable");
+        let handlers = admit(component).await.expect("it is admitted").inspection.handlers;
+        let handlers = handlers.as_deref().map(|own| own.iter().map(HandlerName::as_str).collect::<Vec<_>>());
+        assert_eq!(handlers.as_deref(), names, "{sample}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 /// Makes functions the entry points of this plug-in. Once per crate.
 ///
-/// With one function, a job may call it by any name:
+/// With one function, a job gets it that names no handler, or one that names it or the usual `handle`:
 ///
 /// ```
 /// # use backroom_sdk::prelude::*;
@@ -12,8 +12,7 @@
 /// # fn main() {}
 /// ```
 ///
-/// With several, the job's `handler` names the one it wants. The component carries the names in a custom section,
-/// `backroom-handlers`, so that the host knows them without a list in `plugin.toml`, and refuses a list that differs:
+/// With several, the job's `handler` names the one it wants:
 ///
 /// ```
 /// # use backroom_sdk::prelude::*;
@@ -26,27 +25,33 @@
 /// # fn main() {}
 /// ```
 ///
+/// The component carries the names in a custom section, `backroom-handlers`, so that the host knows them without a list in
+/// `plugin.toml`, and refuses a list that differs.
+///
 /// It adds the type `Exports` to the crate, which native tests can give to `TestHost::dispatch`.
 #[macro_export]
 macro_rules! export {
     ($handler:path) => {
+        $crate::export!(@section &["handle", $crate::name_in(stringify!($handler))]);
         $crate::export!(@plugin job, input => $crate::run($handler, &job, input));
     };
     ($($name:literal => $handler:path),+ $(,)?) => {
         const _: () = $crate::check_names(&[$($name),+]);
 
-        #[cfg(target_family = "wasm")]
-        const _: () = {
-            const NAMES: &str = concat!("1", $("\n", $name),+);
-            #[used]
-            #[unsafe(link_section = "backroom-handlers")]
-            static SECTION: [u8; NAMES.len()] = $crate::bytes_of(NAMES);
-        };
-
+        $crate::export!(@section &[$($name),+]);
         $crate::export!(@plugin job, input => match job.handler.as_str() {
             $($name => $crate::run($handler, &job, input),)+
             unknown => $crate::unknown_handler(unknown, &[$($name),+]),
         });
+    };
+    (@section $names:expr) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            const NAMES: &[&str] = $names;
+            #[used]
+            #[unsafe(link_section = "backroom-handlers")]
+            static SECTION: [u8; $crate::section_bytes(NAMES)] = $crate::section(NAMES);
+        };
     };
     (@plugin $job:ident, $input:ident => $run:expr) => {
         /// All handlers of this plug-in.

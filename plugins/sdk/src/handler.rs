@@ -70,20 +70,90 @@ pub const fn check_names(names: &[&str]) {
     }
 }
 
-/// A text as the bytes of a custom section.
+/// The name of a function in the path to it. Empty where it is `handle`, by which the host knows a plug-in's only function
+/// anyway, or where it is a name that no handler may have.
 #[doc(hidden)]
-pub const fn bytes_of<const N: usize>(text: &str) -> [u8; N] {
-    let mut bytes = [0; N];
-    let mut at = 0;
-    while at < N {
-        bytes[at] = text.as_bytes()[at];
+pub const fn name_in(path: &str) -> &str {
+    let bytes = path.as_bytes();
+    let mut start = bytes.len();
+    while start > 0 && (bytes[start - 1].is_ascii_alphanumeric() || bytes[start - 1] == b'_') {
+        start -= 1;
+    }
+    let name = path.split_at(start).1;
+    let is_whole = start == 0 || matches!(bytes[start - 1], b':' | b' ');
+    if is_whole && name.len() <= 64 && !matches!(name.as_bytes(), b"handle") { name } else { "" }
+}
+
+/// The form of the section in which a component names its handlers.
+const SECTION_FORM: u8 = b'1';
+
+/// How long that section is.
+#[doc(hidden)]
+pub const fn section_bytes(names: &[&str]) -> usize {
+    let (mut bytes, mut at) = (1, 0);
+    while at < names.len() {
+        if !names[at].is_empty() {
+            bytes += 1 + names[at].len();
+        }
         at += 1;
     }
     bytes
+}
+
+/// The section: lines, of which the first says its form, and each other is a name.
+#[doc(hidden)]
+pub const fn section<const N: usize>(names: &[&str]) -> [u8; N] {
+    let mut section = [b'\n'; N];
+    section[0] = SECTION_FORM;
+    let (mut end, mut at) = (1, 0);
+    while at < names.len() {
+        let name = names[at].as_bytes();
+        if !name.is_empty() {
+            end += 1;
+        }
+        let mut of_name = 0;
+        while of_name < name.len() {
+            section[end] = name[of_name];
+            end += 1;
+            of_name += 1;
+        }
+        at += 1;
+    }
+    section
 }
 
 /// The answer to a job that names a handler which the plug-in does not have.
 pub fn unknown_handler(asked: &str, known: &[&str]) -> Result<Outcome> {
     let message = format!("there is no handler `{asked}` in this plug-in; it has `{}`", known.join("`, `"));
     Err(Failure::fatal(message).code("unknown-handler"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_name_of_a_path_is_that_of_its_function() {
+        let cases = [
+            ("greet", "greet"),
+            ("crate::parts::clean_row", "clean_row"),
+            ("crate :: parts :: greet", "greet"),
+            ("handle", ""),
+            ("parts::handle", ""),
+            ("greet::<Person>", ""),
+            ("r#type", ""),
+            ("gr\u{fc}sse", ""),
+            ("", ""),
+        ];
+        for (path, name) in cases {
+            assert_eq!(name_in(path), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_section_holds_its_form_and_each_name_on_a_line() {
+        const NAMES: &[&str] = &["handle", "", "greet"];
+        assert_eq!(section::<{ section_bytes(NAMES) }>(NAMES), *b"1\nhandle\ngreet");
+        assert_eq!(section::<{ section_bytes(&["", ""]) }>(&["", ""]), *b"1");
+    }
 }

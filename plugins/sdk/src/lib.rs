@@ -67,7 +67,7 @@ use component as host;
 use testing as host;
 
 pub use failure::{Classify, ErrorClass, Failure, Result};
-pub use handler::{Handler, Plugin, bytes_of, check_names, run, unknown_handler};
+pub use handler::{Handler, Plugin, check_names, name_in, run, section, section_bytes, unknown_handler};
 pub use job::{Event, Job, UnixMillis};
 pub use outcome::{Outcome, Wake};
 pub use payload::{Bytes, Input, Output};
