@@ -22,7 +22,7 @@ pub(super) async fn in_address(state: &ApiState, caller: &Caller, text: &str) ->
 }
 
 /// The same, blocking the calling thread.
-pub(super) fn of_address(host: &Host, tenant: TenantId, caller: &Caller, text: &str) -> Result<JobId, ApiError> {
+pub(crate) fn of_address(host: &Host, tenant: TenantId, caller: &Caller, text: &str) -> Result<JobId, ApiError> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
@@ -37,7 +37,7 @@ pub(super) fn of_address(host: &Host, tenant: TenantId, caller: &Caller, text: &
 }
 
 /// The end of an id that stands for the whole; none where the text is a whole one, or no id at all.
-pub(super) fn ending(text: &str) -> Option<IdEnding> {
+pub(crate) fn ending(text: &str) -> Option<IdEnding> {
     text.parse().ok().filter(|_| text.parse::<JobId>().is_err())
 }
 

@@ -17,7 +17,7 @@ mod filter;
 mod guard;
 mod health;
 mod idempotency;
-mod ids;
+pub(crate) mod ids;
 pub(crate) mod intake;
 pub(crate) mod jobs;
 mod json;

@@ -13,6 +13,7 @@ use super::shell::{After, Done, Section, Shell};
 use super::text::{self, LINE_CHARS, When};
 use super::trouble::Trouble;
 use super::why::Leading;
+use crate::api::ids;
 use crate::domain::code;
 use crate::domain::explain::Reason;
 use crate::domain::id::{PluginName, ScheduleName, Sequence, TenantId};
@@ -20,7 +21,9 @@ use crate::domain::job::{Job, Status};
 use crate::domain::query::{Counts, JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
 use crate::jobs::{Sort, Tally};
+use crate::resources::blocking;
 use crate::store::ReadError;
+use crate::store::warrant::carried;
 
 /// Jobs on one page.
 const PAGE: usize = 50;
@@ -103,7 +106,7 @@ pub(super) struct Row {
     pub(super) short_id: String,
     pub(super) name: String,
     pub(super) plugin: String,
-    /// Whether the visitor may see the page of the plug-in.
+    /// Whether there is a page of the plug-in for the visitor.
     pub(super) leads_to_plugin: bool,
     pub(super) state: &'static str,
     pub(super) shape: &'static str,
@@ -134,7 +137,7 @@ impl Row {
             id,
             name: text::line(&submission.display_name(), LINE_CHARS),
             plugin: submission.plugin.to_string(),
-            leads_to_plugin: console.sees_all(),
+            leads_to_plugin: console.leads_to_plugin(&submission.plugin),
             state: state.status.word(),
             shape: state.status.shape(),
             attempt: state.attempt,
@@ -276,7 +279,10 @@ struct List {
 /// The page.
 pub(super) async fn show(console: Console, headers: HeaderMap, Given(Query(asked)): Given<Query<Asked>>) -> Response {
     let address = address(&headers);
-    let asked = asked.typed();
+    let asked = match completed(&console, asked.typed()).await {
+        Ok(asked) => asked,
+        Err(trouble) => return console.refuse(&trouble.at(Section::Jobs)),
+    };
     let turn = match query_of(&console, &asked) {
         Ok((_, query)) => console.host.jobs.search_turn(&query.filter).await,
         // The page says what is wrong with it.
@@ -292,6 +298,19 @@ pub(super) async fn show(console: Console, headers: HeaderMap, Given(Query(asked
         list
     });
     page.await
+}
+
+/// The same with the whole id of the batch where its end stands for it.
+async fn completed(console: &Console, asked: Asked) -> Result<Asked, Trouble> {
+    if ids::ending(&asked.batch).is_none() {
+        return Ok(asked);
+    }
+    let console = console.clone();
+    let completed = blocking(carried(move || {
+        let batch = ids::of_address(&console.host, TenantId::DEFAULT, &console.caller, &asked.batch)?;
+        Ok(Asked { batch: batch.to_string(), ..asked })
+    }));
+    completed.await.map_err(Trouble::host)?
 }
 
 /// The address by which the browser knows the host; the usual one where it has characters that a shell would obey.

@@ -74,6 +74,8 @@ struct Pace {
 
 struct Failing {
     plugin: String,
+    /// Whether there is a page of it for the visitor.
+    leads: bool,
     failed: String,
     percent: String,
     /// The message of its last failed job, and the job.
@@ -185,6 +187,7 @@ fn failing(console: &Console, tally: &Tally, look: &Look) -> Vec<Failing> {
         let last = look.last_failed.get(plugin);
         Failing {
             plugin: plugin.to_string(),
+            leads: console.leads_to_plugin(plugin),
             failed: text::count(counts.of(Status::Failed)),
             percent: failure_percent(counts),
             last: last

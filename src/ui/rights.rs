@@ -12,7 +12,7 @@ use crate::api::ApiError;
 use crate::api::caller::{check_admin, check_all, check_some, log_command};
 use crate::api::jobs::found_in;
 use crate::domain::access::{Caller, Right, UNNAMED_IN_CONSOLE};
-use crate::domain::id::TenantId;
+use crate::domain::id::{PluginName, TenantId};
 use crate::domain::job::{Job, Submission};
 use crate::domain::query::JobFilter;
 
@@ -53,6 +53,12 @@ impl Console {
     /// Whether he sees what is about all jobs.
     pub(super) fn sees_all(&self) -> bool {
         may_see_all(&self.caller).is_ok()
+    }
+
+    /// Whether there is a page of a plug-in, and it is for him. Batches have none, and jobs stay longer than a plug-in that is
+    /// removed.
+    pub(super) fn leads_to_plugin(&self, name: &PluginName) -> bool {
+        self.sees_all() && self.host.registry.look_at(TenantId::DEFAULT, name).is_ok()
     }
 
     /// Whether the buttons of the host are for him.

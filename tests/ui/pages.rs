@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backroom::clock::SimulatedClock;
+use backroom::domain::id::{PluginName, TenantId};
 use backroom::domain::job::Status;
+use backroom::domain::outbound::http_plugin;
 use backroom::domain::plugin::Wishes;
+use backroom::domain::queue::Pause;
 use backroom::domain::time::Timestamp;
-use backroom::jobs::NewJob;
+use backroom::jobs::{Command, NewBatch, NewJob, Order, Rerun};
+use backroom::registry::Removal;
 
 use crate::page;
-use crate::site::{BROWSER, FORM, HOSTILE, PATIENCE, Site, job, tool, ungranted};
+use crate::site::{BROWSER, FORM, GRANTED_ORIGIN, HOSTILE, PATIENCE, Site, job, tool, ungranted};
 
 /// The largest page: a log and two payloads of 64 KiB each, escaped, and what is around them.
 const PAGE_BYTES_MAX: usize = 2 << 20;
@@ -162,6 +166,69 @@ async fn hostile_text_stays_text() {
     site.open_gate();
 }
 
+/// Batches, calls of the built-in handler, which is paused then, and jobs whose plug-in or predecessor has gone; of each one
+/// that failed and one that did not.
+async fn what_has_no_plug_in_of_its_own(site: &Site) {
+    for input in ["fail in a batch", "{}"] {
+        let (batch, _) =
+            site.host.jobs.submit_batch(NewBatch::default(), vec![job(input)]).await.expect("it is accepted");
+        site.host.jobs.wait(batch, PATIENCE).await.expect("it reads");
+    }
+    site.upload("passing", "1.0.0", Wishes::default()).await;
+    let passing = PluginName::new("passing").expect("a slug");
+    for plugin in [http_plugin(), passing.clone()] {
+        for word in ["fail", "ok"] {
+            let input = format!("{{\"url\": \"{GRANTED_ORIGIN}/{word}\"}}");
+            let input = if plugin == passing { word.to_owned() } else { input };
+            let ended = site.host.jobs.wait(site.submit(NewJob::new(plugin.clone(), input)).await, PATIENCE).await;
+            assert!(ended.expect("it reads").state.status.is_final());
+        }
+    }
+    site.host.registry.pause(TenantId::DEFAULT, &http_plugin(), Pause::default()).await.expect("it is paused");
+    site.host.registry.remove(TenantId::DEFAULT, &passing, Removal::Unused).await.expect("nothing uses it");
+    let failed = site.run("fail and be forgotten").await.submission.id;
+    let again = Rerun::new("somebody");
+    let again = site.host.jobs.rerun(TenantId::DEFAULT, failed, again).await.expect("it is run again");
+    site.host.jobs.wait(again, PATIENCE).await.expect("it reads");
+    let delete = Command::new(Order::Delete, "somebody");
+    site.host.jobs.steer(TenantId::DEFAULT, failed, &delete).await.expect("it is deleted");
+}
+
+#[tokio::test]
+async fn what_is_built_in_has_a_page_with_the_buttons_that_it_takes() {
+    let site = Site::with_echo(clock()).await;
+    let html = shown(&site, "/plugins/http").await;
+    let told = words(&html);
+    assert!(told.contains("built in") && told.contains(GRANTED_ORIGIN) && !told.contains("needs grants"), "{told}");
+    let buttons = |html: &str| -> Vec<String> {
+        let forms = page::read(html).into_iter().filter(|tag| tag.name == "form");
+        forms.filter_map(|form| form.attribute("action").map(str::to_owned)).collect()
+    };
+    assert_eq!(buttons(&html), ["/plugins/http/pause"]);
+    assert_eq!(site.post("/plugins/http/pause", "").await.header("location"), "/plugins/http?done=plugin-paused");
+    assert_eq!(buttons(&shown(&site, "/plugins/http").await), ["/plugins/http/resume"]);
+    assert_eq!(site.post("/plugins/http/resume", "").await.header("location"), "/plugins/http?done=plugin-resumed");
+}
+
+#[tokio::test]
+async fn the_end_of_an_id_will_do() {
+    let site = Site::with_echo(clock()).await;
+    let members = vec![NewJob { name: Some("member".to_owned()), ..job("fail") }];
+    let (batch, _) = site.host.jobs.submit_batch(NewBatch::default(), members).await.expect("it is accepted");
+    let batch = site.host.jobs.wait(batch, PATIENCE).await.expect("it reads");
+    let id = batch.submission.id.to_string();
+    let end = &id[id.len() - 8..];
+    assert!(shown(&site, &format!("/jobs/{end}")).await.contains(&id));
+    assert!(words(&shown(&site, &format!("/jobs?batch={end}")).await).contains("member"));
+    let listed = shown(&site, &format!("/jobs?batch={end}&state=failed")).await;
+    assert!(listed.contains(&format!("batch={id}")), "the page leads on by the whole id: {listed}");
+    let again = site.post(&format!("/jobs/{end}/retry-failed"), "").await;
+    assert_eq!(again.status, 303, "{}", again.text());
+    for (batch, status) in [("ffffffff", 404), ("nonsense", 422)] {
+        assert_eq!(site.get(&format!("/jobs?batch={batch}")).await.status, status, "{batch}");
+    }
+}
+
 #[tokio::test]
 async fn every_link_and_button_leads_somewhere() {
     let site = Site::with_echo(clock()).await;
@@ -169,6 +236,7 @@ async fn every_link_and_button_leads_somewhere() {
     site.upload("echo", "0.2.0", Wishes::default()).await;
     site.run("fail once").await;
     site.run("{\"a\": 1}").await;
+    what_has_no_plug_in_of_its_own(&site).await;
     let mut to_visit = vec!["/".to_owned()];
     let mut visited = BTreeSet::new();
     while let Some(path) = to_visit.pop() {
@@ -178,19 +246,17 @@ async fn every_link_and_button_leads_somewhere() {
         assert!(visited.len() < 200, "the console leads in circles: {visited:?}");
         let answer = site.get(&path).await;
         assert_eq!(answer.status, 200, "{path}");
-        if !answer.header("content-type").starts_with("text/html") {
+        let is_of_the_console = answer.header("content-type").starts_with("text/html") && !path.starts_with("/errors/");
+        if !is_of_the_console {
             continue;
         }
         for tag in page::read(answer.text()) {
             let link = tag.attribute("href").or(tag.attribute("src")).filter(|link| link.starts_with('/'));
             let Some(link) = link.and_then(|link| link.split('#').next()) else { continue };
-            let is_of_the_api = ["/v1/", "/errors/", "/openapi.json"].iter().any(|start| link.starts_with(start));
-            if !is_of_the_api {
-                to_visit.push(link.to_owned());
-            }
+            to_visit.push(link.to_owned());
         }
     }
-    assert!(visited.contains("/plugins/pending"), "{visited:?}");
+    assert!(visited.contains("/plugins/pending") && visited.contains("/plugins/http"), "{visited:?}");
     assert!(visited.iter().any(|path| path.ends_with("/output")), "{visited:?}");
 }
 

@@ -15,7 +15,8 @@ use backroom::domain::host_call::HostCall;
 use backroom::domain::id::{Digest, PluginName, TenantId, TokenName, VersionName};
 use backroom::domain::job::{Job, Progress};
 use backroom::domain::limits::Usage;
-use backroom::domain::plugin::{Grant, PluginVersion, Shape, Wishes};
+use backroom::domain::outbound::http_plugin;
+use backroom::domain::plugin::{Grant, PluginVersion, Policy, Shape, Wishes};
 use backroom::jobs::NewJob;
 use backroom::registry::{Policies, Upload};
 use backroom::sandbox::scripted::{Script, ScriptedSandbox};
@@ -52,6 +53,9 @@ pub(crate) const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml
 pub(crate) fn secret_of(name: &str) -> String {
     format!("the-secret-of-{name}")
 }
+
+/// What jobs of the built-in handler may call; a scripted one calls nothing.
+pub(crate) const GRANTED_ORIGIN: &str = "https://granted.example";
 
 /// A host and its console.
 pub(crate) struct Site {
@@ -227,9 +231,11 @@ impl Site {
     }
 }
 
-/// Lets a scripted job be held for longer than a real one.
+/// Lets a scripted job be held for longer than a real one, and the built-in handler call one origin.
 fn patient_policies() -> Policies {
     let mut policies = Policies::default();
+    let calls = Policy { grants: [Grant::Http(GRANTED_ORIGIN.to_owned())].into(), ..policies.default.clone() };
+    policies.by_plugin.insert(http_plugin().to_string(), calls);
     policies.default.limits.wall = Duration::from_secs(3_600);
     policies
 }
@@ -278,6 +284,8 @@ const LONG_LOG: usize = 256 << 10;
 fn direct(slice: &Slice) -> Script {
     let input = String::from_utf8_lossy(&slice.input).into_owned();
     let (word, rest) = input.split_once(' ').unwrap_or((&input, ""));
+    // A call says it with its URL.
+    let word = if input.contains("/fail\"}") { "fail" } else { word };
     let failure = |class, code: &str| Failure {
         class,
         code: Some(code.to_owned()),

@@ -69,7 +69,7 @@ struct Page {
 /// What a job runs.
 struct CodeOf {
     plugin: String,
-    /// Whether the visitor may see its page.
+    /// Whether there is a page of it for the visitor.
     leads_to_plugin: bool,
     handler: String,
 }
@@ -172,7 +172,7 @@ fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
         buttons: offers::buttons(&job, &host.jobs.offers(&job, &console.caller)?),
         code: (!is_batch).then(|| CodeOf {
             plugin: submission.plugin.to_string(),
-            leads_to_plugin: console.sees_all(),
+            leads_to_plugin: console.leads_to_plugin(&submission.plugin),
             handler: submission.handler.to_string(),
         }),
         facts: described(console, &job),

@@ -17,6 +17,7 @@ use super::trouble::Trouble;
 use crate::app::Host;
 use crate::domain::advice::{self, Sides};
 use crate::domain::id::{PluginName, TenantId};
+use crate::domain::outbound::is_built_in;
 use crate::domain::plugin::{Grant, Plugin, PluginVersion, Policy, Shape};
 use crate::domain::query::Counts;
 use crate::domain::time::Timestamp;
@@ -59,6 +60,8 @@ struct Page {
     shell: Shell,
     name: String,
     description: Option<String>,
+    /// What a built-in handler is granted; none for what was uploaded.
+    built_in: Option<Vec<Want>>,
     standing: Standing,
     /// Whether resuming it lets something start.
     is_held: bool,
@@ -161,7 +164,7 @@ fn standing(host: &Host, plugin: &Plugin) -> Standing {
 fn one(console: &Console, name: &str, after: After) -> Result<Page, Trouble> {
     let name = PluginName::new(name).map_err(|error| Trouble::field(error.to_string()))?;
     let host = &console.host;
-    let plugin = host.registry.get(TenantId::DEFAULT, &name)?;
+    let plugin = host.registry.look_at(TenantId::DEFAULT, &name)?;
     let counts = counts_of(&host.jobs.counts(TenantId::DEFAULT)?, &name);
     let policy = host.registry.policy(TenantId::DEFAULT, &name);
     let now = console.now();
@@ -172,6 +175,7 @@ fn one(console: &Console, name: &str, after: After) -> Result<Page, Trouble> {
     let standing = standing(host, &plugin);
     Ok(Page {
         description: description(&plugin),
+        built_in: is_built_in(&name).then(|| policy.grants.iter().map(|grant| want(grant, true)).collect()),
         is_held: standing.is_paused || standing.is_degraded,
         standing,
         previous: plugin.previous.as_ref().map(ToString::to_string),
@@ -187,6 +191,9 @@ fn one(console: &Console, name: &str, after: After) -> Result<Page, Trouble> {
 
 /// The command that runs the plug-in once.
 fn example(plugin: &Plugin) -> String {
+    if is_built_in(&plugin.name) {
+        return format!("backroom run {} '{{\"url\": \"https://api.example.com/\"}}'", plugin.name);
+    }
     match plugin.versions.last().map(|version| version.inspection.shape) {
         Some(Shape::Command) => format!("backroom run {} 'text for its standard input'", plugin.name),
         _ => format!("backroom run {} '{{\"any\": \"json\"}}'", plugin.name),
@@ -207,15 +214,14 @@ fn limits(policy: &Policy) -> Vec<(&'static str, String)> {
     ]
 }
 
+fn want(grant: &Grant, is_granted: bool) -> Want {
+    Want { kind: grant.kind(), value: text::line(grant.value(), LINE_CHARS), is_granted }
+}
+
 fn one_version(plugin: &Plugin, version: &PluginVersion, policy: &Policy, now: Timestamp) -> Version {
     let inspection = &version.inspection;
     let missing = policy.missing_grants(&version.wishes);
     let digest = inspection.digest.to_string();
-    let want = |grant: &Grant| Want {
-        kind: grant.kind(),
-        value: text::line(grant.value(), LINE_CHARS),
-        is_granted: !missing.contains(grant),
-    };
     let lines = |names: &[String]| names.iter().map(|name| text::line(name, LINE_CHARS)).collect();
     Version {
         name: version.version.to_string(),
@@ -233,7 +239,7 @@ fn one_version(plugin: &Plugin, version: &PluginVersion, policy: &Policy, now: T
         handlers: version.handlers().iter().map(ToString::to_string).collect(),
         imports: lines(&inspection.imports),
         exports: lines(&inspection.exports),
-        wants: version.wishes.wants.iter().map(want).collect(),
+        wants: version.wishes.wants.iter().map(|grant| want(grant, !missing.contains(grant))).collect(),
         add_lines: (!missing.is_empty()).then(|| {
             let sides = Sides::of(&plugin.name, version, policy);
             advice::grant(sides, &missing).to_string()
