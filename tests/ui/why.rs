@@ -4,18 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backroom::clock::SimulatedClock;
+use backroom::domain::explain::CODES;
 use backroom::domain::id::{OrderingKey, PluginName, QueueName, TenantId};
 use backroom::domain::job::{Job, OnPredecessorFailure, Status, Ties};
 use backroom::domain::queue::Pause;
 use backroom::domain::service::ServiceState;
 use backroom::domain::time::Timestamp;
 use backroom::jobs::{Command, NewBatch, NewJob, Order};
+use backroom::registry::Removal;
 use serde_json::Value;
 
 use crate::offers::until;
 use crate::page;
 use crate::pages::words;
-use crate::site::{PATIENCE, Site, job};
+use crate::site::{PATIENCE, Site, job, ungranted};
 
 const NOW: i64 = 1_700_000_000_000;
 
@@ -64,40 +66,89 @@ fn has(codes: &BTreeSet<String>, code: &str) {
     assert!(codes.contains(code), "{code} is not among {codes:?}");
 }
 
+/// Reasons that no job of these tests is brought to. `tests/domain/explain.rs` tells each of them from its facts, and a page
+/// draws all reasons alike.
+const NOT_RENDERED: &[&str] = &[
+    "sleep",
+    "event",
+    "error",
+    "missing-component",
+    "pausing",
+    "canceling",
+    "expired",
+    "version-missing",
+    "queue-full",
+    "plugin-full",
+    "key-full",
+    "queue-rate",
+    "plugin-rate",
+];
+
+/// Of every reason there is, either a page was read that shows it, or it is said that none was.
+#[tokio::test]
+async fn every_reason_is_rendered_or_said_not_to_be() {
+    let mut told = BTreeSet::new();
+    told.extend(waits_for_a_time_or_a_person().await);
+    told.extend(runs_and_what_comes_after().await);
+    told.extend(pauses_of_the_host().await);
+    told.extend(a_breaker().await);
+    told.extend(other_jobs_in_the_way().await);
+    told.extend(absences().await);
+    let known: BTreeSet<_> = CODES.iter().map(|code| (*code).to_owned()).collect();
+    let missing: BTreeSet<_> = known.difference(&told).map(String::as_str).collect();
+    assert_eq!(missing, NOT_RENDERED.iter().copied().collect());
+}
+
+/// Notes the reasons of a job, of which this is one.
+async fn tell(told: &mut BTreeSet<String>, site: &Site, job: &Job, code: &str) {
+    let codes = explained(site, job).await;
+    has(&codes, code);
+    told.extend(codes);
+}
+
+/// Waits until the handler of a job has begun: before that a command takes it back as if it had never started.
+async fn begun(site: &Site, job: &Job) {
+    let has_begun = async {
+        while site.host.jobs.progress(job).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, has_begun).await.expect("it begins soon");
+}
+
 async fn steered(site: &Site, job: &Job, order: Order) -> Job {
     let command = Command { reason: Some("waiting for legal".to_owned()), ..Command::new(order, "kim") };
     site.host.jobs.steer(TenantId::DEFAULT, job.submission.id, &command).await.expect("it is steered")
 }
 
-#[tokio::test]
-async fn waits_for_a_time_or_a_person_are_explained() {
-    let site = site().await;
+async fn waits_for_a_time_or_a_person() -> BTreeSet<String> {
+    let (site, mut told) = (site().await, BTreeSet::new());
     let scheduled = site.submit(NewJob { at: Some(later()), ..job("{}") }).await;
-    has(&explained(&site, &scheduled).await, "scheduled");
+    tell(&mut told, &site, &scheduled, "scheduled").await;
     let postponed = steered(&site, &scheduled, Order::Postpone(later())).await;
-    has(&explained(&site, &postponed).await, "postponed");
+    tell(&mut told, &site, &postponed, "postponed").await;
     assert!(words(site.get(&format!("/jobs/{}", postponed.submission.id)).await.text()).contains("waiting for legal"));
     let paused = steered(&site, &postponed, Order::Pause).await;
-    has(&explained(&site, &paused).await, "paused");
+    tell(&mut told, &site, &paused, "paused").await;
     let ended = steered(&site, &paused, Order::Cancel).await;
-    has(&explained(&site, &ended).await, "finished");
+    tell(&mut told, &site, &ended, "finished").await;
     let failed = site.run("fail row 7 has no address").await;
-    has(&explained(&site, &failed).await, "finished");
+    tell(&mut told, &site, &failed, "finished").await;
+    told
 }
 
-#[tokio::test]
-async fn what_holds_a_queue_a_plug_in_or_the_host_is_explained_and_ended_by_a_button() {
-    let site = site().await;
+async fn pauses_of_the_host() -> BTreeSet<String> {
+    let (site, mut told) = (site().await, BTreeSet::new());
     let echo = PluginName::new("echo").expect("a slug");
     site.host.set_service(ServiceState::Paused(Pause::default())).await.expect("it is kept");
     let waiting = site.submit(job("{}")).await;
-    has(&explained(&site, &waiting).await, "service-paused");
+    tell(&mut told, &site, &waiting, "service-paused").await;
     site.host.pause_queue(&QueueName::default_queue(), Some(Pause::default())).await.expect("it is paused");
-    has(&explained(&site, &waiting).await, "queue-paused");
+    tell(&mut told, &site, &waiting, "queue-paused").await;
     site.host.registry.pause(TenantId::DEFAULT, &echo, Pause::default()).await.expect("it is paused");
-    has(&explained(&site, &waiting).await, "plugin-paused");
+    tell(&mut told, &site, &waiting, "plugin-paused").await;
     site.host.registry.disable(TenantId::DEFAULT, &echo).await.expect("it is disabled");
-    has(&explained(&site, &waiting).await, "plugin-disabled");
+    tell(&mut told, &site, &waiting, "plugin-disabled").await;
 
     let path = format!("/jobs/{}", waiting.submission.id);
     let buttons = ["/plugins/echo/enable", "/plugins/echo/resume", "/queues/default/resume", "/service/resume"];
@@ -108,40 +159,81 @@ async fn what_holds_a_queue_a_plug_in_or_the_host_is_explained_and_ended_by_a_bu
     }
     let ended = site.host.jobs.wait(waiting, PATIENCE).await.expect("it reads");
     assert!(ended.state.status.is_final(), "{:?}", ended.state);
+    told
 }
 
-#[tokio::test]
-async fn a_breaker_is_explained() {
-    let site = site().await;
+async fn a_breaker() -> BTreeSet<String> {
+    let (site, mut told) = (site().await, BTreeSet::new());
     for _ in 0..2 {
         let job = site.submit(NewJob { max_attempts: Some(1), ..job("trap unreachable") }).await;
         site.host.jobs.wait(job, PATIENCE).await.expect("it reads");
     }
     let held = site.submit(job("{}")).await;
-    has(&explained(&site, &held).await, "breaker-open");
+    tell(&mut told, &site, &held, "breaker-open").await;
     let overview = words(site.get("/").await.text());
     assert!(overview.contains("Plug-in echo keeps failing"), "{overview}");
     assert_eq!(site.post("/plugins/echo/resume", "").await.header("location"), "/plugins/echo?done=plugin-resumed");
     let ended = site.host.jobs.wait(held, PATIENCE).await.expect("it reads");
     assert!(ended.state.status.is_final());
+    told
 }
 
-#[tokio::test]
-async fn other_jobs_in_the_way_are_explained_and_linked() {
-    let site = site().await;
+async fn other_jobs_in_the_way() -> BTreeSet<String> {
+    let (site, mut told) = (site().await, BTreeSet::new());
     let first = site.submit(NewJob { at: Some(later()), ties: keyed(), ..job("{}") }).await;
     let second = site.submit(NewJob { ties: keyed(), ..job("{}") }).await;
-    has(&explained(&site, &second).await, "blocked");
+    tell(&mut told, &site, &second, "blocked").await;
     let after = Ties {
         after: vec![first.submission.id],
         on_predecessor_failure: OnPredecessorFailure::Block,
         ..Ties::default()
     };
     let third = site.submit(NewJob { ties: after, ..job("{}") }).await;
-    has(&explained(&site, &third).await, "blocked");
+    tell(&mut told, &site, &third, "blocked").await;
     steered(&site, &first, Order::Cancel).await;
     let held = until(&site, third, Status::Waiting).await;
-    has(&explained(&site, &held).await, "manual");
+    tell(&mut told, &site, &held, "manual").await;
+    told
+}
+
+async fn runs_and_what_comes_after() -> BTreeSet<String> {
+    let (site, mut told) = (site().await, BTreeSet::new());
+    let again = site.submit(job("again the mail server is busy")).await;
+    let again = until(&site, again, Status::Retrying).await;
+    tell(&mut told, &site, &again, "retrying").await;
+    let expires = NewJob { at: Some(later()), expires_on: Some(Timestamp::from_millis(NOW + 600_000)), ..job("{}") };
+    let expires = site.submit(expires).await;
+    tell(&mut told, &site, &expires, "expires").await;
+    // As many as run at a time.
+    for _ in 0..4 {
+        let held = site.submit(job("hold the line")).await;
+        let held = until(&site, held, Status::Running).await;
+        begun(&site, &held).await;
+        tell(&mut told, &site, &held, "running").await;
+    }
+    let first = site.submit(job("{}")).await;
+    tell(&mut told, &site, &first, "next").await;
+    let second = site.submit(job("{}")).await;
+    tell(&mut told, &site, &second, "behind").await;
+    let member = NewJob { at: Some(later()), ..job("{}") };
+    let (batch, _) = site.host.jobs.submit_batch(NewBatch::default(), vec![member]).await.expect("it is accepted");
+    tell(&mut told, &site, &batch, "children").await;
+    site.host.set_service(ServiceState::Draining).await.expect("it is kept");
+    tell(&mut told, &site, &second, "draining").await;
+    site.open_gate();
+    told
+}
+
+async fn absences() -> BTreeSet<String> {
+    let (site, mut told) = (site().await, BTreeSet::new());
+    site.host.set_service(ServiceState::Paused(Pause::default())).await.expect("it is kept");
+    let waiting = site.submit(job("{}")).await;
+    let echo = PluginName::new("echo").expect("a slug");
+    site.host.registry.remove(TenantId::DEFAULT, &echo, Removal::Forced).await.expect("it is removed");
+    tell(&mut told, &site, &waiting, "plugin-missing").await;
+    site.upload("echo", "1.0.0", ungranted()).await;
+    tell(&mut told, &site, &waiting, "missing-grants").await;
+    told
 }
 
 fn keyed() -> Ties {
