@@ -8,15 +8,16 @@ use backroom::api::{self, ApiState, Guard};
 use backroom::app::{Host, NewToken, Parts};
 use backroom::clock::Clock;
 use backroom::domain::access::{Caller, Token};
-use backroom::domain::admission::AdmissionPolicy;
+use backroom::domain::admission::{AdmissionPolicy, QueuePolicy, StartLimits};
 use backroom::domain::breaker::BreakerPolicy;
 use backroom::domain::failure::{ErrorClass, Failure};
 use backroom::domain::host_call::HostCall;
-use backroom::domain::id::{Digest, PluginName, TenantId, TokenName, VersionName};
-use backroom::domain::job::{Job, Progress};
+use backroom::domain::id::{Digest, PluginName, QueueName, TenantId, TokenName, VersionName};
+use backroom::domain::job::{Job, Progress, Wake};
 use backroom::domain::limits::Usage;
 use backroom::domain::outbound::http_plugin;
 use backroom::domain::plugin::{Grant, PluginVersion, Policy, Shape, Wishes};
+use backroom::domain::time::Timestamp;
 use backroom::jobs::NewJob;
 use backroom::registry::{Policies, Upload};
 use backroom::sandbox::scripted::{Script, ScriptedSandbox};
@@ -116,7 +117,7 @@ impl Site {
             sandbox: Arc::new(sandbox),
             clock,
             policies: patient_policies(),
-            admission: AdmissionPolicy { breaker: Some(BREAKER), ..AdmissionPolicy::default() },
+            admission: admission(),
             pool: PoolSettings::new(4),
             guests: tokio::runtime::Handle::current(),
             salt: 7,
@@ -231,6 +232,20 @@ impl Site {
     }
 }
 
+/// Limits of queues and plug-ins that are named for them; others have none.
+fn admission() -> AdmissionPolicy {
+    let one = || StartLimits { concurrency: Some(1), rate: None };
+    let hourly = || StartLimits { concurrency: None, rate: Some("1/h".parse().expect("a rate")) };
+    let queue = |name, limits| (QueueName::new(name).expect("a slug"), QueuePolicy { weight: 1, limits });
+    let plugin = |name| PluginName::new(name).expect("a slug");
+    AdmissionPolicy {
+        queues: [queue("narrow", one()), queue("hourly", hourly())].into(),
+        plugins: [(plugin("narrow"), one()), (plugin("hourly"), hourly())].into(),
+        per_key: [(plugin("keyed"), 1)].into(),
+        breaker: Some(BREAKER),
+    }
+}
+
 /// Lets a scripted job be held for longer than a real one, and the built-in handler call one origin.
 fn patient_policies() -> Policies {
     let mut policies = Policies::default();
@@ -296,6 +311,8 @@ fn direct(slice: &Slice) -> Script {
         "fail" => SliceEnd::Failed(failure(ErrorClass::Business, "BAD_ROW")),
         "trap" => SliceEnd::Failed(failure(ErrorClass::Fatal, "BR0305")),
         "again" => SliceEnd::Retry(Some(Duration::from_secs(3_600)), failure(ErrorClass::Transient, "LATER")),
+        "sleep" => SliceEnd::Suspended(Wake::At(Timestamp::from_millis(1_800_000_000_000))),
+        "listen" => SliceEnd::Suspended(Wake::Event(rest.to_owned())),
         "binary" => SliceEnd::Succeeded(Bytes::from_static(b"\0\xff\x80<b>")),
         _ => SliceEnd::Succeeded(slice.input.clone()),
     };
@@ -307,8 +324,8 @@ fn direct(slice: &Slice) -> Script {
     Script { log: log.into(), usage, ..Script::of(end) }
 }
 
-/// Runs scripts, but holds back those whose input starts with `hold` until the gate opens or they are told to stop. The
-/// plug-in `tool` is a command.
+/// Runs scripts, but holds back those whose input starts with `hold` until the gate opens or they are told to stop, and those
+/// with `cling` until it opens. The plug-in `tool` is a command.
 struct Patient {
     scripted: ScriptedSandbox,
     gate: watch::Receiver<bool>,
@@ -337,11 +354,12 @@ impl Sandbox for Patient {
 
     fn run(&self, slice: Slice, mut port: Box<dyn HostPort>) -> BoxFuture<'_, SliceReport> {
         Box::pin(async move {
-            if slice.input.starts_with(b"hold") {
+            let clings = slice.input.starts_with(b"cling");
+            if clings || slice.input.starts_with(b"hold") {
                 slice.signals.share_log(Arc::new(self.said.clone()));
                 let note = Some(String::from_utf8_lossy(&slice.input).into_owned());
                 port.call(HostCall::Progress(Progress { done: 37, total: Some(120), note })).await;
-                self.hold(&slice).await;
+                self.hold(&slice, clings).await;
             }
             self.scripted.run(slice, port).await
         })
@@ -349,10 +367,10 @@ impl Sandbox for Patient {
 }
 
 impl Patient {
-    async fn hold(&self, slice: &Slice) {
+    async fn hold(&self, slice: &Slice, clings: bool) {
         const LOOK_AGAIN: Duration = Duration::from_millis(5);
         let mut gate = self.gate.clone();
-        let is_told = || slice.signals.signal() != Signal::None;
+        let is_told = || !clings && slice.signals.signal() != Signal::None;
         while !is_told() {
             let opened = gate.wait_for(|is_open| *is_open);
             if tokio::time::timeout(LOOK_AGAIN, opened).await.is_ok() {

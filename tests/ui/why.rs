@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use backroom::clock::SimulatedClock;
 use backroom::domain::explain::CODES;
-use backroom::domain::id::{OrderingKey, PluginName, QueueName, TenantId};
+use backroom::domain::id::{ConcurrencyKey, OrderingKey, PluginName, QueueName, TenantId, VersionName};
 use backroom::domain::job::{Job, OnPredecessorFailure, Status, Ties};
+use backroom::domain::plugin::Wishes;
 use backroom::domain::queue::Pause;
 use backroom::domain::service::ServiceState;
 use backroom::domain::time::Timestamp;
@@ -68,21 +69,7 @@ fn has(codes: &BTreeSet<String>, code: &str) {
 
 /// Reasons that no job of these tests is brought to. `tests/domain/explain.rs` tells each of them from its facts, and a page
 /// draws all reasons alike.
-const NOT_RENDERED: &[&str] = &[
-    "sleep",
-    "event",
-    "error",
-    "missing-component",
-    "pausing",
-    "canceling",
-    "expired",
-    "version-missing",
-    "queue-full",
-    "plugin-full",
-    "key-full",
-    "queue-rate",
-    "plugin-rate",
-];
+const NOT_RENDERED: &[&str] = &["error", "expired"];
 
 /// Of every reason there is, either a page was read that shows it, or it is said that none was.
 #[tokio::test]
@@ -94,6 +81,8 @@ async fn every_reason_is_rendered_or_said_not_to_be() {
     told.extend(a_breaker().await);
     told.extend(other_jobs_in_the_way().await);
     told.extend(absences().await);
+    told.extend(what_a_handler_waits_for().await);
+    told.extend(limits().await);
     let known: BTreeSet<_> = CODES.iter().map(|code| (*code).to_owned()).collect();
     let missing: BTreeSet<_> = known.difference(&told).map(String::as_str).collect();
     assert_eq!(missing, NOT_RENDERED.iter().copied().collect());
@@ -233,6 +222,62 @@ async fn absences() -> BTreeSet<String> {
     tell(&mut told, &site, &waiting, "plugin-missing").await;
     site.upload("echo", "1.0.0", ungranted()).await;
     tell(&mut told, &site, &waiting, "missing-grants").await;
+
+    site.upload("pinned", "1.0.0", Wishes::default()).await;
+    let pinned = PluginName::new("pinned").expect("a slug");
+    let version = VersionName::new("1.0.0").ok();
+    let waiting = site.submit(NewJob { version, ..NewJob::new(pinned.clone(), "{}") }).await;
+    site.host.registry.remove(TenantId::DEFAULT, &pinned, Removal::Forced).await.expect("it is removed");
+    site.upload("pinned", "2.0.0", Wishes::default()).await;
+    tell(&mut told, &site, &waiting, "version-missing").await;
+    site.host.set_service(ServiceState::Running).await.expect("it is kept");
+    let held = until(&site, waiting, Status::Waiting).await;
+    tell(&mut told, &site, &held, "missing-component").await;
+    told
+}
+
+async fn what_a_handler_waits_for() -> BTreeSet<String> {
+    let (site, mut told) = (site().await, BTreeSet::new());
+    for (input, code) in [("sleep", "sleep"), ("listen payment", "event")] {
+        let waiting = site.submit(job(input)).await;
+        let waiting = until(&site, waiting, Status::Waiting).await;
+        tell(&mut told, &site, &waiting, code).await;
+    }
+    for (order, code) in [(Order::Pause, "pausing"), (Order::Cancel, "canceling")] {
+        let running = site.submit(job("cling to its slot")).await;
+        let running = until(&site, running, Status::Running).await;
+        begun(&site, &running).await;
+        let told_to = steered(&site, &running, order).await;
+        tell(&mut told, &site, &told_to, code).await;
+    }
+    site.open_gate();
+    told
+}
+
+/// Of two jobs each, the second waits for the limit that the first uses up.
+async fn limits() -> BTreeSet<String> {
+    let (site, mut told) = (site().await, BTreeSet::new());
+    let in_queue = |name, input| NewJob { queue: QueueName::new(name).expect("a slug"), ..job(input) };
+    let of = |name, input: &'static str| NewJob::new(PluginName::new(name).expect("a slug"), input);
+    for name in ["narrow", "hourly", "keyed"] {
+        site.upload(name, "1.0.0", Wishes::default()).await;
+    }
+    let region = || Ties { concurrency_key: ConcurrencyKey::new("region 4").ok(), ..Ties::default() };
+    for (code, new) in [
+        ("queue-full", in_queue("narrow", "hold")),
+        ("queue-rate", in_queue("hourly", "hold")),
+        ("plugin-full", of("narrow", "hold")),
+        ("plugin-rate", of("hourly", "hold")),
+        ("key-full", NewJob { ties: region(), ..of("keyed", "hold") }),
+    ] {
+        let first = site.submit(new.clone()).await;
+        let first = until(&site, first, Status::Running).await;
+        begun(&site, &first).await;
+        let second = site.submit(new).await;
+        tell(&mut told, &site, &second, code).await;
+        steered(&site, &first, Order::Cancel).await;
+        steered(&site, &second, Order::Cancel).await;
+    }
     told
 }
 
