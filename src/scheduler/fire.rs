@@ -23,6 +23,7 @@ const CANCEL_MAX: usize = 1_000;
 
 /// What the log has been told.
 static NOT_FIRED: Quiet = Quiet::new();
+static NOT_READ: Quiet = Quiet::new();
 
 /// Who cancels the job before, where the schedule says so.
 const BY: &str = "schedule";
@@ -147,7 +148,10 @@ impl Scheduler {
             match self.store.job(key) {
                 // The others must not miss their times because of one record.
                 Err(ReadError::Damaged(why)) => {
-                    tracing::error!(why, name = %schedule.name, job = key.sequence.0, "a job of a schedule cannot be read");
+                    if let Some(unsaid) = NOT_READ.say() {
+                        let (name, job) = (&schedule.name, key.sequence.0);
+                        tracing::error!(why, %name, job, unsaid, "a job of a schedule cannot be read");
+                    }
                 }
                 job => jobs.extend(job?),
             }

@@ -43,6 +43,7 @@ const LOOK_AGAIN_SLOWLY: Duration = Duration::from_millis(10);
 /// What the log has been told.
 static NOT_WRITTEN: Quiet = Quiet::new();
 static LEFT_OUT: Quiet = Quiet::new();
+static UNEXPECTED: Quiet = Quiet::new();
 
 /// How many jobs were changed, and how many could not be.
 #[derive(Clone, Copy, Debug, Default)]
@@ -267,7 +268,10 @@ impl Scheduler {
         match transition::apply(&job.submission, &job.state, &policy.retry, event.clone(), now) {
             Ok(next) => self.advance.commit(job, next, now),
             Err(refused) => {
-                tracing::error!(job.id = %job.submission.id, %refused, "the scheduler met a job in an unexpected state");
+                if let Some(unsaid) = UNEXPECTED.say() {
+                    let id = job.submission.id;
+                    tracing::error!(job.id = %id, %refused, unsaid, "the scheduler met a job in an unexpected state");
+                }
                 None
             }
         }
