@@ -33,13 +33,22 @@ class Host:
             [self.program, "serve", "--listen", "127.0.0.1:0", "--data", self.folder / "data", "--durability", "process"],
             cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True,
         )
-        first = self.process.stdout.readline()
-        told = re.search(r"http://127\.0\.0\.1:\d+", first)
-        if told is None:
-            sys.exit(f"openapi: the host does not start: {first}{(self.folder / 'log').read_text()}")
-        self.url = told.group()
-        self.furnish()
+        try:
+            self.url = self.told()
+            self.furnish()
+        except BaseException:
+            # A `with` does not leave what it has not entered.
+            self.__exit__()
+            raise
         return self
+
+    def told(self):
+        """The address that the host says it listens on."""
+        first = self.process.stdout.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+", first)
+        if address is None:
+            sys.exit(f"openapi: the host does not start: {first}{(self.folder / 'log').read_text()}")
+        return address.group()
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
