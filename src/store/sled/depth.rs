@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::keys::{self, ReadyKind};
 use super::live::View;
-use super::read::{STEP_ENTRIES, bad_ready_entry, fresh_jobs, log_unless_failed};
+use super::read::{STEP_ENTRIES, fresh_jobs, log_unless_failed, step_entries};
 use crate::domain::queue::{Lane, LaneDepth};
 use crate::store::ReadError;
 
@@ -31,10 +31,9 @@ impl Counter {
     /// Reads some more entries; true when it has counted enough or there are no more.
     pub(super) fn step(&mut self, view: View<'_>) -> Result<bool, ReadError> {
         let mut read = 0;
-        for entry in view.values.ascending(self.from.clone(), Bound::Excluded(self.to.clone())).take(STEP_ENTRIES) {
-            let (key, _) = entry?;
+        for entry in step_entries(&view.values, &self.from, &self.to) {
+            let (key, entry) = entry?;
             read += 1;
-            let entry = keys::ready_entry(&key).ok_or_else(bad_ready_entry)?;
             let left = self.most.saturating_sub(self.depth.jobs);
             match entry.kind {
                 ReadyKind::Single if left > 0 => self.depth.add(entry.job.sequence),

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::checkpoint::is_named;
+use super::group::read_remembered;
 use super::live::{Block, View};
-use super::writer::read_remembered;
 use super::{SledStore, codec, keys, ties};
 use crate::domain::change::RememberedSubmit;
 use crate::domain::id::{Digest, HostId, JobKey, OrderingKey, Sequence};

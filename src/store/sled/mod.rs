@@ -13,6 +13,7 @@ mod depth;
 mod export;
 #[cfg(test)]
 mod golden;
+mod group;
 mod index;
 mod journal;
 mod keys;
@@ -350,7 +351,7 @@ impl Store for SledStore {
     }
 
     fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError> {
-        self.view(|view| writer::read_remembered(view.values, tenant, key))
+        self.view(|view| group::read_remembered(view.values, tenant, key))
     }
 
     fn plugins(&self) -> Result<Vec<Plugin>, ReadError> {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::ops::Bound;
 
 use super::codec;
-use super::keys::{self, ReadyKind};
+use super::keys::{self, ReadyEntry, ReadyKind};
 use super::live::{Block, View};
+use super::values::Values;
 use crate::domain::audit::AuditRow;
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{JobKey, Sequence, TenantId};
@@ -115,12 +116,26 @@ pub(super) fn lanes(view: View<'_>, behind: Option<&Lane>, limit: usize) -> Resu
     Ok(lanes)
 }
 
-pub(super) fn bad_ready_entry() -> ReadError {
+fn bad_ready_entry() -> ReadError {
     ReadError::Damaged("a ready entry".to_owned())
 }
 
 /// How many ready entries a step reads: memory is held as long as one takes.
 pub(super) const STEP_ENTRIES: usize = 32;
+
+/// The ready entries of one step, each with its key.
+pub(super) fn step_entries<'v, 'a>(
+    values: &'v Values<'a>,
+    from: &Bound<Vec<u8>>,
+    to: &[u8],
+) -> impl Iterator<Item = Result<(Vec<u8>, ReadyEntry), ReadError>> + use<'v, 'a> {
+    let entries = values.ascending(from.clone(), Bound::Excluded(to.to_vec())).take(STEP_ENTRIES);
+    entries.map(|entry| {
+        let (key, _) = entry?;
+        let entry = keys::ready_entry(&key).ok_or_else(bad_ready_entry)?;
+        Ok((key, entry))
+    })
+}
 
 /// The ready jobs of a lane in the order in which they should start, in the making. What changes between two steps may be
 /// seen or not.
@@ -156,10 +171,9 @@ impl ReadyLister {
     /// Reads some more entries; true when there are enough jobs or no more entries.
     pub(super) fn step(&mut self, view: View<'_>) -> Result<bool, ReadError> {
         let mut read = 0;
-        for entry in view.values.ascending(self.from.clone(), Bound::Excluded(self.to.clone())).take(STEP_ENTRIES) {
-            let (key, _) = entry?;
+        for entry in step_entries(&view.values, &self.from, &self.to) {
+            let (key, entry) = entry?;
             read += 1;
-            let entry = keys::ready_entry(&key).ok_or_else(bad_ready_entry)?;
             self.pop_before(view, Some((entry.rank, entry.job.sequence)))?;
             if self.jobs.len() >= self.limit {
                 return Ok(true);

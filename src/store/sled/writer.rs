@@ -1,6 +1,5 @@
 //! The one thread that writes: takes what waits as a group, checks, appends, syncs, indexes, tells, answers.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,20 +7,19 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpointer;
 use super::codec;
+use super::group::{Group, Known};
 use super::index::{Entry, Indexer};
 use super::journal::{AppendError, Journal, frame};
 use super::keys;
 use super::live::{Live, Place, View};
 use super::shared::{Answer, Request, Shared, Work};
 use super::standing::{Standing, Standings};
-use super::ties;
-use super::values::{Values, free_replaced_pages, read_error};
+use super::values::{free_replaced_pages, read_error};
 use super::{Durability, OpenError, codec::Parts, recover};
-use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId, TokenName};
-use crate::domain::time::Timestamp;
+use crate::domain::change::Change;
+use crate::domain::id::JobKey;
 use crate::resources::{BackOff, Quiet, Resource};
-use crate::store::guard::{self, Facts, Verdict, is_claim};
+use crate::store::guard::{self, Verdict, is_claim};
 use crate::store::warrant::Warrant;
 use crate::store::{CommitError, News, ReadError};
 
@@ -73,27 +71,6 @@ pub(super) struct Ailing {
     /// When to try.
     next: Instant,
     back_off: BackOff,
-}
-
-/// The commits that are written together.
-#[derive(Default)]
-struct Group<'a> {
-    entries: Vec<Entry<'a>>,
-    /// Which of the works are in.
-    accepted: Vec<usize>,
-    is_waited_for: bool,
-    /// The highest sequence that a job of it has.
-    sequence: u64,
-    /// The highest sequence that may be given out from now on.
-    mark: u64,
-    host: u64,
-    plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
-    keys: HashMap<(TenantId, &'a str), Timestamp>,
-    schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
-    queues: HashMap<&'a QueueName, u32>,
-    tokens: HashMap<(TenantId, &'a TokenName), bool>,
-    /// Who has a dedup key, where that has changed.
-    dedup: HashMap<(TenantId, DedupKey), Option<JobKey>>,
 }
 
 /// Why a group could not be written.
@@ -551,121 +528,4 @@ pub(super) fn note(standings: &mut Standings, change: &Change, before: Option<&S
         (Change::Delete { job, .. }, _) => standings.set(*job, None),
         _ => {}
     }
-}
-
-impl<'a> Group<'a> {
-    fn note(&mut self, change: &'a Change, before: Option<&Standing>) {
-        match change {
-            Change::Submit(submission, state) => {
-                let job = submission.key();
-                self.sequence = self.sequence.max(job.sequence.0);
-                let key = submission.ties.as_ref().and_then(|ties| ties.dedup_key.clone());
-                if let Some(key) = key.filter(|_| !state.status.is_final()) {
-                    self.dedup.insert((job.tenant, key), Some(job));
-                }
-            }
-            Change::Advance { job, next, .. } if next.status.is_final() => {
-                let ties = before.and_then(|before| before.ties.as_ref());
-                if let Some(key) = ties.and_then(|ties| ties.dedup_key.clone()) {
-                    self.dedup.insert((job.tenant, key), None);
-                }
-            }
-            Change::PutSchedule(schedule) => {
-                self.schedules.insert((schedule.tenant, &schedule.name), Some(schedule.revision));
-            }
-            Change::RemoveSchedule { tenant, name, .. } => {
-                self.schedules.insert((*tenant, name), None);
-            }
-            Change::PutQueue(queue) => {
-                self.queues.insert(&queue.name, queue.revision);
-            }
-            Change::PutToken(token) => {
-                self.tokens.insert((token.tenant, &token.name), true);
-            }
-            Change::RemoveToken { tenant, name } => {
-                self.tokens.insert((*tenant, name), false);
-            }
-            Change::Remember(submit) => {
-                self.keys.insert((submit.tenant, &submit.key), submit.until);
-            }
-            Change::PutPlugin(plugin) => {
-                self.plugins.insert((plugin.tenant, &plugin.name), Some(plugin.revision));
-            }
-            Change::RemovePlugin { tenant, name, .. } => {
-                self.plugins.insert((*tenant, name), None);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What the writer knows: the group that it is making, then memory, then the tree.
-struct Known<'k, 'v, 'a> {
-    standings: &'k mut Standings,
-    view: View<'v>,
-    group: &'k Group<'a>,
-}
-
-impl Facts for Known<'_, '_, '_> {
-    type Error = ReadError;
-
-    fn job_revision(&mut self, job: JobKey) -> Result<Option<u32>, ReadError> {
-        Ok(self.standings.get(self.view, job)?.map(|standing| standing.revision))
-    }
-
-    fn remembered_until(&mut self, tenant: TenantId, key: &str) -> Result<Option<Timestamp>, ReadError> {
-        match self.group.keys.get(&(tenant, key)) {
-            Some(until) => Ok(Some(*until)),
-            None => Ok(read_remembered(self.view.values, tenant, key)?.map(|submit| submit.until)),
-        }
-    }
-
-    fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, ReadError> {
-        match self.group.plugins.get(&(tenant, name)) {
-            Some(revision) => Ok(*revision),
-            None => Ok(self.view.live.plugins.get(&(tenant, name.clone())).map(|plugin| plugin.revision)),
-        }
-    }
-
-    fn schedule_revision(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<Option<u32>, ReadError> {
-        match self.group.schedules.get(&(tenant, name)) {
-            Some(revision) => Ok(*revision),
-            None => Ok(self.view.live.schedules.revision(tenant, name)),
-        }
-    }
-
-    fn schedules(&mut self, tenant: TenantId) -> Result<usize, ReadError> {
-        let live = &self.view.live.schedules;
-        let own = self.group.schedules.iter().filter(|((owner, _), _)| *owner == tenant);
-        Ok(own.fold(live.count(tenant), |count, ((_, name), revision)| {
-            count + usize::from(revision.is_some()) - usize::from(live.revision(tenant, name).is_some())
-        }))
-    }
-
-    fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, ReadError> {
-        let in_group = self.group.queues.get(name).copied();
-        Ok(in_group.or_else(|| self.view.live.queues.get(name).map(|queue| queue.revision)))
-    }
-
-    fn has_token(&mut self, tenant: TenantId, name: &TokenName) -> Result<bool, ReadError> {
-        let in_group = self.group.tokens.get(&(tenant, name)).copied();
-        Ok(in_group.unwrap_or_else(|| self.view.live.tokens.has(tenant, name)))
-    }
-
-    fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {
-        match self.group.dedup.get(&(tenant, key.clone())) {
-            Some(holder) => Ok(*holder),
-            None => ties::dedup_holder(self.view, tenant, key),
-        }
-    }
-}
-
-/// A remembered submit.
-pub(super) fn read_remembered(
-    values: Values<'_>,
-    tenant: TenantId,
-    key: &str,
-) -> Result<Option<RememberedSubmit>, ReadError> {
-    let stored = values.get(&keys::remembered(tenant, key))?;
-    Ok(stored.map(|value| codec::decode("a remembered submit", &value)).transpose()?)
 }
