@@ -4,7 +4,7 @@
 //! 4  edges      main  cli  api  ui             speak a protocol; hold no rules
 //! 3  assembly   app  config  embedded  telemetry  bench    read settings, wire, shut down in order
 //! 2  runtime    jobs  schedules  scheduler  retention  worker  registry    loops and commands: tick(now) -> next wake
-//! 1  adapters   store  sandbox                 hold no rules
+//! 1  adapters   store  stored  sandbox         hold no rules
 //! 0  domain                                    pure: no IO, no async, no clock, no randomness
 //! ```
 //!
@@ -18,6 +18,7 @@ pub mod descriptors;
 pub mod resources;
 pub mod sandbox;
 pub mod store;
+pub mod stored;
 
 pub mod jobs;
 pub mod registry;

@@ -19,9 +19,10 @@ const RULES: &[Rule] = &[
     Rule { module: "clock", may_import: &["domain"], instead: "a clock only tells the time" },
     Rule { module: "descriptors", may_import: &[], instead: "it asks the system how much there is" },
     Rule { module: "resources", may_import: &[], instead: "it knows what the machine lacks, and nobody's rules" },
+    Rule { module: "stored", may_import: &["domain"], instead: "it knows how values are written, not where" },
     Rule {
         module: "store",
-        may_import: &["domain", "resources"],
+        may_import: &["domain", "resources", "stored"],
         instead: "a store holds no rules: let the caller decide",
     },
     Rule {
