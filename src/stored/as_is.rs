@@ -30,8 +30,8 @@ macro_rules! stored_as_is {
                 read($name, version, fields)
             }
 
-            fn to_json(&self) -> serde_json::Value {
-                serde_json::to_value(self).expect("every value of the store can be written as JSON")
+            fn append_json(&self, buffer: &mut Vec<u8>) {
+                serde_json::to_writer(buffer, self).expect("every value of the store can be written as JSON");
             }
 
             fn of_json(version: u8, json: &str) -> Result<Self, Malformed> {

@@ -37,8 +37,8 @@ pub trait Stored: Sized {
     /// Reads the fields of any version up to [`Stored::VERSION`]; they fill all of `fields`.
     fn read_fields(version: u8, fields: &[u8]) -> Result<Self, Malformed>;
 
-    /// The fields as [`Stored::VERSION`] writes them, as JSON.
-    fn to_json(&self) -> serde_json::Value;
+    /// Appends the fields as [`Stored::VERSION`] writes them, as one JSON object without line breaks.
+    fn append_json(&self, buffer: &mut Vec<u8>);
 
     /// Reads the JSON of any version up to [`Stored::VERSION`].
     fn of_json(version: u8, json: &str) -> Result<Self, Malformed>;
