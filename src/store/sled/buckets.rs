@@ -1,6 +1,7 @@
 //! Outcome buckets: how sixteen neighbouring jobs ended, in one value. Those to which more is to come are in memory.
 
 use super::codec::bucket;
+use super::engine::Engine;
 use super::index::Indexer;
 use super::keys;
 use super::live::Live;
@@ -45,13 +46,13 @@ impl OpenBucket {
 
 impl Live {
     /// Whether anything is said of a job.
-    pub(super) fn has_said(&mut self, tree: &sled::Tree, job: JobKey) -> Result<bool, ReadError> {
+    pub(super) fn has_said(&mut self, tree: &dyn Engine, job: JobKey) -> Result<bool, ReadError> {
         let said = self.open_bucket(tree, keys::bucket_of(job))?.said;
         Ok(said & bit(job) != 0)
     }
 
     /// Says of a job how it ended.
-    pub(super) fn say(&mut self, tree: &sled::Tree, job: JobKey, entry: bucket::Entry<'_>) -> Result<(), ReadError> {
+    pub(super) fn say(&mut self, tree: &dyn Engine, job: JobKey, entry: bucket::Entry<'_>) -> Result<(), ReadError> {
         let open = self.open_bucket(tree, keys::bucket_of(job))?;
         bucket::push(&mut open.value, keys::offset_in_bucket(job), entry);
         open.said |= bit(job);
@@ -60,7 +61,7 @@ impl Live {
     }
 
     /// Takes back what was said of a job.
-    pub(super) fn unsay(&mut self, tree: &sled::Tree, job: JobKey) -> Result<(), ReadError> {
+    pub(super) fn unsay(&mut self, tree: &dyn Engine, job: JobKey) -> Result<(), ReadError> {
         let open = self.open_bucket(tree, keys::bucket_of(job))?;
         if open.said & bit(job) != 0 {
             let value = open.without(bit(job))?;
@@ -70,7 +71,7 @@ impl Live {
     }
 
     /// Says of jobs of a bucket, a bit each, that they are gone, whatever was said of them before.
-    pub(super) fn bury(&mut self, tree: &sled::Tree, number: BucketNumber, jobs: u16) -> Result<(), ReadError> {
+    pub(super) fn bury(&mut self, tree: &dyn Engine, number: BucketNumber, jobs: u16) -> Result<(), ReadError> {
         let open = self.open_bucket(tree, number)?;
         let mut value = open.without(jobs)?;
         for offset in (0..).zip(0..u16::BITS).filter_map(|(offset, at)| (jobs & 1 << at != 0).then_some(offset)) {
@@ -80,7 +81,7 @@ impl Live {
         Ok(())
     }
 
-    fn open_bucket(&mut self, tree: &sled::Tree, number: BucketNumber) -> Result<&mut OpenBucket, ReadError> {
+    fn open_bucket(&mut self, tree: &dyn Engine, number: BucketNumber) -> Result<&mut OpenBucket, ReadError> {
         if !self.buckets.contains_key(&number) {
             let key = keys::outcome(number);
             let values = Values::after(tree, &self.ahead);

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::journal;
 use super::keys;
-use super::shared::{Shared, Tree, Watch};
-use super::values::{read_error, told};
+use super::shared::{Shared, Watch};
 use crate::domain::id::Digest;
+use crate::store::ReadError;
 
 /// How often blobs that nothing names are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
@@ -96,15 +96,13 @@ struct Keeper {
 
 impl Keeper {
     fn checkpoint(&mut self, lsn: u64) -> Result<(), Undone> {
-        let Some(Tree { db, file }) = self.shared.open_tree() else { return Ok(()) };
-        db.flush().map_err(|error| match read_error(&error) {
-            error if error.is_passing() => Undone::Short(error.to_string()),
-            _ => Undone::Broken(told(&error)),
+        let Some(tree) = self.shared.open_tree() else { return Ok(()) };
+        // Where nobody knows what got to disk, the tree cannot write it again, and no segment may go any more.
+        tree.checkpoint().map_err(|error| match (error.to_string(), ReadError::from(error)) {
+            (_, error) if error.is_passing() => Undone::Short(error.to_string()),
+            (why, _) => Undone::Broken(why),
         })?;
-        // The tree's own flush does not reach the disk (design section 6). When this fails, whatever the reason, pages of the
-        // tree may be lost that a later sync would not miss, and the tree cannot write them again: no segment may go any more.
-        file.sync_data().map_err(|error| Undone::Broken(error.to_string()))?;
-        drop(db);
+        drop(tree);
         let settings = &self.shared.settings;
         let directory = settings.path.join(super::JOURNAL);
         let segments = &self.shared.segments;
@@ -146,7 +144,7 @@ pub(super) fn is_named(shared: &Shared, digest: Digest) -> io::Result<bool> {
         return Ok(true);
     }
     let tree = shared.tree().map_err(|error| io::Error::other(error.to_string()))?;
-    let values = super::values::Values::after(&tree, &live.ahead);
+    let values = super::values::Values::after(&*tree, &live.ahead);
     match values.starting(&keys::blob(digest)).next() {
         None => Ok(false),
         Some(Ok(_)) => Ok(true),

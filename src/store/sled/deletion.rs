@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::codec::{self, block};
+use super::engine::Pair;
 use super::index::{Entry, Indexer, Role};
 use super::keys;
 use super::live::{Block, Place};
 use super::standing::Standing;
-use super::values::{Pair, behind, parts_of_entry};
+use super::values::{behind, parts_of_entry};
 use crate::domain::change::Change;
 use crate::domain::id::{Digest, JobKey};
 use crate::domain::job::{Payload, Run};

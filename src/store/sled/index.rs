@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::codec::{self, Parts, block, bucket};
 use super::deletion::is_deletion;
+use super::engine::Engine;
 use super::keys::{self, ReadyKind};
 use super::live::{FreshBlock, Live, Place, View, is_single_ready};
 use super::standing::Standing;
@@ -46,7 +47,7 @@ pub(super) struct Entry<'a> {
 
 /// A group of commits on its way into the index.
 pub(super) struct Indexer<'a> {
-    pub(super) tree: &'a sled::Tree,
+    pub(super) tree: &'a dyn Engine,
     pub(super) live: &'a mut Live,
     /// The jobs that wait for no other any more.
     pub(super) released: Vec<JobKey>,
@@ -54,7 +55,7 @@ pub(super) struct Indexer<'a> {
 
 impl<'a> Indexer<'a> {
     /// Writes to what memory holds ahead of the tree.
-    pub(super) fn new(tree: &'a sled::Tree, live: &'a mut Live) -> Self {
+    pub(super) fn new(tree: &'a dyn Engine, live: &'a mut Live) -> Self {
         Self { tree, live, released: Vec::new() }
     }
 
@@ -84,10 +85,10 @@ impl<'a> Indexer<'a> {
     }
 
     /// Writes all that is ahead of the tree, which becomes what it is after the group `lsn`. Returns how many entries that
-    /// were, for [`super::values::free_replaced_pages`], which nobody should have to wait for.
-    pub(super) fn write(&mut self, lsn: u64) -> sled::Result<usize> {
+    /// were, for [`Engine::tidy`], which nobody should have to wait for.
+    pub(super) fn write(&mut self, lsn: u64) -> Result<usize, ReadError> {
         self.prepare(lsn);
-        self.tree.apply_batch(self.live.ahead.batch())?;
+        self.tree.apply(&mut self.live.ahead.iter())?;
         // What the tree has not taken whole is still read from memory.
         Ok(std::mem::take(&mut self.live.ahead).len())
     }
@@ -490,7 +491,7 @@ impl<'a> Member<'a> {
 }
 
 /// What memory alone learns from a change that the index holds already: the first part of a replay.
-pub(super) fn recall(live: &mut Live, tree: &sled::Tree, change: &Change, fields: &[u8]) -> Result<(), ReadError> {
+pub(super) fn recall(live: &mut Live, tree: &dyn Engine, change: &Change, fields: &[u8]) -> Result<(), ReadError> {
     let (job, state) = match change {
         Change::Submit(submission, state) => (submission.key(), state),
         Change::Advance { job, next, .. } => (*job, next),

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::buckets::{BucketNumber, OpenBucket};
 use super::codec::{self, block, bucket};
+use super::engine::Engine;
 use super::keys;
 use super::values::{Values, Writes, parts_of_entry};
 use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
@@ -126,7 +127,7 @@ pub(super) struct View<'a> {
 
 impl<'a> View<'a> {
     /// Memory over a tree.
-    pub(super) fn new(live: &'a Live, tree: &'a sled::Tree) -> Self {
+    pub(super) fn new(live: &'a Live, tree: &'a dyn Engine) -> Self {
         Self { live, values: Values::after(tree, &live.ahead) }
     }
 

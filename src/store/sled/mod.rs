@@ -10,6 +10,7 @@ mod checkpoint;
 mod codec;
 mod deletion;
 mod depth;
+mod engine;
 mod export;
 #[cfg(test)]
 mod golden;
@@ -172,7 +173,12 @@ impl SledStore {
     /// Opens the store of a directory; makes one where there is none. Everything that was acknowledged is there when it
     /// returns.
     pub fn open(settings: SledSettings) -> Result<Self, OpenError> {
-        let Recovered { lock, shared, journal, standings, recorded } = recover::recover(settings)?;
+        Self::open_on(settings, engine::open)
+    }
+
+    /// Opens the store of a directory whose index that engine keeps.
+    fn open_on(settings: SledSettings, engine: engine::Open) -> Result<Self, OpenError> {
+        let Recovered { lock, shared, journal, standings, recorded } = recover::recover(settings, engine)?;
         let shared = Arc::new(shared);
         let writer = Writer {
             checkpointer: Checkpointer::new(&shared)?,
@@ -204,7 +210,7 @@ impl SledStore {
     fn view<T>(&self, read: impl FnOnce(View<'_>) -> Result<T, ReadError>) -> Result<T, ReadError> {
         let live = self.shared.live.read();
         let tree = self.shared.tree()?;
-        read(View::new(&live, &tree)).map_err(|error| match self.shared.short() {
+        read(View::new(&live, &*tree)).map_err(|error| match self.shared.short() {
             // What a tree that could not be written says of itself is not to be believed; it is made whole from the journal.
             Some(why) => ReadError::Short(why.to_string()),
             None => error,

@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use super::blobs::Blobs;
 use super::codec::{self, Parts, Record};
+use super::engine::{self, Engine, EngineError};
 use super::index::{self, Entry, Indexer};
 use super::journal::Journal;
 use super::journal::scan::{self, Found, ScanError};
@@ -16,9 +16,9 @@ use super::keys;
 use super::live::{Live, View};
 use super::lock::{DirectoryLock, LockError};
 use super::private;
-use super::shared::{Opened, Shared, Tree};
+use super::shared::{Opened, Shared};
 use super::standing::Standings;
-use super::values::{Values, free_replaced_pages, read_error, told};
+use super::values::Values;
 use super::writer;
 use super::{BLOBS, INDEX, JOURNAL, OpenError, SledSettings};
 use crate::domain::change::Change;
@@ -27,19 +27,16 @@ use crate::domain::job::JobState;
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
 use crate::domain::queue::QueueState;
-use crate::resources::Resource;
 use crate::store::ReadError;
 
-/// What the tree says when somebody has it open.
-const HELD: &str = "could not acquire lock";
+/// Opens the index of a folder.
+type OpenIndex<'o> = &'o dyn Fn(&Path) -> Result<Arc<dyn Engine>, EngineError>;
 
 /// The format of the directory; another one is refused.
 const FORMAT_LINE: &str = "backroom store, format 5\n";
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
 /// the other.
 const NEW: &str = "new";
-/// How long a tree may still be locked by the store that had it before.
-const TREE_LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// The tree is written whenever a replay has this many entries for it.
 const ENTRIES_AT_ONCE: usize = 4096;
 
@@ -53,7 +50,7 @@ pub(super) struct Recovered {
 }
 
 /// Opens a directory, or starts one.
-pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
+pub(super) fn recover(settings: SledSettings, engine: engine::Open) -> Result<Recovered, OpenError> {
     let path = settings.path.clone();
     let is_new = !path.join(JOURNAL).exists();
     private::folder(&path)?;
@@ -66,13 +63,14 @@ pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
     let blobs_path = path.join(BLOBS);
     private::folder(&blobs_path)?;
     let blobs = Blobs::open(&blobs_path)?;
-    let Reindexed { tree, live, standings, recorded, found, lsn } = reindex(&settings)?;
+    let Reindexed { tree, live, standings, recorded, found, lsn } = reindex(&settings, engine)?;
     let journal = Journal::open(&path.join(JOURNAL), settings.segment_bytes, &found, lsn + 1)?;
     unmark_new(&path)?;
     let opened = Opened {
-        sequence: number(&tree.db, keys::META_SEQUENCE)?,
-        host: number(&tree.db, keys::META_HOST)?,
+        sequence: number(&*tree, keys::META_SEQUENCE)?,
+        host: number(&*tree, keys::META_HOST)?,
         tree,
+        open_engine: engine,
         live,
         blobs,
         segments: journal.segments(),
@@ -83,7 +81,7 @@ pub(super) fn recover(settings: SledSettings) -> Result<Recovered, OpenError> {
 
 /// An index that is what the journal says, and what memory holds beside it.
 pub(super) struct Reindexed {
-    pub(super) tree: Tree,
+    pub(super) tree: Arc<dyn Engine>,
     pub(super) live: Live,
     pub(super) standings: Standings,
     pub(super) recorded: Vec<JobKey>,
@@ -94,15 +92,14 @@ pub(super) struct Reindexed {
 }
 
 /// Opens the index and brings it up to the end of the journal.
-pub(super) fn reindex(settings: &SledSettings) -> Result<Reindexed, OpenError> {
+pub(super) fn reindex(settings: &SledSettings, engine: engine::Open) -> Result<Reindexed, OpenError> {
     let journal = settings.path.join(JOURNAL);
-    let tree = open_or_rebuild(&settings.path, settings.cache_bytes)?;
+    let tree = open_or_rebuild(&settings.path, &|index| engine(index, settings.cache_bytes))?;
     private::close(&settings.path.join(INDEX))?;
-    let mut replay = Replay::start(&tree)?;
+    let mut replay = Replay::start(&*tree)?;
     let found = scan::scan(&journal, replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload))?;
     replay.finish(&found)?;
     let Replay { live, standings, recorded, lsn, .. } = replay;
-    let tree = Tree::new(tree, &settings.path.join(INDEX))?;
     Ok(Reindexed { tree, live, standings, recorded, found, lsn })
 }
 
@@ -129,8 +126,8 @@ fn check_format(path: &Path, is_new: bool) -> Result<(), OpenError> {
 
 /// Once after a directory is made: its names are on disk before anything is acknowledged.
 fn sync_new(path: &Path) -> io::Result<()> {
-    for file in ["conf", "db"] {
-        File::open(path.join(INDEX).join(file))?.sync_all()?;
+    for entry in std::fs::read_dir(path.join(INDEX))? {
+        File::open(entry?.path())?.sync_all()?;
     }
     sync_directory(&path.join(INDEX))?;
     sync_directory(&path.join(JOURNAL))?;
@@ -156,7 +153,7 @@ fn unmark_new(path: &Path) -> io::Result<()> {
 
 /// Opens the tree. One that does not open, or that is not what the journal goes on from, is set aside, never deleted,
 /// and made again if the journal still holds everything.
-fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
+fn open_or_rebuild(path: &Path, open: OpenIndex<'_>) -> Result<Arc<dyn Engine>, OpenError> {
     let index = path.join(INDEX);
     let first = scan::first(&path.join(JOURNAL))?;
     if first.is_none() && index.exists() && !path.join(NEW).exists() {
@@ -168,19 +165,20 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
         mark_new(path)?;
     }
     if !index.exists() && matches!(first, None | Some(1)) {
-        return new_tree(path, cache_bytes);
+        return new_tree(path, open);
     }
-    let checked = open_tree(&index, cache_bytes).and_then(|tree| check_tree(&tree, first).map(|()| tree));
+    let opened = open(&index).map_err(TreeFault::from);
+    let checked = opened.and_then(|tree| check_tree(&*tree, first).map(|()| tree));
     let why = match checked {
         Ok(tree) => return Ok(tree),
         // Nothing of it is damaged, and a new one would fare no better.
-        Err(TreeFault::Held(error) | TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
+        Err(TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
         Err(TreeFault::Bad(why)) => why,
     };
     let aside = set_aside(&index)?;
     tracing::error!(why, aside = %aside.display(), "the index is damaged and was set aside");
     match first {
-        None | Some(1) => new_tree(path, cache_bytes),
+        None | Some(1) => new_tree(path, open),
         Some(first) => {
             std::fs::rename(&aside, &index)?;
             let why = format!(
@@ -193,15 +191,16 @@ fn open_or_rebuild(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError>
 }
 
 /// Makes an index, on disk with its format when it returns.
-fn new_tree(path: &Path, cache_bytes: u64) -> Result<sled::Db, OpenError> {
+fn new_tree(path: &Path, open: OpenIndex<'_>) -> Result<Arc<dyn Engine>, OpenError> {
     let index = path.join(INDEX);
     let failed = |fault: TreeFault| match fault {
-        TreeFault::Held(error) | TreeFault::Disk(error) => OpenError::Io(error),
+        TreeFault::Disk(error) => OpenError::Io(error),
         TreeFault::Bad(why) => OpenError::Damaged { path: index.clone(), why },
     };
-    let tree = open_tree(&index, cache_bytes).map_err(failed)?;
-    let written = tree.insert(keys::META_FORMAT, codec::encode(&1_u64)).and_then(|_| tree.flush());
-    written.map_err(|error| failed(error.into()))?;
+    let tree = open(&index).map_err(|error| failed(error.into()))?;
+    let format = codec::encode(&1_u64);
+    let marked = tree.apply(&mut std::iter::once((keys::META_FORMAT, Some(format.as_slice()))));
+    marked.and_then(|()| tree.checkpoint()).map_err(|error| failed(error.into()))?;
     sync_new(path)?;
     Ok(tree)
 }
@@ -214,118 +213,36 @@ fn set_aside(index: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Opens a tree. A store of this process that was closed just now may still have a thread at work in it: the lock of the
-/// directory is ours, so nobody else can have the tree's own for long.
-fn open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
-    remove_unfinished_snapshots(index)?;
-    let started = Instant::now();
-    loop {
-        match try_open_tree(index, cache_bytes) {
-            // A tree that somebody holds is not a damaged one.
-            Err(TreeFault::Held(_)) if started.elapsed() <= TREE_LOCK_PATIENCE => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            opened => return opened,
-        }
-    }
-}
-
-/// On a thread of its own: bad bytes can make it panic.
-fn try_open_tree(index: &Path, cache_bytes: u64) -> Result<sled::Db, TreeFault> {
-    let config =
-        sled::Config::new().path(index).cache_capacity(cache_bytes).flush_every_ms(None).print_profile_on_drop(false);
-    let open = move || catch_unwind(AssertUnwindSafe(|| config.open()));
-    let opening = std::thread::Builder::new().name("store-open".to_owned()).spawn(open)?;
-    match opening.join() {
-        Ok(Ok(Ok(tree))) => Ok(tree),
-        Ok(Ok(Err(error))) => Err(error.into()),
-        Ok(Err(panic)) | Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            Err(TreeFault::of_text(format!("opening it broke: {}", text.unwrap_or("no reason was given"))))
-        }
-    }
-}
-
-/// Why a tree did not open.
+/// Why a tree cannot be used.
 #[derive(Debug)]
 enum TreeFault {
-    /// It is in use. The system says of a lock what it says of a want of threads, so the text of the error tells.
-    Held(io::Error),
-    /// The disk refuses: it is full, or does not let us write. What lies on it may be sound.
+    /// The disk refuses: it is full, or does not let us write, or somebody has the tree open. What lies on it may be sound.
     Disk(io::Error),
     /// It is not what was written.
     Bad(String),
 }
 
-impl TreeFault {
-    /// A fault of which only the text is left. What wants something that comes back is never taken for damage.
-    fn of_text(text: String) -> Self {
-        if text.contains(HELD) {
-            return Self::Held(io::Error::new(io::ErrorKind::WouldBlock, text));
-        }
-        let is_full = text.contains("StorageFull") || text.contains("No space left on device");
-        match Resource::named_in(&text) {
-            Some(Resource::Room) => Self::Disk(io::Error::new(io::ErrorKind::StorageFull, text)),
-            Some(_) => Self::Disk(io::Error::other(text)),
-            None if is_full => Self::Disk(io::Error::new(io::ErrorKind::StorageFull, text)),
-            None => Self::Bad(text),
-        }
-    }
-}
-
-impl From<io::Error> for TreeFault {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            _ if error.to_string().contains(HELD) => Self::of_text(error.to_string()),
-            _ if Resource::wanted_by(&error).is_some() => Self::Disk(error),
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::PermissionDenied => Self::Disk(error),
-            _ => Self::of_text(error.to_string()),
+impl From<EngineError> for TreeFault {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Io(inner) if EngineError::is_of_the_disk(&inner) => Self::Disk(inner),
+            EngineError::Io(inner) => Self::Bad(format!("IO error: {inner}")),
+            error => Self::Bad(error.to_string()),
         }
     }
 }
 
 impl From<ReadError> for TreeFault {
     fn from(error: ReadError) -> Self {
-        Self::of_text(error.to_string())
+        EngineError::of_text(error.to_string()).into()
     }
-}
-
-impl From<sled::Error> for TreeFault {
-    fn from(error: sled::Error) -> Self {
-        match error {
-            sled::Error::Io(error) => match Self::from(error) {
-                Self::Bad(text) => Self::Bad(format!("IO error: {text}")),
-                other => other,
-            },
-            error => Self::of_text(told(&error)),
-        }
-    }
-}
-
-/// A crash while a snapshot was written leaves a part of it that the next opening would take for whole.
-fn remove_unfinished_snapshots(index: &Path) -> io::Result<()> {
-    if !index.exists() {
-        return Ok(());
-    }
-    for entry in std::fs::read_dir(index)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            std::fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }
 
 /// Whether a tree is one that the journal, whose first group is `first`, goes on from.
-fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), TreeFault> {
+fn check_tree(tree: &dyn Engine, first: Option<u64>) -> Result<(), TreeFault> {
     let checkpoint = number(tree, keys::META_CHECKPOINT)?;
     let lsn = number(tree, keys::META_LSN)?;
-    let is_marked = tree.contains_key(keys::META_FORMAT)?;
+    let is_marked = tree.get(keys::META_FORMAT)?.is_some();
     if !is_marked && lsn == 0 {
         return Err(TreeFault::Bad("it opened empty".to_owned()));
     }
@@ -340,14 +257,13 @@ fn check_tree(tree: &sled::Db, first: Option<u64>) -> Result<(), TreeFault> {
 }
 
 /// A number of the store.
-pub(super) fn number(tree: &sled::Tree, key: &[u8]) -> Result<u64, ReadError> {
-    let stored = tree.get(key).map_err(|error| read_error(&error))?;
-    Ok(stored.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0))
+pub(super) fn number(tree: &dyn Engine, key: &[u8]) -> Result<u64, ReadError> {
+    Ok(tree.get(key)?.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0))
 }
 
 /// A replay under way.
 struct Replay<'a> {
-    tree: &'a sled::Db,
+    tree: &'a dyn Engine,
     live: Live,
     standings: Standings,
     recorded: Vec<JobKey>,
@@ -358,7 +274,7 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn start(tree: &'a sled::Db) -> Result<Self, ReadError> {
+    fn start(tree: &'a dyn Engine) -> Result<Self, ReadError> {
         let mut live = load(tree)?;
         live.running = read_all(tree, keys::RUNNING, |key, value| {
             Ok((keys::job_of(key).ok_or_else(bad_key)?, codec::decode::<JobState>("a job state", &value)?))
@@ -432,8 +348,8 @@ impl<'a> Replay<'a> {
     }
 
     fn write(&mut self) -> Result<(), ReadError> {
-        let written = Indexer::new(self.tree, &mut self.live).write(self.replayed);
-        free_replaced_pages(written.map_err(|error| read_error(&error))?);
+        let entries = Indexer::new(self.tree, &mut self.live).write(self.replayed)?;
+        self.tree.tidy(entries);
         Ok(())
     }
 
@@ -455,7 +371,7 @@ impl<'a> Replay<'a> {
 }
 
 /// What memory holds of a tree as it is.
-fn load(tree: &sled::Db) -> Result<Live, ReadError> {
+fn load(tree: &dyn Engine) -> Result<Live, ReadError> {
     let mut live = Live::default();
     let named = |key: &[u8]| keys::named_of(key).ok_or_else(bad_key);
     live.counts =
@@ -483,15 +399,14 @@ fn load(tree: &sled::Db) -> Result<Live, ReadError> {
     for token in read_all(tree, keys::TOKEN, |_, value| Ok(codec::decode("a token", &value)?))? {
         live.tokens.put(token);
     }
-    let service = tree.get(keys::META_SERVICE).map_err(|error| read_error(&error))?;
-    if let Some(service) = service {
+    if let Some(service) = tree.get(keys::META_SERVICE)? {
         live.service = codec::decode("the state of the service", &service)?;
     }
     Ok(live)
 }
 
 fn read_all<T>(
-    tree: &sled::Db,
+    tree: &dyn Engine,
     keyspace: u8,
     read: impl Fn(&[u8], Vec<u8>) -> Result<T, ReadError>,
 ) -> Result<Vec<T>, ReadError> {
@@ -522,7 +437,7 @@ impl From<ScanError> for OpenError {
 impl From<ReadError> for OpenError {
     fn from(error: ReadError) -> Self {
         match TreeFault::from(error) {
-            TreeFault::Held(error) | TreeFault::Disk(error) => Self::Io(error),
+            TreeFault::Disk(error) => Self::Io(error),
             TreeFault::Bad(why) => Self::Damaged { path: PathBuf::from(INDEX), why },
         }
     }
@@ -534,34 +449,12 @@ mod tests {
     use crate::domain::code;
 
     #[test]
-    fn a_tree_in_use_is_waited_for_whatever_else_its_error_says() {
-        let text = "could not acquire lock on \"db\": Os { code: 11, kind: WouldBlock, message: \"Resource temporarily unavailable\" }";
-        let held = || io::Error::other(text);
-        for fault in [held().into(), sled::Error::Io(held()).into(), TreeFault::of_text(text.to_owned())] {
-            assert!(matches!(fault, TreeFault::Held(_)), "{fault:?}");
-        }
-        let threads = TreeFault::from(io::Error::from_raw_os_error(11));
-        assert!(matches!(threads, TreeFault::Disk(_)), "a want of threads is another thing: {threads:?}");
-    }
-
-    #[test]
     fn a_full_disk_is_no_damage() {
         let full = || io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
-        let panic = format!("called `Result::unwrap()` on an `Err` value: {:?}", sled::Error::Io(full()));
-        for fault in [full().into(), sled::Error::Io(full()).into(), TreeFault::of_text(panic)] {
-            let TreeFault::Disk(error) = fault else { panic!("{fault:?} is taken for damage") };
-            assert_eq!(OpenError::Io(error).code(), code::DISK_FULL);
-        }
-        let read = read_error(&sled::Error::Io(full()));
-        assert_eq!(OpenError::from(read).code(), code::DISK_FULL);
-    }
-
-    #[test]
-    fn damage_stays_damage_and_is_told_without_what_says_nothing() {
-        let corruption = sled::Error::Corruption { at: None, bt: () };
-        let TreeFault::Bad(why) = TreeFault::from(corruption) else { panic!("it is damage") };
-        assert!(why.starts_with("Read corrupted data") && !why.contains("backtrace"), "{why}");
-        let cut = sled::Error::Io(io::ErrorKind::UnexpectedEof.into());
+        let TreeFault::Disk(error) = TreeFault::from(EngineError::Io(full())) else { panic!("it is taken for damage") };
+        assert_eq!(OpenError::Io(error).code(), code::DISK_FULL);
+        assert_eq!(OpenError::from(ReadError::from(EngineError::Io(full()))).code(), code::DISK_FULL);
+        let cut = EngineError::Io(io::ErrorKind::UnexpectedEof.into());
         assert!(matches!(TreeFault::from(cut), TreeFault::Bad(_)));
     }
 }

@@ -1,8 +1,5 @@
 //! What the callers, the writer and the checkpoint thread share.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::SledSettings;
 use super::blobs::Blobs;
+use super::engine::{self, Engine};
 use super::journal::Segments;
 use super::live::Live;
 use crate::domain::change::Change;
@@ -43,27 +41,14 @@ struct Queue {
     is_closed: bool,
 }
 
-/// The index while it is open.
-#[derive(Clone)]
-pub(super) struct Tree {
-    pub(super) db: sled::Db,
-    /// A handle of our own to its file, open as long as it is: it sees every failure to write.
-    pub(super) file: Arc<File>,
-}
-
-impl Tree {
-    /// An index that was just opened.
-    pub(super) fn new(db: sled::Db, index: &Path) -> io::Result<Self> {
-        Ok(Self { db, file: Arc::new(File::open(index.join("db"))?) })
-    }
-}
-
 /// The store between its threads.
 pub(super) struct Shared {
     pub(super) settings: SledSettings,
     pub(super) min_free_bytes: AtomicU64,
     /// None while it is opened again.
-    tree: RwLock<Option<Tree>>,
+    tree: RwLock<Option<Arc<dyn Engine>>>,
+    /// How it is opened again.
+    pub(super) open_engine: engine::Open,
     pub(super) live: RwLock<Live>,
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
@@ -88,7 +73,8 @@ pub(super) struct Shared {
 /// The parts that a store is put together from when it opens.
 pub(super) struct Opened {
     pub(super) settings: SledSettings,
-    pub(super) tree: Tree,
+    pub(super) tree: Arc<dyn Engine>,
+    pub(super) open_engine: engine::Open,
     pub(super) live: Live,
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
@@ -102,6 +88,7 @@ impl Shared {
             min_free_bytes: AtomicU64::new(opened.settings.min_free_bytes),
             settings: opened.settings,
             tree: RwLock::new(Some(opened.tree)),
+            open_engine: opened.open_engine,
             live: RwLock::new(opened.live),
             blobs: opened.blobs,
             segments: opened.segments,
@@ -179,17 +166,17 @@ impl Shared {
     }
 
     /// The index. Whoever reads it holds `live` as long, so that both are of the same groups.
-    pub(super) fn tree(&self) -> Result<sled::Db, ReadError> {
-        self.open_tree().map(|tree| tree.db).ok_or_else(|| ReadError::Short("the index is opened again".to_owned()))
+    pub(super) fn tree(&self) -> Result<Arc<dyn Engine>, ReadError> {
+        self.open_tree().ok_or_else(|| ReadError::Short("the index is opened again".to_owned()))
     }
 
-    /// The index with its file, unless it is opened again just now.
-    pub(super) fn open_tree(&self) -> Option<Tree> {
+    /// The index, unless it is opened again just now.
+    pub(super) fn open_tree(&self) -> Option<Arc<dyn Engine>> {
         self.tree.read().clone()
     }
 
     /// Lets go of the index, or has another one from now on.
-    pub(super) fn set_tree(&self, tree: Option<Tree>) -> Option<Tree> {
+    pub(super) fn set_tree(&self, tree: Option<Arc<dyn Engine>>) -> Option<Arc<dyn Engine>> {
         std::mem::replace(&mut *self.tree.write(), tree)
     }
 

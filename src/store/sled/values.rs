@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::codec::Malformed;
+use super::engine::{Engine, Found, Order, Pair, Write};
 use super::keys;
 use crate::store::ReadError;
-
-/// A key and its value.
-pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
 /// Longer values are cut into parts: a leaf of the tree stays small (design section 6).
 const VALUE_BYTES_MAX: usize = 4096;
@@ -20,25 +18,6 @@ const CUT: u8 = 0xff;
 impl From<Malformed> for ReadError {
     fn from(malformed: Malformed) -> Self {
         Self::Damaged(malformed.to_string())
-    }
-}
-
-/// What an error of the tree means to a reader.
-pub(super) fn read_error(error: &sled::Error) -> ReadError {
-    match error {
-        sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => ReadError::Damaged(told(error)),
-        sled::Error::Io(error) => ReadError::of(error),
-        _ => ReadError::Failed(told(error)),
-    }
-}
-
-/// An error of the tree in words: without the backtrace, which is empty, and without asking people to report it elsewhere.
-pub(super) fn told(error: &sled::Error) -> String {
-    match error {
-        sled::Error::Corruption { at: Some(at), .. } => format!("Read corrupted data at file offset {at:?}"),
-        sled::Error::Corruption { at: None, .. } => "Read corrupted data".to_owned(),
-        sled::Error::ReportableBug(what) => format!("the index cannot be read: {what}"),
-        error => error.to_string(),
     }
 }
 
@@ -112,45 +91,26 @@ impl Writes {
     }
 
     /// The writes as the tree takes them.
-    pub(super) fn batch(&self) -> sled::Batch {
-        let mut batch = sled::Batch::default();
-        for (key, value) in &self.0 {
-            match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                None => batch.remove(key.as_slice()),
-            }
-        }
-        batch
-    }
-}
-
-/// How many entries' pages one round of [`free_replaced_pages`] is for: it frees some five hundred.
-const ENTRIES_A_ROUND: usize = 128;
-
-/// Frees the pages that a batch of so many entries has replaced. The tree copies a page for each entry and leaves it to the
-/// next accesses to free the old ones, a few at a time: after a large commit that is gigabytes, for hours.
-pub(super) fn free_replaced_pages(entries: usize) {
-    // Pages are free two epochs after they were replaced.
-    for _ in 0..3 + entries / ENTRIES_A_ROUND {
-        crossbeam_epoch::pin().flush();
+    pub(super) fn iter(&self) -> impl Iterator<Item = Write<'_>> {
+        self.0.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
     }
 }
 
 /// The values as a reader or the writer sees them.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'a> {
-    tree: &'a sled::Tree,
+    tree: &'a dyn Engine,
     over: Option<&'a Writes>,
 }
 
 impl<'a> Values<'a> {
     /// What the tree holds.
-    pub(super) fn stored(tree: &'a sled::Tree) -> Self {
+    pub(super) fn stored(tree: &'a dyn Engine) -> Self {
         Self { tree, over: None }
     }
 
     /// What the tree will hold after `writes`.
-    pub(super) fn after(tree: &'a sled::Tree, writes: &'a Writes) -> Self {
+    pub(super) fn after(tree: &'a dyn Engine, writes: &'a Writes) -> Self {
         Self { tree, over: Some(writes) }
     }
 
@@ -159,8 +119,7 @@ impl<'a> Values<'a> {
         if let Some(written) = self.over.and_then(|over| over.0.get(key)) {
             return Ok(written.clone());
         }
-        let stored = self.tree.get(key).map_err(|error| read_error(&error))?;
-        Ok(stored.map(|value| value.to_vec()))
+        Ok(self.tree.get(key)?)
     }
 
     /// A whole value.
@@ -200,16 +159,16 @@ impl<'a> Values<'a> {
 
     /// The entries of a range as they are stored, from the first on.
     pub(super) fn ascending(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> impl Iterator<Item = Listed> + 'a {
-        let range = (from, to);
-        let written = self.over.map(|over| over.0.range(range.clone())).into_iter().flatten();
-        merge(self.tree.range(range), written, Ordering::Less)
+        let stored = self.tree.range(from.clone(), to.clone(), Order::Ascending);
+        let written = self.over.map(|over| over.0.range((from, to))).into_iter().flatten();
+        merge(stored, written, Ordering::Less)
     }
 
     /// The entries of a range as they are stored, from the last on.
     pub(super) fn descending(&self, from: Bound<Vec<u8>>, to: Bound<Vec<u8>>) -> impl Iterator<Item = Listed> + 'a {
-        let range = (from, to);
-        let written = self.over.map(|over| over.0.range(range.clone()).rev()).into_iter().flatten();
-        merge(self.tree.range(range).rev(), written, Ordering::Greater)
+        let stored = self.tree.range(from.clone(), to.clone(), Order::Descending);
+        let written = self.over.map(|over| over.0.range((from, to)).rev()).into_iter().flatten();
+        merge(stored, written, Ordering::Greater)
     }
 
     /// The entries whose keys start with `prefix`, as they are stored, in order.
@@ -235,7 +194,7 @@ pub(super) fn behind(prefix: &[u8]) -> Bound<Vec<u8>> {
 
 /// What is stored and what is written over it, in one order; `first` says which of two keys comes first.
 fn merge<'a>(
-    stored: impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>> + 'a,
+    stored: impl Iterator<Item = Found> + 'a,
     written: impl Iterator<Item = (&'a Vec<u8>, &'a Option<Vec<u8>>)> + 'a,
     first: Ordering,
 ) -> impl Iterator<Item = Listed> + 'a {
@@ -244,14 +203,13 @@ fn merge<'a>(
     std::iter::from_fn(move || {
         loop {
             let of_both = match (stored.peek(), written.peek()) {
-                (Some(Ok((stored, _))), Some((written, _))) => stored.as_ref().cmp(written.as_slice()),
+                (Some(Ok((stored, _))), Some((written, _))) => stored.cmp(written),
                 (Some(_), _) => first,
                 (None, Some(_)) => first.reverse(),
                 (None, None) => return None,
             };
             if of_both == first {
-                let entry = stored.next()?.map_err(|error| read_error(&error));
-                return Some(entry.map(|(key, value)| (key.to_vec(), value.to_vec())));
+                return Some(stored.next()?.map_err(ReadError::from));
             }
             if of_both == Ordering::Equal {
                 stored.next();

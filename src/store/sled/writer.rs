@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::Checkpointer;
 use super::codec;
+use super::engine::{Engine, EngineError};
 use super::group::{Group, Known};
 use super::index::{Entry, Indexer};
 use super::journal::{AppendError, Journal, frame};
@@ -14,7 +15,6 @@ use super::keys;
 use super::live::{Live, Place, View};
 use super::shared::{Answer, Request, Shared, Work};
 use super::standing::{Standing, Standings};
-use super::values::{free_replaced_pages, read_error};
 use super::{Durability, OpenError, codec::Parts, recover};
 use crate::domain::change::Change;
 use crate::domain::id::JobKey;
@@ -127,9 +127,9 @@ impl Writer {
                 return Ok(false);
             }
             let mut live = self.shared.live.write();
-            let mut indexer = Indexer::new(&tree, &mut live);
+            let mut indexer = Indexer::new(&*tree, &mut live);
             indexer.checkpoint(lsn, &mut self.recorded);
-            indexer.write(lsn).map_err(|error| GroupError::from(read_error(&error)))?;
+            indexer.write(lsn)?;
             Ok(true)
         });
         self.note_syncs();
@@ -198,17 +198,18 @@ impl Writer {
     /// it lacks is in the journal. Nothing that was acknowledged is only in the tree.
     fn reopen_index(&mut self) -> Result<(), GroupError> {
         self.journal.sync()?;
-        if let Some(old) = self.shared.set_tree(None) {
-            // Who still waits in it for its writes hears that they failed.
-            let _failed = old.db.flush();
+        // Who still waits in the old one for its writes hears that they failed.
+        if let Some(Err(error @ EngineError::Unsynced(_))) = self.shared.set_tree(None).map(|old| old.checkpoint()) {
+            return Err(GroupError::Broken(error.to_string()));
         }
-        let reindexed = recover::reindex(&self.shared.settings).map_err(|error| match error {
-            OpenError::Io(error) => match Resource::wanted_by(&error) {
-                Some(_) => GroupError::Passing(CommitError::of(&error, "the index cannot be opened")),
-                None => GroupError::Broken(error.to_string()),
-            },
-            error => GroupError::Broken(error.to_string()),
-        })?;
+        let reindexed =
+            recover::reindex(&self.shared.settings, self.shared.open_engine).map_err(|error| match error {
+                OpenError::Io(error) => match Resource::wanted_by(&error) {
+                    Some(_) => GroupError::Passing(CommitError::of(&error, "the index cannot be opened")),
+                    None => GroupError::Broken(error.to_string()),
+                },
+                error => GroupError::Broken(error.to_string()),
+            })?;
         if reindexed.lsn != self.journal.lsn() {
             let (there, here) = (reindexed.lsn, self.journal.lsn());
             return Err(GroupError::Broken(format!("the journal was read back up to group {there} of {here}")));
@@ -281,13 +282,13 @@ impl Writer {
         let lsn = self.journal.lsn();
         let tree = shared.tree()?;
         let mut live = shared.live.write();
-        let mut indexer = Indexer::new(&tree, &mut live);
+        let mut indexer = Indexer::new(&*tree, &mut live);
         if wants_checkpoint {
             indexer.checkpoint(lsn, &mut self.recorded);
         }
-        let entries = indexer.write(lsn).map_err(|error| GroupError::from(read_error(&error)))?;
+        let entries = indexer.write(lsn)?;
         drop(live);
-        free_replaced_pages(entries);
+        tree.tidy(entries);
         if wants_checkpoint {
             self.since_checkpoint = 0;
             self.checkpointed_at = Instant::now();
@@ -313,7 +314,7 @@ impl Writer {
         {
             let shared = Arc::clone(&self.shared);
             let live = shared.live.read();
-            let view = View::new(&live, &tree);
+            let view = View::new(&live, &*tree);
             while results.len() < works.len() && self.frame.len() < GROUP_BYTES {
                 let index = results.len();
                 let result = self.stage(view, &works[index], refusing.as_ref(), &mut group);
@@ -323,7 +324,7 @@ impl Writer {
                 results.push(result);
             }
         }
-        match self.write_staged(&tree, &group) {
+        match self.write_staged(&*tree, &group) {
             Ok(released) => {
                 self.owed = Owed::default();
                 self.tell(works, &group.accepted, &released);
@@ -406,7 +407,7 @@ impl Writer {
         Ok(())
     }
 
-    fn write_staged(&mut self, tree: &sled::Db, group: &Group<'_>) -> Result<Vec<JobKey>, GroupError> {
+    fn write_staged(&mut self, tree: &dyn Engine, group: &Group<'_>) -> Result<Vec<JobKey>, GroupError> {
         if self.frame.len() == frame::HEADER {
             return Ok(Vec::new());
         }
@@ -428,7 +429,7 @@ impl Writer {
     }
 
     /// Returns the jobs that wait for no other any more.
-    fn index(&self, tree: &sled::Db, live: &mut Live, group: &Group<'_>) -> Result<Vec<JobKey>, GroupError> {
+    fn index(&self, tree: &dyn Engine, live: &mut Live, group: &Group<'_>) -> Result<Vec<JobKey>, GroupError> {
         // It is in the journal already, so that nobody may be told that it was not taken: the next start reads it back.
         let broken = |error: ReadError| GroupError::Broken(error.to_string());
         let mut indexer = Indexer::new(tree, live);

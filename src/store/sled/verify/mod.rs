@@ -96,9 +96,9 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
         report.find("store", format!("it could not be written: {why}"));
     }
     let tree = store.shared.tree()?;
-    let checkpoint = number(&tree, keys::META_CHECKPOINT).unwrap_or(0);
+    let checkpoint = number(&*tree, keys::META_CHECKPOINT).unwrap_or(0);
     let last = check_journal(&path.join(JOURNAL), checkpoint, &mut report);
-    let mut walk = Walk::new(Values::stored(&tree), report);
+    let mut walk = Walk::new(Values::stored(&*tree), report);
     walk.blobs(&store.shared.blobs);
     // Bad bytes can make the tree panic.
     if catch_unwind(AssertUnwindSafe(|| walk.index(last))).is_err() {
