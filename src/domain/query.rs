@@ -277,6 +277,11 @@ impl Counts {
         }
     }
 
+    /// How many there are of any status.
+    pub fn all(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
     /// The sum of two.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {

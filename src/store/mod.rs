@@ -3,6 +3,7 @@
 #[cfg(feature = "host")]
 pub mod backup;
 mod breakers;
+pub mod frozen;
 mod guard;
 pub mod memory;
 mod schedules;
@@ -19,6 +20,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use self::frozen::Frozen;
 use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
@@ -293,6 +295,9 @@ pub trait Store: Send + Sync {
 
     /// The state of the service as it was last set.
     fn service(&self) -> Result<ServiceState, ReadError>;
+
+    /// The store as it is now, to be read while it goes on. Waits for the store, so not for async code.
+    fn freeze(&self) -> Result<Box<dyn Frozen>, CommitError>;
 
     /// Whether there is room for new work: [`CommitError::Full`] while the disk runs short. Whoever takes jobs or uploads
     /// asks first; what accepted work leaves behind is written without asking, because that is what the room is kept for.

@@ -4,6 +4,7 @@
 //! commit waits until [`MemoryStore::sync`] takes all waiting ones as a group, and what nobody synced is lost in a
 //! [`MemoryStore::crash`].
 
+mod frozen;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,9 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::oneshot;
 
+use self::frozen::Copied;
 use self::tables::Tables;
+use super::frozen::{Frozen, Moment};
 use super::guard::{self, Verdict, is_claim};
 use super::warrant::{self, Warrant};
 use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats, part};
@@ -394,6 +397,20 @@ impl Store for MemoryStore {
 
     fn service(&self) -> Result<ServiceState, ReadError> {
         Ok(self.tables.read().service())
+    }
+
+    fn freeze(&self) -> Result<Box<dyn Frozen>, CommitError> {
+        let writer = self.writer.lock();
+        let tables = self.tables.read().clone();
+        let numbers = *self.numbers.lock();
+        let moment = Moment {
+            lsn: writer.commits,
+            sequence: Sequence(numbers.sequence).max(tables.last_sequence()),
+            host: HostId(numbers.host).max(tables.host()),
+            jobs: tables.job_count(),
+        };
+        let blobs = self.blobs.read().clone();
+        Ok(Box::new(Copied { moment, tables, blobs, seen: None, remembered: None }))
     }
 
     fn check_room(&self) -> Result<(), CommitError> {

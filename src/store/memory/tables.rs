@@ -21,6 +21,7 @@ use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::store::RUNS_READ_MAX;
 use crate::store::breakers::Breakers;
+use crate::store::frozen::{Settings, WholeJob};
 use crate::store::guard::Facts;
 use crate::store::schedules::Schedules;
 use crate::store::tokens::Tokens;
@@ -439,6 +440,45 @@ impl Tables {
 
     pub(super) fn host(&self) -> HostId {
         self.host
+    }
+
+    pub(super) fn last_sequence(&self) -> Sequence {
+        self.jobs.keys().map(|job| job.sequence).max().unwrap_or_default()
+    }
+
+    pub(super) fn job_count(&self) -> u64 {
+        self.jobs.len() as u64
+    }
+
+    /// All but jobs and remembered submits.
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            plugins: self.plugins(),
+            schedules: self.schedules.all(),
+            queues: self.queues(),
+            breakers: self.breakers(),
+            tokens: self.tokens(),
+            service: self.service(),
+            broken_keys: self.broken.iter().map(|((_, key), job)| (*job, key.clone())).collect(),
+        }
+    }
+
+    /// At most `limit` jobs behind `seen`.
+    pub(super) fn whole_jobs(&self, seen: Option<JobKey>, limit: usize) -> Vec<WholeJob> {
+        let from = seen.map_or(Bound::Unbounded, Bound::Excluded);
+        let whole = |(key, job): (&JobKey, &Job)| WholeJob {
+            job: job.clone(),
+            earlier_runs: self.runs.get(key).into_iter().flat_map(BTreeMap::values).cloned().collect(),
+            audit: self.audit(*key),
+        };
+        self.jobs.range((from, Bound::Unbounded)).take(limit).map(whole).collect()
+    }
+
+    /// Every remembered submit, the one that is forgotten first before the others.
+    pub(super) fn all_remembered(&self) -> Vec<RememberedSubmit> {
+        let mut all: Vec<_> = self.remembered.values().cloned().collect();
+        all.sort_by(|one, other| (one.until, one.tenant, &one.key).cmp(&(other.until, other.tenant, &other.key)));
+        all
     }
 }
 

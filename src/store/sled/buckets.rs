@@ -1,5 +1,7 @@
 //! Outcome buckets: how sixteen neighbouring jobs ended, in one value. Those to which more is to come are in memory.
 
+use std::collections::BTreeMap;
+
 use super::codec::bucket;
 use super::engine::Engine;
 use super::index::Indexer;
@@ -45,6 +47,12 @@ impl OpenBucket {
 }
 
 impl Live {
+    /// The buckets that say more than the index.
+    pub(super) fn dirty_buckets(&self) -> BTreeMap<BucketNumber, OpenBucket> {
+        let dirty = self.buckets.iter().filter(|(_, open)| open.is_dirty);
+        dirty.map(|(number, open)| (*number, open.clone())).collect()
+    }
+
     /// Whether anything is said of a job.
     pub(super) fn has_said(&mut self, tree: &dyn Engine, job: JobKey) -> Result<bool, ReadError> {
         let said = self.open_bucket(tree, keys::bucket_of(job))?.said;

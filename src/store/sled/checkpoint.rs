@@ -135,6 +135,10 @@ pub(super) fn sweep(shared: &Shared, now: SystemTime) -> usize {
 /// Whether a plug-in or a job names a blob.
 pub(super) fn is_named(shared: &Shared, digest: Digest) -> io::Result<bool> {
     let live = shared.live.read();
+    // What it names is not known by a look at the present.
+    if live.frozen.is_any() {
+        return Ok(true);
+    }
     let by_plugin = |version: &crate::domain::plugin::PluginVersion| version.inspection.digest == digest;
     if live.plugins.values().any(|plugin| plugin.versions.iter().any(by_plugin)) {
         return Ok(true);

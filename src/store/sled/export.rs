@@ -114,11 +114,16 @@ fn earlier_runs(view: View<'_>, job: JobKey) -> Result<Vec<Run>, ReadError> {
 fn last_remembered(view: View<'_>, to: Bound<Vec<u8>>) -> Result<Option<(Vec<u8>, RememberedSubmit)>, ReadError> {
     let Some(entry) = view.values.descending(Bound::Included(vec![keys::FORGET]), to).next() else { return Ok(None) };
     let (key, _) = entry?;
+    let submit = remembered_of(view, &key)?;
+    Ok(Some((key, submit)))
+}
+
+/// The remembered submit that a key under [`keys::FORGET`] speaks of.
+pub(super) fn remembered_of(view: View<'_>, key: &[u8]) -> Result<RememberedSubmit, ReadError> {
     let damaged = || ReadError::Damaged("the end of a remembered submit".to_owned());
-    let (_, remembered) = keys::forgotten(&key).ok_or_else(damaged)?;
+    let (_, remembered) = keys::forgotten(key).ok_or_else(damaged)?;
     let (tenant, submit) = remembered.get(1..).and_then(|rest| rest.split_first_chunk::<4>()).ok_or_else(damaged)?;
     let tenant = crate::domain::id::TenantId(u32::from_be_bytes(*tenant));
     let submit = std::str::from_utf8(submit).map_err(|_| damaged())?;
-    let submit = read_remembered(view.values, tenant, submit)?.ok_or_else(damaged)?;
-    Ok(Some((key, submit)))
+    read_remembered(view.values, tenant, submit)?.ok_or_else(damaged)
 }

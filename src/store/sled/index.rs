@@ -88,6 +88,7 @@ impl<'a> Indexer<'a> {
     /// were, for [`Engine::tidy`], which nobody should have to wait for.
     pub(super) fn write(&mut self, lsn: u64) -> Result<usize, ReadError> {
         self.prepare(lsn);
+        self.live.keep_for_frozen(self.tree);
         self.tree.apply(&mut self.live.ahead.iter())?;
         // What the tree has not taken whole is still read from memory.
         Ok(std::mem::take(&mut self.live.ahead).len())

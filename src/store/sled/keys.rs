@@ -127,6 +127,11 @@ pub(super) fn job_of(key: &[u8]) -> Option<JobKey> {
     })
 }
 
+/// The job of a key that starts with keyspace, tenant and sequence.
+pub(super) fn starting_job(key: &[u8]) -> Option<JobKey> {
+    job_of(key.get(..13)?)
+}
+
 /// The outcome bucket of a job, as number.
 pub(super) fn bucket_of(job: JobKey) -> (TenantId, u64) {
     (job.tenant, job.sequence.0 / BUCKET_JOBS)

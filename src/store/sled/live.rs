@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use super::buckets::{BucketNumber, OpenBucket};
 use super::codec::{self, block, bucket};
 use super::engine::Engine;
+use super::frozen::Frozens;
 use super::keys;
 use super::values::{Values, Writes, parts_of_entry};
 use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
@@ -43,6 +44,8 @@ pub(super) struct Live {
     pub(super) breakers: Breakers,
     pub(super) tokens: Tokens,
     pub(super) service: ServiceState,
+    /// Who still reads what was there before.
+    pub(super) frozen: Frozens,
 }
 
 /// A block of which some jobs are still ready.

@@ -12,6 +12,7 @@ mod deletion;
 mod depth;
 mod engine;
 mod export;
+mod frozen;
 #[cfg(test)]
 mod golden;
 mod group;
@@ -40,11 +41,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use self::checkpoint::Checkpointer;
+use self::frozen::FrozenView;
 use self::live::View;
 use self::lock::DirectoryLock;
 use self::recover::Recovered;
 use self::shared::{Shared, Watch, Work};
 use self::writer::{Owed, Writer};
+use super::frozen::Frozen;
 use super::warrant;
 use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
 use crate::domain::access::Token;
@@ -86,6 +89,9 @@ pub struct SledSettings {
     /// The journal is kept beyond checkpoints up to this many bytes: a damaged index can be made again while the
     /// journal still has everything.
     pub keep_journal_bytes: u64,
+    /// Bytes of memory for what changes while the store is read as it was at one moment, for a backup; with more, that reading
+    /// ends.
+    pub frozen_bytes: u64,
 }
 
 impl SledSettings {
@@ -100,6 +106,7 @@ impl SledSettings {
             segment_bytes: 16 * MIB,
             checkpoint_bytes: 48 * MIB,
             keep_journal_bytes: 96 * MIB,
+            frozen_bytes: 64 * MIB,
         }
     }
 }
@@ -366,6 +373,14 @@ impl Store for SledStore {
 
     fn service(&self) -> Result<ServiceState, ReadError> {
         Ok(self.shared.live.read().service.clone())
+    }
+
+    fn freeze(&self) -> Result<Box<dyn Frozen>, CommitError> {
+        let frozen = Arc::new(Mutex::new(None));
+        self.shared.send(Work::Freeze(Arc::clone(&frozen))).wait()?;
+        let held = frozen.lock().take();
+        let held = held.ok_or_else(|| CommitError::Short(Arc::from("the journal could not be synced")))?;
+        Ok(Box::new(FrozenView::new(Arc::clone(&self.shared), held)))
     }
 
     fn check_room(&self) -> Result<(), CommitError> {

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::SledSettings;
 use super::blobs::Blobs;
 use super::engine::{self, Engine};
+use super::frozen::Held;
 use super::journal::Segments;
 use super::live::Live;
 use crate::domain::change::Change;
@@ -27,7 +28,12 @@ pub(super) enum Work {
     Sequence(u64),
     /// Remember that this host number is given out.
     Host(u64),
+    /// Freeze what is there, once it is on disk.
+    Freeze(Slot),
 }
+
+/// Where the writer puts what it has frozen.
+pub(super) type Slot = Arc<Mutex<Option<Arc<Held>>>>;
 
 /// A work, and who waits for it.
 pub(super) struct Request {

@@ -39,7 +39,7 @@ pub(super) fn parts_of_entry(entry: &[u8]) -> u16 {
 }
 
 /// What is to be written to the tree as soon as the journal has it on disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Writes(BTreeMap<Vec<u8>, Option<Vec<u8>>>);
 
 impl Writes {
@@ -83,6 +83,21 @@ impl Writes {
             self.0.insert(keys::part(&key, number), None);
         }
         self.delete(key);
+    }
+
+    /// Sets an entry as the tree has it.
+    pub(super) fn set(&mut self, key: Vec<u8>, entry: Option<Vec<u8>>) {
+        self.0.insert(key, entry);
+    }
+
+    /// Whether it touches an entry.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// The entries that it touches.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.0.keys()
     }
 
     /// How many entries it touches.

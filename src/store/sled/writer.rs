@@ -17,8 +17,9 @@ use super::shared::{Answer, Request, Shared, Work};
 use super::standing::{Standing, Standings};
 use super::{Durability, OpenError, codec::Parts, recover};
 use crate::domain::change::Change;
-use crate::domain::id::JobKey;
+use crate::domain::id::{HostId, JobKey, Sequence};
 use crate::resources::{BackOff, Quiet, Resource};
+use crate::store::frozen::Moment;
 use crate::store::guard::{self, Verdict, is_claim};
 use crate::store::warrant::Warrant;
 use crate::store::{CommitError, News, ReadError};
@@ -230,6 +231,7 @@ impl Writer {
             return self.refuse(&works, answers);
         }
         let mut results = Vec::with_capacity(works.len());
+        works.iter().for_each(|work| self.freeze(work));
         while results.len() < works.len() {
             self.write_group(&works, &mut results);
         }
@@ -245,6 +247,22 @@ impl Writer {
                 Err(GroupError::Broken(why)) => self.shared.fail(&why),
             }
         }
+    }
+
+    /// Freezes what is there, if that is asked for. What is seen then is never lost: a backup must not know more than the
+    /// journal.
+    fn freeze(&mut self, work: &Work) {
+        let Work::Freeze(slot) = work else { return };
+        match self.journal.sync().map_err(GroupError::from) {
+            Ok(()) => self.note_syncs(),
+            Err(GroupError::Passing(_)) => return,
+            Err(GroupError::Broken(why)) => return self.shared.fail(&why),
+        }
+        let sequence = Sequence(self.shared.sequence.load(Ordering::Acquire));
+        let host = HostId(*self.shared.host.lock());
+        let moment = Moment { lsn: self.journal.lsn(), sequence, host, jobs: 0 };
+        let held = self.shared.live.write().freeze(moment, self.shared.settings.frozen_bytes);
+        *slot.lock() = Some(held);
     }
 
     /// Answers that nothing is taken just now.
@@ -371,6 +389,8 @@ impl Writer {
                 group.is_waited_for = true;
                 Ok(())
             }
+            // Done before the group.
+            Work::Freeze(_) => Ok(()),
         }
     }
 
@@ -483,7 +503,7 @@ impl Writer {
     fn refusing(&mut self, works: &[Work]) -> Option<Arc<str>> {
         let brings_new_work = |work: &Work| match work {
             Work::Commit(changes, _) => guard::brings_new_work(changes),
-            Work::Sequence(_) | Work::Host(_) => false,
+            Work::Sequence(_) | Work::Host(_) | Work::Freeze(_) => false,
         };
         let is_old = self.room_seen.is_none_or(|seen| seen.elapsed() >= ROOM_INTERVAL);
         if is_old && works.iter().any(brings_new_work) {
@@ -500,7 +520,7 @@ impl Owed {
         match work {
             Work::Sequence(up_to) => self.sequence = self.sequence.max(*up_to),
             Work::Host(number) => self.host = self.host.max(*number),
-            Work::Commit(..) => {}
+            Work::Commit(..) | Work::Freeze(_) => {}
         }
     }
 }
