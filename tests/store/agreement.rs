@@ -20,7 +20,7 @@ use crate::reopen::{assert_same, picture, reopened};
 
 /// A step of a random history.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Submit {
         count: u64,
         priority: i8,
@@ -70,7 +70,7 @@ enum Step {
 
 /// What binds the jobs of a step, drawn from so few values that they meet.
 #[derive(Clone, Debug)]
-struct Bonds {
+pub(crate) struct Bonds {
     key: Option<usize>,
     after: Vec<u64>,
     dedup: Option<usize>,
@@ -144,7 +144,7 @@ fn simple() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         20 => simple(),
         3 => (simple(), simple()).prop_map(|(first, second)| Step::Both(Box::new(first), Box::new(second))),
@@ -209,7 +209,7 @@ fn gone(change: &Change) -> Option<JobKey> {
 }
 
 /// The changes of a step, by what the memory store has.
-fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
+pub(crate) fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<Change> {
     let pick = |job: u64, last: u64| job % last.max(1) + 1;
     match step {
         Step::Submit { count, priority } => {

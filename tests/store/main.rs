@@ -25,6 +25,8 @@ mod broken_thread;
 #[cfg(feature = "host")]
 mod damage;
 #[cfg(feature = "host")]
+mod frozen;
+#[cfg(feature = "host")]
 mod reopen;
 #[cfg(feature = "host")]
 mod resources;

@@ -163,6 +163,19 @@ mod tests {
     use crate::store::sled::{SledSettings, SledStore};
 
     #[test]
+    fn no_blob_goes_while_a_frozen_view_may_name_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let settings = SledSettings { segment_bytes: 64 << 10, ..SledSettings::new(directory.path()) };
+        let store = SledStore::open(settings).expect("the store opens");
+        store.put_blob(vec![7; 5_000].into()).expect("there is room");
+        let later = SystemTime::now() + Duration::from_hours(2);
+        let frozen = store.freeze().expect("there is room");
+        assert_eq!(sweep(&store.shared, later), 0);
+        drop(frozen);
+        assert_eq!(sweep(&store.shared, later), 1);
+    }
+
+    #[test]
     fn no_blob_goes_while_a_damaged_index_may_name_it() {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let settings = SledSettings { segment_bytes: 64 << 10, ..SledSettings::new(directory.path()) };

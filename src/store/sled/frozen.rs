@@ -229,7 +229,8 @@ impl FrozenView {
                 let mut read = None;
                 for entry in entries {
                     let (key, value) = entry?;
-                    let job = keys::starting_job(&key).ok_or_else(|| ReadError::Damaged(format!("the key of {what}")))?;
+                    let job =
+                        keys::starting_job(&key).ok_or_else(|| ReadError::Damaged(format!("the key of {what}")))?;
                     page.push((job, codec::decode(what, &view.values.whole(&key, value)?)?));
                     read = Some(key);
                 }
@@ -276,17 +277,15 @@ impl Frozen for FrozenView {
     fn next_jobs(&mut self) -> Result<Vec<WholeJob>, FrozenError> {
         loop {
             let Some(BlockOfJobs { key, jobs, behind }) = self.jobs_of_next_block()? else { return Ok(Vec::new()) };
-            let mut whole: Vec<_> = jobs
-                .into_iter()
-                .map(|job| WholeJob { job, earlier_runs: Vec::new(), audit: Vec::new() })
-                .collect();
+            let mut whole: Vec<_> =
+                jobs.into_iter().map(|job| WholeJob { job, earlier_runs: Vec::new(), audit: Vec::new() }).collect();
             let ends = whole.first().zip(whole.last());
-            if let Some((first, last)) = ends.map(|(one, other)| (one.job.submission.key(), other.job.submission.key())) {
+            if let Some((first, last)) = ends.map(|(one, other)| (one.job.submission.key(), other.job.submission.key()))
+            {
                 let runs: Vec<(JobKey, Run)> = self.rows(keys::runs(first), &keys::runs(last), "a run")?;
                 let audit = self.rows(keys::audits(first), &keys::audits(last), "an audit row")?;
-                let place = |whole: &[WholeJob], job| {
-                    whole.binary_search_by_key(&job, |whole| whole.job.submission.key()).ok()
-                };
+                let place =
+                    |whole: &[WholeJob], job| whole.binary_search_by_key(&job, |whole| whole.job.submission.key()).ok();
                 // Rows of a job that is gone are leftovers, which nobody can ask for.
                 for (job, run) in runs {
                     place(&whole, job).into_iter().for_each(|at| whole[at].earlier_runs.push(run.clone()));
