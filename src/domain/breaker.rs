@@ -51,11 +51,11 @@ impl Default for BreakerPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breaker {
     /// A bit for each of the last ends, the latest lowest; set where the attempt failed.
-    failures: u64,
+    pub(crate) failures: u64,
     /// How many of these bits are in use.
-    ends: u32,
+    pub(crate) ends: u32,
     /// The pause, unless the breaker is closed.
-    pause: Option<Pause>,
+    pub(crate) pause: Option<Pause>,
 }
 
 /// The breaker of a plug-in, as a store keeps it: a restart must not let the backlog of a failing plug-in loose.
@@ -78,11 +78,11 @@ impl PluginBreaker {
 
 /// What an open or half-open breaker waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Pause {
-    until: Timestamp,
-    length: Duration,
+pub(crate) struct Pause {
+    pub(crate) until: Timestamp,
+    pub(crate) length: Duration,
     /// When the probe started, if there is one.
-    probe: Option<Timestamp>,
+    pub(crate) probe: Option<Timestamp>,
 }
 
 /// Whether an attempt may start.

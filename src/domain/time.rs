@@ -55,6 +55,14 @@ impl Timestamp {
         is_written.then(|| EPOCH.checked_add(SignedDuration::from_micros(self.0)).ok()).flatten()
     }
 
+    /// RFC 3339 in UTC, to the microsecond; outside the years that can be written, microseconds with `us` behind them.
+    pub fn to_exact_text(self) -> String {
+        match self.civil() {
+            Some(civil) => format!("{civil:.6}Z"),
+            None => format!("{}us", self.0),
+        }
+    }
+
     /// When a clock of UTC shows this, rounded down.
     pub(super) fn of_civil(civil: DateTime) -> Self {
         let since = civil.duration_since(EPOCH);

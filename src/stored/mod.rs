@@ -3,7 +3,19 @@
 //! A stored value is its family, its own version, and its fields, of which later ones may be absent. The same value is
 //! written as one line of JSON in a backup. What is written here is read by every later release.
 
-mod as_is;
+mod families;
+mod fields;
+mod shape;
+mod v1;
+
+#[cfg(test)]
+pub(crate) mod golden;
+#[cfg(test)]
+mod grown;
+#[cfg(test)]
+pub(crate) mod samples;
+
+pub use families::FAMILIES;
 
 /// Something stored is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,5 +69,22 @@ pub fn decode<T: Stored>(value: &[u8]) -> Result<T, Malformed> {
         [family, version, fields @ ..] if *family == T::FAMILY => T::read_fields(*version, fields),
         [family, ..] => Err(Malformed::new(T::NAME, format!("family {family} is another kind of value"))),
         [] => Err(Malformed::new(T::NAME, "it is empty")),
+    }
+}
+
+/// A kind of stored value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// See [`Stored::FAMILY`].
+    pub number: u8,
+    /// See [`Stored::NAME`].
+    pub name: &'static str,
+    /// See [`Stored::VERSION`].
+    pub version: u8,
+}
+
+impl Family {
+    const fn of<T: Stored>() -> Self {
+        Self { number: T::FAMILY, name: T::NAME, version: T::VERSION }
     }
 }

@@ -1,0 +1,139 @@
+//! Values as they were written in every version of their family: today's code reads them all, and writes those of today's
+//! version again just so. `BACKROOM_BLESS=1` writes files that are missing; none is ever written anew, because what it holds
+//! lies on somebody's disk.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+use super::samples;
+use super::{FAMILIES, Stored, decode, encode};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/golden")
+}
+
+/// Bytes as lines of hexadecimal text.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let lines = bytes.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    lines.map(|line| line + "\n").collect()
+}
+
+/// The bytes of such a text.
+pub(crate) fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks(2).filter_map(byte).collect()
+}
+
+/// What the golden file of a name holds, which must be what is written today where that is given.
+pub(crate) fn golden(name: &str, today: Option<&str>) -> String {
+    golden_in(&folder(), is_blessed(), name, today).unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn is_blessed() -> bool {
+    std::env::var_os("BACKROOM_BLESS").is_some()
+}
+
+fn golden_in(folder: &Path, makes_missing: bool, name: &str, today: Option<&str>) -> Result<String, String> {
+    let path = folder.join(name);
+    let found = match (std::fs::read_to_string(&path), today) {
+        (Ok(found), _) => found,
+        (Err(_), Some(today)) if makes_missing => {
+            std::fs::write(&path, today).map_err(|error| format!("{name} cannot be written: {error}"))?;
+            today.to_owned()
+        }
+        (Err(error), _) => return Err(format!("there is no golden file {name} (BACKROOM_BLESS=1 writes it): {error}")),
+    };
+    match today {
+        Some(today) if today != found => {
+            Err(format!("{name} is written differently now: give it a new version\nnow:\n{today}\nthen:\n{found}"))
+        }
+        _ => Ok(found),
+    }
+}
+
+/// Checks families against the golden files of a folder.
+pub(crate) struct Goldens<'a> {
+    folder: &'a Path,
+    makes_missing: bool,
+    /// The names of the files that were looked at.
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Goldens<'a> {
+    pub(crate) fn new(folder: &'a Path, makes_missing: bool) -> Self {
+        Self { folder, makes_missing, seen: BTreeSet::new() }
+    }
+
+    /// Checks a family: `values` are those that the files of versions 1, 2 and so on hold.
+    pub(crate) fn check<T: Stored + PartialEq + Debug>(&mut self, values: &[T]) -> Result<(), String> {
+        let last = u8::try_from(values.len()).map_err(|error| error.to_string())?;
+        if last != T::VERSION {
+            return Err(format!("{} has {} versions, and {last} values", T::NAME, T::VERSION));
+        }
+        for (version, value) in (1..=last).zip(values) {
+            let is_today = version == last;
+            let mut json = Vec::new();
+            value.append_json(&mut json);
+            let json = String::from_utf8(json).map_err(|error| error.to_string())? + "\n";
+            let packed = hex(&encode(value));
+            let name = |kind: &str| format!("{}.v{version}.{kind}", T::NAME);
+            let hex = golden_in(self.folder, self.makes_missing, &name("hex"), is_today.then_some(&packed))?;
+            let json = golden_in(self.folder, self.makes_missing, &name("json"), is_today.then_some(&json))?;
+            self.seen.extend([name("hex"), name("json")]);
+            for found in [decode::<T>(&bytes_of(&hex)), T::of_json(version, &json)] {
+                match found {
+                    Ok(found) if found == *value => {}
+                    Ok(found) => return Err(format!("{} of version {version} is read as {found:?}", T::NAME)),
+                    Err(error) => return Err(format!("{} of version {version}: {error}", T::NAME)),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn every_version_of_every_family_is_read_for_ever_and_todays_is_written_as_ever() {
+    let folder = folder();
+    let mut goldens = Goldens::new(&folder, is_blessed());
+    let checked = [
+        goldens.check(&[samples::submission(12)]),
+        goldens.check(&[samples::state()]),
+        goldens.check(&[samples::run()]),
+        goldens.check(&[samples::plugin()]),
+        goldens.check(&[samples::schedule()]),
+        goldens.check(&[samples::queue_state()]),
+        goldens.check(&[samples::service()]),
+        goldens.check(&[samples::token()]),
+        goldens.check(&[samples::breaker()]),
+        goldens.check(&[samples::remembered()]),
+        goldens.check(&[samples::audit_row()]),
+        goldens.check(&[samples::counts()]),
+    ];
+    for wrong in checked.into_iter().filter_map(Result::err) {
+        panic!("{wrong}");
+    }
+    let versions = |family: &super::Family| {
+        let name = family.name;
+        let names = (1..=family.version)
+            .flat_map(move |version| ["hex", "json"].map(|kind| format!("{name}.v{version}.{kind}")));
+        names.collect::<Vec<_>>()
+    };
+    let wanted: BTreeSet<_> = FAMILIES.iter().flat_map(versions).collect();
+    assert_eq!(goldens.seen, wanted, "each family of the list has a value in this test");
+    let entries = folder.read_dir().expect("the folder can be listed");
+    let files = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let of_values: BTreeSet<_> = files.filter(|name| name.contains(".v")).collect();
+    assert_eq!(of_values, wanted, "each file is of a version of a family");
+}
+
+#[test]
+fn families_have_numbers_and_names_of_their_own() {
+    let numbers: BTreeSet<_> = FAMILIES.iter().map(|family| family.number).collect();
+    let names: BTreeSet<_> = FAMILIES.iter().map(|family| family.name).collect();
+    assert_eq!((numbers.len(), names.len()), (FAMILIES.len(), FAMILIES.len()));
+    // The index marks values that are cut into parts with the last number.
+    assert!(!numbers.contains(&u8::MAX) && !numbers.contains(&0));
+}

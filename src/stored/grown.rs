@@ -1,0 +1,161 @@
+//! The way up, shown by a family of this test that has grown: what its first version wrote is read by its second.
+
+#[cfg(feature = "host")]
+use super::golden::Goldens;
+use super::shape::{Unfit, shape};
+use super::v1::leaf::Text;
+use super::{Stored, decode, encode, fields};
+
+/// A note. In its first version its text was called `words`, and nobody knew whose it was.
+#[derive(Clone, Debug, PartialEq)]
+struct Note {
+    number: u64,
+    text: String,
+    by: String,
+    tags: Vec<String>,
+}
+
+mod v1 {
+    use crate::stored::shape::shape;
+    use crate::stored::v1::leaf::Text;
+
+    shape! {
+        /// As it was first written.
+        Note<'a> {
+            always {
+                number: u64,
+                words: Text<'a>,
+            }
+            later {
+                tags: Vec<Text<'a>>,
+                pinned: bool,
+            }
+        }
+    }
+}
+
+shape! {
+    /// As it is written today.
+    Note2<'a> {
+        always {
+            number: u64,
+            text: Text<'a>,
+            by: Text<'a>,
+        }
+        later {
+            tags: Vec<Text<'a>>,
+        }
+    }
+}
+
+impl<'a> From<v1::Note<'a>> for Note2<'a> {
+    fn from(note: v1::Note<'a>) -> Self {
+        let mut tags = note.tags;
+        tags.extend(note.pinned.then(|| "pinned".into()));
+        Self { number: note.number, text: note.words, by: "nobody".into(), tags }
+    }
+}
+
+impl<'a> From<&'a Note> for Note2<'a> {
+    fn from(note: &'a Note) -> Self {
+        let Note { number, text, by, tags } = note;
+        Self { number: *number, text: text.into(), by: by.into(), tags: tags.iter().map(Text::from).collect() }
+    }
+}
+
+impl TryFrom<Note2<'_>> for Note {
+    type Error = Unfit;
+
+    fn try_from(shape: Note2<'_>) -> Result<Self, Unfit> {
+        let tags = shape.tags.into_iter().map(String::from).collect();
+        Ok(Self { number: shape.number, text: shape.text.into(), by: shape.by.into(), tags })
+    }
+}
+
+super::families::stored! { 200 "note" Note = 2 Note2; 1 v1::Note => Note2 }
+
+fn old() -> v1::Note<'static> {
+    v1::Note { number: 7, words: "milk".into(), tags: vec!["red".into()], pinned: true }
+}
+
+fn carried_up() -> Note {
+    let tags = ["red", "pinned"].map(str::to_owned).into();
+    Note { number: 7, text: "milk".to_owned(), by: "nobody".to_owned(), tags }
+}
+
+fn today() -> Note {
+    Note { by: "me".to_owned(), ..carried_up() }
+}
+
+fn old_bytes() -> Vec<u8> {
+    let mut bytes = vec![Note::FAMILY, 1];
+    fields::append(&old(), &mut bytes);
+    bytes
+}
+
+#[test]
+fn what_an_earlier_version_wrote_is_carried_up() {
+    assert_eq!(decode::<Note>(&old_bytes()), Ok(carried_up()));
+    let json = serde_json::to_string(&old()).expect("it can be written");
+    assert_eq!(json, r#"{"number":7,"words":"milk","tags":["red"],"pinned":true}"#);
+    assert_eq!(Note::of_json(1, &json), Ok(carried_up()));
+    assert_eq!(decode::<Note>(&encode(&carried_up())), Ok(carried_up()), "and written as today's");
+}
+
+#[test]
+fn what_ends_before_its_later_fields_has_their_defaults() {
+    let full = old_bytes();
+    let plain = Note { tags: Vec::new(), ..carried_up() };
+    let short: Vec<_> = (2..full.len()).map(|end| decode::<Note>(&full[..end])).collect();
+    // Number and text take six bytes, the tags five more.
+    let read: Vec<_> = short.iter().enumerate().filter_map(|(at, read)| Some((at + 2, read.as_ref().ok()?))).collect();
+    let red = Note { tags: vec!["red".to_owned()], ..carried_up() };
+    assert_eq!(read, [(8, &plain), (13, &red)], "whole fields may be absent, and parts of one may not");
+    assert_eq!(Note::of_json(1, r#"{"number":7,"words":"milk"}"#), Ok(plain));
+    assert!(Note::of_json(1, r#"{"number":7}"#).is_err(), "not what must be there");
+}
+
+#[test]
+fn what_no_field_takes_and_what_is_of_another_kind_or_later_is_refused() {
+    let why = |bytes: &[u8]| decode::<Note>(bytes).map_err(|error| error.to_string());
+    let mut long = encode(&today());
+    long.extend([0, 0, 0]);
+    assert_eq!(why(&long), Err("note: 3 bytes too many".to_owned()));
+    assert_eq!(why(&[201, 1]), Err("note: family 201 is another kind of value".to_owned()));
+    assert_eq!(why(&[]), Err("note: it is empty".to_owned()));
+    let later = "note: version 3 was written by a later release; this one knows versions up to 2";
+    assert_eq!(why(&[200, 3, 0]), Err(later.to_owned()));
+    assert_eq!(Note::of_json(3, "{}").map_err(|error| error.to_string()), Err(later.to_owned()));
+    assert!(decode::<Note>(&[200, 0, 1]).is_err(), "version 0 was never written");
+    let strange = Note::of_json(2, r#"{"number":7,"text":"milk","by":"me","colour":"red"}"#);
+    assert!(
+        strange.is_err_and(|error| error.why.contains("colour")),
+        "a field that nobody knows is not lost in silence"
+    );
+}
+
+#[cfg(feature = "host")]
+#[test]
+fn a_golden_file_tells_a_shape_that_changed_without_a_new_version_and_a_version_without_a_file() {
+    let folder = tempfile::tempdir().expect("a temporary directory can be made");
+    let folder = folder.path();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("it can be written");
+    let check = |values: &[Note]| Goldens::new(folder, false).check(values);
+    write("note.v1.hex", &super::golden::hex(&old_bytes()));
+    write("note.v1.json", &serde_json::to_string(&old()).expect("it can be written"));
+    assert!(check(&[carried_up(), today()]).is_err_and(|why| why.contains("no golden file note.v2.hex")));
+    assert_eq!(Goldens::new(folder, true).check(&[carried_up(), today()]), Ok(()), "files that are missing are made");
+    assert_eq!(check(&[carried_up(), today()]), Ok(()));
+    assert!(check(&[today()]).is_err_and(|why| why.contains("2 versions, and 1 values")));
+    assert!(check(&[today(), today()]).is_err_and(|why| why.contains("note of version 1 is read as")));
+    // As if today's shape had one field more, or one by another name, than when its file was written.
+    let packed = encode(&today());
+    write("note.v2.hex", &super::golden::hex(&packed[..packed.len() - 1]));
+    assert!(check(&[carried_up(), today()]).is_err_and(|why| why.contains("give it a new version")));
+    let blessed = Goldens::new(folder, true).check(&[carried_up(), today()]);
+    assert!(blessed.is_err_and(|why| why.contains("give it a new version")), "what is there is never written anew");
+    write("note.v2.hex", &super::golden::hex(&packed));
+    let json = std::fs::read_to_string(folder.join("note.v2.json")).expect("it is there");
+    write("note.v2.json", &json.replace("\"by\"", "\"from\""));
+    assert!(check(&[carried_up(), today()]).is_err_and(|why| why.contains("give it a new version")));
+}
