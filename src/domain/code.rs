@@ -322,6 +322,9 @@ catalogue! {
     SHORT_OF_RESOURCES = "BR0406", "the host is short of something that comes back",
         "It has run out of descriptors, threads, memory or room for a moment. Nothing was taken, and what was taken before is safe.",
         "Try again; the host goes on by itself as soon as it can. If that takes long, see its log for what it is short of.";
+    INDEX_BROKE = "BR0407", "the engine of the index broke",
+        "The index is a cache of the journal, and its engine has met something that it cannot handle. What was acknowledged is safe.",
+        "Restart the host: it sets an index aside that it cannot use and makes it again.";
     STORE_FORMAT = "BR0405", "the store was written by another release",
         "Its format version is not one that this release reads.",
         "Use the release that wrote it, or restore a logical backup.";

@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::engine;
 use super::journal;
 use super::keys;
 use super::shared::{Shared, Watch};
@@ -70,7 +71,7 @@ impl Checkpointer {
         self.wish = None;
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported as such; the journal has everything.
-            let _ended = thread.join();
+            let _ended = engine::join(thread);
         }
     }
 }

@@ -423,7 +423,7 @@ impl Store for SledStore {
         self.shared.close();
         if let Some(writer) = self.writer.lock().take() {
             // Its panic was reported where it happened; the journal has everything that was acknowledged.
-            let _ended = writer.join();
+            let _ended = engine::join(writer);
         }
         // What it tells may hold the store itself.
         self.shared.feed.write().take();

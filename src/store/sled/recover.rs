@@ -22,15 +22,13 @@ use super::values::Values;
 use super::writer;
 use super::{BLOBS, INDEX, JOURNAL, OpenError, SledSettings};
 use crate::domain::change::Change;
+use crate::domain::code;
 use crate::domain::id::{JobKey, TenantId};
 use crate::domain::job::JobState;
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
 use crate::domain::queue::QueueState;
 use crate::store::ReadError;
-
-/// Opens the index of a folder.
-type OpenIndex<'o> = &'o dyn Fn(&Path) -> Result<Arc<dyn Engine>, EngineError>;
 
 /// The format of the directory; another one is refused.
 const FORMAT_LINE: &str = "backroom store, format 5\n";
@@ -91,13 +89,68 @@ pub(super) struct Reindexed {
     pub(super) lsn: u64,
 }
 
-/// Opens the index and brings it up to the end of the journal.
+/// Opens the index and brings it up to the end of the journal. One that does not open, that is not what the journal goes on
+/// from, or that breaks on the way is set aside, never deleted, and made again if the journal still holds everything.
 pub(super) fn reindex(settings: &SledSettings, engine: engine::Open) -> Result<Reindexed, OpenError> {
-    let journal = settings.path.join(JOURNAL);
-    let tree = open_or_rebuild(&settings.path, &|index| engine(index, settings.cache_bytes))?;
-    private::close(&settings.path.join(INDEX))?;
+    let index = settings.path.join(INDEX);
+    let open = |index: &Path| engine(index, settings.cache_bytes).map_err(TreeFault::from);
+    let first = first_group(&settings.path)?;
+    let reaches_back = matches!(first, None | Some(1));
+    if index.exists() || !reaches_back {
+        let why = match open(&index).and_then(|tree| {
+            check_tree(&*tree, first)?;
+            bring_up(settings, tree)
+        }) {
+            // Nothing of it is damaged, and a new one would fare no better.
+            Err(TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
+            Err(TreeFault::Journal(error)) => return Err(error),
+            Err(TreeFault::Bad(why)) => why,
+            Ok(whole) => return Ok(whole),
+        };
+        let aside = set_aside(&index)?;
+        let code = code::STORE_DAMAGED.name;
+        tracing::error!(code, why, aside = %aside.display(), "the index is damaged and was set aside");
+        if let Some(first) = first.filter(|_| !reaches_back) {
+            std::fs::rename(&aside, &index)?;
+            let why = format!(
+                "{why}; the journal holds groups from {first} on only, so the index cannot be made again from it: \
+                 restore the last backup into a new directory with `backroom store restore FILE --data NEW_DIRECTORY`"
+            );
+            return Err(OpenError::Damaged { path: index, why });
+        }
+    }
+    let made = open(&index).and_then(|tree| {
+        mark_format(&*tree)?;
+        sync_new(&settings.path).map_err(TreeFault::Disk)?;
+        bring_up(settings, tree)
+    });
+    made.map_err(OpenError::from)
+}
+
+/// The first group that the journal has; none when there is no journal yet.
+fn first_group(path: &Path) -> Result<Option<u64>, OpenError> {
+    let first = scan::first(&path.join(JOURNAL))?;
+    if first.is_none() && path.join(INDEX).exists() && !path.join(NEW).exists() {
+        let why = "it is missing, although there is an index: put its files back, or restore the last backup into a new \
+                   directory with `backroom store restore FILE --data NEW_DIRECTORY`";
+        return Err(OpenError::Damaged { path: path.join(JOURNAL), why: why.to_owned() });
+    }
+    if first.is_none() {
+        mark_new(path)?;
+    }
+    Ok(first)
+}
+
+/// Brings a tree up to the end of the journal.
+fn bring_up(settings: &SledSettings, tree: Arc<dyn Engine>) -> Result<Reindexed, TreeFault> {
+    private::close(&settings.path.join(INDEX)).map_err(TreeFault::Disk)?;
     let mut replay = Replay::start(&*tree)?;
-    let found = scan::scan(&journal, replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload))?;
+    let scanned =
+        scan::scan(&settings.path.join(JOURNAL), replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload));
+    if let Some(fault) = replay.fault.take() {
+        return Err(fault.into());
+    }
+    let found = scanned.map_err(|error| TreeFault::Journal(error.into()))?;
     replay.finish(&found)?;
     let Replay { live, standings, recorded, lsn, .. } = replay;
     Ok(Reindexed { tree, live, standings, recorded, found, lsn })
@@ -151,58 +204,11 @@ fn unmark_new(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens the tree. One that does not open, or that is not what the journal goes on from, is set aside, never deleted,
-/// and made again if the journal still holds everything.
-fn open_or_rebuild(path: &Path, open: OpenIndex<'_>) -> Result<Arc<dyn Engine>, OpenError> {
-    let index = path.join(INDEX);
-    let first = scan::first(&path.join(JOURNAL))?;
-    if first.is_none() && index.exists() && !path.join(NEW).exists() {
-        let why = "it is missing, although there is an index: put its files back, or restore the last backup into a new \
-                   directory with `backroom store restore FILE --data NEW_DIRECTORY`";
-        return Err(OpenError::Damaged { path: path.join(JOURNAL), why: why.to_owned() });
-    }
-    if first.is_none() {
-        mark_new(path)?;
-    }
-    if !index.exists() && matches!(first, None | Some(1)) {
-        return new_tree(path, open);
-    }
-    let opened = open(&index).map_err(TreeFault::from);
-    let checked = opened.and_then(|tree| check_tree(&*tree, first).map(|()| tree));
-    let why = match checked {
-        Ok(tree) => return Ok(tree),
-        // Nothing of it is damaged, and a new one would fare no better.
-        Err(TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
-        Err(TreeFault::Bad(why)) => why,
-    };
-    let aside = set_aside(&index)?;
-    tracing::error!(why, aside = %aside.display(), "the index is damaged and was set aside");
-    match first {
-        None | Some(1) => new_tree(path, open),
-        Some(first) => {
-            std::fs::rename(&aside, &index)?;
-            let why = format!(
-                "{why}; the journal holds groups from {first} on only, so the index cannot be made again from it: \
-                 restore the last backup into a new directory with `backroom store restore FILE --data NEW_DIRECTORY`"
-            );
-            Err(OpenError::Damaged { path: index, why })
-        }
-    }
-}
-
-/// Makes an index, on disk with its format when it returns.
-fn new_tree(path: &Path, open: OpenIndex<'_>) -> Result<Arc<dyn Engine>, OpenError> {
-    let index = path.join(INDEX);
-    let failed = |fault: TreeFault| match fault {
-        TreeFault::Disk(error) => OpenError::Io(error),
-        TreeFault::Bad(why) => OpenError::Damaged { path: index.clone(), why },
-    };
-    let tree = open(&index).map_err(|error| failed(error.into()))?;
+/// Marks a new tree with its format, on disk when it returns.
+fn mark_format(tree: &dyn Engine) -> Result<(), TreeFault> {
     let format = codec::encode(&1_u64);
-    let marked = tree.apply(&mut std::iter::once((keys::META_FORMAT, Some(format.as_slice()))));
-    marked.and_then(|()| tree.checkpoint()).map_err(|error| failed(error.into()))?;
-    sync_new(path)?;
-    Ok(tree)
+    tree.apply(&mut std::iter::once((keys::META_FORMAT, Some(format.as_slice()))))?;
+    Ok(tree.checkpoint()?)
 }
 
 fn set_aside(index: &Path) -> io::Result<PathBuf> {
@@ -220,6 +226,8 @@ enum TreeFault {
     Disk(io::Error),
     /// It is not what was written.
     Bad(String),
+    /// The fault is the journal's.
+    Journal(OpenError),
 }
 
 impl From<EngineError> for TreeFault {
@@ -271,6 +279,8 @@ struct Replay<'a> {
     /// The last group that the tree has.
     lsn: u64,
     replayed: u64,
+    /// Why the tree did not take a group.
+    fault: Option<ReadError>,
 }
 
 impl<'a> Replay<'a> {
@@ -289,6 +299,7 @@ impl<'a> Replay<'a> {
             checkpoint: number(tree, keys::META_CHECKPOINT)?,
             lsn: number(tree, keys::META_LSN)?,
             replayed: 0,
+            fault: None,
         })
     }
 
@@ -297,11 +308,15 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         let records = codec::read_records(payload).map_err(|error| error.to_string())?;
-        match lsn <= self.lsn {
+        let taken = match lsn <= self.lsn {
             true => self.recall(&records, payload),
             false => self.index(lsn, &records, payload),
-        }
-        .map_err(|error| error.to_string())
+        };
+        taken.map_err(|error| {
+            let why = error.to_string();
+            self.fault = Some(error);
+            why
+        })
     }
 
     fn recall(&mut self, records: &[(Record, Parts)], payload: &[u8]) -> Result<(), ReadError> {
@@ -353,17 +368,17 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn finish(&mut self, found: &Found) -> Result<(), OpenError> {
+    fn finish(&mut self, found: &Found) -> Result<(), TreeFault> {
         if self.replayed > self.lsn {
             self.write()?;
             self.lsn = self.replayed;
         }
         let journal_ends_before = !found.segments.is_empty() && found.lsn < self.lsn;
         if journal_ends_before {
-            return Err(OpenError::Damaged {
+            return Err(TreeFault::Journal(OpenError::Damaged {
                 path: PathBuf::from(JOURNAL),
                 why: format!("it ends with group {}, but the index has group {}", found.lsn, self.lsn),
-            });
+            }));
         }
         self.standings = Standings::new(number(self.tree, keys::META_SEQUENCE)?);
         Ok(())
@@ -434,19 +449,25 @@ impl From<ScanError> for OpenError {
     }
 }
 
-impl From<ReadError> for OpenError {
-    fn from(error: ReadError) -> Self {
-        match TreeFault::from(error) {
+impl From<TreeFault> for OpenError {
+    fn from(fault: TreeFault) -> Self {
+        match fault {
             TreeFault::Disk(error) => Self::Io(error),
             TreeFault::Bad(why) => Self::Damaged { path: PathBuf::from(INDEX), why },
+            TreeFault::Journal(error) => error,
         }
+    }
+}
+
+impl From<ReadError> for OpenError {
+    fn from(error: ReadError) -> Self {
+        TreeFault::from(error).into()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::code;
 
     #[test]
     fn a_full_disk_is_no_damage() {

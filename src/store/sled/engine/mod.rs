@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod door;
 mod on_sled;
 #[cfg(test)]
 pub(super) mod ordered;
@@ -12,6 +13,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(super) use door::join;
 pub(super) use on_sled::open;
 
 use crate::resources::Resource;
@@ -72,6 +74,9 @@ pub(super) enum EngineError {
     /// What it read is not what was written.
     #[error("{0}")]
     Damaged(String),
+    /// It panicked, or waits for ever.
+    #[error("the index engine broke: {0}")]
+    Broke(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -109,6 +114,7 @@ impl From<EngineError> for ReadError {
         match error {
             EngineError::Io(error) => Self::of(&error),
             EngineError::Damaged(why) => Self::Damaged(why),
+            EngineError::Broke(_) => Self::Damaged(error.to_string()),
             EngineError::Unsynced(_) | EngineError::Failed(_) => Self::Failed(error.to_string()),
         }
     }
