@@ -153,6 +153,5 @@ pub(super) async fn failures(
     let limit = params.read("limit", |text| number_within(text, 1, GROUPS_MAX))?.unwrap_or(GROUPS);
     let (tenant, limit) = (state.tenant(), usize::try_from(limit).unwrap_or(1));
     turns::keep(state.host().jobs.turn_to_look().await?)?;
-    let groups = state.blocking(move |host| host.jobs.failures(tenant, limit)).await?;
-    Ok(Json(FailuresView { groups: groups.into_iter().map(Into::into).collect() }))
+    Ok(Json(state.blocking(move |host| host.jobs.failures(tenant, limit)).await?.into()))
 }

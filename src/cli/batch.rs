@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use super::bulk;
 use super::client::{Answer, Client, ClientArgs, JobQuery, NewBatch};
-use super::failure::{Exit, Failure};
+use super::failure::{Exit, Failure, Fate};
 use super::follow::{self, Telling};
 use super::job;
 use super::steer::Why;
-use super::terminal::Terminal;
+use super::terminal::{self, Terminal};
 use crate::api::view::BatchView;
 
 /// What to do with batches.
@@ -49,6 +50,9 @@ pub(crate) struct SubmitArgs {
     /// Who is given how it ended: a plug-in, or a URL
     #[arg(long, value_name = "PLUGIN[/HANDLER]|URL")]
     on_complete: Option<String>,
+    /// A repeated submit with the same key returns the first batch; one of its own when absent
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     /// Wait for its end
     #[arg(long)]
     wait: bool,
@@ -89,13 +93,21 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
         Failure::bad_input(format!("`{}` cannot be read: {error}", args.file.display()), "check the path")
     })?;
     let SubmitArgs { name, allowed_failures, on_complete, .. } = args;
+    let key = bulk::given_or_own(args.idempotency_key.as_deref())?;
     let new = NewBatch {
         name: name.as_deref(),
         allowed_failures: *allowed_failures,
         on_complete: on_complete.as_deref(),
         lines: &lines,
+        idempotency_key: &key,
     };
-    let submitted = client.submit_batch(&new)?;
+    let submitted = client.submit_batch(&new).map_err(|error| with_way_to_repeat(error, &key))?;
+    if submitted.repeated && !terminal.is_json() {
+        let id = &submitted.view.batch.id;
+        terminal::aside(&format!(
+            "nothing new was submitted: an earlier submit with the idempotency key `{key}` made batch {id}"
+        ));
+    }
     if !args.wait {
         return taken(&submitted, terminal);
     }
@@ -103,6 +115,18 @@ fn submit(client: &Client, args: &SubmitArgs, terminal: Terminal) -> anyhow::Res
     let ended = follow::taken_to_the_end(client, id, Telling::Quiet.on(terminal), terminal)?;
     show(&client.batch(id)?, terminal)?;
     Ok(follow::exit_of(&ended.view))
+}
+
+/// Where nobody knows whether the batch was accepted: how to send it again so that it is accepted once.
+fn with_way_to_repeat(error: anyhow::Error, key: &str) -> anyhow::Error {
+    let mut failure = match error.downcast::<Failure>() {
+        Ok(failure) => failure,
+        Err(error) => return error,
+    };
+    if failure.fate == Fate::Unknown {
+        failure.next = Some(format!("repeat the command with --idempotency-key {key}: nothing is accepted twice"));
+    }
+    failure.into()
 }
 
 fn taken(batch: &Answer<BatchView>, terminal: Terminal) -> anyhow::Result<Exit> {

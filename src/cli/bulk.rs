@@ -35,7 +35,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// From `from_line` on, with the caller's key or one of its own.
     pub(crate) fn new(from_line: usize, key: Option<&str>) -> anyhow::Result<Self> {
-        let key = key.map_or_else(random_key, |key| Ok(key.to_owned()))?;
+        let key = given_or_own(key)?;
         Ok(Self { from_line: from_line.max(1), key })
     }
 
@@ -48,6 +48,11 @@ impl Plan {
     fn key_of(&self, first: usize) -> String {
         format!("{}-{first}", self.key)
     }
+}
+
+/// The caller's key, or one that no other submit has.
+pub(crate) fn given_or_own(key: Option<&str>) -> anyhow::Result<String> {
+    key.map_or_else(random_key, |key| Ok(key.to_owned()))
 }
 
 fn random_key() -> anyhow::Result<String> {

@@ -362,6 +362,9 @@ pub(crate) fn explain(explained: &Answer<ExplainView>, terminal: Terminal) -> an
     Ok(Exit::Done)
 }
 
+/// What a list of failures says that is not about all of them.
+const MORE_FAILURES: &str = "the host stopped counting: there are more failed jobs than it counts, so counts may be too small and groups missing";
+
 /// Lists failed jobs by what went wrong.
 pub(crate) fn failures(failures: &Answer<FailuresView>, terminal: Terminal) -> anyhow::Result<Exit> {
     if terminal.is_json() {
@@ -371,6 +374,9 @@ pub(crate) fn failures(failures: &Answer<FailuresView>, terminal: Terminal) -> a
     if failures.view.groups.is_empty() {
         terminal.line("no job has failed")?;
         return Ok(Exit::Done);
+    }
+    if failures.view.incomplete {
+        super::terminal::aside(MORE_FAILURES);
     }
     let row = |group: &crate::api::view::FailureView| {
         vec![

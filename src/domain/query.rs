@@ -212,6 +212,15 @@ impl FailureGroup {
     }
 }
 
+/// What failed jobs of a tenant have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureGroups {
+    /// The one with the newest job first.
+    pub groups: Vec<FailureGroup>,
+    /// Whether there are more failed jobs than were counted, so that counts may be too small and groups may be missing.
+    pub is_incomplete: bool,
+}
+
 fn has_text(job: &Job, text: &str) -> bool {
     // A search looks at very many: what is plain needs no copy of either.
     let has = |hay: &str| match hay.is_ascii() && text.is_ascii() {

@@ -4,6 +4,7 @@ use super::Jobs;
 use crate::domain::failure::Failure;
 use crate::domain::fingerprint::{self, Fingerprint};
 use crate::domain::id::{JobId, JobKey, PluginName, Sequence, TenantId};
+use crate::domain::query::FailureGroups;
 use crate::store::ReadError;
 
 /// Failed jobs that look like the same failure.
@@ -25,11 +26,21 @@ pub struct FailureSummary {
     pub newest: JobId,
 }
 
+/// Failed jobs by what went wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailureSummaries {
+    /// The group with the newest job first.
+    pub groups: Vec<FailureSummary>,
+    /// Whether there are more failed jobs than were counted, so that counts may be too small and groups may be missing.
+    pub is_incomplete: bool,
+}
+
 impl Jobs {
     /// The failed jobs of a tenant by what went wrong, at most `limit` groups, the one with the newest job first.
-    pub fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureSummary>, ReadError> {
+    pub fn failures(&self, tenant: TenantId, limit: usize) -> Result<FailureSummaries, ReadError> {
+        let FailureGroups { groups, is_incomplete } = self.store.failures(tenant, limit)?;
         let mut summaries = Vec::new();
-        for group in self.store.failures(tenant, limit)? {
+        for group in groups {
             let job = |sequence: Sequence| self.store.job(JobKey { tenant, sequence });
             // A group whose newest job goes away at this moment is another one at the next look.
             let Some(newest) = job(group.newest)? else { continue };
@@ -44,6 +55,6 @@ impl Jobs {
                 newest: newest.submission.id,
             });
         }
-        Ok(summaries)
+        Ok(FailureSummaries { groups: summaries, is_incomplete })
     }
 }

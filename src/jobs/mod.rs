@@ -42,7 +42,7 @@ pub use actions::{ActionError, ActionReport, ActionResult, BulkAction, Step};
 pub use batch::NewBatch;
 pub use bulk::{BulkError, FAULTS_MAX, Together};
 pub use explain::Moment;
-pub use failures::FailureSummary;
+pub use failures::{FailureSummaries, FailureSummary};
 pub use log::{LogPiece, LogReader};
 pub use rerun::{Rerun, RerunError};
 pub use search::{Found, SearchTurn, Sort, TooManySearches};

@@ -28,7 +28,7 @@ use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, OnPredecessorFailure, Payload, Predecessors, Run, Status};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::{Counts, FailureGroup, JobFilter, JobQuery, Page};
+use crate::domain::query::{Counts, FailureGroups, JobFilter, JobQuery, Page};
 use crate::domain::queue::{Lane, LaneDepth, QueueState};
 use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
@@ -251,8 +251,9 @@ pub trait Store: Send + Sync {
     /// How many jobs of a batch stand where. Maintained, never counted.
     fn batch(&self, tenant: TenantId, batch: JobId) -> Result<Counts, ReadError>;
 
-    /// The failed jobs of a tenant by what went wrong, at most `limit` groups, the one with the newest job first.
-    fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError>;
+    /// The failed jobs of a tenant by what went wrong, at most `limit` groups, the one with the newest job first. A store may
+    /// stop counting before it has seen all of them, and says so.
+    fn failures(&self, tenant: TenantId, limit: usize) -> Result<FailureGroups, ReadError>;
 
     /// Every schedule, by tenant and name.
     fn schedules(&self) -> Result<Vec<Schedule>, ReadError>;

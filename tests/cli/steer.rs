@@ -154,13 +154,20 @@ fn a_batch_is_submitted_watched_and_its_failed_jobs_run_again() {
     let ended = host.run(&["batch", "submit", "jobs.ndjson", "--name", "letters", "--wait"]);
     assert_eq!(ended.code, 1, "{}", ended.whole());
     assert!(ended.out.contains("3 of 3 jobs have ended\n1 succeeded, 2 failed, 0 canceled\n"), "{}", ended.whole());
+    let submit = ["batch", "submit", "jobs.ndjson", "--name", "letters", "--idempotency-key", "of-today"];
+    let once = host.run(&submit).done();
+    let again = host.run(&submit);
+    let told = format!("an earlier submit with the idempotency key `of-today` made batch {}", once.trim());
+    assert!(again.err.contains(&told), "{}", again.whole());
+    assert_eq!(again.done(), once, "the same key made two batches");
+    host.run(&["job", "watch", once.trim()]);
     let batch = host.json(&["job", "list", "--state", "failed", "--limit", "1"])["jobs"][0]["batch"].clone();
     let batch = batch.as_str().expect("the failed job belongs to the batch");
 
     let again = host.run(&["batch", "retry-failed", batch, "--reason", "mended"]).done();
     host.run(&["job", "watch", again.trim()]);
     let listed = host.run(&["batch", "list"]).done();
-    assert_eq!(listed.matches("letters").count(), 2, "{listed}");
+    assert_eq!(listed.matches("letters").count(), 3, "{listed}");
     let shown = host.json(&["batch", "show", again.trim()]);
     assert_eq!((shown["jobs"]["total"].as_u64(), shown["jobs"]["failed"].as_u64()), (Some(2), Some(2)));
     let refused = host.run(&["batch", "cancel", batch]);

@@ -305,7 +305,7 @@ fn bonds_of(store: &dyn Store) -> Vec<String> {
         lines.push(format!("{lane:?}: {:?}", sequences(&ready)));
     }
     lines.push(format!("{:?}", store.failures(tenant, 10)));
-    for group in store.failures(tenant, 10).expect("it can be read") {
+    for group in store.failures(tenant, 10).expect("it can be read").groups {
         let filter = JobFilter { fingerprint: Some(group.fingerprint), ..JobFilter::default() };
         lines.push(format!("{} {:?}", group.fingerprint, found(filter)));
     }

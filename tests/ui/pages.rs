@@ -218,7 +218,12 @@ async fn the_end_of_an_id_will_do() {
     let batch = site.host.jobs.wait(batch, PATIENCE).await.expect("it reads");
     let id = batch.submission.id.to_string();
     let end = &id[id.len() - 8..];
-    assert!(shown(&site, &format!("/jobs/{end}")).await.contains(&id));
+    for spelling in [end.to_owned(), id.to_uppercase()] {
+        let led = site.get(&format!("/jobs/{spelling}?run=1")).await;
+        assert_eq!((led.status, led.header("location")), (303, format!("/jobs/{id}?run=1").as_str()), "{spelling}");
+    }
+    assert!(shown(&site, &format!("/jobs/{id}?run=1")).await.contains(&id));
+    assert_eq!(site.get("/jobs/ffffffff").await.status, 404);
     assert!(words(&shown(&site, &format!("/jobs?batch={end}")).await).contains("member"));
     let listed = shown(&site, &format!("/jobs?batch={end}&state=failed")).await;
     assert!(listed.contains(&format!("batch={id}")), "the page leads on by the whole id: {listed}");

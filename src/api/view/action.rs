@@ -10,7 +10,7 @@ use crate::domain::audit::AuditRow;
 use crate::domain::explain::Reason;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
-use crate::jobs::{ActionReport, ActionResult, FailureSummary};
+use crate::jobs::{ActionReport, ActionResult, FailureSummaries, FailureSummary};
 
 /// What may be said with a command. The body may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -339,6 +339,17 @@ impl From<Reason> for ReasonView {
 pub struct FailuresView {
     /// The one with the newest job first.
     pub groups: Vec<FailureView>,
+    /// Whether the host stopped counting, at 2,000,000 failed jobs: counts may be too small, and groups may be missing, also
+    /// the one with the newest job.
+    #[serde(default)]
+    pub incomplete: bool,
+}
+
+impl From<FailureSummaries> for FailuresView {
+    fn from(summaries: FailureSummaries) -> Self {
+        let FailureSummaries { groups, is_incomplete } = summaries;
+        Self { groups: groups.into_iter().map(Into::into).collect(), incomplete: is_incomplete }
+    }
 }
 
 /// Failed jobs that look like the same failure.

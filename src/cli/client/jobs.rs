@@ -30,6 +30,8 @@ pub(crate) struct NewBatch<'a> {
     pub(crate) on_complete: Option<&'a str>,
     /// The jobs, one on each line.
     pub(crate) lines: &'a [u8],
+    /// The same batch with the same key is accepted once.
+    pub(crate) idempotency_key: &'a str,
 }
 
 impl Client {
@@ -61,12 +63,13 @@ impl Client {
 
     /// Submits a batch, all of its jobs or none.
     pub(crate) fn submit_batch(&self, new: &NewBatch<'_>) -> anyhow::Result<Answer<BatchView>> {
-        let NewBatch { name, allowed_failures, on_complete, lines } = new;
+        let NewBatch { name, allowed_failures, on_complete, lines, idempotency_key } = new;
         let allowed_failures = allowed_failures.map(|allowed| allowed.to_string());
         let params =
             [("name", *name), ("allowed_failures", allowed_failures.as_deref()), ("on_complete", *on_complete)];
         let given = params.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let request = self.with_token(self.agent.post(self.url("/v1/batches"))).query_pairs(given);
+        let request = request.header("Idempotency-Key", *idempotency_key);
         self.read(self.asking_first(request.content_type("application/x-ndjson"), lines).send(*lines))
     }
 

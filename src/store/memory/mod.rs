@@ -27,7 +27,7 @@ use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
+use crate::domain::query::{Counts, FailureGroups, JobQuery, Page};
 use crate::domain::queue::{Lane, LaneDepth, QueueState};
 use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
@@ -343,8 +343,9 @@ impl Store for MemoryStore {
         Ok(self.tables.read().batch(tenant, batch))
     }
 
-    fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError> {
-        Ok(self.reading(Reading::Failures).failures(tenant, limit))
+    fn failures(&self, tenant: TenantId, limit: usize) -> Result<FailureGroups, ReadError> {
+        let groups = self.reading(Reading::Failures).failures(tenant, limit);
+        Ok(FailureGroups { groups, is_incomplete: false })
     }
 
     fn schedules(&self) -> Result<Vec<Schedule>, ReadError> {

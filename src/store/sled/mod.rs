@@ -58,7 +58,7 @@ use crate::domain::code::{self, Code};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Predecessors, Run};
 use crate::domain::plugin::Plugin;
-use crate::domain::query::{Counts, FailureGroup, JobQuery, Page};
+use crate::domain::query::{Counts, FailureGroups, JobQuery, Page};
 use crate::domain::queue::{Lane, LaneDepth, QueueState};
 use crate::domain::schedule::Schedule;
 use crate::domain::service::{Durability, ServiceState};
@@ -315,8 +315,8 @@ impl Store for SledStore {
         self.view(|view| read::batch(view, tenant, batch.sequence()))
     }
 
-    fn failures(&self, tenant: TenantId, limit: usize) -> Result<Vec<FailureGroup>, ReadError> {
-        let mut lister = read::FailureLister::new(tenant);
+    fn failures(&self, tenant: TenantId, limit: usize) -> Result<FailureGroups, ReadError> {
+        let mut lister = read::FailureLister::new(tenant, read::FAILURES_MAX);
         while !self.view(|view| lister.step(view))? {}
         Ok(lister.into_groups(limit))
     }

@@ -12,7 +12,7 @@ use crate::domain::audit::AuditRow;
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::{Job, Rank, Run, StateCode, Status};
-use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
+use crate::domain::query::{Counts, FailureGroup, FailureGroups, JobQuery, Label, Page};
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
 use crate::resources::Quiet;
@@ -241,46 +241,53 @@ pub(super) fn batch(view: View<'_>, tenant: TenantId, batch: Sequence) -> Result
 const STEP_FAILURES: usize = 4_096;
 
 /// How many failed jobs are looked at, the ones of the smallest fingerprints first.
-const FAILURES_MAX: usize = 2_000_000;
+pub(super) const FAILURES_MAX: usize = 2_000_000;
 
 /// The failed jobs of a tenant by what went wrong, in the making.
 pub(super) struct FailureLister {
     from: Bound<Vec<u8>>,
     prefix: Vec<u8>,
     groups: BTreeMap<u64, FailureGroup>,
-    looked_at: usize,
+    /// How many entries may still be looked at.
+    left: usize,
+    is_incomplete: bool,
 }
 
 impl FailureLister {
-    /// None yet.
-    pub(super) fn new(tenant: TenantId) -> Self {
+    /// None yet; at most `most` failed jobs will be looked at.
+    pub(super) fn new(tenant: TenantId, most: usize) -> Self {
         let prefix = keys::failures(tenant);
-        Self { from: Bound::Included(prefix.clone()), prefix, groups: BTreeMap::new(), looked_at: 0 }
+        let from = Bound::Included(prefix.clone());
+        Self { from, prefix, groups: BTreeMap::new(), left: most, is_incomplete: false }
     }
 
     /// The groups with the newest jobs, newest first.
-    pub(super) fn into_groups(self, limit: usize) -> Vec<FailureGroup> {
+    pub(super) fn into_groups(self, limit: usize) -> FailureGroups {
         let mut groups: Vec<_> = self.groups.into_values().collect();
         groups.sort_by_key(|group| Reverse(group.newest));
         groups.truncate(limit);
-        groups
+        FailureGroups { groups, is_incomplete: self.is_incomplete }
     }
 
-    /// Reads some more; true when there are no more.
+    /// Reads some more; true when there are no more, or no more may be looked at.
     pub(super) fn step(&mut self, view: View<'_>) -> Result<bool, ReadError> {
         let mut end = self.prefix.clone();
         end.extend([0xff; 17]);
         let mut read = 0;
         for entry in view.values.ascending(self.from.clone(), Bound::Excluded(end)).take(STEP_FAILURES) {
             let (key, _) = entry?;
+            if self.left == 0 {
+                self.is_incomplete = true;
+                return Ok(true);
+            }
             let (bits, job) = keys::label_entry(&key).ok_or_else(|| ReadError::Damaged("a label entry".to_owned()))?;
             let group = self.groups.entry(bits);
             group.or_insert_with(|| FailureGroup::new(Fingerprint(bits), job.sequence)).add(job.sequence);
             self.from = Bound::Excluded(key);
+            self.left -= 1;
             read += 1;
         }
-        self.looked_at += read;
-        Ok(read < STEP_FAILURES || self.looked_at >= FAILURES_MAX)
+        Ok(read < STEP_FAILURES)
     }
 }
 
@@ -499,4 +506,42 @@ fn sequences<'a>(
         let sequence = keys::listed_sequence(&entry?.0);
         sequence.map(|sequence| sequence.0).ok_or_else(|| ReadError::Damaged("a listed entry".to_owned()))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::change::Change;
+    use crate::domain::code;
+    use crate::domain::failure::{ErrorClass, Failure};
+    use crate::domain::id::{JobId, PluginName};
+    use crate::domain::job::{JobState, Submission};
+    use crate::store::Store;
+    use crate::store::sled::{SledSettings, SledStore};
+
+    #[test]
+    fn a_list_of_failures_says_when_it_has_not_counted_all() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let store = SledStore::open(SledSettings::new(directory.path())).expect("the store opens");
+        let failed = |number: u64| {
+            let on = Timestamp::from_millis(1);
+            let plugin = PluginName::new("echo").expect("a name");
+            let submission = Submission::new(JobId::new(on, Sequence(number), 7), plugin, on);
+            let failure = Failure::host(ErrorClass::Fatal, code::HOST_FAULT, "no more paper");
+            let state = JobState { status: Status::Failed, failure: Some(failure), ..JobState::default() };
+            Change::Submit(Arc::new(submission), Box::new(state))
+        };
+        store.commit((1..=3).map(failed).collect()).wait().expect("there is room");
+        let listed = |most| {
+            let mut lister = FailureLister::new(TenantId::DEFAULT, most);
+            while !store.view(|view| lister.step(view)).expect("it can be read") {}
+            let FailureGroups { groups, is_incomplete } = lister.into_groups(9);
+            (groups.iter().map(|group| group.count).collect::<Vec<_>>(), is_incomplete)
+        };
+        assert_eq!(listed(2), (vec![2], true));
+        assert_eq!(listed(3), (vec![3], false), "all are counted where there are just as many as are looked at");
+        assert_eq!(listed(4), (vec![3], false));
+    }
 }

@@ -147,7 +147,7 @@ async fn download(
 }
 
 /// The job of an address, if the visitor may do this with it.
-async fn read(console: &Console, right: Right, id: String) -> Result<Job, Trouble> {
+pub(super) async fn read(console: &Console, right: Right, id: String) -> Result<Job, Trouble> {
     let console = console.clone();
     let read = blocking(carried(move || console.job(right, &id)));
     read.await.map_err(Trouble::host)?.map_err(|trouble| trouble.at(Section::Jobs))

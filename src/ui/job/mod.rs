@@ -6,7 +6,8 @@ mod related;
 
 use askama::Template;
 use axum::extract::{Path, Query};
-use axum::response::Response;
+use axum::http::Uri;
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::Console;
@@ -22,6 +23,7 @@ use crate::api::reads::Part;
 use crate::domain::access::Right;
 use crate::domain::code;
 use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::id::JobId;
 use crate::domain::job::{Job, JobType, Payload, Progress, Run, RunEnd, Status};
 use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
@@ -137,8 +139,24 @@ pub(super) async fn show(
     console: Console,
     Given(Path(id)): Given<Path<String>>,
     Given(Query(asked)): Given<Query<Asked>>,
+    uri: Uri,
 ) -> Response {
+    if id.parse().map(|id: JobId| id.to_string()).as_ref() != Ok(&id) {
+        return to_canonical(&console, id, uri.query()).await;
+    }
     console.page(move |console| page(console, &id, asked).map_err(|trouble| trouble.at(Section::Jobs))).await
+}
+
+/// Leads from the end of an id, or an id in another spelling, to the job's own address: one job has one page. Not for ever,
+/// because a later job's id may end the same.
+async fn to_canonical(console: &Console, id: String, query: Option<&str>) -> Response {
+    match actions::read(console, Right::Read, id).await {
+        Ok(job) => {
+            let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+            Redirect::to(&format!("/jobs/{}{query}", job.submission.id)).into_response()
+        }
+        Err(trouble) => console.refuse(&trouble.at(Section::Jobs)),
+    }
 }
 
 fn page(console: &Console, id: &str, asked: Asked) -> Result<Page, Trouble> {
