@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::failure::{Exit, Failure};
+use super::progress::Bar;
 use super::settings::SettingsArgs;
 use super::terminal::Terminal;
 use crate::clock::{Clock, SystemClock};
@@ -96,7 +97,10 @@ fn run_backup(file: &Path, settings: SledSettings, terminal: Terminal) -> Result
     let path = settings.path.clone();
     check_is_store(&path)?;
     let store = SledStore::open(settings).map_err(|error| of_opening(&error, &path, "backup FILE"))?;
-    let contents = backup::save(&store, file, SystemClock.now()).map_err(|error| match error {
+    let bar = Bar::spinner();
+    let saved = backup::save(&store, file, SystemClock.now(), &mut shown_on(&bar));
+    bar.clear();
+    let contents = saved.map_err(|error| match error {
         BackupError::Exists(file) => {
             Failure::bad_input(format!("{} exists already", file.display()), "give the backup a name of its own")
         }
@@ -112,7 +116,10 @@ fn run_backup(file: &Path, settings: SledSettings, terminal: Terminal) -> Result
 
 fn run_restore(file: &Path, settings: SledSettings, terminal: Terminal) -> Result<Exit> {
     let path = settings.path.clone();
-    let contents = backup::restore(file, settings).map_err(|error| match error {
+    let bar = Bar::spinner();
+    let restored = backup::restore(file, settings, &mut shown_on(&bar));
+    bar.clear();
+    let contents = restored.map_err(|error| match error {
         BackupError::Exists(taken) if taken == path => {
             let next = format!("backroom store restore {} --data NEW_DIRECTORY", file.display());
             Failure::bad_input(format!("{} is not empty: a backup becomes a store of its own", path.display()), next)
@@ -128,6 +135,14 @@ fn run_restore(file: &Path, settings: SledSettings, terminal: Terminal) -> Resul
     })?;
     let next = format!("backroom serve --data {}", path.display());
     show_contents(&contents, "restored", &path, &next, terminal)
+}
+
+/// Shows on a bar how many jobs are done.
+fn shown_on(bar: &Bar) -> impl FnMut(u64, u64) -> Result<(), BackupError> {
+    |done, total| {
+        bar.show(done, Some(total), "jobs");
+        Ok(())
+    }
 }
 
 fn show_contents(contents: &Contents, done: &str, path: &Path, next: &str, terminal: Terminal) -> Result<Exit> {
@@ -177,7 +192,9 @@ fn of_file(file: &Path, error: &BackupError) -> Failure {
             Failure::new(code::STORE_DAMAGED, message).with_next("use another backup; this one was cut off or changed")
         }
         BackupError::Format { .. } => Failure::new(code::STORE_FORMAT, message)
-            .with_next("give it a file that `backroom store backup FILE` of this release has written"),
+            .with_next("give it a file that `backroom store backup FILE` wrote"),
+        BackupError::Later { .. } => Failure::new(code::STORE_FORMAT, message)
+            .with_next("restore it with the release that wrote it, or a later one; its first line names the release"),
         _ => Failure::bad_input(message, "see that the file and its folder are there and may be used"),
     }
 }

@@ -83,7 +83,7 @@ fn damage_is_said_with_its_code() {
     let whole = std::fs::read(&file).expect("it can be read");
     std::fs::write(&file, &whole[..whole.len() - 1]).expect("it can be written");
     let cut_off = store(folder.path(), &["restore", "nightly", "--data", "other"]);
-    refused(&cut_off, 1, &["error[BR0402]", "nightly: the backup is damaged at byte"]);
+    refused(&cut_off, 1, &["error[BR0402]", "nightly: line 6 of the backup is damaged"]);
     std::fs::write(&file, "something else\n").expect("it can be written");
     refused(&store(folder.path(), &["restore", "nightly", "--data", "other"]), 1, &["error[BR0405]", "something else"]);
 

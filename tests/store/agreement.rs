@@ -15,6 +15,7 @@ use backroom::store::memory::MemoryStore;
 use backroom::store::sled::verify::verify;
 use proptest::prelude::*;
 
+use crate::backup::quiet;
 use crate::common::*;
 use crate::reopen::{assert_same, picture, reopened};
 
@@ -379,11 +380,11 @@ proptest! {
         assert_same(&whole(&sled), &wanted);
         reopened(directory.path(), "image", |store| assert_same(&whole(store), &wanted));
         let file = directory.path().join("backup");
-        backup::save(&sled, &file, time(0)).expect("the store is sound");
+        backup::save(&sled, &file, time(0), &mut quiet).expect("the store is sound");
         drop(sled);
         prop_assert_eq!(verify(settings(&path)).expect("it opens").findings, []);
         let other = directory.path().join("restored");
-        backup::restore(&file, settings(&other)).expect("the backup is sound");
+        backup::restore(&file, settings(&other), &mut quiet).expect("the backup is sound");
         prop_assert_eq!(verify(settings(&other)).expect("it opens").findings, []);
         let restored = open(&other);
         assert_same(&saved(&restored), &saved(&memory));

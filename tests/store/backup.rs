@@ -1,6 +1,6 @@
 //! Backups: a store made of one agrees with the store that it was made from; one that is not whole makes none.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use backroom::domain::change::{Change, RememberedSubmit};
 use backroom::domain::id::{Digest, HostId, TenantId, VersionName};
@@ -31,7 +31,7 @@ impl Saved {
     }
 
     fn restore(&self) -> Result<backup::Contents, BackupError> {
-        backup::restore(&self.file(), settings(&self.target()))
+        backup::restore(&self.file(), settings(&self.target()), &mut quiet)
     }
 
     /// What is left in the folder beside the backup and the store.
@@ -117,16 +117,17 @@ fn saved() -> Saved {
     let store = open(&directory.path().join("store"));
     fill(&store);
     let picture = picture(&store);
-    let contents = backup::save(&store, &directory.path().join("backup"), time(0)).expect("the store is sound");
+    let contents =
+        backup::save(&store, &directory.path().join("backup"), time(0), &mut quiet).expect("the store is sound");
     assert_eq!((contents.jobs, contents.runs, contents.plugins, contents.remembered), (40, 2, 1, 3));
     assert_eq!((contents.blobs, contents.blob_bytes), (3, 24_000));
     Saved { directory, picture }
 }
 
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = std::fs::read(path).expect("the file can be read");
-    change(&mut bytes);
-    std::fs::write(path, bytes).expect("the file can be written");
+/// Hears of the progress and says nothing.
+#[expect(clippy::unnecessary_wraps, reason = "another may end it")]
+pub(crate) fn quiet(_done: u64, _total: u64) -> Result<(), BackupError> {
+    Ok(())
 }
 
 fn assert_agrees(store: &dyn Store, saved: &Saved) {
@@ -157,7 +158,8 @@ fn a_restored_store_agrees_and_verifies() {
 fn a_memory_store_takes_a_backup_in() {
     let saved = saved();
     let store = MemoryStore::new();
-    backup::read_into(std::fs::File::open(saved.file()).expect("it is there"), &store).expect("it is sound");
+    backup::read_into(std::fs::File::open(saved.file()).expect("it is there"), &store, &mut quiet)
+        .expect("it is sound");
     assert_agrees(&store, &saved);
 }
 
@@ -184,7 +186,7 @@ fn a_changed_byte_anywhere_makes_no_store() {
     for place in (0..whole.len()).step_by(whole.len() / 60).chain([whole.len() - 1]) {
         let mut bytes = whole.clone();
         bytes[place] ^= 0x11;
-        let taken = backup::read_into(&bytes[..], &MemoryStore::new());
+        let taken = backup::read_into(&bytes[..], &MemoryStore::new(), &mut quiet);
         assert!(taken.is_err(), "byte {place}");
     }
 }
@@ -195,23 +197,114 @@ fn nothing_that_exists_is_overwritten() {
     saved.restore().expect("the backup is sound");
     assert!(matches!(saved.restore(), Err(BackupError::Exists(path)) if path == saved.target()));
     let store = open(&saved.target());
-    assert!(matches!(backup::save(&store, &saved.file(), time(0)), Err(BackupError::Exists(_))));
+    assert!(matches!(backup::save(&store, &saved.file(), time(0), &mut quiet), Err(BackupError::Exists(_))));
     let aside = saved.directory.path().join("other.restoring");
     std::fs::create_dir(&aside).expect("it can be made");
-    let refused = backup::restore(&saved.file(), settings(&saved.directory.path().join("other")));
+    let refused = backup::restore(&saved.file(), settings(&saved.directory.path().join("other")), &mut quiet);
     assert!(matches!(refused, Err(BackupError::Exists(path)) if path == aside));
     assert!(aside.exists(), "what another restore may be writing is left alone");
 }
 
+/// A whole backup of other lines than were written: its end says that it is what was written.
+fn forged(saved: &Saved, change: impl Fn(&str) -> String) -> Result<backup::Contents, BackupError> {
+    let text = std::fs::read_to_string(saved.file()).expect("it is text");
+    let mut lines: Vec<String> = text.lines().map(&change).collect();
+    let end = lines.pop().expect("there is an end");
+    let before: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let at = end.find("\"sha256\":\"").expect("the end has it") + 10;
+    let end = format!("{}{}{}\n", &end[..at], Digest::of(&before), &end[at + 64..]);
+    backup::read_into((before + &end).as_bytes(), &MemoryStore::new(), &mut quiet)
+}
+
 #[test]
-fn a_backup_of_another_version_is_refused() {
+fn a_later_record_is_refused_with_its_line() {
     let saved = saved();
-    change(&saved.file(), |bytes| {
-        let at = bytes.windows(10).position(|part| part == b"\"version\":").expect("the first line says it");
-        bytes[at + 10] = b'1';
-    });
-    let refused = saved.restore().expect_err("the version is not known");
-    assert!(matches!(&refused, BackupError::Format { found } if found.contains("\"version\":1")), "{refused}");
+    forged(&saved, str::to_owned).expect("it is what was written");
+    let first = |line: &str| line.replace("\"backroom backup\",\"version\":1", "\"backroom backup\",\"version\":2");
+    let refused = forged(&saved, first).expect_err("the version is not known");
+    assert!(matches!(&refused, BackupError::Later { line: 1, .. }), "{refused}");
+    for (from, to, what) in [
+        ("{\"family\":\"plugin\",\"version\":1", "{\"family\":\"plugin\",\"version\":9", "version 9 of `plugin`"),
+        ("{\"family\":\"job\",\"version\":1", "{\"family\":\"job\",\"version\":9", "version 9 of `job`"),
+        ("\"state\":{\"version\":1", "\"state\":{\"version\":9", "version 9 of `job-state`"),
+        ("{\"family\":\"token\"", "{\"family\":\"record\"", "records of the family `record`"),
+    ] {
+        let text = std::fs::read_to_string(saved.file()).expect("it is text");
+        let number = text.lines().position(|line| line.contains(from)).expect("there is one") as u64 + 1;
+        match forged(&saved, |line| line.replace(from, to)) {
+            Err(BackupError::Later { line, what: found }) => assert_eq!((line, found.as_str()), (number, what)),
+            other => panic!("{from}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_not_one_is_named_by_its_line() {
+    let saved = saved();
+    for (from, to, why) in [
+        ("{\"family\":\"job\",", "{\"family\":\"job\",\"more\":1,", "unknown field `more`"),
+        (",\"at\":0,\"last\":true", ",\"at\":5,\"last\":true", "a part of blob"),
+        (",\"at\":0,\"last\":true", ",\"at\":0,\"last\":false", "the rest of a blob is missing"),
+        ("\"data\":\"CQkJ", "\"data\":\"CQkK", "are others"),
+    ] {
+        match forged(&saved, |line| line.replace(from, to)) {
+            Err(BackupError::Damaged { line, why: found }) => {
+                assert!(line > 1 && found.contains(why), "{line}: {found}")
+            }
+            other => panic!("{from}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_compression_is_read_by_its_first_bytes() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let store = open(&directory.path().join("store"));
+    fill(&store);
+    let wanted = picture(&store);
+    let mut sizes = Vec::new();
+    for name in ["plain.ndjson", "small.ndjson.gz", "small.ndjson.zst"] {
+        let file = directory.path().join(name);
+        let contents = backup::save(&store, &file, time(0), &mut quiet).expect("the store is sound");
+        sizes.push(std::fs::metadata(&file).expect("it is there").len());
+        let mode =
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).expect("it is there").permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let renamed = directory.path().join("renamed");
+        std::fs::rename(&file, &renamed).expect("it can be renamed");
+        let whole = std::fs::read(&renamed).expect("it can be read");
+        let read = MemoryStore::new();
+        assert_eq!(backup::read_into(&whole[..], &read, &mut quiet).expect("it is sound"), contents);
+        assert_same(&picture(&read), &wanted);
+        let (header, counts) =
+            backup::Reader::start(&whole[..]).expect("it is one").check(&mut quiet).expect("it is whole");
+        assert_eq!((header.jobs, counts), (40, contents));
+        for end in [whole.len() - 1, whole.len() / 2] {
+            let cut = backup::read_into(&whole[..end], &MemoryStore::new(), &mut quiet);
+            assert!(matches!(cut, Err(BackupError::Damaged { .. })), "{name} cut at {end}: {cut:?}");
+            let cut = backup::Reader::start(&whole[..end]).and_then(|reader| reader.check(&mut quiet));
+            assert!(matches!(cut, Err(BackupError::Damaged { .. })), "{name} cut at {end}: {cut:?}");
+        }
+    }
+    assert!(sizes[1] < sizes[0] / 2 && sizes[2] < sizes[0] / 2, "{sizes:?}");
+}
+
+#[test]
+fn a_memory_store_makes_the_same_backup() {
+    let directory = tempfile::tempdir().expect("a temporary directory can be made");
+    let store = open(directory.path());
+    let memory = MemoryStore::new();
+    let lines = |store: &dyn Store| {
+        fill(store);
+        let mut text = Vec::new();
+        let mut frozen = store.freeze().expect("there is room");
+        backup::write(&mut *frozen, &mut text, time(0), backup::Blobs::Included, &mut quiet).expect("it is sound");
+        let text = String::from_utf8(text).expect("it is text");
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        // The first line and the end differ by how many groups there were, the second by how many numbers are taken ahead.
+        lines[2..lines.len() - 1].to_vec()
+    };
+    assert_same(&lines(&store), &lines(&memory));
 }
 
 #[test]
@@ -223,7 +316,7 @@ fn a_store_without_a_blob_that_it_names_makes_no_backup() {
     std::fs::remove_file(directory.path().join("store/blobs").join(&digest[..2]).join(&digest[2..]))
         .expect("it can be removed");
     let file = directory.path().join("backup");
-    let refused = backup::save(&store, &file, time(0)).expect_err("a payload is missing");
+    let refused = backup::save(&store, &file, time(0), &mut quiet).expect_err("a payload is missing");
     assert!(refused.to_string().contains(&digest), "{refused}");
     assert!(!file.exists() && !file.with_extension("partial").exists());
 }

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::engine::Engine;
+use super::group::read_remembered;
 use super::keys;
 use super::live::{Block, Live, View};
 use super::shared::Shared;
 use super::values::Values;
-use super::{codec, export, ties};
+use super::{codec, ties};
 use crate::domain::change::RememberedSubmit;
-use crate::domain::id::{Digest, JobKey, Sequence};
+use crate::domain::id::{Digest, JobKey, Sequence, TenantId};
 use crate::domain::job::{Job, Run};
 use crate::store::ReadError;
 use crate::store::frozen::{Frozen, FrozenError, Moment, Settings, WholeJob};
@@ -32,6 +33,8 @@ const ROWS_AT_ONCE: usize = 256;
 /// What is kept for a frozen view.
 pub(super) struct Held {
     moment: Moment,
+    /// No job behind this one is seen.
+    last: Sequence,
     limit: u64,
     /// Locked after [`Shared::live`].
     state: RwLock<HeldState>,
@@ -52,7 +55,7 @@ impl Held {
     /// Whether the view may still look at the value of a key. It looks at no label, no ready entry and no other that follows
     /// from the records.
     fn may_look_at(&self, key: &[u8], needs_from: JobKey) -> bool {
-        let is_ahead = |first: JobKey, last: JobKey| first.sequence <= self.moment.sequence && last >= needs_from;
+        let is_ahead = |first: JobKey, last: JobKey| first.sequence <= self.last && last >= needs_from;
         match key.first() {
             Some(&(keys::BLOCK | keys::STATE | keys::RUN | keys::AUDIT)) => {
                 keys::starting_job(key).is_none_or(|job| is_ahead(job, JobKey { sequence: Sequence(u64::MAX), ..job }))
@@ -118,11 +121,11 @@ impl std::fmt::Debug for Held {
 }
 
 impl Live {
-    /// Freezes what is there now, which is all up to `moment`.
-    pub(super) fn freeze(&mut self, moment: Moment, limit: u64) -> Arc<Held> {
+    /// Freezes what is there now, which is all up to `moment`, with no job behind `last`.
+    pub(super) fn freeze(&mut self, moment: Moment, last: Sequence, limit: u64) -> Arc<Held> {
         let jobs = self.counts.values().map(|counts| counts.all()).sum();
         let state = HeldState { live: self.frozen_copy(), ..HeldState::default() };
-        let held = Arc::new(Held { moment: Moment { jobs, ..moment }, limit, state: RwLock::new(state) });
+        let held = Arc::new(Held { moment: Moment { jobs, ..moment }, last, limit, state: RwLock::new(state) });
         self.frozen.0.retain(|held| held.strong_count() > 0);
         self.frozen.0.push(Arc::downgrade(&held));
         held
@@ -190,7 +193,7 @@ impl FrozenView {
 
     /// The jobs of the next block, without their rows; none behind the last.
     fn jobs_of_next_block(&self) -> Result<Option<BlockOfJobs>, FrozenError> {
-        let last = self.held.moment.sequence;
+        let last = self.held.last;
         self.view(|view| {
             let mut blocks = view.values.ascending(self.next_block.clone(), Bound::Excluded(vec![keys::BLOCK + 1]));
             loop {
@@ -309,7 +312,7 @@ impl Frozen for FrozenView {
             let mut before = None;
             for entry in view.values.descending(from, self.forget_before.clone()).take(REMEMBERED_AT_ONCE) {
                 let (key, _) = entry?;
-                page.push(export::remembered_of(view, &key)?);
+                page.push(remembered_of(view, &key)?);
                 before = Some(key);
             }
             Ok((page, before))
@@ -323,4 +326,14 @@ impl Frozen for FrozenView {
     fn blob_part(&self, digest: Digest, from: u64, most: usize) -> Result<Option<Bytes>, ReadError> {
         self.shared.blobs.part(digest, from, most).map_err(|error| ReadError::of(&error))
     }
+}
+
+/// The remembered submit that a key under [`keys::FORGET`] speaks of.
+fn remembered_of(view: View<'_>, key: &[u8]) -> Result<RememberedSubmit, ReadError> {
+    let damaged = || ReadError::Damaged("the end of a remembered submit".to_owned());
+    let (_, remembered) = keys::forgotten(key).ok_or_else(damaged)?;
+    let (tenant, submit) = remembered.get(1..).and_then(|rest| rest.split_first_chunk::<4>()).ok_or_else(damaged)?;
+    let tenant = TenantId(u32::from_be_bytes(*tenant));
+    let submit = std::str::from_utf8(submit).map_err(|_| damaged())?;
+    read_remembered(view.values, tenant, submit)?.ok_or_else(damaged)
 }

@@ -11,7 +11,6 @@ mod codec;
 mod deletion;
 mod depth;
 mod engine;
-mod export;
 mod frozen;
 #[cfg(test)]
 mod golden;
@@ -207,6 +206,11 @@ impl SledStore {
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(work)?;
         Ok(Self { shared, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Why nothing is written any more, if so.
+    pub(in crate::store) fn failure(&self) -> Option<Arc<str>> {
+        self.shared.failure()
     }
 
     /// Changes how much room the disk must have for new jobs, in bytes.

@@ -258,10 +258,16 @@ impl Writer {
             Err(GroupError::Passing(_)) => return,
             Err(GroupError::Broken(why)) => return self.shared.fail(&why),
         }
-        let sequence = Sequence(self.shared.sequence.load(Ordering::Acquire));
-        let host = HostId(*self.shared.host.lock());
+        let Ok(tree) = self.shared.tree() else { return };
+        let mut live = self.shared.live.write();
+        // No job behind this one has come yet, whoever has been given which number.
+        let last = Sequence(self.shared.sequence.load(Ordering::Acquire));
+        let numbers = |key| View::new(&live, &*tree).number(key);
+        let (Ok(sequence), Ok(host)) = (numbers(keys::META_SEQUENCE), numbers(keys::META_HOST)) else { return };
+        let (sequence, host) = (Sequence(sequence).max(last), HostId(host.max(*self.shared.host.lock())));
         let moment = Moment { lsn: self.journal.lsn(), sequence, host, jobs: 0 };
-        let held = self.shared.live.write().freeze(moment, self.shared.settings.frozen_bytes);
+        let held = live.freeze(moment, last, self.shared.settings.frozen_bytes);
+        drop(live);
         *slot.lock() = Some(held);
     }
 

@@ -1,0 +1,359 @@
+//! One line of a backup: a record, as JSON.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::super::frozen::WholeJob;
+use crate::domain::access::Token;
+use crate::domain::breaker::PluginBreaker;
+use crate::domain::change::RememberedSubmit;
+use crate::domain::id::{Digest, HostId, JobKey, OrderingKey, Sequence, TenantId};
+use crate::domain::job::{Job, Payload};
+use crate::domain::plugin::Plugin;
+use crate::domain::queue::QueueState;
+use crate::domain::schedule::Schedule;
+use crate::domain::service::ServiceState;
+use crate::stored::Stored;
+
+/// The version of the lines that are no stored values: jobs, blobs, numbers, broken keys and the end.
+const LINE_VERSION: u8 = 1;
+
+const JOB: &str = "job";
+const BLOB: &str = "blob";
+const NUMBERS: &str = "numbers";
+const BROKEN_KEY: &str = "broken-key";
+pub(super) const END: &str = "end";
+
+/// What a line of a backup holds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// A part of a blob.
+    Blob(BlobPart),
+    /// A plug-in.
+    Plugin(Plugin),
+    /// A job with all that belongs to it.
+    Job(WholeJob),
+    /// A submit that must not be taken twice.
+    Remembered(RememberedSubmit),
+    /// An ordering key whose last holder did not succeed while another waited, and that holder.
+    BrokenKey(JobKey, OrderingKey),
+    /// A schedule.
+    Schedule(Schedule),
+    /// What people have asked of a queue.
+    Queue(QueueState),
+    /// A breaker that is not closed.
+    Breaker(PluginBreaker),
+    /// A token.
+    Token(Token),
+    /// Whether the service runs.
+    Service(ServiceState),
+    /// The last numbers that may have been given out.
+    Numbers(Numbers),
+}
+
+/// A part of a blob; the parts of one follow each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobPart {
+    /// Of which blob.
+    pub digest: Digest,
+    /// How many bytes come before it.
+    pub at: u64,
+    /// Its bytes.
+    pub data: Vec<u8>,
+    /// Whether the blob ends with it.
+    pub is_last: bool,
+}
+
+/// The last numbers that may have been given out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Numbers {
+    /// Of jobs.
+    pub sequence: Sequence,
+    /// Of hosts.
+    pub host: HostId,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BrokenKey {
+    tenant: TenantId,
+    sequence: Sequence,
+    ordering_key: OrderingKey,
+}
+
+/// Why a line is not a record that can be read here.
+#[derive(Debug)]
+pub(super) enum Unreadable {
+    /// A later release wrote it: what.
+    Later(String),
+    /// It is not what was written: why.
+    Broken(String),
+}
+
+impl Record {
+    /// The family's name.
+    pub(super) fn family(&self) -> &'static str {
+        match self {
+            Self::Blob(_) => BLOB,
+            Self::Plugin(_) => Plugin::NAME,
+            Self::Job(_) => JOB,
+            Self::Remembered(_) => RememberedSubmit::NAME,
+            Self::BrokenKey(..) => BROKEN_KEY,
+            Self::Schedule(_) => Schedule::NAME,
+            Self::Queue(_) => QueueState::NAME,
+            Self::Breaker(_) => PluginBreaker::NAME,
+            Self::Token(_) => Token::NAME,
+            Self::Service(_) => ServiceState::NAME,
+            Self::Numbers(_) => NUMBERS,
+        }
+    }
+
+    /// The blobs that it names.
+    pub(super) fn blobs(&self) -> Vec<Digest> {
+        match self {
+            Self::Plugin(plugin) => plugin.versions.iter().map(|version| version.inspection.digest).collect(),
+            Self::Schedule(schedule) => schedule.target.input.digest().into_iter().collect(),
+            Self::Job(WholeJob { job, earlier_runs, .. }) => {
+                let logs = earlier_runs.iter().filter_map(|run| run.log.as_ref());
+                let payloads = [&job.submission.input].into_iter().chain(job.state.payloads()).chain(logs);
+                payloads.filter_map(Payload::digest).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What it is, for an error.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Plugin(plugin) => format!("plug-in {}", plugin.name),
+            Self::Schedule(schedule) => format!("schedule {}", schedule.name),
+            Self::Job(whole) => format!("job {}", whole.job.submission.id),
+            _ => self.family().to_owned(),
+        }
+    }
+
+    /// Appends its line, with the line break.
+    pub(super) fn append(&self, line: &mut Vec<u8>) {
+        match self {
+            Self::Blob(part) => part.append(line),
+            Self::Job(whole) => append_job(whole, line),
+            Self::Plugin(plugin) => append_value(plugin, line),
+            Self::Remembered(submit) => append_value(submit, line),
+            Self::Schedule(schedule) => append_value(schedule, line),
+            Self::Queue(queue) => append_value(queue, line),
+            Self::Breaker(breaker) => append_value(breaker, line),
+            Self::Token(token) => append_value(token, line),
+            Self::Service(service) => append_value(service, line),
+            Self::BrokenKey(job, key) => {
+                let (tenant, sequence, ordering_key) = (job.tenant, job.sequence, key.clone());
+                append_plain(BROKEN_KEY, &BrokenKey { tenant, sequence, ordering_key }, line);
+            }
+            Self::Numbers(numbers) => append_plain(NUMBERS, numbers, line),
+        }
+    }
+
+    /// Reads a line.
+    pub(super) fn read(line: &str) -> Result<Self, Unreadable> {
+        let read: Line<'_> = serde_json::from_str(line).map_err(|error| Unreadable::Broken(error.to_string()))?;
+        Ok(match read.family {
+            JOB => {
+                read.check_version()?;
+                Self::Job(read.job()?)
+            }
+            BLOB => {
+                read.check_version()?;
+                Self::Blob(read.blob()?)
+            }
+            NUMBERS => Self::Numbers(read.plain()?),
+            BROKEN_KEY => {
+                let BrokenKey { tenant, sequence, ordering_key } = read.plain()?;
+                Self::BrokenKey(JobKey { tenant, sequence }, ordering_key)
+            }
+            Plugin::NAME => Self::Plugin(read.stored()?),
+            RememberedSubmit::NAME => Self::Remembered(read.stored()?),
+            Schedule::NAME => Self::Schedule(read.stored()?),
+            QueueState::NAME => Self::Queue(read.stored()?),
+            PluginBreaker::NAME => Self::Breaker(read.stored()?),
+            Token::NAME => Self::Token(read.stored()?),
+            ServiceState::NAME => Self::Service(read.stored()?),
+            other => return Err(Unreadable::Later(format!("records of the family `{other}`"))),
+        })
+    }
+}
+
+impl BlobPart {
+    fn append(&self, line: &mut Vec<u8>) {
+        let Self { digest, at, data, is_last } = self;
+        start(BLOB, LINE_VERSION, line);
+        line.extend(format!(",\"digest\":\"{digest}\",\"at\":{at},\"last\":{is_last},\"data\":\"").as_bytes());
+        let from = line.len();
+        // Base64 takes four bytes for three.
+        line.resize(from + data.len().div_ceil(3) * 4, 0);
+        let written = BASE64.encode_slice(data, &mut line[from..]).expect("there is room for it");
+        line.truncate(from + written);
+        line.extend(b"\"}\n");
+    }
+}
+
+fn start(family: &str, version: u8, line: &mut Vec<u8>) {
+    line.extend(b"{\"family\":\"");
+    line.extend(family.as_bytes());
+    line.extend(b"\",\"version\":");
+    line.extend(version.to_string().as_bytes());
+}
+
+fn append_value<T: Stored>(value: &T, line: &mut Vec<u8>) {
+    start(T::NAME, T::VERSION, line);
+    line.extend(b",\"value\":");
+    value.append_json(line);
+    line.extend(b"}\n");
+}
+
+fn append_plain<T: Serialize>(family: &str, value: &T, line: &mut Vec<u8>) {
+    start(family, LINE_VERSION, line);
+    line.extend(b",\"value\":");
+    serde_json::to_writer(&mut *line, value).expect("memory takes everything that serde can write");
+    line.extend(b"}\n");
+}
+
+fn append_versioned<T: Stored>(value: &T, line: &mut Vec<u8>) {
+    line.extend(b"{\"version\":");
+    line.extend(T::VERSION.to_string().as_bytes());
+    line.extend(b",\"value\":");
+    value.append_json(line);
+    line.push(b'}');
+}
+
+fn append_list<T: Stored>(name: &str, values: &[T], line: &mut Vec<u8>) {
+    if values.is_empty() {
+        return;
+    }
+    line.extend(format!(",\"{name}\":[").as_bytes());
+    for (index, value) in values.iter().enumerate() {
+        if index > 0 {
+            line.push(b',');
+        }
+        append_versioned(value, line);
+    }
+    line.push(b']');
+}
+
+fn append_job(whole: &WholeJob, line: &mut Vec<u8>) {
+    start(JOB, LINE_VERSION, line);
+    line.extend(b",\"submission\":");
+    append_versioned(&*whole.job.submission, line);
+    line.extend(b",\"state\":");
+    append_versioned(&whole.job.state, line);
+    append_list("earlier_runs", &whole.earlier_runs, line);
+    append_list("audit", &whole.audit, line);
+    line.extend(b"}\n");
+}
+
+/// Every field that a line may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    family: &'a str,
+    version: u8,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    submission: Option<Versioned<'a>>,
+    #[serde(borrow, default)]
+    state: Option<Versioned<'a>>,
+    #[serde(borrow, default)]
+    earlier_runs: Vec<Versioned<'a>>,
+    #[serde(borrow, default)]
+    audit: Vec<Versioned<'a>>,
+    #[serde(default)]
+    digest: Option<&'a str>,
+    #[serde(default)]
+    at: Option<u64>,
+    #[serde(default)]
+    last: Option<bool>,
+    #[serde(default)]
+    data: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Versioned<'a> {
+    version: u8,
+    #[serde(borrow)]
+    value: &'a RawValue,
+}
+
+impl<'a> Line<'a> {
+    fn check_version(&self) -> Result<(), Unreadable> {
+        match self.version {
+            1..=LINE_VERSION => Ok(()),
+            0 => Err(Unreadable::Broken("there is no version 0".to_owned())),
+            later => Err(Unreadable::Later(format!("version {later} of `{}`", self.family))),
+        }
+    }
+
+    fn value(&self) -> Result<&'a RawValue, Unreadable> {
+        self.value.ok_or_else(|| missing("value"))
+    }
+
+    fn plain<T: Deserialize<'a>>(&self) -> Result<T, Unreadable> {
+        self.check_version()?;
+        serde_json::from_str(self.value()?.get()).map_err(|error| Unreadable::Broken(error.to_string()))
+    }
+
+    fn stored<T: Stored>(&self) -> Result<T, Unreadable> {
+        Versioned { version: self.version, value: self.value()? }.read()
+    }
+
+    fn job(self) -> Result<WholeJob, Unreadable> {
+        let submission = self.submission.ok_or_else(|| missing("submission"))?.read()?;
+        let state = self.state.ok_or_else(|| missing("state"))?.read()?;
+        Ok(WholeJob {
+            job: Job { submission: Arc::new(submission), state },
+            earlier_runs: self.earlier_runs.iter().map(Versioned::read).collect::<Result<_, _>>()?,
+            audit: self.audit.iter().map(Versioned::read).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn blob(self) -> Result<BlobPart, Unreadable> {
+        let digest = self.digest.ok_or_else(|| missing("digest"))?;
+        let digest = digest_of(digest).ok_or_else(|| Unreadable::Broken("the digest is not one".to_owned()))?;
+        let data = BASE64.decode(self.data.ok_or_else(|| missing("data"))?);
+        Ok(BlobPart {
+            digest,
+            at: self.at.ok_or_else(|| missing("at"))?,
+            data: data.map_err(|error| Unreadable::Broken(error.to_string()))?,
+            is_last: self.last.ok_or_else(|| missing("last"))?,
+        })
+    }
+}
+
+impl Versioned<'_> {
+    fn read<T: Stored>(&self) -> Result<T, Unreadable> {
+        if self.version > T::VERSION {
+            return Err(Unreadable::Later(format!("version {} of `{}`", self.version, T::NAME)));
+        }
+        T::of_json(self.version, self.value.get()).map_err(|error| Unreadable::Broken(error.to_string()))
+    }
+}
+
+fn missing(field: &str) -> Unreadable {
+    Unreadable::Broken(format!("the field `{field}` is missing"))
+}
+
+/// A digest of 64 hexadecimal digits.
+fn digest_of(hex: &str) -> Option<Digest> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (index, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).ok()?;
+    }
+    Some(Digest(digest))
+}

@@ -1,0 +1,178 @@
+//! Writing a backup, line by line.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::super::ReadError;
+use super::super::frozen::{Frozen, Settings};
+use super::record::{BlobPart, END, Numbers, Record};
+use super::{BackupError, Contents, End, FORMAT, Header, VERSION};
+use crate::domain::id::Digest;
+use crate::domain::time::Timestamp;
+
+/// So many bytes of a blob go into one line.
+const BLOB_LINE_BYTES: usize = 1 << 20;
+/// So many blobs are remembered to be written; one that is named again after more may be there twice.
+const BLOBS_REMEMBERED: usize = 1 << 20;
+
+/// Where the blobs of a backup are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blobs {
+    /// In it.
+    Included,
+    /// Beside it, in the directory of the store.
+    Beside,
+}
+
+/// Is told how many jobs are done, of how many, and may end it with an error.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> Result<(), BackupError>;
+
+/// Writes a backup of a store as it was at one moment.
+pub fn write(
+    frozen: &mut dyn Frozen,
+    out: &mut dyn Write,
+    created_on: Timestamp,
+    blobs: Blobs,
+    progress: Progress<'_>,
+) -> Result<Contents, BackupError> {
+    let moment = frozen.moment();
+    let mut lines = Lines {
+        out,
+        hash: Sha256::new(),
+        line: Vec::new(),
+        contents: Contents::default(),
+        blobs,
+        written: HashSet::new(),
+    };
+    lines.header(&Header {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        created_on: created_on.to_string(),
+        lsn: moment.lsn,
+        jobs: moment.jobs,
+        blobs: (blobs == Blobs::Beside).then(|| "beside".to_owned()),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+    })?;
+    lines.record(frozen, &Record::Numbers(Numbers { sequence: moment.sequence, host: moment.host }))?;
+    let Settings { plugins, schedules, queues, breakers, tokens, service, broken_keys } = frozen.settings()?;
+    for plugin in plugins {
+        lines.record(frozen, &Record::Plugin(plugin))?;
+    }
+    loop {
+        let jobs = frozen.next_jobs()?;
+        if jobs.is_empty() {
+            break;
+        }
+        for job in jobs {
+            lines.record(frozen, &Record::Job(job))?;
+        }
+        progress(lines.contents.jobs, moment.jobs)?;
+    }
+    loop {
+        let page = frozen.next_remembered()?;
+        if page.is_empty() {
+            break;
+        }
+        for submit in page {
+            lines.record(frozen, &Record::Remembered(submit))?;
+        }
+    }
+    let broken = broken_keys.into_iter().map(|(job, key)| Record::BrokenKey(job, key));
+    let schedules = schedules.into_iter().map(Record::Schedule);
+    let queues = queues.into_iter().map(Record::Queue);
+    let breakers = breakers.into_iter().map(Record::Breaker);
+    let tokens = tokens.into_iter().map(Record::Token);
+    for record in broken.chain(schedules).chain(queues).chain(breakers).chain(tokens) {
+        lines.record(frozen, &record)?;
+    }
+    lines.record(frozen, &Record::Service(service))?;
+    lines.end()
+}
+
+/// Writes lines and hashes what it writes.
+struct Lines<'a> {
+    out: &'a mut dyn Write,
+    hash: Sha256,
+    line: Vec<u8>,
+    contents: Contents,
+    blobs: Blobs,
+    /// The blobs that are written.
+    written: HashSet<Digest>,
+}
+
+impl Lines<'_> {
+    fn header(&mut self, header: &Header) -> Result<(), BackupError> {
+        serde_json::to_writer(&mut self.line, header).map_err(io::Error::from)?;
+        self.line.push(b'\n');
+        self.put()
+    }
+
+    /// Writes the line that was made.
+    fn put(&mut self) -> Result<(), BackupError> {
+        self.hash.update(&self.line);
+        self.out.write_all(&self.line)?;
+        self.line.clear();
+        Ok(())
+    }
+
+    /// Writes a record, and before it the blobs that it names.
+    fn record(&mut self, frozen: &dyn Frozen, record: &Record) -> Result<(), BackupError> {
+        if self.blobs == Blobs::Included {
+            for digest in record.blobs() {
+                self.blob(frozen, digest, record)?;
+            }
+        }
+        record.append(&mut self.line);
+        self.contents.count(record);
+        self.put()
+    }
+
+    fn blob(&mut self, frozen: &dyn Frozen, digest: Digest, named_by: &Record) -> Result<(), BackupError> {
+        if self.written.len() >= BLOBS_REMEMBERED {
+            self.written.clear();
+        }
+        if !self.written.insert(digest) {
+            return Ok(());
+        }
+        let read = |at| -> Result<Bytes, BackupError> {
+            let part = frozen.blob_part(digest, at, BLOB_LINE_BYTES)?;
+            let missing = || ReadError::Damaged(format!("blob {digest} of {} is missing", named_by.words()));
+            Ok(part.ok_or_else(missing)?)
+        };
+        let mut hash = Sha256::new();
+        let mut at = 0;
+        let mut part = read(at)?;
+        loop {
+            hash.update(&part);
+            let next = read(at + part.len() as u64)?;
+            let is_last = next.is_empty();
+            if is_last && Digest(hash.clone().finalize().into()) != digest {
+                let why = format!("blob {digest} of {} is not what was written", named_by.words());
+                return Err(ReadError::Damaged(why).into());
+            }
+            let bytes = part.len() as u64;
+            let record = Record::Blob(BlobPart { digest, at, data: part.into(), is_last });
+            record.append(&mut self.line);
+            self.contents.count(&record);
+            self.put()?;
+            if is_last {
+                return Ok(());
+            }
+            at += bytes;
+            part = next;
+        }
+    }
+
+    fn end(mut self) -> Result<Contents, BackupError> {
+        let sha256 = Digest(self.hash.clone().finalize().into()).to_string();
+        let end = End { family: END.to_owned(), version: 1, counts: self.contents.clone(), sha256 };
+        serde_json::to_writer(&mut self.line, &end).map_err(io::Error::from)?;
+        self.line.push(b'\n');
+        self.put()?;
+        self.out.flush()?;
+        Ok(self.contents)
+    }
+}
