@@ -8,6 +8,7 @@ use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::RememberedSubmit;
+use crate::domain::id::Sequence;
 use crate::domain::job::{JobState, Run, Submission};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
@@ -23,6 +24,7 @@ macro_rules! stored {
             const FAMILY: u8 = $number;
             const NAME: &'static str = $name;
             const VERSION: u8 = $today;
+            const FIELDS: &'static [&'static str] = <$shape as $crate::stored::shape::Shape>::FIELDS;
 
             fn append_fields(&self, buffer: &mut Vec<u8>) {
                 $crate::stored::fields::append(&<$shape>::from(self), buffer);
@@ -83,6 +85,8 @@ families! {
     10 "idempotency-key" RememberedSubmit = 1 v1::RememberedSubmit,
     11 "audit" AuditRow = 1 v1::AuditRow,
     12 "counts" Counts = 1 v1::Counts,
+    13 "number" u64 = 1 v1::Number,
+    14 "sequence" Sequence = 1 v1::Number,
 }
 
 pub(super) fn unknown<T: Stored>(version: u8) -> Malformed {

@@ -2,14 +2,24 @@
 
 use postcard::{Deserializer, Error};
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize, forward_to_deserialize_any};
+use serde::{Deserialize, Serialize, Serializer, forward_to_deserialize_any};
 
 use super::Malformed;
+use super::shape::Shape;
 
 /// Appends the fields of a shape.
-pub(super) fn append(shape: &impl Serialize, buffer: &mut Vec<u8>) {
+pub(super) fn append(shape: &impl Shape, buffer: &mut Vec<u8>) {
     let taken = std::mem::take(buffer);
-    *buffer = postcard::to_extend(shape, taken).expect("memory takes everything that serde can write");
+    *buffer = postcard::to_extend(&Present(shape), taken).expect("memory takes everything that serde can write");
+}
+
+/// A shape without the last of its fields that are not there.
+struct Present<'a, S>(&'a S);
+
+impl<S: Shape> Serialize for Present<'_, S> {
+    fn serialize<T: Serializer>(&self, to: T) -> Result<T::Ok, T::Error> {
+        self.0.serialize_present(to)
+    }
 }
 
 /// Reads the fields of a shape, which fill all of `bytes`. Fields that `bytes` ends before have their defaults, where the

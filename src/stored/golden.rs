@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::samples;
 use super::{FAMILIES, Stored, decode, encode};
+use crate::domain::id::Sequence;
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/golden")
@@ -77,6 +78,13 @@ impl<'a> Goldens<'a> {
             let mut json = Vec::new();
             value.append_json(&mut json);
             let json = String::from_utf8(json).map_err(|error| error.to_string())? + "\n";
+            if is_today {
+                let fields: serde_json::Map<String, serde_json::Value> =
+                    serde_json::from_str(&json).map_err(|error| error.to_string())?;
+                if let Some(absent) = T::FIELDS.iter().find(|field| !fields.contains_key(**field)) {
+                    return Err(format!("the value of {} says nothing of `{absent}`", T::NAME));
+                }
+            }
             let packed = hex(&encode(value));
             let name = |kind: &str| format!("{}.v{version}.{kind}", T::NAME);
             let hex = golden_in(self.folder, self.makes_missing, &name("hex"), is_today.then_some(&packed))?;
@@ -111,6 +119,8 @@ fn every_version_of_every_family_is_read_for_ever_and_todays_is_written_as_ever(
         goldens.check(&[samples::remembered()]),
         goldens.check(&[samples::audit_row()]),
         goldens.check(&[samples::counts()]),
+        goldens.check(&[u64::MAX]),
+        goldens.check(&[Sequence(12)]),
     ];
     for wrong in checked.into_iter().filter_map(Result::err) {
         panic!("{wrong}");

@@ -8,7 +8,7 @@ use super::{Stored, decode, encode, fields};
 
 /// A note. In its first version its text was called `words`, and nobody knew whose it was.
 #[derive(Clone, Debug, PartialEq)]
-struct Note {
+pub(crate) struct Note {
     number: u64,
     text: String,
     by: String,
@@ -78,7 +78,7 @@ fn old() -> v1::Note<'static> {
     v1::Note { number: 7, words: "milk".into(), tags: vec!["red".into()], pinned: true }
 }
 
-fn carried_up() -> Note {
+pub(crate) fn carried_up() -> Note {
     let tags = ["red", "pinned"].map(str::to_owned).into();
     Note { number: 7, text: "milk".to_owned(), by: "nobody".to_owned(), tags }
 }
@@ -87,7 +87,7 @@ fn today() -> Note {
     Note { by: "me".to_owned(), ..carried_up() }
 }
 
-fn old_bytes() -> Vec<u8> {
+pub(crate) fn old_bytes() -> Vec<u8> {
     let mut bytes = vec![Note::FAMILY, 1];
     fields::append(&old(), &mut bytes);
     bytes
@@ -113,6 +113,13 @@ fn what_ends_before_its_later_fields_has_their_defaults() {
     assert_eq!(read, [(8, &plain), (13, &red)], "whole fields may be absent, and parts of one may not");
     assert_eq!(Note::of_json(1, r#"{"number":7,"words":"milk"}"#), Ok(plain));
     assert!(Note::of_json(1, r#"{"number":7}"#).is_err(), "not what must be there");
+}
+
+#[test]
+fn what_is_absent_at_the_end_is_not_written() {
+    let plain = Note { tags: Vec::new(), ..today() };
+    assert_eq!(encode(&plain), [&[200, 2, 7, 4][..], b"milk", &[2], b"me"].concat());
+    assert_eq!(decode::<Note>(&encode(&plain)), Ok(plain));
 }
 
 #[test]
@@ -148,6 +155,8 @@ fn a_golden_file_tells_a_shape_that_changed_without_a_new_version_and_a_version_
     assert_eq!(check(&[carried_up(), today()]), Ok(()));
     assert!(check(&[today()]).is_err_and(|why| why.contains("2 versions, and 1 values")));
     assert!(check(&[today(), today()]).is_err_and(|why| why.contains("note of version 1 is read as")));
+    let plain = Note { tags: Vec::new(), ..today() };
+    assert!(check(&[carried_up(), plain]).is_err_and(|why| why.contains("says nothing of `tags`")));
     // As if today's shape had one field more, or one by another name, than when its file was written.
     let packed = encode(&today());
     write("note.v2.hex", &super::golden::hex(&packed[..packed.len() - 1]));

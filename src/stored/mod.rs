@@ -11,7 +11,7 @@ mod v1;
 #[cfg(test)]
 pub(crate) mod golden;
 #[cfg(test)]
-mod grown;
+pub(crate) mod grown;
 #[cfg(test)]
 pub(crate) mod samples;
 
@@ -42,6 +42,8 @@ pub trait Stored: Sized {
     const NAME: &'static str;
     /// The version that this release writes.
     const VERSION: u8;
+    /// The names of its fields, as the JSON of this version has them.
+    const FIELDS: &'static [&'static str];
 
     /// Appends the fields as [`Stored::VERSION`] writes them.
     fn append_fields(&self, buffer: &mut Vec<u8>);

@@ -35,6 +35,15 @@ impl<T: Clone> Absent for Cow<'_, [T]> {
     }
 }
 
+/// A struct as it is written; see [`shape`].
+pub(in crate::stored) trait Shape {
+    /// The names of its fields, in the order of the bytes.
+    const FIELDS: &'static [&'static str];
+
+    /// Writes the fields up to the last that is there: what comes behind it has its default when it is read.
+    fn serialize_present<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error>;
+}
+
 macro_rules! absent_when_default {
     ($($type:ty),*) => {$(
         impl Absent for $type {
@@ -48,7 +57,8 @@ macro_rules! absent_when_default {
 absent_when_default! { bool, u32, u64, i32 }
 
 /// A struct as it is written. The fields under `always` must be there. Those under `later` may be absent: JSON leaves out
-/// what is as if it was not there, and bytes may end before them. The order is that of the bytes, so a new field comes last.
+/// what is as if it was not there, and the bytes of a value end before them. The order is that of the bytes: what is rarely
+/// there comes later, and a new field comes last.
 macro_rules! shape {
     ($(#[$doc:meta])* $name:ident<'a> $fields:tt) => {
         shape! { @struct [$(#[$doc])*] [bound(deserialize = "'de: 'a")] [$name] ['a] $fields }
@@ -68,12 +78,31 @@ macro_rules! shape {
             $(#[serde(default)] pub(in crate::stored) $later: $later_type,)*
         }
 
+        impl $(<$life>)? $crate::stored::shape::Shape for $name $(<$life>)? {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($always),)* $(stringify!($later),)*];
+
+            fn serialize_present<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeStruct as _;
+                let absent: &[bool] = &[$($crate::stored::shape::Absent::is_absent(&self.$later),)*];
+                let mut _present = absent.iter().rposition(|is_absent| !is_absent).map_or(0, |last| last + 1);
+                let mut fields = to.serialize_struct(stringify!($name), Self::FIELDS.len())?;
+                $(fields.serialize_field(stringify!($always), &self.$always)?;)*
+                $(
+                    if _present > 0 {
+                        fields.serialize_field(stringify!($later), &self.$later)?;
+                        _present -= 1;
+                    }
+                )*
+                fields.end()
+            }
+        }
+
         impl $(<$life>)? serde::Serialize for $name $(<$life>)? {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
                 use serde::ser::SerializeStruct as _;
                 let _leaves_out = to.is_human_readable();
-                const FIELDS: &[&str] = &[$(stringify!($always),)* $(stringify!($later),)*];
-                let mut fields = to.serialize_struct(stringify!($name), FIELDS.len())?;
+                let fields = <Self as $crate::stored::shape::Shape>::FIELDS;
+                let mut fields = to.serialize_struct(stringify!($name), fields.len())?;
                 $(fields.serialize_field(stringify!($always), &self.$always)?;)*
                 $(
                     if !(_leaves_out && $crate::stored::shape::Absent::is_absent(&self.$later)) {

@@ -97,7 +97,7 @@ impl Live {
                 None => (bucket::start(), 0),
                 Some(entry) => {
                     let parts = parts_of_entry(&entry);
-                    (values.whole(&key, entry)?, parts)
+                    (bucket::of_any_version(values.whole(&key, entry)?)?, parts)
                 }
             };
             let said = bucket::read(&value)?.iter().fold(0, |said, (offset, _)| said | 1 << offset);

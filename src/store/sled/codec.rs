@@ -1,5 +1,9 @@
-//! How values are written: a version byte, then the fields. What is stored here is read by every later version.
+//! How values lie in the journal and in the index: each with its family and version, those of neighbours packed behind one.
+//!
+//! The fields of values are the business of [`crate::stored`]. What was written in an earlier version is carried up where it is
+//! read from the disk, once and whole, so that everything behind that meets fields of today's version only.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,31 +13,18 @@ use serde::de::DeserializeOwned;
 use crate::domain::change::Change;
 use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::{JobState, Run, Submission};
+pub(super) use crate::stored::{Malformed, Stored, encode};
 
-/// The format that this version writes.
-pub(super) const FORMAT: u8 = 5;
+/// The bytes of a value's family and version.
+pub(super) const HEAD: usize = 2;
 
-/// Something stored is not what was written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {why}")]
-pub(super) struct Malformed {
-    what: &'static str,
-    why: String,
-}
-
-impl Malformed {
-    pub(super) fn new(what: &'static str, why: impl Into<String>) -> Self {
-        Self { what, why: why.into() }
-    }
-}
-
-/// Appends the fields of `value`.
+/// Appends what has no family of its own.
 fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) {
     let taken = std::mem::take(buffer);
     *buffer = postcard::to_extend(value, taken).expect("memory takes everything that serde can write");
 }
 
-/// Reads fields that fill all of `bytes`.
+/// Reads what has no family of its own.
 fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Malformed> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
@@ -42,29 +33,38 @@ fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Malf
     }
 }
 
-/// A value with its version byte.
-pub(super) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    let mut buffer = vec![FORMAT];
-    append(&mut buffer, value);
-    buffer
+/// A value of fields that are encoded already, as today's version has them.
+pub(super) fn value_of<T: Stored>(fields: &[u8]) -> Vec<u8> {
+    [&[T::FAMILY, T::VERSION], fields].concat()
 }
 
-/// Fields that are encoded already, with their version byte.
-pub(super) fn versioned(fields: &[u8]) -> Vec<u8> {
-    [&[FORMAT], fields].concat()
+/// Reads a value with its family and version.
+pub(super) fn decode<T: Stored>(what: &'static str, bytes: &[u8]) -> Result<T, Malformed> {
+    crate::stored::decode(bytes).map_err(|malformed| Malformed { what, ..malformed })
 }
 
-/// Reads a value with its version byte.
-pub(super) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Malformed> {
-    read(what, checked(what, bytes)?)
-}
-
-fn checked<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a [u8], Malformed> {
-    match bytes.split_first() {
-        Some((&FORMAT, fields)) => Ok(fields),
-        Some((version, _)) => Err(Malformed::new(what, format!("format {version} is not known here"))),
-        None => Err(Malformed::new(what, "it is empty")),
+/// The version of a value of the family of `T`, and what comes behind it.
+fn opened<T: Stored>(value: &[u8]) -> Result<(u8, &[u8]), Malformed> {
+    match value {
+        [family, version, rest @ ..] if *family == T::FAMILY => Ok((*version, rest)),
+        [family, _, ..] => Err(Malformed::new(T::NAME, format!("family {family} is another kind of value"))),
+        _ => Err(Malformed::new(T::NAME, "it is cut off")),
     }
+}
+
+/// What comes behind the head of a value that was carried up.
+fn of_today<T: Stored>(value: &[u8]) -> Result<&[u8], Malformed> {
+    match opened::<T>(value)? {
+        (version, rest) if version == T::VERSION => Ok(rest),
+        (version, _) => Err(Malformed::new(T::NAME, format!("version {version} was not carried up"))),
+    }
+}
+
+/// Fields of an earlier version as today's has them.
+fn carried_up<T: Stored>(version: u8, fields: &[u8]) -> Result<Vec<u8>, Malformed> {
+    let mut today = Vec::with_capacity(fields.len() + 64);
+    T::read_fields(version, fields)?.append_fields(&mut today);
+    Ok(today)
 }
 
 /// One record of a journal frame.
@@ -88,6 +88,17 @@ pub(super) struct Parts {
     pub(super) state: Range<usize>,
     /// The fields of an earlier run; empty when there is none.
     pub(super) run: Range<usize>,
+    /// How many bytes the fields of the state had when they were written, by which the index was told where it goes.
+    pub(super) state_bytes: usize,
+}
+
+/// The records of a frame.
+#[derive(Debug)]
+pub(super) struct Records<'a> {
+    /// What the parts lie in: the payload of the frame, or the same as today's version writes it.
+    pub(super) payload: Cow<'a, [u8]>,
+    /// The records with their parts.
+    pub(super) all: Vec<(Record, Parts)>,
 }
 
 const SUBMIT: u8 = 1;
@@ -107,6 +118,21 @@ fn append_sized(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range
     fields
 }
 
+/// Appends a value, and says where its fields are.
+fn append_value<T: Stored>(buffer: &mut Vec<u8>, value: &T) -> Range<usize> {
+    let whole = append_sized(buffer, |buffer| {
+        buffer.extend([T::FAMILY, T::VERSION]);
+        value.append_fields(buffer);
+    });
+    whole.start + HEAD..whole.end
+}
+
+/// Appends that there is no value.
+fn append_nothing(buffer: &mut Vec<u8>) -> Range<usize> {
+    append_sized(buffer, |_| {});
+    0..0
+}
+
 fn append_job(buffer: &mut Vec<u8>, job: JobKey, expected: u32) {
     buffer.extend(job.tenant.0.to_le_bytes());
     buffer.extend(job.sequence.0.to_le_bytes());
@@ -118,25 +144,23 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
     match change {
         Change::Submit(submission, state) => {
             buffer.push(SUBMIT);
-            let fields = append_sized(buffer, |buffer| append(buffer, &**submission));
-            let state = append_sized(buffer, |buffer| {
-                let is_fresh = **state == JobState::default();
-                if !is_fresh || submission.ties().is_ordered() || submission.expires_on.is_some() {
-                    append(buffer, state);
-                }
-            });
-            Parts { submission: fields, state, run: 0..0 }
+            let fields = append_value(buffer, &**submission);
+            let is_fresh = **state == JobState::default();
+            let state = match is_fresh && !submission.ties().is_ordered() && submission.expires_on.is_none() {
+                true => append_nothing(buffer),
+                false => append_value(buffer, &**state),
+            };
+            Parts { submission: fields, state_bytes: state.len(), state, run: 0..0 }
         }
         Change::Advance { job, expected, next, earlier_run } => {
             buffer.push(ADVANCE);
             append_job(buffer, *job, *expected);
-            let state = append_sized(buffer, |buffer| append(buffer, next));
-            let run = append_sized(buffer, |buffer| {
-                if let Some(run) = earlier_run {
-                    append(buffer, run);
-                }
-            });
-            Parts { submission: 0..0, state, run }
+            let state = append_value(buffer, &**next);
+            let run = match earlier_run {
+                Some(run) => append_value(buffer, run),
+                None => append_nothing(buffer),
+            };
+            Parts { submission: 0..0, state_bytes: state.len(), state, run }
         }
         Change::Delete { job, expected } => {
             buffer.push(DELETE);
@@ -175,25 +199,50 @@ pub(super) fn append_host(buffer: &mut Vec<u8>, host: u64) {
     buffer.extend(host.to_le_bytes());
 }
 
-/// Reads the payload of a frame.
-pub(super) fn read_records(payload: &[u8]) -> Result<Vec<(Record, Parts)>, Malformed> {
-    let mut reader = Reader { bytes: payload, at: 0 };
-    let mut records = Vec::new();
+/// Reads the payload of a frame. Where something in it is of an earlier version, the whole of it is carried up.
+pub(super) fn read_records(payload: &[u8]) -> Result<Records<'_>, Malformed> {
+    let mut reader = Reader { bytes: payload, at: 0, is_of_today: true };
+    let mut all = Vec::new();
     while reader.at < payload.len() {
-        records.push(reader.record()?);
+        all.push(reader.record()?);
     }
-    Ok(records)
+    match reader.is_of_today {
+        true => Ok(Records { payload: Cow::Borrowed(payload), all }),
+        false => Ok(written_again(all)),
+    }
+}
+
+/// Records as today's versions write them. Their states are still as long as they were for those who ask where they went.
+fn written_again(records: Vec<(Record, Parts)>) -> Records<'static> {
+    let mut payload = Vec::new();
+    let mut again = |(record, was): (Record, Parts)| {
+        let parts = match &record {
+            Record::Change(change) => append_change(&mut payload, change),
+            Record::Sequence(up_to) => {
+                append_sequence(&mut payload, *up_to);
+                Parts::default()
+            }
+            Record::Host(host) => {
+                append_host(&mut payload, *host);
+                Parts::default()
+            }
+        };
+        (record, Parts { state_bytes: was.state_bytes, ..parts })
+    };
+    let all = records.into_iter().map(&mut again).collect();
+    Records { payload: Cow::Owned(payload), all }
 }
 
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    is_of_today: bool,
 }
 
 impl Reader<'_> {
     fn take(&mut self, count: usize) -> Result<Range<usize>, Malformed> {
         let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
-        let end = end.ok_or_else(|| Malformed::new("a journal record", "it is cut off"))?;
+        let end = end.ok_or_else(cut_off)?;
         let range = self.at..end;
         self.at = end;
         Ok(range)
@@ -201,12 +250,23 @@ impl Reader<'_> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let range = self.take(N)?;
-        self.bytes[range].try_into().map_err(|_| Malformed::new("a journal record", "it is cut off"))
+        self.bytes[range].try_into().map_err(|_| cut_off())
     }
 
     fn sized(&mut self) -> Result<Range<usize>, Malformed> {
         let length = u32::from_le_bytes(self.array()?);
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    /// A value, and where its fields are; none where nothing is written.
+    fn value<T: Stored>(&mut self) -> Result<Option<(T, Range<usize>)>, Malformed> {
+        let whole = self.sized()?;
+        if whole.is_empty() {
+            return Ok(None);
+        }
+        let (version, fields) = opened::<T>(&self.bytes[whole.clone()])?;
+        self.is_of_today &= version == T::VERSION;
+        Ok(Some((T::read_fields(version, fields)?, whole.start + HEAD..whole.end)))
     }
 
     fn job(&mut self) -> Result<(JobKey, u32), Malformed> {
@@ -236,43 +296,41 @@ impl Reader<'_> {
     }
 
     fn submit(&mut self) -> Result<(Record, Parts), Malformed> {
-        let submission = self.sized()?;
-        let state = self.sized()?;
-        let what: Submission = read_submission(&self.bytes[submission.clone()])?;
-        let change = Change::Submit(Arc::new(what), Box::new(read_state(&self.bytes[state.clone()])?));
-        Ok((Record::Change(change), Parts { submission, state, run: 0..0 }))
+        let (submission, fields) = self.value::<Submission>()?.ok_or_else(cut_off)?;
+        let (state, state_fields) = self.value::<JobState>()?.unwrap_or_default();
+        let parts = Parts { submission: fields, state_bytes: state_fields.len(), state: state_fields, run: 0..0 };
+        Ok((Record::Change(Change::Submit(Arc::new(submission), Box::new(state))), parts))
     }
 
     fn advance(&mut self) -> Result<(Record, Parts), Malformed> {
         let (job, expected) = self.job()?;
-        let state = self.sized()?;
-        let run = self.sized()?;
-        let next = Box::new(read_state(&self.bytes[state.clone()])?);
-        let earlier_run: Option<Run> = match run.is_empty() {
-            true => None,
-            false => Some(read("a run", &self.bytes[run.clone()])?),
-        };
-        let change = Change::Advance { job, expected, next, earlier_run };
-        Ok((Record::Change(change), Parts { submission: 0..0, state, run }))
+        let (next, state) = self.value::<JobState>()?.ok_or_else(cut_off)?;
+        let (earlier_run, run) = self.value::<Run>()?.map_or((None, 0..0), |(run, fields)| (Some(run), fields));
+        let change = Change::Advance { job, expected, next: Box::new(next), earlier_run };
+        Ok((Record::Change(change), Parts { submission: 0..0, state_bytes: state.len(), state, run }))
     }
 }
 
-/// Reads the fields of a submission.
-pub(super) fn read_submission(fields: &[u8]) -> Result<Submission, Malformed> {
-    read("a submission", fields)
+fn cut_off() -> Malformed {
+    Malformed::new("a journal record", "it is cut off")
 }
 
-/// Reads the fields of a job state; no fields are a job as new as can be.
+/// Reads the fields of a submission, of today's version.
+pub(super) fn read_submission(fields: &[u8]) -> Result<Submission, Malformed> {
+    Submission::read_fields(Submission::VERSION, fields)
+}
+
+/// Reads the fields of a job state, of today's version; no fields are a job as new as can be.
 pub(super) fn read_state(fields: &[u8]) -> Result<JobState, Malformed> {
     match fields {
         [] => Ok(JobState::default()),
-        fields => read("a job state", fields),
+        fields => JobState::read_fields(JobState::VERSION, fields),
     }
 }
 
 /// The jobs of a block of submissions, and whether they all were new when it was written.
 pub(super) mod block {
-    use super::{FORMAT, Malformed, checked};
+    use super::{Malformed, Stored, Submission, carried_up, of_today, opened};
 
     /// Whether the jobs of a block were new, and therefore ready, when it was written.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,8 +344,29 @@ pub(super) mod block {
     /// Starts a block.
     pub(in crate::store::sled) fn start(kind: Kind) -> Vec<u8> {
         let mut value = Vec::with_capacity(2048);
-        value.extend([FORMAT, kind as u8]);
+        value.extend([Submission::FAMILY, Submission::VERSION, kind as u8]);
         value
+    }
+
+    /// A block as today's version writes it.
+    pub(in crate::store::sled) fn of_any_version(value: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+        of_any_version_of::<Submission>(value)
+    }
+
+    pub(super) fn of_any_version_of<T: Stored>(value: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+        let (version, rest) = opened::<T>(&value)?;
+        if version == T::VERSION {
+            return Ok(value);
+        }
+        let mut today = vec![T::FAMILY, T::VERSION];
+        today.extend(rest.first());
+        for fields in entries(rest.get(1..).unwrap_or_default())? {
+            match fields {
+                [] => push(&mut today, &[]),
+                fields => push(&mut today, &carried_up::<T>(version, fields)?),
+            }
+        }
+        Ok(today)
     }
 
     /// Appends the fields of the next submission; none stand for a job that is gone.
@@ -299,12 +378,16 @@ pub(super) mod block {
 
     /// The fields of each submission of a block, in order.
     pub(in crate::store::sled) fn read(value: &[u8]) -> Result<(Kind, Vec<&[u8]>), Malformed> {
-        const WHAT: &str = "a block of submissions";
-        let (kind, mut rest) = match checked(WHAT, value)?.split_first() {
-            Some((0, rest)) => (Kind::Other, rest),
-            Some((1, rest)) => (Kind::Fresh, rest),
-            _ => return Err(Malformed::new(WHAT, "its kind is not known here")),
-        };
+        match of_today::<Submission>(value)?.split_first() {
+            Some((0, rest)) => Ok((Kind::Other, entries(rest)?)),
+            Some((1, rest)) => Ok((Kind::Fresh, entries(rest)?)),
+            _ => Err(Malformed::new(WHAT, "its kind is not known here")),
+        }
+    }
+
+    const WHAT: &str = "a block of submissions";
+
+    fn entries(mut rest: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
         let mut entries = Vec::with_capacity(16);
         while let Some((length, tail)) = rest.split_first_chunk::<4>() {
             let length = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
@@ -313,7 +396,7 @@ pub(super) mod block {
             rest = tail;
         }
         match rest {
-            [] => Ok((kind, entries)),
+            [] => Ok(entries),
             _ => Err(Malformed::new(WHAT, "it is cut off")),
         }
     }
@@ -321,7 +404,7 @@ pub(super) mod block {
 
 /// The outcomes of neighbouring jobs in one value. Adding one is an append.
 pub(super) mod bucket {
-    use super::{FORMAT, Malformed, checked};
+    use super::{JobState, Malformed, Stored, carried_up, of_today, opened};
 
     /// What a bucket says of a job.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,8 +420,28 @@ pub(super) mod bucket {
     /// An empty bucket.
     pub(in crate::store::sled) fn start() -> Vec<u8> {
         let mut value = Vec::with_capacity(2048);
-        value.push(FORMAT);
+        value.extend([JobState::FAMILY, JobState::VERSION]);
         value
+    }
+
+    /// A bucket as today's version writes it: only such a one is added to.
+    pub(in crate::store::sled) fn of_any_version(value: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+        of_any_version_of::<JobState>(value)
+    }
+
+    pub(super) fn of_any_version_of<T: Stored>(value: Vec<u8>) -> Result<Vec<u8>, Malformed> {
+        let (version, rest) = opened::<T>(&value)?;
+        if version == T::VERSION {
+            return Ok(value);
+        }
+        let mut today = vec![T::FAMILY, T::VERSION];
+        for (offset, entry) in entries(rest)? {
+            match entry {
+                Entry::Ended(fields) => push(&mut today, offset, Entry::Ended(&carried_up::<T>(version, fields)?)),
+                entry => push(&mut today, offset, entry),
+            }
+        }
+        Ok(today)
     }
 
     /// Appends what is to be said of the job at `offset`.
@@ -356,8 +459,12 @@ pub(super) mod bucket {
 
     /// What a bucket says, in the order in which it was said; of one job the last counts.
     pub(in crate::store::sled) fn read(value: &[u8]) -> Result<Vec<(u8, Entry<'_>)>, Malformed> {
-        const WHAT: &str = "a bucket of outcomes";
-        let mut rest = checked(WHAT, value)?;
+        entries(of_today::<JobState>(value)?)
+    }
+
+    const WHAT: &str = "a bucket of outcomes";
+
+    fn entries(mut rest: &[u8]) -> Result<Vec<(u8, Entry<'_>)>, Malformed> {
         let mut entries = Vec::with_capacity(16);
         while let Some(([offset, kind, low, high], tail)) = rest.split_first_chunk::<4>() {
             let length = usize::from(u16::from_le_bytes([*low, *high]));
@@ -381,5 +488,88 @@ pub(super) mod bucket {
     pub(in crate::store::sled) fn find(value: &[u8], offset: u8) -> Result<Option<Entry<'_>>, Malformed> {
         let entries = read(value)?;
         Ok(entries.into_iter().rev().find(|(at, _)| *at == offset).map(|(_, entry)| entry))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stored::grown::{Note, carried_up, old_bytes};
+    use crate::stored::samples;
+
+    /// What a value of an earlier version packs, and what today's does.
+    fn packed() -> (Vec<u8>, Vec<u8>) {
+        (old_bytes().split_off(HEAD), encode(&carried_up()).split_off(HEAD))
+    }
+
+    #[test]
+    fn a_block_of_an_earlier_version_is_carried_up_whole() {
+        let (old, today) = packed();
+        let block = |version: u8, fields: &[u8]| {
+            let mut value = vec![Note::FAMILY, version, 1];
+            [fields, &[], fields].into_iter().for_each(|fields| block::push(&mut value, fields));
+            value
+        };
+        assert_eq!(block::of_any_version_of::<Note>(block(1, &old)), Ok(block(2, &today)));
+        assert_eq!(block::of_any_version_of::<Note>(block(2, &today)), Ok(block(2, &today)));
+        let later = block::of_any_version_of::<Note>(block(3, &today)).expect_err("nobody knows it");
+        assert!(later.to_string().contains("written by a later release"), "{later}");
+        assert!(block::of_any_version_of::<Note>(encode(&samples::run())).is_err(), "another family");
+        assert!(block::of_any_version_of::<Note>(vec![Note::FAMILY]).is_err(), "cut off");
+        assert!(block::read(&[Submission::FAMILY, Submission::VERSION + 1, 0]).is_err(), "not carried up");
+    }
+
+    #[test]
+    fn a_bucket_of_an_earlier_version_is_carried_up_before_it_is_added_to() {
+        let (old, today) = packed();
+        let bucket = |version: u8, fields: &[u8]| {
+            let mut value = vec![Note::FAMILY, version];
+            bucket::push(&mut value, 1, bucket::Entry::Ended(fields));
+            bucket::push(&mut value, 2, bucket::Entry::Gone);
+            bucket::push(&mut value, 3, bucket::Entry::Elsewhere);
+            value
+        };
+        assert_eq!(bucket::of_any_version_of::<Note>(bucket(1, &old)), Ok(bucket(2, &today)));
+        assert_eq!(bucket::of_any_version_of::<Note>(bucket(2, &today)), Ok(bucket(2, &today)));
+        assert!(bucket::of_any_version_of::<Note>(bucket(3, &today)).is_err());
+        assert!(bucket::read(&[JobState::FAMILY, JobState::VERSION + 1]).is_err(), "not carried up");
+    }
+
+    #[test]
+    fn a_frame_that_is_written_again_says_the_same_with_parts_of_its_own() {
+        let job = JobKey { tenant: TenantId(3), sequence: Sequence(12) };
+        let next = Box::new(samples::state());
+        let changes = [
+            Change::Submit(samples::submission(12).into(), Box::default()),
+            Change::Submit(samples::submission(13).into(), next.clone()),
+            Change::Advance { job, expected: 300, next: next.clone(), earlier_run: Some(samples::run()) },
+            Change::Advance { job, expected: 301, next, earlier_run: None },
+            Change::Delete { job, expected: 302 },
+        ];
+        let mut payload = Vec::new();
+        let parts: Vec<_> = changes.iter().map(|change| append_change(&mut payload, change)).collect();
+        append_sequence(&mut payload, 7);
+        append_host(&mut payload, 8);
+        let read = read_records(&payload).expect("it can be read");
+        assert!(matches!(read.payload, Cow::Borrowed(_)), "today's is read where it lies");
+        let as_written: Vec<_> = read.all.iter().take(changes.len()).map(|(_, parts)| parts.clone()).collect();
+        assert_eq!(as_written, parts);
+        let mut was = read.all.clone();
+        was[2].1.state_bytes = 5_000;
+        let again = written_again(was.clone());
+        assert_eq!((&*again.payload, &again.all), (&*payload, &was), "and a state goes where it went");
+    }
+
+    #[test]
+    fn a_record_that_is_cut_off_or_of_a_later_release_is_refused() {
+        let mut payload = Vec::new();
+        append_change(&mut payload, &Change::Submit(samples::submission(12).into(), samples::state().into()));
+        for end in 1..payload.len() {
+            assert!(read_records(&payload[..end]).is_err(), "{end}");
+        }
+        // Behind the kind and the length: the family, and the version.
+        payload[6] = Submission::VERSION + 1;
+        let later = read_records(&payload).expect_err("nobody knows it");
+        assert!(later.to_string().contains("written by a later release"), "{later}");
     }
 }

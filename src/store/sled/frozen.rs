@@ -217,7 +217,7 @@ impl FrozenView {
     }
 
     /// The rows under a keyspace of the jobs from `first` to `last`, decoded, in order.
-    fn rows<T: serde::de::DeserializeOwned>(
+    fn rows<T: codec::Stored>(
         &self,
         first: Vec<u8>,
         last: &[u8],

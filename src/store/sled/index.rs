@@ -140,7 +140,7 @@ impl<'a> Indexer<'a> {
             }
             (Change::PutSchedule(schedule), _) => {
                 self.drop_schedule(schedule.tenant, &schedule.name)?;
-                self.live.ahead.put(keys::schedule(schedule.tenant, &schedule.name), codec::encode(schedule));
+                self.live.ahead.put(keys::schedule(schedule.tenant, &schedule.name), codec::encode(&**schedule));
                 self.live.schedules.put((**schedule).clone());
                 Ok(())
             }
@@ -273,7 +273,7 @@ impl<'a> Indexer<'a> {
             self.unbind(job, &after)?;
         }
         if let Some((run, fields)) = earlier_run {
-            self.live.ahead.put(keys::run(job, run.number), codec::versioned(fields));
+            self.live.ahead.put(keys::run(job, run.number), codec::value_of::<Run>(fields));
             run.log.iter().for_each(|log| self.name_blob(job, log, Role::Result));
         }
         Ok(())
@@ -329,7 +329,7 @@ impl<'a> Indexer<'a> {
                 Ok(())
             }
             Place::Kept { .. } => {
-                self.live.ahead.put(keys::state(job), codec::versioned(fields));
+                self.live.ahead.put(keys::state(job), codec::value_of::<JobState>(fields));
                 if let Some(due) = standing.timer() {
                     self.live.ahead.mark(keys::timer(due, job));
                 }
@@ -340,7 +340,7 @@ impl<'a> Indexer<'a> {
             }
             Place::Ended => self.say(job, bucket::Entry::Ended(fields)),
             Place::EndedLarge { .. } => {
-                self.live.ahead.put(keys::state(job), codec::versioned(fields));
+                self.live.ahead.put(keys::state(job), codec::value_of::<JobState>(fields));
                 self.say(job, bucket::Entry::Elsewhere)
             }
         }
@@ -492,7 +492,13 @@ impl<'a> Member<'a> {
 }
 
 /// What memory alone learns from a change that the index holds already: the first part of a replay.
-pub(super) fn recall(live: &mut Live, tree: &dyn Engine, change: &Change, fields: &[u8]) -> Result<(), ReadError> {
+pub(super) fn recall(
+    live: &mut Live,
+    tree: &dyn Engine,
+    change: &Change,
+    parts: &Parts,
+    frame: &[u8],
+) -> Result<(), ReadError> {
     let (job, state) = match change {
         Change::Submit(submission, state) => (submission.key(), state),
         Change::Advance { job, next, .. } => (*job, next),
@@ -504,12 +510,13 @@ pub(super) fn recall(live: &mut Live, tree: &dyn Engine, change: &Change, fields
         _ => return Ok(()),
     };
     live.running.remove(&job);
-    let said = match Place::of(state, fields.len()) {
+    // The index has it where it went when it was written.
+    let said = match Place::of(state, parts.state_bytes) {
         Place::Running => {
             live.running.insert(job, (**state).clone());
             None
         }
-        Place::Ended => Some(bucket::Entry::Ended(fields)),
+        Place::Ended => Some(bucket::Entry::Ended(&frame[parts.state.clone()])),
         Place::EndedLarge { .. } => Some(bucket::Entry::Elsewhere),
         Place::Kept { .. } | Place::Fresh => None,
     };

@@ -78,8 +78,7 @@ const OUTCOME_BYTES_MAX: usize = 1024;
 impl Place {
     /// Where a state belongs that takes `bytes` bytes.
     pub(super) fn of(state: &JobState, bytes: usize) -> Self {
-        // With the version byte.
-        let parts = super::values::parts_of(bytes + 1);
+        let parts = super::values::parts_of(codec::HEAD + bytes);
         match state.status.state() {
             StateCode::Locked => Self::Running,
             StateCode::Completed if bytes > OUTCOME_BYTES_MAX => Self::EndedLarge { parts },
@@ -101,7 +100,7 @@ impl Block {
     /// A block as it is stored under `key`.
     pub(super) fn stored(key: &[u8], value: Vec<u8>) -> Result<Self, ReadError> {
         let first = keys::job_of(key).ok_or_else(|| ReadError::Damaged("the key of a block".to_owned()))?;
-        Ok(Self { first, value })
+        Ok(Self { first, value: block::of_any_version(value)? })
     }
 
     /// The kind, and the fields of each submission; none of a deleted one.
@@ -208,7 +207,7 @@ impl<'a> View<'a> {
             None => match self.values.get(&keys::outcome(number))? {
                 None => return Ok(None),
                 Some(value) => {
-                    stored = value;
+                    stored = bucket::of_any_version(value)?;
                     &stored
                 }
             },
@@ -275,7 +274,10 @@ impl Outcomes<'_> {
         if self.bucket.as_ref().is_none_or(|(read, _)| *read != number) {
             let value = match self.view.live.buckets.get(&number) {
                 Some(open) => Some(open.value.clone()),
-                None => self.view.values.get(&keys::outcome(number))?,
+                None => {
+                    let stored = self.view.values.get(&keys::outcome(number))?;
+                    stored.map(bucket::of_any_version).transpose()?
+                }
             };
             self.bucket = Some((number, value));
         }

@@ -11,6 +11,7 @@ mod codec;
 mod deletion;
 mod depth;
 mod engine;
+mod format;
 mod frozen;
 #[cfg(test)]
 mod golden;
@@ -140,6 +141,19 @@ pub enum OpenError {
         /// What its format file says.
         found: String,
     },
+    /// The directory was written by a later release.
+    #[error(
+        "{path} is a store of format {found}, and this release opens those up to format {known}; open it with the release \
+             that wrote it, or a newer one"
+    )]
+    Later {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The last that this release opens.
+        known: u32,
+    },
     /// The disk or its permissions.
     #[error("the store cannot be opened: {0}")]
     Io(#[from] io::Error),
@@ -151,7 +165,7 @@ impl OpenError {
         match self {
             Self::InUse { .. } => code::STORE_IN_USE,
             Self::Damaged { .. } => code::STORE_DAMAGED,
-            Self::Format { .. } => code::STORE_FORMAT,
+            Self::Format { .. } | Self::Later { .. } => code::STORE_FORMAT,
             Self::Io(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
                 code::DISK_FULL
             }

@@ -1,13 +1,14 @@
 //! Opening: the lock, the journal, the tree, and everything that happened after the tree was last brought to disk.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::blobs::Blobs;
-use super::codec::{self, Parts, Record};
+use super::codec::{self, Parts, Record, Records};
 use super::engine::{self, Engine, EngineError};
+use super::format;
 use super::index::{self, Entry, Indexer};
 use super::journal::Journal;
 use super::journal::scan::{self, Found, ScanError};
@@ -30,8 +31,6 @@ use crate::domain::query::Counts;
 use crate::domain::queue::QueueState;
 use crate::store::ReadError;
 
-/// The format of the directory; another one is refused.
-const FORMAT_LINE: &str = "backroom store, format 5\n";
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
 /// the other.
 const NEW: &str = "new";
@@ -56,7 +55,7 @@ pub(super) fn recover(settings: SledSettings, engine: engine::Open) -> Result<Re
         LockError::InUse(pid) => OpenError::InUse { path: path.clone(), pid },
         LockError::Io(error) => OpenError::Io(error),
     })?;
-    check_format(&path, is_new)?;
+    format::check(&path, is_new)?;
     private::folder(&path.join(JOURNAL))?;
     let blobs_path = path.join(BLOBS);
     private::folder(&blobs_path)?;
@@ -154,27 +153,6 @@ fn bring_up(settings: &SledSettings, tree: Arc<dyn Engine>) -> Result<Reindexed,
     replay.finish(&found)?;
     let Replay { live, standings, recorded, lsn, .. } = replay;
     Ok(Reindexed { tree, live, standings, recorded, found, lsn })
-}
-
-fn check_format(path: &Path, is_new: bool) -> Result<(), OpenError> {
-    let file = path.join("format");
-    match std::fs::read_to_string(&file) {
-        Ok(line) if line == FORMAT_LINE => Ok(()),
-        Ok(line) => Err(OpenError::Format { path: path.to_owned(), found: line.trim().chars().take(80).collect() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => {
-            // Whole and on disk before anything else has a name here: a power cut leaves a store with it, or an empty folder.
-            let aside = path.join("format.tmp");
-            let mut new = private::file().truncate(true).open(&aside)?;
-            new.write_all(FORMAT_LINE.as_bytes())?;
-            new.sync_all()?;
-            std::fs::rename(&aside, &file)?;
-            Ok(sync_directory(path)?)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(OpenError::Format { path: path.to_owned(), found: "no format file".to_owned() })
-        }
-        Err(error) => Err(OpenError::Io(error)),
-    }
 }
 
 /// Once after a directory is made: its names are on disk before anything is acknowledged.
@@ -307,10 +285,10 @@ impl<'a> Replay<'a> {
         if lsn <= self.checkpoint {
             return Ok(());
         }
-        let records = codec::read_records(payload).map_err(|error| error.to_string())?;
+        let Records { payload, all } = codec::read_records(payload).map_err(|error| error.to_string())?;
         let taken = match lsn <= self.lsn {
-            true => self.recall(&records, payload),
-            false => self.index(lsn, &records, payload),
+            true => self.recall(&all, &payload),
+            false => self.index(lsn, &all, &payload),
         };
         taken.map_err(|error| {
             let why = error.to_string();
@@ -322,7 +300,7 @@ impl<'a> Replay<'a> {
     fn recall(&mut self, records: &[(Record, Parts)], payload: &[u8]) -> Result<(), ReadError> {
         for (record, parts) in records {
             if let Record::Change(change) = record {
-                index::recall(&mut self.live, self.tree, change, &payload[parts.state.clone()])?;
+                index::recall(&mut self.live, self.tree, change, parts, &payload)?;
             }
         }
         Ok(())

@@ -65,7 +65,8 @@ impl Walk<'_> {
 
     pub(super) fn bucket(&mut self, place: &str, key: &[u8], value: &[u8]) {
         let Some(bucket) = keys::job_of(key) else { return self.report.find(place, BAD_KEY) };
-        let Some(entries) = self.take(place, bucket::read(value)) else { return };
+        let Some(value) = self.take(place, bucket::of_any_version(value.to_vec())) else { return };
+        let Some(entries) = self.take(place, bucket::read(&value)) else { return };
         for (offset, entry) in entries {
             let sequence = Sequence(bucket.sequence.0 * keys::BUCKET_JOBS + u64::from(offset));
             let job = JobKey { tenant: bucket.tenant, sequence };

@@ -185,7 +185,7 @@ impl Walk<'_> {
             states.push((Place::Running, codec::decode("a job state", &value)?));
         }
         let number = keys::bucket_of(job);
-        let outcome = self.values.get(&keys::outcome(number))?;
+        let outcome = self.values.get(&keys::outcome(number))?.map(bucket::of_any_version).transpose()?;
         let said = outcome.as_deref().map(|value| bucket::find(value, keys::offset_in_bucket(job))).transpose()?;
         let mut is_elsewhere = false;
         match said.flatten() {
