@@ -199,7 +199,8 @@ fn a_directory_belongs_to_one_store() {
 fn another_format_is_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     drop(open(directory.path()));
-    std::fs::write(directory.path().join("format"), "backroom store, format 99\n").expect("it can be written");
+    std::fs::write(directory.path().join("format"), "backroom store, format 99\nvalues: submission 9\n")
+        .expect("it can be written");
     let refused = SledStore::open(settings(directory.path())).expect_err("the format is not known");
     assert!(refused.to_string().contains("format 99"), "{refused}");
 }

@@ -158,7 +158,7 @@ fn counts_that_are_wrong_are_found() {
     let found = found_after(|tree| {
         let key = keys_of(tree, b'C').remove(0);
         let mut value = tree.get(&key).expect("it can be read").expect("it is there").to_vec();
-        value[1] += 1;
+        value[2] += 1;
         tree.insert(key, value).expect("it can be written");
     });
     assert_found(&found, "counts of plug-in mailer");

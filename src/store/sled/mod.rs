@@ -143,16 +143,16 @@ pub enum OpenError {
     },
     /// The directory was written by a later release.
     #[error(
-        "{path} is a store of format {found}, and this release opens those up to format {known}; open it with the release \
-             that wrote it, or a newer one"
+        "{path} is a store of {found}, and this release opens those up to {known}; open it with the release that wrote it, \
+             or a newer one"
     )]
     Later {
         /// The directory.
         path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The last that this release opens.
-        known: u32,
+        /// What this release does not know.
+        found: String,
+        /// Up to what it knows that.
+        known: String,
     },
     /// The disk or its permissions.
     #[error("the store cannot be opened: {0}")]

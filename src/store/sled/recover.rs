@@ -300,7 +300,7 @@ impl<'a> Replay<'a> {
     fn recall(&mut self, records: &[(Record, Parts)], payload: &[u8]) -> Result<(), ReadError> {
         for (record, parts) in records {
             if let Record::Change(change) = record {
-                index::recall(&mut self.live, self.tree, change, parts, &payload)?;
+                index::recall(&mut self.live, self.tree, change, parts, payload)?;
             }
         }
         Ok(())
