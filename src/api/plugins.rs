@@ -22,6 +22,7 @@ use crate::config::{Manifest, parse_manifest, parse_origin};
 use crate::domain::access::Caller;
 use crate::domain::code;
 use crate::domain::id::{PluginName, VersionName};
+use crate::domain::pausing::Pausable;
 use crate::domain::plugin::{Grant, Plugin, Wishes};
 use crate::registry::{Granting, Removal, Upload};
 
@@ -214,11 +215,14 @@ pub(super) async fn grant(
     Params::of(&uri, &[])?;
     let name = plugin_name(&name)?;
     let bytes = body::read(&headers, body, Kind::Json).await?;
-    let GrantBody { http, config } = json::parse(&bytes, GrantBody::FIELDS)?;
+    let GrantBody { http, config, pause } = json::parse(&bytes, GrantBody::FIELDS)?;
     let mut grants = origins(&http)?;
     for (key, value) in config {
         let (grant, value) = (config_key(&key)?, config_value(&key, value)?);
         grants.push(Granting { grant, value: Some(value) });
+    }
+    for word in &pause {
+        grants.push(Granting { grant: pausable(word)?, value: None });
     }
     some(grants.len())?;
     state.check_again(&caller)?;
@@ -252,10 +256,13 @@ pub(super) async fn revoke(
     Params::of(&uri, &[])?;
     let name = plugin_name(&name)?;
     let bytes = body::read(&headers, body, Kind::Json).await?;
-    let RevokeBody { http, config } = json::parse(&bytes, RevokeBody::FIELDS)?;
+    let RevokeBody { http, config, pause } = json::parse(&bytes, RevokeBody::FIELDS)?;
     let mut grants: Vec<_> = origins(&http)?.into_iter().map(|granting| granting.grant).collect();
     for key in &config {
         grants.push(config_key(key)?);
+    }
+    for word in &pause {
+        grants.push(pausable(word)?);
     }
     some(grants.len())?;
     state.check_again(&caller)?;
@@ -282,6 +289,14 @@ fn config_key(key: &str) -> Result<Grant, ApiError> {
     Ok(Grant::Config(key.to_owned()))
 }
 
+fn pausable(word: &str) -> Result<Grant, ApiError> {
+    let unknown = || {
+        let shown: String = word.chars().take(40).collect();
+        ApiError::field("pause", format!("`{shown}` names nothing that a handler may pause; {}", Pausable::FORM))
+    };
+    Pausable::from_word(word).map(Grant::Pause).ok_or_else(unknown)
+}
+
 fn config_value(key: &str, value: String) -> Result<String, ApiError> {
     if value.len() > CONFIG_VALUE_BYTES_MAX {
         let bytes = value.len();
@@ -293,7 +308,7 @@ fn config_value(key: &str, value: String) -> Result<String, ApiError> {
 
 fn some(grants: usize) -> Result<(), ApiError> {
     match grants {
-        0 => Err(ApiError::field("http", "neither `http` nor `config` names anything")),
+        0 => Err(ApiError::field("http", "none of `http`, `config` and `pause` names anything")),
         _ => Ok(()),
     }
 }

@@ -8,20 +8,16 @@ use tokio::sync::Mutex;
 
 use super::Host;
 use crate::domain::admission::Hold;
-use crate::domain::change::Change;
 use crate::domain::explain::Reason;
 use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
 use crate::domain::job::{Job, Status};
-use crate::domain::queue::{Lane, LaneDepth, Pause, QueueState};
+use crate::domain::queue::{Lane, LaneDepth, Pause};
 use crate::domain::time::Timestamp;
 use crate::jobs::Moment;
 use crate::resources::blocking;
 use crate::store::warrant::carried;
-use crate::store::{CommitError, ReadError, Store};
-use crate::worker::QueueNow;
-
-/// How often a pause is decided again when somebody else changed the queue in between.
-const ATTEMPTS: usize = 16;
+use crate::store::{ReadError, Store};
+use crate::worker::{QueueNow, QueuePauseError, change_queue_pause};
 
 /// Why a queue was not paused or resumed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,12 +30,15 @@ pub enum QueueError {
         /// The queues there are.
         there: Vec<String>,
     },
-    /// The store did not take it.
+    /// The store did not take it, or could not be read.
     #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The store could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
+    Store(#[from] QueuePauseError),
+}
+
+impl From<ReadError> for QueueError {
+    fn from(error: ReadError) -> Self {
+        Self::Store(error.into())
+    }
 }
 
 /// Lanes that are asked for at a time.
@@ -177,31 +176,23 @@ impl Host {
     /// Starts no job of a queue while the pause holds, or lets them start again. Fails and cancels nothing; outlives a restart
     /// (F105).
     pub async fn pause_queue(&self, name: &QueueName, pause: Option<Pause>) -> Result<QueueNow, QueueError> {
-        let mut conflict = CommitError::Conflict { index: 0 };
-        for _ in 0..ATTEMPTS {
-            let stored = self.store.queues()?.into_iter().find(|queue| queue.name == *name);
-            // What was paused before the operator took it out of the settings can still be resumed.
-            if stored.is_none() && !self.queue_names().contains(name) {
-                let there = self.queue_names().iter().map(ToString::to_string).collect();
-                return Err(QueueError::Unknown { name: name.clone(), there });
-            }
-            let (revision, before) = stored.map_or((0, None), |queue| (queue.revision, queue.pause));
-            let is_as_before = match (&before, &pause) {
+        // What was paused before the operator took it out of the settings can still be resumed.
+        let is_known =
+            self.queue_names().contains(name) || self.store.queues()?.iter().any(|queue| queue.name == *name);
+        if !is_known {
+            let there = self.queue_names().iter().map(ToString::to_string).collect();
+            return Err(QueueError::Unknown { name: name.clone(), there });
+        }
+        let unless_as_before = |before: Option<&Pause>| {
+            let is_as_before = match (before, &pause) {
                 (None, None) => true,
                 (Some(before), Some(pause)) => before.is_as(pause),
                 _ => false,
             };
-            if is_as_before {
-                return Ok(self.window.queue(name));
-            }
-            let next = QueueState { name: name.clone(), revision: revision + 1, pause: pause.clone() };
-            match self.store.commit(vec![Change::PutQueue(next)]).await {
-                Ok(()) => return Ok(self.window.queue(name)),
-                Err(error @ CommitError::Conflict { .. }) => conflict = error,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(conflict.into())
+            (!is_as_before).then(|| pause.clone())
+        };
+        change_queue_pause(&*self.store, name, unless_as_before).await?;
+        Ok(self.window.queue(name))
     }
 
     /// Whether a plug-in is slowed down because it keeps failing.
@@ -236,6 +227,7 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::change::Change;
     use crate::domain::id::{ConcurrencyKey, JobId};
     use crate::domain::job::{Submission, Ties};
     use crate::store::memory::{MemoryStore, Reading};

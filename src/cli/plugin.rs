@@ -114,6 +114,9 @@ pub(crate) struct GrantArgs {
     /// A setting with its value; with --revoke its key alone; may be given several times
     #[arg(long, value_name = "KEY=VALUE")]
     config: Vec<String>,
+    /// What its handlers may pause: `plugin` (itself) or `queue` (the one that the job is in); may be given several times
+    #[arg(long, value_name = "WHAT")]
+    pause: Vec<String>,
     /// Take these back
     #[arg(long)]
     revoke: bool,
@@ -262,8 +265,8 @@ fn upload(client: &Client, args: &UploadArgs, terminal: Terminal) -> anyhow::Res
 }
 
 fn grant(client: &Client, args: &GrantArgs, terminal: Terminal) -> anyhow::Result<Exit> {
-    let GrantArgs { name, http, config, revoke } = args;
-    if http.is_empty() && config.is_empty() {
+    let GrantArgs { name, http, config, pause, revoke } = args;
+    if http.is_empty() && config.is_empty() && pause.is_empty() {
         if *revoke {
             let next = format!("name what to take back: backroom plugin grant {name} --revoke --http ORIGIN");
             return Err(Failure::bad_input("--revoke names nothing", next).into());
@@ -273,7 +276,8 @@ fn grant(client: &Client, args: &GrantArgs, terminal: Terminal) -> anyhow::Resul
     let answer = match revoke {
         true => {
             let key = |word: &String| word.split('=').next().unwrap_or_default().to_owned();
-            client.revoke(name, &RevokeBody { http: http.clone(), config: config.iter().map(key).collect() })?
+            let config = config.iter().map(key).collect();
+            client.revoke(name, &RevokeBody { http: http.clone(), config, pause: pause.clone() })?
         }
         false => {
             let pair = |word: &String| match word.split_once('=') {
@@ -281,7 +285,7 @@ fn grant(client: &Client, args: &GrantArgs, terminal: Terminal) -> anyhow::Resul
                 None => Err(Failure::bad_input(format!("`{word}` has no value"), format!("--config {word}=VALUE"))),
             };
             let config = config.iter().map(pair).collect::<Result<_, _>>()?;
-            client.grant(name, &GrantBody { http: http.clone(), config })?
+            client.grant(name, &GrantBody { http: http.clone(), config, pause: pause.clone() })?
         }
     };
     granted(&answer, terminal)

@@ -92,6 +92,7 @@ pub(super) fn handler_name(given: &Given) -> Reading<HandlerName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::pausing::Pausable;
     use crate::domain::plugin::Grant;
 
     #[test]
@@ -109,6 +110,7 @@ mod tests {
             [wants]
             http = ["https://API.example.com"]
             config = ["sender"]
+            pause = ["plugin"]
             "#,
         )
         .expect("the manifest is right");
@@ -116,15 +118,18 @@ mod tests {
         let wishes = manifest.wishes;
         assert_eq!(wishes.handlers.iter().map(HandlerName::as_str).collect::<Vec<_>>(), ["send", "bounce"]);
         assert_eq!((wishes.fuel, wishes.wall_ms, wishes.memory_bytes), (Some(1_000), Some(2_000), Some(16 << 20)));
-        let wants = [Grant::Http("https://api.example.com".into()), Grant::Config("sender".into())];
+        let wants = [
+            Grant::Http("https://api.example.com".into()),
+            Grant::Config("sender".into()),
+            Grant::Pause(Pausable::Plugin),
+        ];
         assert_eq!(wishes.wants, wants.into());
     }
 
     #[test]
     fn every_problem_of_a_manifest_at_once() {
-        let text =
-            "name = \"Mailer\"\nhandler = [\"send\"]\n[limits]\nfuel = 0\n[wants]\nhttp = [\"api.example.com\"]\n";
-        let problems = parse_manifest(text).expect_err("five mistakes");
+        let text = "name = \"Mailer\"\nhandler = [\"send\"]\n[limits]\nfuel = 0\n[wants]\nhttp = [\"api.example.com\"]\npause = [\"host\"]\n";
+        let problems = parse_manifest(text).expect_err("six mistakes");
         let shown: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             shown,
@@ -134,6 +139,7 @@ mod tests {
                 "plugin.toml:2:1: `handler` is not known here; did you mean `handlers`?",
                 "plugin.toml:4:8: `limits.fuel` is 0, which is out of bounds; write a whole number from 1 to 1000000000000000",
                 r#"plugin.toml:6:9: `wants.http` is "api.example.com", which is not acceptable: it has no scheme; write an origin such as "https://api.example.com", "https://*.example.com" or "http://10.0.0.7:8080""#,
+                r#"plugin.toml:7:10: `wants.pause` is "host", which is not acceptable: it names nothing that a handler may pause; expected one of: plugin, queue"#,
             ]
         );
         assert!(problems.iter().all(|problem| problem.code == code::BAD_MANIFEST));

@@ -26,6 +26,7 @@ use crate::domain::limits::{Axis, Limits};
 use crate::domain::network::{BadNetwork, Network};
 use crate::domain::outbound;
 use crate::domain::outline::Stated;
+use crate::domain::pausing::Pausable;
 use crate::domain::plugin::Grant;
 use crate::domain::rate::RateLimit;
 use crate::domain::retry::RetryPolicy;
@@ -520,7 +521,11 @@ pub(crate) fn plugin_name(given: &Given) -> Reading<PluginName> {
 pub(crate) fn read_grants(section: &mut Section<'_>) -> Vec<Grant> {
     let origins = section.read("http", list(parsed(pattern::parse_origin, pattern::FORM))).unwrap_or_default();
     let keys = section.read("config", list(value::text)).unwrap_or_default();
-    origins.into_iter().map(Grant::Http).chain(keys.into_iter().map(Grant::Config)).collect()
+    let pausable =
+        |text: &str| Pausable::from_word(text).ok_or_else(|| "it names nothing that a handler may pause".to_owned());
+    let pauses = section.read("pause", list(parsed(pausable, Pausable::FORM))).unwrap_or_default();
+    let origins = origins.into_iter().map(Grant::Http);
+    origins.chain(keys.into_iter().map(Grant::Config)).chain(pauses.into_iter().map(Grant::Pause)).collect()
 }
 
 /// A relative path in a file means a place beside that file.

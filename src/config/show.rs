@@ -145,7 +145,7 @@ fn plugin(sheet: &mut Sheet<'_>, plugin: &PluginSettings) {
     sheet.table(
         "[plugin.grants]",
         &format!("{path}.grants"),
-        vec![("http", Some(of_kind("http"))), ("config", Some(of_kind("config")))],
+        Grant::KINDS.map(|kind| (kind, Some(of_kind(kind)))).into(),
     );
     sheet.table("[plugin.limits]", &format!("{path}.limits"), limits_of_plugin(&plugin.limits));
     sheet.table("[plugin.retry]", &format!("{path}.retry"), retry(&plugin.retry));

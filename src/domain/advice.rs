@@ -8,9 +8,12 @@ use std::fmt;
 use super::id::{PluginName, VersionName};
 use super::limits::Axis;
 use super::outbound::{Coverage, Origin, coverage, may_connect};
-use super::outline::{Edit, Outline, Spot, list, nested, quoted};
+use super::outline::{Content, Edit, Form, Key, Outline, Spot, list, nested, quoted};
 use super::plugin::{Grant, Plugin, PluginVersion, Policy, Source, Wishes};
 use super::uploads::{Excess, UploadLimits, range_of};
+
+/// The kinds that the settings list under `grants`; a key of the configuration is granted by its value.
+const LISTED_KINDS: [&str; 2] = ["http", "pause"];
 
 /// What stands for a value that only the operator knows.
 const VALUE: &str = "VALUE";
@@ -224,7 +227,7 @@ fn wanted_lists(sides: Sides<'_>, unwanted: &[&Grant]) -> Vec<(&'static str, Str
         let all: Vec<_> = wanted.chain(more.iter().copied()).map(|grant| quoted(grant.value())).collect();
         (!more.is_empty()).then(|| (kind, list(&all)))
     };
-    ["http", "config"].into_iter().filter_map(of_kind).collect()
+    Grant::KINDS.into_iter().filter_map(of_kind).collect()
 }
 
 fn new_manifest(sides: Sides<'_>, lists: &[(&'static str, String)]) -> Step {
@@ -238,7 +241,7 @@ fn new_manifest(sides: Sides<'_>, lists: &[(&'static str, String)]) -> Step {
 fn is_served(policy: &Policy, grant: &Grant) -> bool {
     let has_value = match grant {
         Grant::Config(key) => policy.config.iter().any(|(there, _)| there == key),
-        Grant::Http(_) => true,
+        Grant::Http(_) | Grant::Pause(_) => true,
     };
     has_value && policy.grants.contains(grant)
 }
@@ -253,11 +256,24 @@ fn operators_grants(plugin: &PluginName, policy: &Policy, denied: &[&Grant]) -> 
         steps.push(Step::Settings(stated.file().to_owned(), new_table(plugin, denied)));
         return steps;
     };
-    let origins: Vec<_> = denied.iter().filter(|grant| matches!(grant, Grant::Http(_))).collect();
-    if !origins.is_empty() {
-        let there = table.list(&["grants", "http"]).iter().cloned();
-        let all: Vec<_> = there.chain(origins.iter().map(|grant| quoted(grant.value()))).collect();
-        steps.push(settings_step(plugin, policy, &["grants", "http"], &list(&all)));
+    let with_more = |kind: &str| {
+        let there = table.list(&["grants", kind]).iter().cloned();
+        let more = if LISTED_KINDS.contains(&kind) { values_of(denied, kind) } else { Vec::new() };
+        there.chain(more).collect::<Vec<_>>()
+    };
+    let kinds: Vec<_> = LISTED_KINDS.into_iter().filter(|kind| !values_of(denied, kind).is_empty()).collect();
+    let is_one_key = match table.find(&["grants"]) {
+        Some(Key { value: Content::Table(grants), .. }) => grants.form == Form::Braces,
+        _ => true,
+    };
+    if kinds.len() > 1 && is_one_key {
+        // Two edits of the same key would undo each other.
+        let lists = Grant::KINDS.into_iter().map(|kind| (kind, with_more(kind))).filter(|(_, list)| !list.is_empty());
+        let lists: Vec<_> = lists.map(|(kind, values)| format!("{kind} = {}", list(&values))).collect();
+        steps.push(settings_step(plugin, policy, &["grants"], &format!("{{ {} }}", lists.join(", "))));
+    } else {
+        let edit = |kind| settings_step(plugin, policy, &["grants", kind], &list(&with_more(kind)));
+        steps.extend(kinds.into_iter().map(edit));
     }
     let keys: Vec<_> = denied.iter().filter(|grant| matches!(grant, Grant::Config(_))).collect();
     match (keys.as_slice(), table.find(&["config"])) {
@@ -274,14 +290,20 @@ fn operators_grants(plugin: &PluginName, policy: &Policy, denied: &[&Grant]) -> 
     steps
 }
 
+/// What is granted of a kind, as the settings write it.
+fn values_of(grants: &[&Grant], kind: &str) -> Vec<String> {
+    grants.iter().filter(|grant| grant.kind() == kind).map(|grant| quoted(grant.value())).collect()
+}
+
 /// The table of a plug-in of which the file says nothing yet.
 fn new_table(plugin: &PluginName, grants: &[&Grant]) -> Edit {
-    let of_kind =
-        |kind: &str| grants.iter().filter(|grant| grant.kind() == kind).map(|grant| quoted(grant.value())).collect();
-    let (origins, keys): (Vec<_>, Vec<_>) = (of_kind("http"), of_kind("config"));
+    let keys = values_of(grants, "config");
+    let lists = LISTED_KINDS.into_iter().map(|kind| (kind, values_of(grants, kind)));
+    let lists: Vec<_> = lists.filter(|(_, values)| !values.is_empty()).collect();
+    let lists: Vec<_> = lists.iter().map(|(kind, values)| format!("{kind} = {}", list(values))).collect();
     let mut text = format!("[[plugin]]\nname = {}", quoted(plugin.as_str()));
-    if !origins.is_empty() {
-        text.push_str(&format!("\ngrants = {{ http = {} }}", list(&origins)));
+    if !lists.is_empty() {
+        text.push_str(&format!("\ngrants = {{ {} }}", lists.join(", ")));
     }
     if !keys.is_empty() {
         let pairs: Vec<_> = keys.iter().map(|key| format!("{key} = {}", quoted(VALUE))).collect();
@@ -297,6 +319,7 @@ pub fn grant_command<'a>(plugin: &PluginName, grants: impl IntoIterator<Item = &
         let word = match grant {
             Grant::Http(origin) => origin.clone(),
             Grant::Config(key) => format!("{key}={VALUE}"),
+            Grant::Pause(pausable) => pausable.word().to_owned(),
         };
         command.push_str(&format!(" --{} {}", grant.kind(), for_shell(&word)));
     }
@@ -343,7 +366,7 @@ pub fn set_config(sides: Sides<'_>, key: &str) -> Advice {
 /// Something that is granted to a plug-in and that no handler of it can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unused {
-    /// Of which kind of grants: `http` or `config`.
+    /// Of which kind of grants: `http`, `config` or `pause`.
     pub kind: &'static str,
     /// What, and why.
     pub message: String,
@@ -371,7 +394,7 @@ pub fn unused(sides: Sides<'_>, imports: &[String]) -> Vec<Unused> {
         let unwanted: Vec<_> = all.filter(|grant| can_use(grant) && !sides.wishes.want(grant)).collect();
         [not_imported(sides, &in_vain), not_wanted(sides, &unwanted)].into_iter().flatten()
     };
-    ["http", "config"].into_iter().flat_map(of_kind).collect()
+    Grant::KINDS.into_iter().flat_map(of_kind).collect()
 }
 
 /// What is granted in vain to a plug-in: to the version that jobs run, or else to the newest.
@@ -453,7 +476,7 @@ mod tests {
     use super::*;
     use crate::domain::id::{Digest, VersionName};
     use crate::domain::limits::Limits;
-    use crate::domain::outline::{Content, Form, Key, Lines, Stated};
+    use crate::domain::outline::{Lines, Stated};
     use crate::domain::plugin::{Inspection, Shape};
     use crate::domain::time::Timestamp;
 

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::job::Progress;
+use super::pausing::{PauseRefusal, PauseRequest};
+use super::time::Timestamp;
 
 /// A call that leaves the sandbox. Closed, so that every worker answers all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +16,8 @@ pub enum HostCall {
     Checkpoint(Bytes),
     /// The handler asks what its last run stored.
     ResumeState,
+    /// The handler wants no more jobs of its plug-in or queue to start for a while.
+    Pause(PauseRequest),
 }
 
 /// The answer to a [`HostCall`].
@@ -25,4 +29,8 @@ pub enum HostAnswer {
     Bytes(Option<Bytes>),
     /// It is not done, and why.
     Refused(String),
+    /// It is paused until then; without a time, until somebody resumes it.
+    Paused(Option<Timestamp>),
+    /// It is not paused.
+    NotPaused(PauseRefusal),
 }

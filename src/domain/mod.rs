@@ -23,6 +23,7 @@ pub mod network;
 pub mod offers;
 pub mod outbound;
 pub mod outline;
+pub mod pausing;
 pub mod plugin;
 pub mod query;
 pub mod queue;

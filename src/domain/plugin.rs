@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use super::limits::{Axis, Limits};
 use super::outline::{Outline, Stated};
+use super::pausing::Pausable;
 use super::queue::Pause;
 use super::retention::Retention;
 use super::retry::RetryPolicy;
@@ -52,14 +53,20 @@ pub enum Grant {
     Http(String),
     /// A key of the plug-in's configuration.
     Config(String),
+    /// A pause of its own making.
+    Pause(Pausable),
 }
 
 impl Grant {
+    /// The kinds, in the order in which they are shown.
+    pub const KINDS: [&'static str; 3] = ["http", "config", "pause"];
+
     /// The kind, as it stands in `grants = { kind = [...] }`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",
             Self::Config(_) => "config",
+            Self::Pause(_) => "pause",
         }
     }
 
@@ -68,6 +75,7 @@ impl Grant {
         match self {
             Self::Http(_) => "wasi:http",
             Self::Config(_) => "wasi:config",
+            Self::Pause(_) => "backroom:plugin",
         }
     }
 
@@ -75,6 +83,7 @@ impl Grant {
     pub fn value(&self) -> &str {
         match self {
             Self::Http(value) | Self::Config(value) => value,
+            Self::Pause(pausable) => pausable.word(),
         }
     }
 }

@@ -251,11 +251,25 @@ impl Registry {
 
     /// Starts no job of the plug-in, or of the built-in handler `http`, while the pause holds; fails and cancels nothing (F105).
     pub async fn pause(&self, tenant: TenantId, name: &PluginName, pause: Pause) -> Result<Arc<Plugin>, InstallError> {
+        let unless_as_before = |before: Option<&Pause>| {
+            let is_as_before = before.is_some_and(|before| before.is_as(&pause));
+            (!is_as_before).then(|| pause.clone())
+        };
+        self.pause_as(tenant, name, unless_as_before).await
+    }
+
+    /// The same with what `decide` makes of the present pause; where it makes nothing of it, that stays.
+    pub async fn pause_as(
+        &self,
+        tenant: TenantId,
+        name: &PluginName,
+        decide: impl FnOnce(Option<&Pause>) -> Option<Pause>,
+    ) -> Result<Arc<Plugin>, InstallError> {
         let _turn = self.changing.lock().await;
         let plugin = self.look_at(tenant, name)?;
-        match &plugin.pause {
-            Some(before) if before.is_as(&pause) => Ok(plugin),
-            _ => self.write(Plugin { pause: Some(pause), ..(*plugin).clone() }).await,
+        match decide(plugin.pause.as_ref()) {
+            None => Ok(plugin),
+            Some(pause) => self.write(Plugin { pause: Some(pause), ..(*plugin).clone() }).await,
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::pauses::Pauses;
 use super::port::{AttemptPort, Written};
 use super::running::Entered;
 use super::{Claimed, Worker};
@@ -162,12 +163,21 @@ impl Worker {
             // Nothing has been started, so this is as safe a point as any.
             return Ok(Event::SafePoint(RunReport::default()));
         }
+        let pauses = Pauses {
+            store: Arc::clone(&self.store),
+            registry: Arc::clone(&self.registry),
+            clock: Arc::clone(&self.clock),
+            runnable: Arc::clone(&claimed.runnable),
+            job: Arc::clone(&claimed.job.submission),
+            asked: 0,
+        };
         let (port, written) = AttemptPort::new(
             claimed.entered.place(),
             Arc::clone(&self.store),
             Arc::clone(&self.running),
             claimed.job.state.checkpoint.clone(),
             claimed.runnable.limits.output_bytes,
+            pauses,
         );
         let slice = make_slice(claimed, input, limits, deadline);
         let SliceReport { end, usage, log } = self.sandbox.run(slice, Box::new(port)).await;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Running;
+use super::pauses::Pauses;
 use super::running::Place;
 use crate::domain::host_call::{HostAnswer, HostCall};
 use crate::domain::job::{Payload, Progress};
@@ -16,7 +17,7 @@ use crate::store::{Store, payload_bytes};
 /// The longest note that a progress report keeps, in characters.
 const NOTE_CHARS_MAX: usize = 200;
 
-/// What a guest has written during its run; lands with the run's end or not at all.
+/// What a guest has written during its run; lands with the run's end or not at all. A pause is none of it: that holds at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Written {
     pub(crate) progress: Option<Progress>,
@@ -31,6 +32,7 @@ pub(crate) struct AttemptPort {
     former_checkpoint: Option<Payload>,
     checkpoint_bytes_max: u64,
     written: Arc<Mutex<Written>>,
+    pauses: Pauses,
 }
 
 impl AttemptPort {
@@ -40,10 +42,11 @@ impl AttemptPort {
         running: Arc<Running>,
         former_checkpoint: Option<Payload>,
         checkpoint_bytes_max: u64,
+        pauses: Pauses,
     ) -> (Self, Arc<Mutex<Written>>) {
         let written = Arc::<Mutex<Written>>::default();
-        let port =
-            Self { place, store, running, former_checkpoint, checkpoint_bytes_max, written: Arc::clone(&written) };
+        let kept = Arc::clone(&written);
+        let port = Self { place, store, running, former_checkpoint, checkpoint_bytes_max, written: kept, pauses };
         (port, written)
     }
 
@@ -85,6 +88,7 @@ impl HostPort for AttemptPort {
                 HostCall::Progress(progress) => self.progress(progress),
                 HostCall::Checkpoint(state) => self.checkpoint(state),
                 HostCall::ResumeState => self.resume_state().await,
+                HostCall::Pause(request) => self.pauses.ask(&request).await,
             }
         })
     }

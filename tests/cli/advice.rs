@@ -206,9 +206,11 @@ fn advice_on_an_origin_helps_whichever_side_lacks_it_and_by_command_as_by_file()
 
 #[test]
 fn a_version_that_waits_for_grants_becomes_active_once_they_are_given() {
-    let wants = "[wants]\nhttp = [\"https://api.example.com\"]\nconfig = [\"mail.from\"]\n";
+    let wants =
+        "[wants]\nhttp = [\"https://api.example.com\"]\nconfig = [\"mail.from\"]\npause = [\"queue\", \"plugin\"]\n";
     let table = "[[plugin]]\nname = \"misbehave\"\nconfig = { other = \"hush\" }\n";
-    for (settings, by_command) in [("", true), ("", false), (table, true), (table, false)] {
+    let braces = "[[plugin]]\nname = \"misbehave\"\ngrants = { http = [\"https://other.example.com\"] }\n";
+    for (settings, by_command) in [("", true), ("", false), (table, true), (table, false), (braces, false)] {
         let mut trial = Trial::start(settings, wants);
         let said = trial.upload();
         assert!(said.contains("is pending") && !said.contains("hush"), "{said}");
@@ -217,7 +219,7 @@ fn a_version_that_waits_for_grants_becomes_active_once_they_are_given() {
         assert_eq!(plugin["active"], "0.1.0", "{settings}{by_command}: {said}{plugin}");
         let source = if by_command { "command" } else { "settings" };
         for grant in plugin["grants"].as_array().expect("a list") {
-            let is_other = grant["value"] == "other";
+            let is_other = grant["value"] == "other" || grant["value"] == "https://other.example.com";
             assert!(is_other || grant["source"] == source, "{grant}");
             assert_ne!(grant["has_value"], false, "{grant}");
         }

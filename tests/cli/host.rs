@@ -99,6 +99,12 @@ impl Host {
         self.run(&["plugin", "upload", &component, "--manifest", &manifest]).done()
     }
 
+    /// A page of its console.
+    pub(crate) fn page(&self, path: &str) -> String {
+        let mut answer = ureq::get(format!("{}{path}", self.server)).call().expect("the host answers");
+        answer.body_mut().read_to_string().expect("a page is text")
+    }
+
     /// Its address.
     pub(crate) fn server(&self) -> &str {
         &self.server

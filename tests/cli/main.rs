@@ -7,6 +7,7 @@ mod documents;
 mod host;
 mod live;
 mod offline;
+mod pausing;
 mod private;
 mod program;
 mod project;

@@ -145,6 +145,8 @@ pub(crate) struct Port {
     pub(crate) resume: Option<Bytes>,
     /// Refuses checkpoints, with this reason.
     pub(crate) refusal: Option<String>,
+    /// What becomes of pauses; they are not answered where this is absent.
+    pub(crate) paused: Option<HostAnswer>,
 }
 
 impl HostPort for Port {
@@ -153,6 +155,7 @@ impl HostPort for Port {
         let answer = match (call, &self.refusal) {
             (HostCall::ResumeState, _) => HostAnswer::Bytes(self.resume.clone()),
             (HostCall::Checkpoint(_), Some(why)) => HostAnswer::Refused(why.clone()),
+            (HostCall::Pause(_), _) => self.paused.clone().unwrap_or(HostAnswer::Done),
             _ => HostAnswer::Done,
         };
         Box::pin(async move { answer })

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backroom::domain::failure::ErrorClass;
-use backroom::domain::host_call::HostCall;
+use backroom::domain::host_call::{HostAnswer, HostCall};
 use backroom::domain::job::{Progress, Wake};
 use backroom::domain::limits::Limits;
+use backroom::domain::pausing::{Pausable, PauseEnd, PauseRefusal, PauseRequest};
 use backroom::domain::plugin::{PluginVersion, Shape};
+use backroom::domain::time::Timestamp;
 use backroom::sandbox::{BoxFuture, HostPort, Sandbox, Signal, SliceEnd};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -100,6 +102,40 @@ async fn durable_state_goes_through_the_port() {
     let refusing = Port { refusal: Some("the store is full".into()), ..Port::default() };
     let refused = sandbox().run(slice, Box::new(refusing)).await;
     assert!(failure(&refused).message.contains("the store is full"), "{:?}", refused.end);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_goes_through_the_port_and_its_answer_reaches_the_handler() {
+    let component = misbehave().await;
+    let ask = async |port: &Port, ask: serde_json::Value| {
+        let slice = slice("misbehave", Arc::clone(&component), ask.to_string());
+        sandbox().run(slice, Box::new(port.clone())).await
+    };
+    let until = Timestamp::from_millis(4_102_444_800_000);
+    for (answer, ends) in [(Some(until), true), (None, false)] {
+        let port = Port { paused: Some(HostAnswer::Paused(answer)), ..Port::default() };
+        let long = format!("quota{}\u{7}\n", "!".repeat(2_000));
+        let report = ask(&port, json!({ "do": "pause-queue", "ms": 3_600_000, "message": long })).await;
+        assert_eq!(reported(&report), json!({ "ends": ends }));
+        let calls = port.calls.lock();
+        let [HostCall::Pause(PauseRequest { what: Pausable::Queue, end, reason })] = calls.as_slice() else {
+            panic!("{calls:?}")
+        };
+        assert_eq!(*end, PauseEnd::After(Duration::from_secs(3_600)));
+        assert!(reason.starts_with("quota!") && reason.len() < 1_100 && !reason.contains('\n'), "{reason}");
+    }
+    let refusals = [
+        (PauseRefusal::NotGranted("add this".into()), ErrorClass::UserFixable, "pause-not-granted"),
+        (PauseRefusal::Unacceptable("add this".into()), ErrorClass::Fatal, "pause-refused"),
+        (PauseRefusal::Unavailable("add this".into()), ErrorClass::Transient, "pause-unavailable"),
+    ];
+    for (refusal, class, code) in refusals {
+        let port = Port { paused: Some(HostAnswer::NotPaused(refusal)), ..Port::default() };
+        let report = ask(&port, json!({ "do": "pause-plugin" })).await;
+        let failure = failure(&report);
+        assert_eq!((failure.class, failure.code.as_deref()), (class, Some(code)));
+        assert_eq!(failure.message, "add this");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod held;
 mod limits;
 mod loops;
 mod order;
+mod pausing;
 mod recovery;
 mod retries;
 mod searching;

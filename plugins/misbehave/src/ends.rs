@@ -51,6 +51,14 @@ pub fn retry(job: &Job, failure: Failure, after_ms: Option<u64>, times: Option<u
     }))
 }
 
+/// Fails, or asks for another try where it is said after how long.
+pub fn again(failure: Failure, after_ms: Option<u64>) -> Result<Outcome> {
+    match after_ms {
+        Some(ms) => Ok(Outcome::Retry(failure.retry_after(Duration::from_millis(ms)))),
+        None => Err(failure),
+    }
+}
+
 pub fn failure(class: Option<Class>, code: Option<String>, message: String) -> Failure {
     let mut failure = Failure::new(message);
     failure.code = code;

@@ -41,6 +41,7 @@
 //! | `count-slices` | `times` 3, `ms` 0 | keeps a checkpoint and yields until it has run that many slices, each so long; prints which it was |
 //! | `suspend` | `ms` 1,000 or `event` | suspends until then; succeeds when woken |
 //! | `retry` | `class`, `code`, `message`, `after_ms`, `times` 1 | asks for another try that often, then succeeds |
+//! | `pause-plugin`, `pause-queue` | `ms` 60,000, `message`, `class`, `code`, `after_ms` | pauses that for so long, then succeeds, or with a class fails, or with `after_ms` asks for another try |
 //! | `fail` | `class`, `code`, `message` | fails; without a class as an error that nobody classified |
 //! | `cancel` | `message` | ends as canceled |
 //! | **reach** | | |
@@ -72,6 +73,9 @@ mod overflow;
 mod reach;
 mod time;
 
+use std::time::Duration;
+
+use backroom_sdk::control::Pausable;
 use backroom_sdk::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -122,6 +126,15 @@ fn misbehave(job: &Job, ask: Ask) -> Result<Outcome> {
         Act::CountSlices => return ends::count_slices(ask.times.unwrap_or(3), ask.ms.unwrap_or(0)),
         Act::Suspend => return ends::suspend(ask.ms.unwrap_or(1_000), ask.event),
         Act::Retry => return ends::retry(job, ends::failure(ask.class, ask.code, message()), ask.after_ms, ask.times),
+        Act::PausePlugin | Act::PauseQueue => {
+            let what = if matches!(ask.act, Act::PauseQueue) { Pausable::Queue } else { Pausable::Plugin };
+            let paused = control::pause(what, Duration::from_millis(ms), &message())?;
+            if ask.class.is_some() {
+                let failure = ends::failure(ask.class, ask.code, message());
+                return ends::again(failure, ask.after_ms);
+            }
+            json!({ "ends": paused.is_some() })
+        }
         Act::Fail => return Err(ends::failure(ask.class, ask.code, message())),
         Act::Cancel => return Ok(Outcome::Canceled(message())),
 
@@ -205,6 +218,8 @@ enum Act {
     Output,
     Overflow,
     Panic,
+    PausePlugin,
+    PauseQueue,
     PollList,
     Random,
     Read,

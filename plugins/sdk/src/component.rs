@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::sync::Once;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::control::Signal;
+use crate::control::{Pausable, PauseEnd, Signal};
 use crate::logging::Level;
 use crate::{ErrorClass, Event, Failure, Job, Outcome, Plugin, Wake};
 
@@ -91,6 +92,37 @@ pub(crate) fn checkpoint(state: &[u8]) -> Result<(), String> {
 
 pub(crate) fn resume_state() -> Option<Vec<u8>> {
     control::resume_state()
+}
+
+pub(crate) fn pause(what: Pausable, end: PauseEnd, reason: &str) -> crate::Result<Option<SystemTime>> {
+    let what = match what {
+        Pausable::Plugin => control::Pausable::Plugin,
+        Pausable::Queue => control::Pausable::Queue,
+    };
+    let end = match end {
+        PauseEnd::At(time) => control::PauseEnd::At(millis(time)),
+        PauseEnd::After(span) => control::PauseEnd::AfterMs(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let until = control::pause(what, end, reason).map_err(|error| match error {
+        control::PauseError::NotGranted(why) => Failure::user_fixable(why).code("pause-not-granted"),
+        control::PauseError::Unacceptable(why) => Failure::fatal(why).code("pause-refused"),
+        control::PauseError::Unavailable(why) => Failure::transient(why).code("pause-unavailable"),
+    })?;
+    Ok(until.map(time))
+}
+
+/// As the contract counts time; what is too far away is the farthest that it knows.
+fn millis(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+    }
+}
+
+fn time(millis: i64) -> SystemTime {
+    let span = Duration::from_millis(millis.unsigned_abs());
+    let time = if millis < 0 { UNIX_EPOCH.checked_sub(span) } else { UNIX_EPOCH.checked_add(span) };
+    time.unwrap_or(UNIX_EPOCH)
 }
 
 pub(crate) fn config_get(key: &str) -> Result<Option<String>, String> {

@@ -24,7 +24,7 @@
 //! }
 //! ```
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -83,6 +83,62 @@ pub fn resume<T: DeserializeOwned>() -> Result<Option<T>> {
             .code("invalid-checkpoint")
             .detail(error.to_string())
     })
+}
+
+/// What a handler may pause, each by a grant of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pausable {
+    /// Its own plug-in. `wants = { pause = ["plugin"] }` in `plugin.toml`.
+    Plugin,
+    /// The queue that the job is in, with the jobs of all plug-ins there. `wants = { pause = ["queue"] }`.
+    Queue,
+}
+
+/// When a pause ends by itself: 7 days from now at the latest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PauseEnd {
+    /// At this time.
+    At(SystemTime),
+    /// So long from now, as a `Retry-After` in seconds says.
+    After(Duration),
+}
+
+impl From<SystemTime> for PauseEnd {
+    fn from(time: SystemTime) -> Self {
+        PauseEnd::At(time)
+    }
+}
+
+impl From<Duration> for PauseEnd {
+    fn from(span: Duration) -> Self {
+        PauseEnd::After(span)
+    }
+}
+
+/// Starts no more jobs of the plug-in or of the queue until then, such as when a provider's limit is used up and resets at
+/// midnight. Jobs that run go on, and none fails or is canceled; people see who has paused, until when, and why.
+///
+/// It holds at once and whatever becomes of this attempt, so end with a retry after it. It makes no pause shorter. Returns when
+/// the pause ends that holds now; `None` is one that somebody else made and must end.
+///
+/// Refusals: `pause-not-granted` (user-fixable; the message says what to add where), `pause-refused` (fatal; the end has passed
+/// or is too far away, or the run has asked 8 times), `pause-unavailable` (transient).
+///
+/// ```
+/// # use backroom_sdk::prelude::*;
+/// # use std::time::Duration;
+/// use backroom_sdk::control::Pausable;
+///
+/// fn send(used_up_for: Option<Duration>) -> Result<()> {
+///     if let Some(span) = used_up_for {
+///         control::pause(Pausable::Plugin, span, "the provider's quota is used up")?;
+///         return Err(Failure::throttled("the provider's quota is used up", span));
+///     }
+///     Ok(())
+/// }
+/// ```
+pub fn pause(what: Pausable, end: impl Into<PauseEnd>, reason: &str) -> Result<Option<SystemTime>> {
+    host::pause(what, end.into(), reason)
 }
 
 /// Like [`checkpoint`], for bytes in a form of your own.

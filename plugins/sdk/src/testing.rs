@@ -20,11 +20,11 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::control::Signal;
+use crate::control::{Pausable, PauseEnd, Signal};
 use crate::logging::Level;
 use crate::{Event, Failure, Handler, Job, Outcome, Plugin, Result};
 
@@ -46,6 +46,19 @@ pub struct Run {
     pub progress: Vec<Progress>,
     /// The last checkpoint that the handler kept in this run.
     pub checkpoint: Option<Vec<u8>>,
+    /// The pauses that it was granted, in order.
+    pub pauses: Vec<Pause>,
+}
+
+/// A pause that a handler has asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Of what.
+    pub what: Pausable,
+    /// When it ends.
+    pub end: PauseEnd,
+    /// Why.
+    pub reason: String,
 }
 
 /// One line of a job's log.
@@ -81,6 +94,8 @@ struct State {
     logs: Vec<LogLine>,
     progress: Vec<Progress>,
     checkpoint: Option<Vec<u8>>,
+    pausable: Vec<Pausable>,
+    pauses: Vec<Pause>,
 }
 
 impl Default for State {
@@ -94,9 +109,15 @@ impl Default for State {
             logs: Vec::new(),
             progress: Vec::new(),
             checkpoint: None,
+            pausable: Vec::new(),
+            pauses: Vec::new(),
         }
     }
 }
+
+/// How far ahead a pause may end, and how many one run may ask for, as the real host has it.
+const PAUSE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+const PAUSES_MAX: usize = 8;
 
 thread_local! {
     /// Tests run side by side, each in its own thread, so each thread has a host of its own.
@@ -169,6 +190,12 @@ impl TestHost {
         self
     }
 
+    /// Grants the handler pauses of this, as `grants = { pause = [...] }` does.
+    pub fn grant_pause(mut self, what: Pausable) -> Self {
+        self.state.pausable.push(what);
+        self
+    }
+
     /// Runs one handler on a JSON input.
     pub fn run<Arguments>(self, handler: impl Handler<Arguments>, input: Value) -> Run {
         self.run_bytes(handler, input.to_string())
@@ -189,8 +216,8 @@ impl TestHost {
     fn observe(self, call: impl FnOnce(Job) -> Result<Outcome>) -> Run {
         HOST.set(self.state);
         let result = call(self.job);
-        let State { logs, progress, checkpoint, .. } = HOST.take();
-        Run { result, logs, progress, checkpoint }
+        let State { logs, progress, checkpoint, pauses, .. } = HOST.take();
+        Run { result, logs, progress, checkpoint, pauses }
     }
 }
 
@@ -258,6 +285,33 @@ pub(crate) fn checkpoint(state: &[u8]) -> Result<(), String> {
 
 pub(crate) fn resume_state() -> Option<Vec<u8>> {
     HOST.with_borrow(|host| host.resume.clone())
+}
+
+pub(crate) fn pause(what: Pausable, end: PauseEnd, reason: &str) -> Result<Option<SystemTime>> {
+    HOST.with_borrow_mut(|host| {
+        if !host.pausable.contains(&what) {
+            let word = match what {
+                Pausable::Plugin => "plugin",
+                Pausable::Queue => "queue",
+            };
+            let told =
+                format!("it may not pause its {word}; to allow it here: TestHost::grant_pause(Pausable::{what:?})");
+            return Err(Failure::user_fixable(told).code("pause-not-granted"));
+        }
+        let now = SystemTime::now();
+        let until = match end {
+            PauseEnd::At(time) => Some(time),
+            PauseEnd::After(span) => now.checked_add(span),
+        };
+        let until =
+            until.filter(|until| *until > now && until.duration_since(now).is_ok_and(|ahead| ahead <= PAUSE_MAX));
+        if until.is_none() || host.pauses.len() >= PAUSES_MAX {
+            let told = "the pause would end in the past, or more than 7 days from now, or it is the ninth of this run";
+            return Err(Failure::fatal(told).code("pause-refused"));
+        }
+        host.pauses.push(Pause { what, end, reason: reason.to_owned() });
+        Ok(until)
+    })
 }
 
 pub(crate) fn config_get(key: &str) -> Result<Option<String>, String> {

@@ -1,10 +1,10 @@
 //! A whole plug-in on the test host, as its author would test it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use backroom_sdk::control::Signal;
+use backroom_sdk::control::{Pausable, PauseEnd, Signal};
 use backroom_sdk::prelude::*;
-use backroom_sdk::testing::{Progress, TestHost};
+use backroom_sdk::testing::{Pause, Progress, TestHost};
 use backroom_sdk::{ErrorClass, Event, logging};
 use serde_json::json;
 
@@ -98,6 +98,27 @@ fn a_job_goes_on_from_its_checkpoint() {
 fn a_checkpoint_of_another_kind_is_fatal() {
     let run = TestHost::new().resume(b"\"three\"".to_vec()).run(two_handlers::count, json!(4));
     assert_eq!(run.failure().code.as_deref(), Some("invalid-checkpoint"));
+}
+
+fn pauses_for(seconds: u64) -> Result<bool> {
+    let until = control::pause(Pausable::Plugin, Duration::from_secs(seconds), "the quota is used up")?;
+    Ok(until.is_some_and(|until| until > SystemTime::now()))
+}
+
+#[test]
+fn a_pause_is_kept_where_it_is_granted_and_acceptable() {
+    let host = TestHost::new().grant_pause(Pausable::Plugin);
+    let run = host.clone().run(pauses_for, json!(3_600));
+    assert_eq!(run.output(), json!(true));
+    let end = PauseEnd::After(Duration::from_secs(3_600));
+    assert_eq!(run.pauses, [Pause { what: Pausable::Plugin, end, reason: "the quota is used up".into() }]);
+    for seconds in [0, 7 * 24 * 3_600 + 60, u64::MAX] {
+        let run = host.clone().run(pauses_for, json!(seconds));
+        assert_eq!(run.failure().code.as_deref(), Some("pause-refused"), "{seconds}");
+        assert_eq!(run.pauses, []);
+    }
+    let run = TestHost::new().grant_pause(Pausable::Queue).run(pauses_for, json!(3_600));
+    assert_eq!((run.failure().code.as_deref(), run.pauses.len()), (Some("pause-not-granted"), 0));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::domain::audit::Action;
 use crate::domain::id;
 use crate::domain::idempotency;
 use crate::domain::job::{AFTER_MAX, JobType, OnPredecessorFailure, Status, WaitReason};
+use crate::domain::pausing::Pausable;
 use crate::domain::schedule::{Misfire, Overlap};
 use crate::registry::GRANTS_MAX;
 
@@ -177,6 +178,8 @@ forms! {
     IdempotencyKey = sized(like("^[\\x21-\\x7e]+(?: +[\\x21-\\x7e]+)*$"), 1, idempotency::KEY_BYTES_MAX);
     /// Origins that a plug-in may call.
     Origins = list(like(&format!("^https?://(?:{LABEL}(?:{LABELS}){{0,3}}|{ADDRESS}|\\*\\.{LABEL}(?:{LABELS}){{1,3}})(?::{PORT})?$")), 0, GRANTS_MAX);
+    /// What handlers may pause.
+    Pausables = list(words(Pausable::ALL.map(Pausable::word)), 0, Pausable::ALL.len());
     /// An absolute URL.
     Url = sized(like(&format!("^{}$", url())), 0, 8 << 10);
     /// Of this plug-in.

@@ -112,7 +112,7 @@ pub struct EffectiveView {
 /// A capability that the operator allows, and where that is said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GrantedView {
-    /// The kind: `http` or `config`.
+    /// The kind: `http`, `config` or `pause`.
     pub kind: String,
     /// What of that kind.
     pub value: String,
@@ -136,11 +136,15 @@ pub struct GrantBody {
     #[serde(default)]
     #[schema(value_type = form::Settings, inline)]
     pub config: BTreeMap<String, String>,
+    /// What its handlers may pause: `plugin`, which is itself, or `queue`, which is the one that the job is in.
+    #[serde(default)]
+    #[schema(value_type = form::Pausables, inline)]
+    pub pause: Vec<String>,
 }
 
 impl GrantBody {
     /// The names of the fields.
-    pub const FIELDS: &'static [&'static str] = &["http", "config"];
+    pub const FIELDS: &'static [&'static str] = &["http", "config", "pause"];
 }
 
 /// What a caller sends to take grants back.
@@ -155,11 +159,15 @@ pub struct RevokeBody {
     #[serde(default)]
     #[schema(value_type = form::SettingNames, inline)]
     pub config: Vec<String>,
+    /// What its handlers may pause no longer.
+    #[serde(default)]
+    #[schema(value_type = form::Pausables, inline)]
+    pub pause: Vec<String>,
 }
 
 impl RevokeBody {
     /// The names of the fields.
-    pub const FIELDS: &'static [&'static str] = &["http", "config"];
+    pub const FIELDS: &'static [&'static str] = &["http", "config", "pause"];
 }
 
 /// Whether jobs run a version.
@@ -177,7 +185,7 @@ pub enum VersionState {
 /// A capability.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GrantView {
-    /// The kind: `http` or `config`.
+    /// The kind: `http`, `config` or `pause`.
     pub kind: String,
     /// What of that kind.
     pub value: String,
@@ -300,7 +308,7 @@ impl GrantedView {
         let by_command = kept.iter().find(|kept| kept.grant == *grant);
         let has_value = match grant {
             Grant::Config(key) => Some(policy.config.iter().any(|(there, _)| there == key)),
-            Grant::Http(_) => None,
+            Grant::Http(_) | Grant::Pause(_) => None,
         };
         let (source, place) = match by_command {
             Some(KeptGrant { by, on, .. }) => ("command", format!("{by}, {}", time(*on))),

@@ -1,11 +1,15 @@
 //! The host's side of `wit/`: what a handler may ask, and how it is called.
 
+use std::time::Duration;
+
 use wasmtime::component::{HasSelf, Linker};
 
 use super::guest::Guest;
 use super::limits::Halt;
 use crate::domain::host_call::{HostAnswer, HostCall};
 use crate::domain::job::Progress;
+use crate::domain::pausing::{Pausable, PauseEnd, PauseRefusal, PauseRequest};
+use crate::domain::time::Timestamp;
 use crate::sandbox::log::Source;
 use crate::sandbox::{Signal, Slice, text};
 
@@ -18,6 +22,7 @@ mod generated {
             "backroom:plugin/control.progress": async | trappable,
             "backroom:plugin/control.checkpoint": async | trappable,
             "backroom:plugin/control.resume-state": async | trappable,
+            "backroom:plugin/control.pause": async | trappable,
             default: trappable,
         },
         exports: { default: async },
@@ -32,6 +37,9 @@ use generated::wasi::{config::store, logging::logging};
 
 /// Bytes of a note that is shown beside a progress.
 const NOTE_BYTES: usize = 300;
+
+/// Bytes of the reason of a pause that are passed on; more than are kept.
+const REASON_BYTES: usize = 1_000;
 
 /// Bytes of a setting's name that are told.
 const SETTING_BYTES: usize = 200;
@@ -75,14 +83,41 @@ impl control::Host for Guest {
         let copied = state.len();
         Ok(match self.ask("backroom:plugin/control checkpoint", HostCall::Checkpoint(state.into()), copied).await? {
             HostAnswer::Refused(why) => Err(why),
-            HostAnswer::Done | HostAnswer::Bytes(_) => Ok(()),
+            _ => Ok(()),
         })
     }
 
     async fn resume_state(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
         Ok(match self.ask("backroom:plugin/control resume-state", HostCall::ResumeState, 0).await? {
             HostAnswer::Bytes(state) => state.map(Vec::from),
-            HostAnswer::Done | HostAnswer::Refused(_) => None,
+            _ => None,
+        })
+    }
+
+    async fn pause(
+        &mut self,
+        what: control::Pausable,
+        end: control::PauseEnd,
+        reason: String,
+    ) -> wasmtime::Result<Result<Option<i64>, control::PauseError>> {
+        let copied = reason.len();
+        let what = match what {
+            control::Pausable::Plugin => Pausable::Plugin,
+            control::Pausable::Queue => Pausable::Queue,
+        };
+        let end = match end {
+            control::PauseEnd::At(instant) => PauseEnd::At(Timestamp::from_millis(instant)),
+            control::PauseEnd::AfterMs(ms) => PauseEnd::After(Duration::from_millis(ms)),
+        };
+        let request = PauseRequest { what, end, reason: text::line(&reason, REASON_BYTES) };
+        Ok(match self.ask("backroom:plugin/control pause", HostCall::Pause(request), copied).await? {
+            HostAnswer::Paused(until) => Ok(until.map(Timestamp::as_millis)),
+            HostAnswer::NotPaused(PauseRefusal::NotGranted(why)) => Err(control::PauseError::NotGranted(why)),
+            HostAnswer::NotPaused(PauseRefusal::Unacceptable(why)) => Err(control::PauseError::Unacceptable(why)),
+            HostAnswer::NotPaused(PauseRefusal::Unavailable(why)) | HostAnswer::Refused(why) => {
+                Err(control::PauseError::Unavailable(why))
+            }
+            HostAnswer::Done | HostAnswer::Bytes(_) => Err(control::PauseError::Unavailable("no answer".to_owned())),
         })
     }
 }

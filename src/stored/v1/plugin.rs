@@ -6,12 +6,17 @@ use super::leaf::{Hash, Text, Time, parsed, parsed_if};
 use super::outline::Outline;
 use super::queue::Pause;
 use crate::domain::id::{HandlerName, PluginName, TenantId, VersionName};
-use crate::domain::plugin;
+use crate::domain::{pausing, plugin};
 use crate::stored::shape::{Absent, Unfit, shape, words};
 
 words! {
     /// How a component is called.
     Shape is plugin::Shape { Handler, Command, Builtin }
+}
+
+words! {
+    /// What a handler may pause.
+    Pausable is pausing::Pausable { Plugin, Queue }
 }
 
 shape! {
@@ -87,6 +92,7 @@ shape! {
 pub(in crate::stored) enum Grant<'a> {
     Http(Text<'a>),
     Config(Text<'a>),
+    Pause(Pausable),
 }
 
 /// Who has said what a version wishes.
@@ -295,6 +301,7 @@ impl<'a> From<&'a plugin::Grant> for Grant<'a> {
         match grant {
             plugin::Grant::Http(origin) => Self::Http(origin.into()),
             plugin::Grant::Config(key) => Self::Config(key.into()),
+            plugin::Grant::Pause(pausable) => Self::Pause((*pausable).into()),
         }
     }
 }
@@ -304,6 +311,7 @@ impl From<Grant<'_>> for plugin::Grant {
         match shape {
             Grant::Http(origin) => Self::Http(origin.into()),
             Grant::Config(key) => Self::Config(key.into()),
+            Grant::Pause(pausable) => Self::Pause(pausable.into()),
         }
     }
 }
