@@ -21,7 +21,6 @@ use crate::retention::SweepError;
 use crate::sandbox::Rejection;
 use crate::schedules::ScheduleError;
 use crate::store::{CommitError, ReadError};
-use crate::worker::QueuePauseError;
 
 /// The content type of every error.
 pub(super) const PROBLEM: &str = "application/problem+json";
@@ -434,8 +433,8 @@ impl From<QueueError> for ApiError {
         let detail = error.to_string();
         match error {
             QueueError::Unknown { .. } => Self::new(code::UNKNOWN_QUEUE, detail),
-            QueueError::Store(QueuePauseError::Commit(error)) => error.into(),
-            QueueError::Store(QueuePauseError::Read(error)) => error.into(),
+            QueueError::Commit(error) => error.into(),
+            QueueError::Read(error) => error.into(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::jobs::Moment;
 use crate::resources::blocking;
 use crate::store::warrant::carried;
-use crate::store::{ReadError, Store};
+use crate::store::{CommitError, ReadError, Store};
 use crate::worker::{QueueNow, QueuePauseError, change_queue_pause};
 
 /// Why a queue was not paused or resumed.
@@ -30,14 +30,20 @@ pub enum QueueError {
         /// The queues there are.
         there: Vec<String>,
     },
-    /// The store did not take it, or could not be read.
+    /// The store did not take it.
     #[error(transparent)]
-    Store(#[from] QueuePauseError),
+    Commit(CommitError),
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
 }
 
-impl From<ReadError> for QueueError {
-    fn from(error: ReadError) -> Self {
-        Self::Store(error.into())
+impl From<QueuePauseError> for QueueError {
+    fn from(error: QueuePauseError) -> Self {
+        match error {
+            QueuePauseError::Commit(error) => Self::Commit(error),
+            QueuePauseError::Read(error) => Self::Read(error),
+        }
     }
 }
 
