@@ -52,7 +52,7 @@ pub(super) async fn submit(
     let params = Params::of(&uri, &["name", "allowed_failures", "on_complete"])?;
     let asked = ["name", "allowed_failures", "on_complete"]
         .into_iter()
-        .fold(RequestHash::of("a batch"), |asked, name| asked.with_document(&params.text(name)));
+        .fold(RequestHash::of("a batch"), |asked, name| asked.with_if(name, params.text(name)));
     let new = NewBatch {
         tenant: state.tenant(),
         name: params.read("name", name)?,
@@ -135,7 +135,9 @@ pub(super) async fn retry_failed(
     let id = ids::in_address(&state, &caller, &id).await?;
     check_job_of(&state, &caller, Right::Write, id).await?;
     let rerun = Rerun { reason: reason_of(&headers, body).await?, ..Rerun::new(noted(&caller)) };
-    let asked = || RequestHash::of("a retry of a batch").with(id.0.as_bytes()).with_document(&rerun.reason);
+    let asked = || {
+        RequestHash::of("a retry of a batch").with("batch", id.0.as_bytes()).with_if("reason", rerun.reason.as_ref())
+    };
     let key = idempotency::key(&headers, &caller, asked)?;
     let taken = Reruns(state.clone()).retry_failed(id, rerun, key).await?;
     answer(&state, &caller, taken).await

@@ -50,7 +50,7 @@ pub(super) fn key(
     asked: impl FnOnce() -> RequestHash,
 ) -> Result<Option<IdempotencyKey>, ApiError> {
     let Some(given) = text(headers)? else { return Ok(None) };
-    Ok(Some(IdempotencyKey::new(&given, caller, asked())?))
+    Ok(Some(IdempotencyKey::new(&given, caller, &asked())?))
 }
 
 /// What was made, with the status and the header of a repeated request where it is one.

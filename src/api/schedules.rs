@@ -271,7 +271,8 @@ pub(super) async fn run(
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let name = found_name(&name)?;
-    let key = idempotency::key(&headers, &caller, || RequestHash::of("a run of a schedule").with(name.as_str()))?;
+    let key =
+        idempotency::key(&headers, &caller, || RequestHash::of("a run of a schedule").with("schedule", name.as_str()))?;
     let Answered { made, is_repeated } = state.host().schedules.run_now(state.tenant(), &name, key.as_ref()).await?;
     let job = jobs::found_by_id(&state, &caller, Right::Read, made).await?;
     Ok(idempotency::answer(&jobs::shown(&state, &caller, job).await?, is_repeated))
@@ -303,7 +304,7 @@ pub(super) async fn backfill(
     Params::of(&uri, &[])?;
     let (tenant, name) = (state.tenant(), found_name(&name)?);
     let body: BackfillBody = read(&headers, body, &["from", "to", "again"]).await?;
-    let asked = || RequestHash::of("a back-fill of a schedule").with(name.as_str()).with_document(&body);
+    let asked = || RequestHash::of("a back-fill of a schedule").with("schedule", name.as_str()).with_document(&body);
     let key = idempotency::key(&headers, &caller, asked)?;
     let BackfillBody { from, to, again } = body;
     let (from, to) = (intake::time("from", &from)?, intake::time("to", &to)?);

@@ -161,7 +161,7 @@ pub(super) async fn retry(
     let id = ids::in_address(&state, &caller, &id).await?;
     check_job_of(&state, &caller, Right::Write, id).await?;
     let body: RetryBody = optional(&headers, body, RetryBody::FIELDS).await?;
-    let asked = || RequestHash::of("a retry").with(id.0.as_bytes()).with_document(&body);
+    let asked = || RequestHash::of("a retry").with("job", id.0.as_bytes()).with_document(&body);
     let key = idempotency::key(&headers, &caller, asked)?;
     let RetryBody { input, input_text, input_base64, version, at, reason } = body;
     let has_input = input.is_some() || input_text.is_some() || input_base64.is_some();

@@ -1,9 +1,11 @@
 //! The `Idempotency-Key` of a request that makes jobs: whose it is, what it asks for, and what the same request is answered
 //! with when it comes again (promise 6).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::access::Caller;
 use super::change::{Change, RememberedSubmit};
@@ -50,31 +52,90 @@ fn made(job: Option<&JobId>) -> String {
 }
 
 /// What a request asks for, as a stable hash (FNV-1a, 64 bits): it is kept with the key, so it must not change between releases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestHash(u64);
+///
+/// It is made of named fields. One that is absent counts nothing, and their order is that of their names, so that a release which
+/// knows more fields still knows a request of before again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestHash {
+    kind: u64,
+    /// The hash of each field that is there.
+    fields: Vec<(Cow<'static, str>, u64)>,
+}
 
 impl RequestHash {
     /// A request of this kind. The same key for another kind is another request.
     pub fn of(kind: &str) -> Self {
-        Self(hash::FNV_START).with(kind)
+        Self { kind: hash::fnv(hash::FNV_START, kind.bytes()), fields: Vec::new() }
     }
 
-    /// The same with one more part.
+    /// The same with a field.
     #[must_use]
-    pub fn with(self, part: impl AsRef<[u8]>) -> Self {
-        let part = part.as_ref();
-        Self(hash::fnv(self.0, (part.len() as u64).to_le_bytes().into_iter().chain(part.iter().copied())))
+    pub fn with(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        self.fields.push((Cow::Borrowed(name), hash::fnv(hash::FNV_START, value.as_ref().iter().copied())));
+        self
     }
 
-    /// The number itself, as bytes.
-    pub fn to_le_bytes(self) -> [u8; 8] {
-        self.0.to_le_bytes()
-    }
-
-    /// The same with a document as one more part.
+    /// The same with a field that may be absent.
     #[must_use]
-    pub fn with_document(self, document: &impl Serialize) -> Self {
-        self.with(serde_json::to_vec(document).unwrap_or_default())
+    pub fn with_if(self, name: &'static str, value: Option<impl AsRef<[u8]>>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// The same with a field of several items; absent without any.
+    #[must_use]
+    pub fn with_list<T: AsRef<[u8]>>(mut self, name: &'static str, items: impl IntoIterator<Item = T>) -> Self {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_some() {
+            let hash = items.fold(hash::FNV_START, |hash, item| sized(hash, item.as_ref()));
+            self.fields.push((Cow::Borrowed(name), hash));
+        }
+        self
+    }
+
+    /// The same with a field for each member of a document. What is absent must not be written in it.
+    #[must_use]
+    pub fn with_document(mut self, document: &impl Serialize) -> Self {
+        if let Ok(Value::Object(members)) = serde_json::to_value(document) {
+            self.fields
+                .extend(members.into_iter().map(|(name, value)| (name.into(), of_json(hash::FNV_START, &value))));
+        }
+        self
+    }
+
+    /// The number itself.
+    pub fn number(&self) -> u64 {
+        let mut fields: Vec<_> = self.fields.iter().collect();
+        fields.sort();
+        fields
+            .into_iter()
+            .fold(self.kind, |hash, (name, value)| hash::fnv(sized(hash, name.as_bytes()), value.to_le_bytes()))
+    }
+}
+
+/// Goes on with a part and its length, so that no two lists of parts are the same bytes.
+fn sized(hash: u64, part: &[u8]) -> u64 {
+    hash::fnv(hash::fnv(hash, (part.len() as u64).to_le_bytes()), part.iter().copied())
+}
+
+/// Goes on with a value of JSON, whatever the order in which its members were written.
+fn of_json(hash: u64, value: &Value) -> u64 {
+    match value {
+        Value::Array(items) => {
+            let hash = sized(hash, b"[");
+            sized(items.iter().fold(hash, of_json), b"]")
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| *name);
+            let hash = sized(hash, b"{");
+            let hash =
+                members.into_iter().fold(hash, |hash, (name, value)| of_json(sized(hash, name.as_bytes()), value));
+            sized(hash, b"}")
+        }
+        plain => sized(hash, plain.to_string().as_bytes()),
     }
 }
 
@@ -83,12 +144,12 @@ impl RequestHash {
 pub struct IdempotencyKey {
     given: String,
     kept: String,
-    asked: RequestHash,
+    asked: u64,
 }
 
 impl IdempotencyKey {
     /// The key that a caller has given. The keys of one holder of a token are apart from those of all others.
-    pub fn new(given: &str, caller: &Caller, asked: RequestHash) -> Result<Self, KeyError> {
+    pub fn new(given: &str, caller: &Caller, asked: &RequestHash) -> Result<Self, KeyError> {
         if given.is_empty() || given.len() > KEY_BYTES_MAX {
             return Err(KeyError::Bad { bytes: given.len() });
         }
@@ -97,7 +158,7 @@ impl IdempotencyKey {
             Some(name) => format!("{name}\n{given}"),
             None => given.to_owned(),
         };
-        Ok(Self { given: given.to_owned(), kept, asked })
+        Ok(Self { given: given.to_owned(), kept, asked: asked.number() })
     }
 
     /// Under which text it is kept.
@@ -112,7 +173,7 @@ impl IdempotencyKey {
         now: Timestamp,
     ) -> Result<Option<RememberedSubmit>, KeyError> {
         match remembered.filter(|first| first.until > now) {
-            Some(first) if first.fingerprint != self.asked.0 => {
+            Some(first) if first.fingerprint != self.asked => {
                 Err(KeyError::Mismatch { key: self.given.clone(), job: first.jobs.first().copied() })
             }
             first => Ok(first),
@@ -124,7 +185,7 @@ impl IdempotencyKey {
         Change::Remember(RememberedSubmit {
             tenant,
             key: self.kept.clone(),
-            fingerprint: self.asked.0,
+            fingerprint: self.asked,
             jobs,
             next,
             end: None,
@@ -188,5 +249,51 @@ impl<T> Answered<T> {
     /// What an earlier one has made.
     pub fn again(made: T) -> Self {
         Self { made, is_repeated: true }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(document: &Value) -> u64 {
+        RequestHash::of("a test").with_document(document).number()
+    }
+
+    #[test]
+    fn fields_count_by_their_names_and_absent_ones_not_at_all() {
+        let one = RequestHash::of("a test").with("a", "1").with("b", "2");
+        let other = RequestHash::of("a test").with("b", "2").with_if("c", None::<&str>).with("a", "1");
+        assert_eq!(one.number(), other.with_list("d", [""; 0]).number());
+        let all = [
+            one.clone(),
+            RequestHash::of("another").with("a", "1").with("b", "2"),
+            RequestHash::of("a test").with("a", "2").with("b", "1"),
+            one.clone().with("c", ""),
+            one.clone().with_list("c", [""]),
+            one.clone().with_list("c", ["", ""]),
+            one.clone().with_list("c", ["ab", "c"]),
+            one.clone().with_list("c", ["a", "bc"]),
+        ];
+        let numbers: std::collections::BTreeSet<_> = all.iter().map(RequestHash::number).collect();
+        assert_eq!(numbers.len(), all.len(), "each is another request");
+    }
+
+    #[test]
+    fn a_document_is_the_same_in_whatever_order_it_is_written() {
+        let text = |text: &str| number(&serde_json::from_str(text).expect("it is JSON"));
+        let first = text(r#"{"input": {"a": 1, "b": [true, null]}, "at": "15m"}"#);
+        assert_eq!(text(r#"{"at": "15m", "input": {"b": [true, null], "a": 1}}"#), first);
+        for other in [
+            r#"{"input": {"a": 1, "b": [null, true]}, "at": "15m"}"#,
+            r#"{"input": {"a": 1, "b": [[true], null]}, "at": "15m"}"#,
+            r#"{"input": {"a": "1", "b": [true, null]}, "at": "15m"}"#,
+            r#"{"input": {"a": 1, "b": [true]}, "at": "15m"}"#,
+            r#"{"input": {"a": 1}, "b": [true, null], "at": "15m"}"#,
+            r#"{"input": null, "at": "15m"}"#,
+            r#"{"at": "15m"}"#,
+        ] {
+            assert_ne!(text(other), first, "{other}");
+        }
     }
 }

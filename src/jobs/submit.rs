@@ -216,7 +216,7 @@ impl Jobs {
     /// Takes one job. With a key, a repeated call returns the first job, even after that has ended; with a dedup key, it
     /// returns the job of that key which has not ended yet.
     pub async fn submit(&self, new: NewJob, key: Option<&str>) -> Result<Submitted, SubmitError> {
-        let key = key.map(|given| IdempotencyKey::new(given, &new.caller, new.asked())).transpose()?;
+        let key = key.map(|given| IdempotencyKey::new(given, &new.caller, &new.asked())).transpose()?;
         let mut contest = self.contest();
         loop {
             if let Some(answer) = self.answered_before(&new, key.as_ref())? {

@@ -189,7 +189,7 @@ pub struct BackfillBody {
     #[schema(value_type = form::Instant, inline)]
     pub to: String,
     /// Whether occurrences may be made again whose jobs may have been removed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub again: bool,
 }
 
