@@ -118,6 +118,74 @@ fn a_missing_segment_is_said() {
 }
 
 #[test]
+fn a_last_segment_that_is_missing_or_cut_off_is_said() {
+    let image = Image::killed(800);
+    let last = image.segments().pop().expect("there is a segment");
+    let whole = std::fs::read(&last).expect("it can be read");
+    for length in [0, 40, 64, 70, written(&whole) / 2, written(&whole) - 1] {
+        std::fs::write(&last, &whole[..length]).expect("it can be written");
+        let said = refused(&image);
+        assert!(said.contains("of commits from") && said.contains("on may be lost"), "cut off at {length}: {said}");
+        assert!(said.contains("put its files back"), "{said}");
+    }
+    // Cut off behind its last group it has everything, and is made whole.
+    std::fs::write(&last, &whole[..written(&whole) + 100]).expect("it can be written");
+    let store = image.open().expect("nothing is lost");
+    assert_eq!(present(&store, 800).len(), 800);
+    must(&store, vec![submit(801)]);
+    drop(store);
+    assert_eq!(std::fs::metadata(&last).expect("it is there").len(), whole.len() as u64);
+
+    let image = Image::killed(800);
+    std::fs::remove_file(image.segments().pop().expect("there is a segment")).expect("it can be removed");
+    let said = refused(&image);
+    assert!(said.contains("the segment behind it is missing") && said.contains("on may be lost"), "{said}");
+}
+
+#[test]
+fn what_the_index_has_may_be_broken_in_the_journal() {
+    let image = Image::killed(800);
+    let keeping = || SledSettings { keep_journal_bytes: u64::MAX, ..settings(&image.path()) };
+    // The end of a store is a checkpoint.
+    drop(SledStore::open(keeping()).expect("it opens"));
+    for segment in [0, 1, image.segments().len() - 1] {
+        change(&image.segments()[segment], |bytes| {
+            let middle = 200 + (written(bytes) - 200) / 2;
+            bytes[middle..middle + 100].fill(0xa5);
+        });
+    }
+    for jobs in 800..803 {
+        let store = SledStore::open(keeping()).expect("the index has everything");
+        assert_eq!(present(&store, jobs).len() as u64, jobs);
+        must(&store, vec![submit(jobs + 1)]);
+    }
+}
+
+#[test]
+fn an_index_that_breaks_while_it_is_brought_up_is_made_again() {
+    let image = Image::killed(50);
+    // The index takes a change of a job that it has lost.
+    drop(image.open().expect("it opens"));
+    let store =
+        SledStore::open(SledSettings { checkpoint_bytes: u64::MAX, ..settings(&image.path()) }).expect("it opens");
+    (1..=50).for_each(|sequence| step(&store, sequence, running));
+    let killed = image.directory.path().join("killed");
+    copy(&image.path(), &killed);
+    drop(store);
+    let tree = open_index(&killed);
+    let blocks: Vec<_> = tree.scan_prefix(b"S").keys().map(|key| key.expect("it can be read")).collect();
+    assert!(!blocks.is_empty(), "the test needs submissions");
+    for key in blocks {
+        tree.remove(key).expect("it can be removed");
+    }
+    tree.flush().expect("it can be written");
+    drop(tree);
+    let store = SledStore::open(settings(&killed)).expect("the journal has everything");
+    assert_eq!(present(&store, 50).len(), 50);
+    assert!(killed.join("index.damaged-1/db").exists(), "what was damaged is kept");
+}
+
+#[test]
 fn a_segment_that_is_missing_before_the_checkpoint_is_no_damage() {
     let image = Image::killed(800);
     let keeping = || SledSettings { keep_journal_bytes: u64::MAX, ..settings(&image.path()) };

@@ -29,6 +29,7 @@ use crate::domain::job::JobState;
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
 use crate::domain::queue::QueueState;
+use crate::domain::time::Timestamp;
 use crate::store::ReadError;
 
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
@@ -130,9 +131,8 @@ pub(super) fn reindex(settings: &SledSettings, engine: engine::Open) -> Result<R
 fn first_group(path: &Path) -> Result<Option<u64>, OpenError> {
     let first = scan::first(&path.join(JOURNAL))?;
     if first.is_none() && path.join(INDEX).exists() && !path.join(NEW).exists() {
-        let why = "it is missing, although there is an index: put its files back, or restore the last backup into a new \
-                   directory with `backroom store restore FILE --data NEW_DIRECTORY`";
-        return Err(OpenError::Damaged { path: path.join(JOURNAL), why: why.to_owned() });
+        let why = format!("it is missing, although there is an index: {}", what_to_do());
+        return Err(OpenError::Damaged { path: path.join(JOURNAL), why });
     }
     if first.is_none() {
         mark_new(path)?;
@@ -149,8 +149,13 @@ fn bring_up(settings: &SledSettings, tree: Arc<dyn Engine>) -> Result<Reindexed,
     if let Some(fault) = replay.fault.take() {
         return Err(fault.into());
     }
-    let found = scanned.map_err(|error| TreeFault::Journal(error.into()))?;
+    let found = scanned.map_err(|error| TreeFault::Journal(replay.tell(error)))?;
     replay.finish(&found)?;
+    found.gaps.iter().for_each(|gap| tracing::warn!("the journal is damaged without harm: {gap}"));
+    if let Some(group) = found.torn {
+        let why = "it was being written when the host ended, and nobody was told that it was; or the disk has lost a part of it";
+        tracing::warn!(group, "the last group of the journal is not whole and was dropped: {why}");
+    }
     let Replay { live, standings, recorded, lsn, .. } = replay;
     Ok(Reindexed { tree, live, standings, recorded, found, lsn })
 }
@@ -259,6 +264,8 @@ struct Replay<'a> {
     replayed: u64,
     /// Why the tree did not take a group.
     fault: Option<ReadError>,
+    /// When the last job was submitted that was replayed.
+    submitted_on: Option<Timestamp>,
 }
 
 impl<'a> Replay<'a> {
@@ -278,6 +285,7 @@ impl<'a> Replay<'a> {
             lsn: number(tree, keys::META_LSN)?,
             replayed: 0,
             fault: None,
+            submitted_on: None,
         })
     }
 
@@ -318,6 +326,7 @@ impl<'a> Replay<'a> {
             };
             if let Change::Submit(submission, _) = change {
                 sequence = sequence.max(submission.key().sequence.0);
+                self.submitted_on = self.submitted_on.max(Some(submission.created_on));
             }
             writer::note(&mut self.standings, change, before.as_ref(), parts);
             entries.push(Entry { change, before, parts: parts.clone() });
@@ -346,6 +355,16 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
+    /// A fault of the journal, with since when and what to do.
+    fn tell(&self, error: ScanError) -> OpenError {
+        if !matches!(error, ScanError::Damaged { .. }) {
+            return error.into();
+        }
+        let since = self.submitted_on.map_or_else(String::new, |on| format!(", since about {on}"));
+        let why = format!("{error}{since}; {}", what_to_do());
+        OpenError::Damaged { path: PathBuf::from(JOURNAL), why }
+    }
+
     fn finish(&mut self, found: &Found) -> Result<(), TreeFault> {
         if self.replayed > self.lsn {
             self.write()?;
@@ -355,7 +374,12 @@ impl<'a> Replay<'a> {
         if journal_ends_before {
             return Err(TreeFault::Journal(OpenError::Damaged {
                 path: PathBuf::from(JOURNAL),
-                why: format!("it ends with group {}, but the index has group {}", found.lsn, self.lsn),
+                why: format!(
+                    "it ends with group {}, but the index has group {}: groups behind that may be lost; {}",
+                    found.lsn,
+                    self.lsn,
+                    what_to_do()
+                ),
             }));
         }
         self.standings = Standings::new(number(self.tree, keys::META_SEQUENCE)?);
@@ -414,6 +438,11 @@ fn read_all<T>(
         .collect()
 }
 
+/// How a person gets on whose journal is damaged.
+fn what_to_do() -> &'static str {
+    "put its files back, or restore the last backup into a new directory with `backroom store restore FILE --data NEW_DIRECTORY`"
+}
+
 fn bad_key() -> ReadError {
     ReadError::Damaged("a key of the index".to_owned())
 }
@@ -422,7 +451,7 @@ impl From<ScanError> for OpenError {
     fn from(error: ScanError) -> Self {
         match error {
             ScanError::Io(error) => Self::Io(error),
-            other => Self::Damaged { path: PathBuf::from(JOURNAL), why: other.to_string() },
+            other => Self::Damaged { path: PathBuf::from(JOURNAL), why: format!("{other}; {}", what_to_do()) },
         }
     }
 }

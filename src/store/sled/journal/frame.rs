@@ -25,6 +25,13 @@ pub(in crate::store::sled) struct Frame {
     pub(in crate::store::sled) end: usize,
 }
 
+impl Frame {
+    /// Where it starts.
+    pub(in crate::store::sled) fn start(&self) -> usize {
+        self.payload.start - HEADER
+    }
+}
+
 /// Starts a frame: leaves room for the header.
 pub(in crate::store::sled) fn start(buffer: &mut Vec<u8>) {
     buffer.clear();
@@ -64,6 +71,11 @@ pub(in crate::store::sled) fn at(segment: &[u8], at: usize) -> Option<Frame> {
     let end = payload.end.checked_next_multiple_of(8)?;
     let crc = crc32c::crc32c(segment.get(at + 8..end)?) ^ word(0);
     (crc == word(4)).then(|| Frame { lsn: long(8), durable: long(16), payload, end })
+}
+
+/// Whether a frame of this number may have started at `at` in a segment that was cut off: its header says so, or is cut, too.
+pub(in crate::store::sled) fn may_start(segment: &[u8], at: usize, lsn: u64) -> bool {
+    segment.get(at..at + HEADER).is_none_or(|header| header[8..16] == lsn.to_le_bytes())
 }
 
 /// The first whole frame from `from` on whose number is greater than `lsn`, if there is one.

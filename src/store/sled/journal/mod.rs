@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use self::segment::SegmentStart;
+use self::scan::FoundSegment;
+use self::segment::{Seal, SegmentStart};
 use self::spare::Spares;
 use crate::resources::Resource;
 
@@ -116,49 +117,45 @@ impl From<AppendError> for io::Error {
 }
 
 impl Journal {
-    /// Goes on behind what a scan found, or starts a journal where there was none. `first_lsn` is the number of the first
-    /// frame of a new journal.
+    /// Goes on behind what a scan found, or starts a journal where there was none. `first_lsn` is the number of the next frame
+    /// as far as the index knows.
     pub(super) fn open(directory: &Path, segment_bytes: u64, found: &scan::Found, first_lsn: u64) -> io::Result<Self> {
         let spares = Spares::start(directory, segment_bytes);
         let segments = Segments::default();
         for kept in &found.segments {
             segments.push(kept.start, kept.bytes);
         }
-        let Some(last) = found.segments.last() else {
-            let start = SegmentStart { number: 1, first_lsn };
-            let (file, capacity) = spares.place(start, segment_bytes)?;
-            segments.push(start, capacity);
-            return Ok(Self {
-                directory: directory.to_owned(),
-                segment_bytes,
-                file,
-                number: 1,
-                end: segment::START as u64,
-                capacity,
-                lsn: first_lsn - 1,
-                durable: first_lsn - 1,
-                spares,
-                segments,
-                syncs: 0,
-                unsynced: Vec::new(),
-                doubtful: None,
-                wanting: None,
-            });
+        // What the index has beyond the end is not there to go on from.
+        let last = found.segments.last().filter(|_| found.lsn + 1 >= first_lsn);
+        let (file, start, end, capacity) = match last {
+            Some(FoundSegment { start, .. }) => {
+                let file = OpenOptions::new().read(true).write(true).open(segment::path(directory, start.number))?;
+                segment::seal(&file, None)?;
+                // It may have been cut off behind its last frame.
+                file.set_len(start.bytes)?;
+                // A torn frame behind the end must not pass for one of ours later.
+                segment::clear_rest(&file, &std::fs::read(segment::path(directory, start.number))?, found.end)?;
+                file.sync_all()?;
+                (file, *start, found.end, start.bytes)
+            }
+            None => {
+                let number = found.segments.last().map_or(1, |last| last.start.number + 1);
+                let start = SegmentStart { number, first_lsn, bytes: segment_bytes };
+                let (file, capacity) = spares.place(start)?;
+                segments.push(start, capacity);
+                (file, start, segment::START, capacity)
+            }
         };
-        let path = segment::path(directory, last.start.number);
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
-        // A torn frame behind the end must not pass for one of ours later.
-        segment::clear_rest(&file, &std::fs::read(&path)?, found.end)?;
-        file.sync_all()?;
+        let lsn = last.map_or(first_lsn - 1, |_| found.lsn);
         Ok(Self {
             directory: directory.to_owned(),
             segment_bytes,
             file,
-            number: last.start.number,
-            end: found.end as u64,
-            capacity: last.bytes,
-            lsn: found.lsn,
-            durable: found.lsn,
+            number: start.number,
+            end: end as u64,
+            capacity,
+            lsn,
+            durable: lsn,
             spares,
             segments,
             syncs: 0,
@@ -227,10 +224,12 @@ impl Journal {
         Ok(())
     }
 
-    /// The last sync: tried whatever was wanting a moment ago, since nobody tries again.
+    /// The last sync: tried whatever was wanting a moment ago, since nobody tries again. From now on the journal says itself
+    /// how far it goes.
     pub(super) fn end(&mut self) -> Result<(), AppendError> {
         self.wanting = None;
-        self.sync()
+        self.sync()?;
+        segment::seal(&self.file, Some(Seal { last_lsn: self.lsn, is_end: true })).map_err(AppendError::of)
     }
 
     fn is_synced_now(&mut self) {
@@ -301,10 +300,12 @@ impl Journal {
         self.sync()?;
         // If the next segment gets its name and no more, what it starts with is decided all the same.
         self.capacity = self.end;
-        let start = SegmentStart { number: self.number + 1, first_lsn: self.lsn + 1 };
         let bytes = self.segment_bytes.max(frame_bytes + segment::START as u64);
-        let (file, capacity) = self.spares.place(start, bytes)?;
-        self.syncs += 1;
+        let start = SegmentStart { number: self.number + 1, first_lsn: self.lsn + 1, bytes };
+        let (file, capacity) = self.spares.place(start)?;
+        // Nothing that goes into the next one can be lost with it unnoticed.
+        segment::seal(&self.file, Some(Seal { last_lsn: self.lsn, is_end: false })).map_err(AppendError::of)?;
+        self.syncs += 2;
         self.file = file;
         self.number = start.number;
         self.end = segment::START as u64;
@@ -417,7 +418,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let segments = Segments::default();
         for number in 1..=3 {
-            segments.push(SegmentStart { number, first_lsn: number * 10 }, 100);
+            segments.push(SegmentStart { number, first_lsn: number * 10, bytes: 100 }, 100);
             std::fs::write(segment::path(directory.path(), number), b"x").expect("it can be written");
         }
         // A folder cannot be removed as a file.

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::frame::{self, Frame};
-use super::segment::{self, SegmentStart};
+use super::segment::{self, Seal, SegmentStart};
 
 /// A segment that was found.
 #[derive(Clone, Debug)]
@@ -21,6 +21,10 @@ pub(in crate::store::sled) struct Found {
     pub(in crate::store::sled) lsn: u64,
     /// Where in the last segment the next frame goes.
     pub(in crate::store::sled) end: usize,
+    /// What is broken or missing without harm, in words.
+    pub(in crate::store::sled) gaps: Vec<String>,
+    /// The group behind the last whole one, if a part of it is there.
+    pub(in crate::store::sled) torn: Option<u64>,
 }
 
 /// Why a journal cannot be read.
@@ -30,8 +34,15 @@ pub(in crate::store::sled) enum ScanError {
     #[error("the journal cannot be read: {0}")]
     Io(#[from] io::Error),
     /// Frames that were on disk are broken or missing.
-    #[error("the journal is damaged: {0}")]
-    Damaged(String),
+    #[error("the journal is damaged: {what}; {}", lost_in_words(*from, *to))]
+    Damaged {
+        /// Where, and how.
+        what: String,
+        /// The first group that is lost,
+        from: u64,
+        /// and the last, as far as that is known.
+        to: Option<u64>,
+    },
     /// Whoever looked at a frame refused it.
     #[error("group {lsn} of the journal: {why}")]
     Refused {
@@ -42,49 +53,131 @@ pub(in crate::store::sled) enum ScanError {
     },
 }
 
+fn lost_in_words(from: u64, to: Option<u64>) -> String {
+    match to {
+        Some(to) if to == from => format!("group {from} of commits is lost"),
+        Some(to) => format!("groups {from} to {to} of commits are lost"),
+        None => format!("groups of commits from {from} on may be lost"),
+    }
+}
+
 /// Is given each group's number and bytes, and may refuse them with the reason.
 type Visit<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), String>;
 
-/// Reads every frame in order and shows it to `visit`, as number and payload. What is missing up to the group `checkpoint` is
-/// no damage: the tree has it, and a power cut may bring back a segment whose successor is gone.
+/// Reads every frame in order and shows it to `visit`, as number and payload. What is broken or missing up to the group
+/// `checkpoint` is no damage: the tree has it, and a power cut may bring back a segment whose successor is gone.
 pub(in crate::store::sled) fn scan(directory: &Path, checkpoint: u64, visit: Visit<'_>) -> Result<Found, ScanError> {
     let mut files = segment::list(directory)?;
-    let mut found = Found::default();
     drop_unstarted(&mut files)?;
-    let last = files.len().saturating_sub(1);
     if let Some((_, path)) = files.last() {
         // After a crash of the process the last frames may be in memory only; what follows builds on them.
         std::fs::File::open(path)?.sync_all()?;
     }
+    let mut scan = Scan { checkpoint, found: Found::default(), visit };
     for (index, (number, path)) in files.iter().enumerate() {
-        let bytes = std::fs::read(path)?;
-        let start = SegmentStart::read(&bytes).ok_or_else(|| damaged(path, "its first bytes are broken"))?;
-        let before = found.segments.last().map(|segment| segment.start.number);
-        if start.number != *number {
-            return Err(damaged(path, "it is another segment by its first bytes"));
-        }
-        let is_needless = start.first_lsn <= checkpoint + 1 && start.first_lsn > found.lsn;
-        if found.segments.is_empty() || is_needless {
-            found.lsn = start.first_lsn - 1;
-        } else if before.is_some_and(|before| before + 1 != start.number) {
-            return Err(damaged(path, "the segment before it is missing"));
-        }
-        if start.first_lsn != found.lsn + 1 {
-            let missing = format!("it starts with group {}, but group {} is missing", start.first_lsn, found.lsn + 1);
-            return Err(damaged(path, &missing));
-        }
-        found.segments.push(FoundSegment { start, bytes: bytes.len() as u64 });
-        found.end = segment::START;
-        while let Some(whole) = next(&bytes, &found) {
-            visit(whole.lsn, &bytes[whole.payload]).map_err(|why| ScanError::Refused { lsn: whole.lsn, why })?;
-            found.lsn = whole.lsn;
-            found.end = whole.end;
-        }
-        if index == last {
-            check_end(path, &bytes, &found)?;
-        }
+        scan.segment(*number, path, index + 1 == files.len())?;
     }
-    Ok(found)
+    Ok(scan.found)
+}
+
+/// A scan under way.
+struct Scan<'v> {
+    checkpoint: u64,
+    found: Found,
+    visit: Visit<'v>,
+}
+
+impl Scan<'_> {
+    fn segment(&mut self, number: u64, path: &Path, is_last: bool) -> Result<(), ScanError> {
+        let bytes = std::fs::read(path)?;
+        let Some(start) = SegmentStart::read(&bytes).filter(|start| start.number == number) else {
+            // The next one says whether anything is missing.
+            return if is_last { Err(self.damaged(path, "its first bytes are broken", None)) } else { Ok(()) };
+        };
+        if self.found.segments.is_empty() && self.found.lsn == 0 {
+            self.found.lsn = start.first_lsn - 1;
+        }
+        if start.first_lsn <= self.found.lsn {
+            let what = format!("it starts with group {}, which is in an earlier segment", start.first_lsn);
+            return Err(self.damaged(path, &what, Some(start.first_lsn)));
+        }
+        self.skip_to(start.first_lsn, path, "segments before it are missing or broken")?;
+        self.found.segments.push(FoundSegment { start, bytes: bytes.len() as u64 });
+        self.found.end = segment::START;
+        loop {
+            while let Some(whole) = next(&bytes, &self.found) {
+                let refused = |why| ScanError::Refused { lsn: whole.lsn, why };
+                (self.visit)(whole.lsn, &bytes[whole.payload]).map_err(refused)?;
+                self.found.lsn = whole.lsn;
+                self.found.end = whole.end;
+            }
+            // What follows says whether the frame that is not whole had been on disk.
+            let Some((lsn, at)) = self.later(&bytes) else { break };
+            let what =
+                format!("group {} at byte {} is broken, and later ones are not", self.found.lsn + 1, self.found.end);
+            self.skip_to(lsn, path, &what)?;
+            self.found.end = at;
+        }
+        if is_last { self.check_end(path, &bytes, start) } else { Ok(()) }
+    }
+
+    /// The next frame that is whole, if it shows that those before it had been on disk.
+    fn later(&self, bytes: &[u8]) -> Option<(u64, usize)> {
+        let mut from = self.found.end;
+        while let Some(later) = frame::later(bytes, from, self.found.lsn + 1) {
+            // What the index has was on disk, too.
+            if later.durable.max(self.checkpoint) > self.found.lsn {
+                return Some((later.lsn, later.start()));
+            }
+            from = later.end;
+        }
+        None
+    }
+
+    /// Goes on with the group `lsn`, as far as those before it are in the index.
+    fn skip_to(&mut self, lsn: u64, path: &Path, what: &str) -> Result<(), ScanError> {
+        if lsn > self.found.lsn + 1 {
+            if lsn > self.checkpoint + 1 {
+                return Err(self.damaged(path, what, Some(lsn - 1)));
+            }
+            let (from, to) = (self.found.lsn + 1, lsn - 1);
+            self.found.gaps.push(format!("{}: {what}; the index has groups {from} to {to}", name(path)));
+            self.found.lsn = lsn - 1;
+        }
+        Ok(())
+    }
+
+    /// Whether the journal ends where it should.
+    fn check_end(&mut self, path: &Path, bytes: &[u8], start: SegmentStart) -> Result<(), ScanError> {
+        match Seal::read(bytes) {
+            Some(Seal { last_lsn, is_end: true }) if last_lsn > self.found.lsn => {
+                let what = format!("group {} at byte {} is broken", self.found.lsn + 1, self.found.end);
+                return self.skip_to(last_lsn + 1, path, &what);
+            }
+            Some(Seal { is_end: true, .. }) => return Ok(()),
+            Some(Seal { last_lsn, is_end: false }) => {
+                self.found.lsn = last_lsn;
+                return Err(self.damaged(path, "the segment behind it is missing", None));
+            }
+            None => {}
+        }
+        let length = bytes.len() as u64;
+        if length < start.bytes && frame::may_start(bytes, self.found.end, self.found.lsn + 1) {
+            let what = format!("it is cut off at byte {length} of {}", start.bytes);
+            return Err(self.damaged(path, &what, None));
+        }
+        let has_header = bytes.len() >= self.found.end + frame::HEADER;
+        if has_header && frame::may_start(bytes, self.found.end, self.found.lsn + 1) {
+            self.found.torn = Some(self.found.lsn + 1);
+        }
+        Ok(())
+    }
+
+    /// What the index has is not lost.
+    fn damaged(&self, path: &Path, what: &str, to: Option<u64>) -> ScanError {
+        let from = self.found.lsn.max(self.checkpoint) + 1;
+        ScanError::Damaged { what: format!("{}: {what}", name(path)), from, to }
+    }
 }
 
 /// The number of the first frame from which on a journal holds everything; none when there is no journal.
@@ -96,8 +189,15 @@ pub(in crate::store::sled) fn first(directory: &Path) -> Result<Option<u64>, Sca
         if first.is_some_and(|next| number + 1 != next.number) {
             break;
         }
-        let start = read_start(path)?.filter(|start| start.number == *number);
-        first = Some(start.ok_or_else(|| damaged(path, "its first bytes are broken"))?);
+        match read_start(path)?.filter(|start| start.number == *number) {
+            Some(start) => first = Some(start),
+            // Whatever it held is not there.
+            None if first.is_some() => break,
+            None => {
+                let what = format!("{}: its first bytes are broken", name(path));
+                return Err(ScanError::Damaged { what, from: 1, to: None });
+            }
+        }
     }
     Ok(first.map(|start| start.first_lsn))
 }
@@ -125,20 +225,6 @@ fn drop_unstarted(files: &mut Vec<(u64, PathBuf)>) -> io::Result<()> {
     Ok(())
 }
 
-/// A broken frame at the end was torn by a crash, unless a later one says that it had been on disk.
-fn check_end(path: &Path, bytes: &[u8], found: &Found) -> Result<(), ScanError> {
-    let mut from = found.end;
-    while let Some(later) = frame::later(bytes, from, found.lsn + 1) {
-        if later.durable > found.lsn {
-            let what = format!("group {} at byte {} is broken, and later ones are not", found.lsn + 1, found.end);
-            return Err(damaged(path, &what));
-        }
-        from = later.end;
-    }
-    Ok(())
-}
-
-fn damaged(path: &Path, what: &str) -> ScanError {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    ScanError::Damaged(format!("{name}: {what}"))
+fn name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }

@@ -1,6 +1,14 @@
 //! Segment files: made ahead at their full size, so that a sync of an append has no metadata to write.
 //!
-//! A segment starts with 64 bytes: `BRJOURN1`, its number u64, the lsn of its first frame u64, crc32c u32, zeros.
+//! A segment starts with 64 bytes, in one sector:
+//!
+//! ```text
+//! `BRJOURN2` | number u64 | lsn of its first frame u64 | bytes of the file u64 | crc32c u32 | 0 u32
+//! last lsn u64 | 1: the next segment goes on, 2: the journal ends here u32 | crc32c of the twelve bytes u32 | zeros
+//! ```
+//!
+//! The second line is the seal. It is written when no frame is to come any more, before any that follows is acknowledged, so
+//! that a segment that has gone missing behind it is missed.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,7 +20,10 @@ use super::super::private;
 /// Bytes before the first frame.
 pub(in crate::store::sled) const START: usize = 64;
 
-const MAGIC: &[u8; 8] = b"BRJOURN1";
+const MAGIC: &[u8; 8] = b"BRJOURN2";
+
+/// Where the seal lies.
+const SEAL: usize = 40;
 
 /// What the first bytes of a segment say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,25 +32,65 @@ pub(in crate::store::sled) struct SegmentStart {
     pub(in crate::store::sled) number: u64,
     /// The number of the first frame.
     pub(in crate::store::sled) first_lsn: u64,
+    /// How large the file was made.
+    pub(in crate::store::sled) bytes: u64,
 }
 
 impl SegmentStart {
+    /// With no seal.
     pub(super) fn to_bytes(self) -> [u8; START] {
         let mut bytes = [0; START];
         bytes[0..8].copy_from_slice(MAGIC);
         bytes[8..16].copy_from_slice(&self.number.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.first_lsn.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[0..24]);
-        bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.bytes.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[0..32]);
+        bytes[32..36].copy_from_slice(&crc.to_le_bytes());
         bytes
     }
 
     /// What the bytes of a segment say of it, if they are whole.
     pub(in crate::store::sled) fn read(bytes: &[u8]) -> Option<Self> {
-        let long = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-        let start = Self { number: long(8)?, first_lsn: long(16)? };
-        (bytes.get(..START)? == start.to_bytes()).then_some(start)
+        let start = Self { number: long(bytes, 8)?, first_lsn: long(bytes, 16)?, bytes: long(bytes, 24)? };
+        (bytes.get(..SEAL)? == &start.to_bytes()[..SEAL]).then_some(start)
     }
+}
+
+/// What a segment says of its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store::sled) struct Seal {
+    /// Its last frame.
+    pub(in crate::store::sled) last_lsn: u64,
+    /// Whether the journal was closed with it; else the next segment goes on.
+    pub(in crate::store::sled) is_end: bool,
+}
+
+impl Seal {
+    fn to_bytes(self) -> [u8; START - SEAL] {
+        let mut bytes = [0; START - SEAL];
+        bytes[0..8].copy_from_slice(&self.last_lsn.to_le_bytes());
+        bytes[8..12].copy_from_slice(&(1 + u32::from(self.is_end)).to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[0..12]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// What the bytes of a segment say of its end, if anything.
+    pub(in crate::store::sled) fn read(bytes: &[u8]) -> Option<Self> {
+        let last_lsn = long(bytes, SEAL)?;
+        let kinds = [false, true].map(|is_end| Self { last_lsn, is_end });
+        kinds.into_iter().find(|seal| bytes.get(SEAL..START) == Some(&seal.to_bytes()))
+    }
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+/// Seals a segment, or breaks its seal, on disk when it returns.
+pub(super) fn seal(file: &File, seal: Option<Seal>) -> io::Result<()> {
+    file.write_all_at(&seal.map_or([0; START - SEAL], Seal::to_bytes), SEAL as u64)?;
+    file.sync_data()
 }
 
 /// The path of the segment of a number.

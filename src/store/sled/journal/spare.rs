@@ -88,7 +88,8 @@ impl Spares {
     /// Puts a segment into its place, on disk with its name and first bytes, and sees to the next spare. What has failed for
     /// want of something may be tried again from the start, whichever step it was: until the last one has succeeded nothing
     /// is written into the segment, and the next try puts another file into the same place.
-    pub(super) fn place(&self, start: SegmentStart, bytes: u64) -> Result<(File, u64), AppendError> {
+    pub(super) fn place(&self, start: SegmentStart) -> Result<(File, u64), AppendError> {
+        let bytes = start.bytes;
         let to = segment::path(&self.directory, start.number);
         let spare = match bytes == self.segment_bytes {
             true => list(&self.directory).map_err(AppendError::of)?.into_iter().next(),
@@ -170,10 +171,10 @@ mod tests {
     fn only_what_comes_back_is_waited_for() {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let spares = Spares::start(directory.path(), 4096);
-        let start = SegmentStart { number: 1, first_lsn: 1 };
+        let start = SegmentStart { number: 1, first_lsn: 1, bytes: 8192 };
         // A file cannot take the place of a folder.
         std::fs::create_dir(segment::path(directory.path(), 1)).expect("it can be made");
-        assert!(matches!(spares.place(start, 8192), Err(AppendError::Broken(_))));
+        assert!(matches!(spares.place(start), Err(AppendError::Broken(_))));
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         assert!(matches!(not_made(&directory.path().join("next.tmp"), full()), AppendError::Short(_)));
     }

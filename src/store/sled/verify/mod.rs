@@ -85,9 +85,12 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
     }
     let aside_before = set_aside(&path)?;
     let store = SledStore::open(settings)?;
+    let mut report = Report::default();
+    // Before the last checkpoint, which lets segments go.
+    let checkpoint = number(&*store.shared.tree()?, keys::META_CHECKPOINT).unwrap_or(0);
+    let last = check_journal(&path.join(JOURNAL), checkpoint, &mut report);
     // What only memory has goes into the index, which from here on nobody changes; the lock is still ours.
     store.close();
-    let mut report = Report::default();
     for aside in set_aside(&path)?.into_iter().filter(|aside| !aside_before.contains(aside)) {
         let what = format!("it was damaged, was kept as {}, and was made again from the journal", aside.display());
         report.find(INDEX, what);
@@ -96,8 +99,6 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
         report.find("store", format!("it could not be written: {why}"));
     }
     let tree = store.shared.tree()?;
-    let checkpoint = number(&*tree, keys::META_CHECKPOINT).unwrap_or(0);
-    let last = check_journal(&path.join(JOURNAL), checkpoint, &mut report);
     let mut walk = Walk::new(Values::stored(&*tree), report);
     walk.blobs(&store.shared.blobs);
     // Bad bytes can make the tree panic.
@@ -133,6 +134,7 @@ fn check_journal(directory: &Path, checkpoint: u64, report: &mut Report) -> Opti
     match scanned {
         Ok(found) => {
             report.segments = found.segments.len() as u64;
+            found.gaps.iter().for_each(|gap| report.find(JOURNAL, gap));
             Some(found.lsn)
         }
         Err(error) => {
