@@ -26,22 +26,69 @@ use crate::Random;
 use crate::common;
 
 const THREADS: u64 = 3;
-const ROUNDS: u64 = 45;
 /// The store is closed and opened again so often.
 const OPENINGS: u64 = 2;
+/// A round of churn brings so many jobs, one of the others fewer.
+const JOBS_A_ROUND: u64 = 16;
+/// So many jobs that have ended are left when a worker removes the others.
+const KEPT_BY_RETENTION: usize = 12;
+
+/// What the process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pattern {
+    /// Jobs of all sizes and ends, most of which stay.
+    Steady,
+    /// Jobs come in numbers, run and are removed, so that the index frees its space and uses it again.
+    Churn,
+}
+
+impl Pattern {
+    pub(crate) const ALL: [Self; 2] = [Self::Steady, Self::Churn];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Steady => "steady",
+            Self::Churn => "churn",
+        }
+    }
+
+    /// Under churn the index uses space again that it has freed since the last checkpoint, and none of that is synced.
+    fn checkpoint_bytes(self) -> u64 {
+        match self {
+            Self::Steady => 45_000,
+            Self::Churn => 1_500_000,
+        }
+    }
+
+    /// What the store may say of an image that was only cut. Where the index uses its space again, some do not open, and a
+    /// journal that does not reach back cannot make it again.
+    pub(crate) fn may_say(self) -> &'static [&'static str] {
+        match self {
+            Self::Steady => &[],
+            Self::Churn => &["the index cannot be made again from it"],
+        }
+    }
+
+    fn rounds(self) -> u64 {
+        match self {
+            Self::Steady => 45,
+            Self::Churn => 70,
+        }
+    }
+}
 /// Far longer than it takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 static COMMITS: AtomicU64 = AtomicU64::new(0);
 
 /// Small segments and frequent checkpoints: segments are filled, dropped and used again within the trace.
-pub(crate) fn settings(path: &Path, durability: Durability) -> SledSettings {
+pub(crate) fn settings(path: &Path, durability: Durability, pattern: Pattern) -> SledSettings {
     SledSettings {
         durability,
         cache_bytes: 8 << 20,
         min_free_bytes: 0,
         segment_bytes: 32 << 10,
-        checkpoint_bytes: 45_000,
+        checkpoint_bytes: pattern.checkpoint_bytes(),
         keep_journal_bytes: 0,
         ..SledSettings::new(path)
     }
@@ -53,7 +100,7 @@ pub(crate) fn bytes_of(sequence: u64, length: usize) -> Vec<u8> {
     (0..length).map(|_| u8::try_from(random.below(256)).expect("a byte")).collect()
 }
 
-pub(crate) fn run(path: &Path, durability: Durability, seed: u64) {
+pub(crate) fn run(path: &Path, durability: Durability, pattern: Pattern, seed: u64) {
     let (done, is_done) = mpsc::channel::<()>();
     std::thread::spawn(move || {
         if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -63,15 +110,20 @@ pub(crate) fn run(path: &Path, durability: Durability, seed: u64) {
     });
     let mut workers: Vec<_> = (0..THREADS).map(|number| Worker::new(number, seed)).collect();
     for _ in 0..OPENINGS {
-        let store = SledStore::open(settings(path, durability)).expect("the store opens");
+        let store = SledStore::open(settings(path, durability, pattern)).expect("the store opens");
         let before = store.reserve(1).0;
         std::thread::scope(|scope| {
             for worker in &mut workers {
-                scope.spawn(|| (0..ROUNDS).for_each(|_| worker.round(&store)));
+                scope.spawn(|| {
+                    (0..pattern.rounds()).for_each(|_| match pattern {
+                        Pattern::Steady => worker.round(&store),
+                        Pattern::Churn => worker.churn(&store),
+                    });
+                });
             }
         });
         let given = store.reserve(1).0 - before;
-        assert!(given < THREADS * ROUNDS * 4 + 10, "{given} sequences are gone for a few hundred jobs");
+        assert!(given < THREADS * pattern.rounds() * JOBS_A_ROUND + 10, "{given} sequences are gone for a few jobs");
     }
     until_let_go(path);
     drop(done);
@@ -153,9 +205,43 @@ impl Worker {
         }
     }
 
+    /// A portion of jobs is submitted, runs, ends, and older ones are removed.
+    fn churn(&mut self, store: &SledStore) {
+        self.rounds += 1;
+        let first = store.reserve(JOBS_A_ROUND).0;
+        let jobs: Vec<_> = (first..first + JOBS_A_ROUND).map(|sequence| (sequence, self.draw_length())).collect();
+        let submits = jobs.iter().map(|(sequence, length)| submission(store, *sequence, *length)).collect();
+        ask(store, submits).wait();
+        let claimed = common::running(&JobState::default());
+        let claims = jobs.iter().map(|(sequence, _)| common::advance(common::key(*sequence), claimed.clone()));
+        drop(ask(store, claims.collect()).pending);
+        let mut ends = Vec::new();
+        for (sequence, length) in &jobs {
+            let output = put_payload(store, bytes_of(*sequence, *length).into()).expect("there is room");
+            let ended = JobState { output: Some(output), ..common::ended(&claimed, Status::Succeeded) };
+            self.ended.push((*sequence, ended.revision));
+            ends.push(common::advance(common::key(*sequence), ended));
+        }
+        ask(store, ends).wait();
+        let old = self.ended.len().saturating_sub(KEPT_BY_RETENTION);
+        let delete = |(sequence, expected)| Change::Delete { job: common::key(sequence), expected };
+        let deletions: Vec<_> = self.ended.drain(..old).map(delete).collect();
+        // Purge is one commit for many, retention one for a few.
+        for some in deletions.chunks(if self.random.below(2) == 0 { 100 } else { 5 }) {
+            ask(store, some.to_vec()).wait();
+        }
+    }
+
+    /// Most payloads lie in the index, some are blobs.
+    fn draw_length(&mut self) -> usize {
+        [60, 500, 900, 900, 1_000, 1_000, 1_020, 2_000][usize::try_from(self.random.below(8)).expect("an index")]
+    }
+
     /// In one commit, or in one each that are on their way together.
     fn submit(&mut self, store: &SledStore, sequences: &[u64]) {
-        let mut submits: Vec<_> = sequences.iter().map(|sequence| self.submission(store, *sequence)).collect();
+        let lengths = [5, 150, 900, 3_000, 20_000];
+        let mut draw = || lengths[usize::try_from(self.random.below(5)).expect("an index")];
+        let mut submits: Vec<_> = sequences.iter().map(|sequence| submission(store, *sequence, draw())).collect();
         if self.random.below(2) == 0 {
             submits.push(remember(sequences[0]));
             ask(store, submits).wait();
@@ -163,14 +249,6 @@ impl Worker {
             let asked: Vec<_> = submits.into_iter().map(|submit| ask(store, vec![submit])).collect();
             asked.into_iter().for_each(Asked::wait);
         }
-    }
-
-    fn submission(&mut self, store: &SledStore, sequence: u64) -> Change {
-        let length = [5, 150, 900, 3_000, 20_000][usize::try_from(self.random.below(5)).expect("an index")];
-        let bytes = bytes_of(sequence, length).into();
-        let input = put_payload(store, bytes).expect("there is room");
-        let submission = backroom::domain::job::Submission { input, ..common::submission(sequence) };
-        common::submit_as(submission)
     }
 
     fn process(&mut self, store: &SledStore, sequence: u64) {
@@ -234,6 +312,11 @@ impl Worker {
             pause: None,
         }
     }
+}
+
+fn submission(store: &SledStore, sequence: u64, length: usize) -> Change {
+    let input = put_payload(store, bytes_of(sequence, length).into()).expect("there is room");
+    common::submit_as(backroom::domain::job::Submission { input, ..common::submission(sequence) })
 }
 
 fn remember(sequence: u64) -> Change {

@@ -30,6 +30,11 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
+    /// None: the process alone is gone.
+    pub(crate) fn everything() -> Self {
+        Self { writes: Fate::Kept, growth: Fate::Kept, names: Fate::Kept }
+    }
+
     /// The plain cuts come first, then random ones, over and over.
     pub(crate) fn number(index: usize) -> Self {
         use Fate::{Kept, Lost, Mixed};
@@ -127,7 +132,7 @@ pub(crate) struct Disk {
 }
 
 /// Folders and files, by their paths below the root.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) folders: Vec<String>,
     pub(crate) files: BTreeMap<String, Vec<u8>>,

@@ -104,12 +104,13 @@ impl Known {
         }
     }
 
-    /// Everything that is wrong with a store.
-    pub(crate) fn complaints(&self, store: &dyn Store) -> Vec<String> {
+    /// Everything that is wrong with a store, and what it says itself that it cannot read.
+    pub(crate) fn complaints(&self, store: &dyn Store) -> (Vec<String>, Vec<String>) {
         let mut found = Vec::new();
+        let mut told = Vec::new();
         let listed = match list(store) {
             Ok(listed) => listed,
-            Err(why) => return vec![format!("jobs cannot be listed: {why}")],
+            Err(why) => return (vec![format!("jobs cannot be listed: {why}")], told),
         };
         for (sequence, known) in &self.jobs {
             let key = JobKey { tenant: TenantId::DEFAULT, sequence: Sequence(*sequence) };
@@ -123,13 +124,17 @@ impl Known {
             if stored.as_ref() != listed.get(sequence) {
                 found.push(format!("job {sequence} is not in the list as it is"));
             }
-            found.extend(known.complaint(store, *sequence, stored.as_ref()));
+            match known.complaint(store, *sequence, stored.as_ref()) {
+                Some(Complaint::Wrong(why)) => found.push(why),
+                Some(Complaint::Unreadable(why)) => told.push(why),
+                None => {}
+            }
         }
         let unknown = listed.keys().filter(|sequence| !self.jobs.contains_key(sequence));
         found.extend(unknown.map(|sequence| format!("job {sequence} was never asked for")));
         found.extend(self.halves(&listed));
         found.extend(self.other_complaints(store, &listed));
-        found
+        (found, told)
     }
 
     /// Commits of which a part is there.
@@ -199,8 +204,29 @@ impl Known {
     }
 }
 
+/// What is not as it was.
+enum Complaint {
+    /// And nobody says so.
+    Wrong(String),
+    /// As the store says itself.
+    Unreadable(String),
+}
+
 impl KnownJob {
-    fn complaint(&self, store: &dyn Store, sequence: u64, stored: Option<&Job>) -> Option<String> {
+    fn complaint(&self, store: &dyn Store, sequence: u64, stored: Option<&Job>) -> Option<Complaint> {
+        if let Some(wrong) = self.wrong(sequence, stored) {
+            return Some(Complaint::Wrong(wrong));
+        }
+        let job = stored?;
+        let payloads = [Some(&job.submission.input), job.state.output.as_ref()];
+        payloads.into_iter().flatten().find_map(|payload| match payload_bytes(store, payload) {
+            Ok(bytes) if bytes == bytes_of(sequence, bytes.len()) => None,
+            Ok(_) => Some(Complaint::Wrong(format!("job {sequence} has other bytes than it was given"))),
+            Err(error) => Some(Complaint::Unreadable(format!("the bytes of job {sequence} are not there: {error}"))),
+        })
+    }
+
+    fn wrong(&self, sequence: u64, stored: Option<&Job>) -> Option<String> {
         let Some(job) = stored else {
             let is_lost = self.acknowledged.is_some() && !self.is_deletion_tried;
             return is_lost.then(|| format!("job {sequence} was acknowledged and is lost: {self:?}"));
@@ -218,12 +244,7 @@ impl KnownJob {
         if job.submission.input.len() != self.bytes {
             return Some(format!("job {sequence} has an input of {} bytes: {self:?}", job.submission.input.len()));
         }
-        let payloads = [Some(&job.submission.input), job.state.output.as_ref()];
-        payloads.into_iter().flatten().find_map(|payload| match payload_bytes(store, payload) {
-            Ok(bytes) if bytes == bytes_of(sequence, bytes.len()) => None,
-            Ok(_) => Some(format!("job {sequence} has other bytes than it was given")),
-            Err(error) => Some(format!("the bytes of job {sequence} are not there: {error}")),
-        })
+        None
     }
 }
 
