@@ -147,3 +147,62 @@ fn families_have_numbers_and_names_of_their_own() {
     // The index marks values that are cut into parts with the last number.
     assert!(!numbers.contains(&u8::MAX) && !numbers.contains(&0));
 }
+
+/// The names of all members in a document.
+fn names(value: &serde_json::Value, found: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(members) => members.iter().for_each(|(name, value)| {
+            found.insert(name.clone());
+            names(value, found);
+        }),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_description_of_backups_names_every_field() {
+    // An index alone has these.
+    let is_kept_out = |family: &&super::Family| matches!(family.name, "counts" | "number" | "sequence");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/backup.md");
+    let text = std::fs::read_to_string(path).expect("it is there");
+    for family in FAMILIES.iter().filter(|family| !is_kept_out(family)) {
+        let json = golden(&format!("{}.v{}.json", family.name, family.version), None);
+        let mut fields = BTreeSet::from([family.name.to_owned()]);
+        names(&serde_json::from_str(&json).expect("it is JSON"), &mut fields);
+        let is_named = |name: &String| text.contains(&format!("`{name}`")) || text.contains(&format!("\"{name}\":"));
+        let missing: Vec<_> =
+            fields.iter().filter(|name| !is_named(name) && !text.contains(&format!("### {name}\n"))).collect();
+        assert!(missing.is_empty(), "docs/backup.md says nothing of {missing:?} of {}", family.name);
+    }
+}
+
+/// The shapes of a room as they are declared, without comments.
+fn declared(room: &str) -> String {
+    let room = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stored").join(room);
+    let entries = room.read_dir().expect("the room can be listed");
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let mut text = String::new();
+    for file in files {
+        let source = std::fs::read_to_string(&file).expect("it can be read");
+        let mut is_inside = false;
+        for line in source.lines() {
+            let is_start = ["shape! {", "words! {", "counts! {"].contains(&line) || line.contains("enum ");
+            is_inside |= is_start && !line.starts_with(' ');
+            if is_inside && !line.trim_start().starts_with("//") && !line.trim().is_empty() {
+                text.extend([line, "\n"]);
+            }
+            is_inside &= line != "}";
+        }
+    }
+    text
+}
+
+#[test]
+fn shapes_of_a_version_stay_as_they_were_declared() {
+    let today = declared("v1");
+    assert!(today.contains("id: Uuid,") && today.contains("Canceling, Succeeded") && today.contains("RunAll(u32)"));
+    // What no value of the golden files holds, such as another word of an enum, is a change as well.
+    golden("v1.shapes", Some(&today));
+}
