@@ -174,7 +174,7 @@ impl Host {
         if self.drain.lock().is_none() {
             return Err(CommitError::Failed(Arc::from("the host is going down")));
         }
-        self.store.commit(vec![Change::PutService(state.clone())]).await?;
+        self.store.commit(vec![Change::put(state.clone())]).await?;
         self.state.send_replace(state);
         Ok(())
     }

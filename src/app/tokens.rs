@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::domain::access::{BadTokens, Caller, Rights, Token, check_tokens};
 use crate::domain::change::Change;
+use crate::domain::family::Row as _;
 use crate::domain::id::{Digest, TenantId, TokenName};
 use crate::domain::time::Timestamp;
 use crate::store::warrant::{Warrant, carrying};
@@ -127,12 +128,12 @@ impl Tokens {
     /// Hears of a commit, before that is answered: a caller who goes away meanwhile leaves nothing behind.
     pub(super) fn committed(&self, changes: &[Change]) {
         for change in changes {
-            match change {
-                Change::PutToken(token) => drop(self.by_digest.write().insert(token.digest, (**token).clone())),
-                Change::RemoveToken { tenant, name } => {
-                    self.by_digest.write().retain(|_, token| token.tenant != *tenant || token.name != *name);
-                }
-                _ => continue,
+            if let Some(token) = change.row::<Token>() {
+                self.by_digest.write().insert(token.digest, token.clone());
+            } else if let Some(gone) = change.removed::<Token>() {
+                self.by_digest.write().retain(|_, token| token.key() != *gone);
+            } else {
+                continue;
             }
             self.changed.send_replace(());
         }
@@ -219,7 +220,7 @@ impl Tokens {
         let is_first = tokens.is_empty();
         tokens.push(token.clone());
         self.check_door(&tokens, is_first)?;
-        self.store.commit(vec![Change::PutToken(Box::new(token.clone()))]).await?;
+        self.store.commit(vec![Change::put(token.clone())]).await?;
         Ok(token)
     }
 
@@ -233,15 +234,13 @@ impl Tokens {
         let _turn = self.changing.lock().await;
         self.check_again(caller)?;
         let mut left = self.all();
-        let before = left.len();
-        left.retain(|token| token.tenant != tenant || token.name != name);
-        if left.len() == before {
-            return Err(TokenError::Unknown(name));
-        }
+        let place = left.iter().position(|token| token.tenant == tenant && token.name == name);
+        let Some(place) = place else { return Err(TokenError::Unknown(name)) };
+        let gone = left.remove(place);
         if !left.is_empty() || last == LastToken::Kept {
             self.check_door(&left, false)?;
         }
-        Ok(self.store.commit(vec![Change::RemoveToken { tenant, name }]).await?)
+        Ok(self.store.commit(vec![Change::remove(&gone)]).await?)
     }
 
     fn check_door(&self, tokens: &[Token], is_first: bool) -> Result<(), BadTokens> {

@@ -10,7 +10,10 @@ use super::progress::Bar;
 use super::settings::SettingsArgs;
 use super::terminal::Terminal;
 use crate::clock::{Clock, SystemClock};
+use crate::domain::access::Token;
+use crate::domain::change::RememberedSubmit;
 use crate::domain::code;
+use crate::domain::plugin::Plugin;
 use crate::store::backup::{self, BackupError, Contents};
 use crate::store::sled::verify::{Report, verify};
 use crate::store::sled::{OpenError, SledSettings, SledStore};
@@ -78,8 +81,8 @@ fn show_report(report: &Report, path: &Path, terminal: Terminal) -> Result<()> {
         ("journal", Some(format!("{} groups of commits in {} segments", report.groups, report.segments))),
         ("index", Some(format!("{} entries, of which {} are leftovers", report.entries, report.leftovers))),
         ("jobs", Some(format!("{}, and {} runs before their last", report.jobs, report.runs))),
-        ("plug-ins", Some(report.plugins.to_string())),
-        ("remembered", Some(format!("{} submits", report.remembered))),
+        ("plug-ins", Some(report.rows_of::<Plugin>().to_string())),
+        ("remembered", Some(format!("{} submits", report.rows_of::<RememberedSubmit>()))),
         ("blobs", Some(format!("{} with {} bytes", report.blobs, report.blob_bytes))),
     ])?;
     for finding in &report.findings {
@@ -154,9 +157,9 @@ fn show_contents(contents: &Contents, done: &str, path: &Path, next: &str, termi
     terminal.facts(&[
         (done, Some(shown)),
         ("jobs", Some(format!("{}, and {} runs before their last", contents.jobs, contents.runs))),
-        ("plug-ins", Some(contents.plugins.to_string())),
-        ("remembered", Some(format!("{} submits", contents.remembered))),
-        ("tokens", Some(contents.tokens.to_string())),
+        ("plug-ins", Some(contents.rows_of::<Plugin>().to_string())),
+        ("remembered", Some(format!("{} submits", contents.rows_of::<RememberedSubmit>()))),
+        ("tokens", Some(contents.rows_of::<Token>().to_string())),
         ("blobs", Some(format!("{} with {} bytes", contents.blobs, contents.blob_bytes))),
         ("next", Some(next.to_owned())),
     ])?;

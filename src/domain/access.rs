@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::family::{Family, KeyForm, Row, RowKey};
 use super::id::{Digest, TenantId, TokenName};
 use super::job::Submission;
 use super::query::JobFilter;
@@ -378,5 +379,18 @@ pub fn check_tokens(tokens: &[Token], is_first: bool) -> Result<(), BadTokens> {
         (false, _) if tokens.is_empty() => Err(BadTokens::OpensTheHost),
         (false, true) => Err(BadTokens::FirstLocksOut),
         (false, false) => Err(BadTokens::LastLocksOut),
+    }
+}
+
+impl Row for Token {
+    const ROWS: &'static Family = &Family::new(8, "token", KeyForm::TenantAndName).resident();
+
+    fn key(&self) -> RowKey {
+        RowKey::named(self.tenant, self.name.as_str())
+    }
+
+    /// Only where there is none of the name: a token is never changed.
+    fn follows(&self, present: Option<&Self>) -> bool {
+        present.is_none()
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::family::{Family, KeyForm, Row, RowKey};
 use super::id::JobKey;
 use super::job::Status;
 use super::time::Timestamp;
@@ -73,4 +74,21 @@ pub struct AuditRow {
     pub to: Status,
     /// Why, in the words of the person.
     pub reason: Option<String>,
+}
+
+impl Row for AuditRow {
+    const ROWS: &'static Family = &Family::new(11, "audit", KeyForm::OfJob);
+
+    fn key(&self) -> RowKey {
+        RowKey::of_job(self.job, self.revision)
+    }
+
+    fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Always: the change of the job in the same commit is guarded.
+    fn follows(&self, _present: Option<&Self>) -> bool {
+        true
+    }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::family::{Family, KeyForm, Row, RowKey};
 use super::id::{PluginName, TenantId};
 use super::time::Timestamp;
 
@@ -226,5 +227,23 @@ impl Pause {
         let started_on = self.probe?;
         let is_alive = now.since(started_on) < policy.longest_pause && started_on.since(now) <= policy.longest_pause;
         is_alive.then(|| started_on.after(policy.longest_pause))
+    }
+}
+
+impl Row for PluginBreaker {
+    const ROWS: &'static Family = &Family::new(9, "breaker", KeyForm::TenantAndName).resident();
+
+    fn key(&self) -> RowKey {
+        RowKey::named(self.tenant, self.plugin.as_str())
+    }
+
+    /// Always: what the host has seen last counts.
+    fn follows(&self, _present: Option<&Self>) -> bool {
+        true
+    }
+
+    /// Nothing is kept of a closed one.
+    fn is_void(&self) -> bool {
+        !self.breaker.is_degraded()
     }
 }

@@ -4,19 +4,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::access::Token;
-use super::audit::AuditRow;
-use super::breaker::PluginBreaker;
-use super::id::{HostId, JobId, JobKey, OrderingKey, PluginName, ScheduleName, Sequence, TenantId, TokenName};
+use super::family::{Family, IndexKey, KeyForm, Row, RowKey, SharedRow};
+use super::id::{HostId, JobId, JobKey, Sequence, TenantId};
 use super::job::{Job, JobState, Run, Submission};
-use super::plugin::Plugin;
-use super::queue::QueueState;
-use super::schedule::Schedule;
-use super::service::ServiceState;
 use super::time::Timestamp;
 
-/// One thing to write.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One thing to write. Jobs have changes of their own; everything else is a row of a family.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most changes are advances, and a box would cost them an allocation")]
 pub enum Change {
     /// A new job. Refused when its key exists, or while an unfinished job has its dedup key.
     Submit(Arc<Submission>, Box<JobState>),
@@ -38,63 +33,63 @@ pub enum Change {
         /// The revision that the decision was made on.
         expected: u32,
     },
-    /// A submit's `Idempotency-Key`. Refused while the key is kept: unless the stored `until` is not after the new `on`.
-    Remember(RememberedSubmit),
-    /// A command of a person, beside the change that it made.
-    Audit(AuditRow),
-    /// A plug-in and all its versions. Refused unless the stored revision is one less (or there is none, for 1).
-    PutPlugin(Plugin),
-    /// The removal of a plug-in. Refused unless the stored revision is `expected`.
-    RemovePlugin {
-        /// The tenant.
-        tenant: TenantId,
+    /// A row, by [`Change::put`]. Refused unless it follows the one that is there ([`Row::follows`]), and while the tenant has
+    /// as many as it may.
+    Put(SharedRow),
+    /// The removal of a row, by [`Change::remove`]. Refused unless the row is there and has the revision `expected`.
+    Remove {
+        /// Of which family.
+        family: &'static Family,
         /// Which.
-        name: PluginName,
+        key: RowKey,
         /// The revision that the decision was made on.
         expected: u32,
     },
-    /// A schedule. Refused unless the stored revision is one less (or there is none, for 1).
-    PutSchedule(Box<Schedule>),
-    /// The removal of a schedule. Refused unless the stored revision is `expected`.
-    RemoveSchedule {
-        /// The tenant.
-        tenant: TenantId,
-        /// Which.
-        name: ScheduleName,
-        /// The revision that the decision was made on.
-        expected: u32,
-    },
-    /// What people have asked of a queue. Refused unless the stored revision is one less (or there is none, for 1).
-    PutQueue(QueueState),
-    /// Whether the service runs, drains or pauses.
-    PutService(ServiceState),
+    /// A row of a backup, as it was when that was made. Refused where there is one.
+    Load(SharedRow),
     /// A host has started; from now on every lease of an earlier host of this store is dead.
     StartHost(HostId),
-    /// The breaker of a plug-in has opened or closed.
-    PutBreaker(PluginBreaker),
-    /// A new token. Refused while there is one of the name.
-    PutToken(Box<Token>),
-    /// The end of a token. Refused unless it is there.
-    RemoveToken {
-        /// The tenant.
-        tenant: TenantId,
-        /// Which.
-        name: TokenName,
-    },
-    /// That a job which held an ordering key did not succeed while another waited for the key. A store notes it by itself when
-    /// the job ends; one that is filled from a backup sees no job end.
-    NoteBroken {
-        /// The job, which may be gone.
-        job: JobKey,
-        /// The key.
-        key: OrderingKey,
-    },
 }
 
 impl Change {
     /// The submit of a job.
     pub fn submit(job: Job) -> Self {
         Self::Submit(job.submission, Box::new(job.state))
+    }
+
+    /// The write of a row.
+    pub fn put(row: impl Row) -> Self {
+        Self::Put(Arc::new(row))
+    }
+
+    /// The removal of a row as it is.
+    pub fn remove<T: Row>(row: &T) -> Self {
+        Self::Remove { family: T::ROWS, key: Row::key(row), expected: Row::revision(row) }
+    }
+
+    /// The row that it writes, if that is one of this kind.
+    pub fn row<T: Row>(&self) -> Option<&T> {
+        match self {
+            Self::Put(row) | Self::Load(row) => row.of(),
+            _ => None,
+        }
+    }
+
+    /// The key of the row that it removes, if that is one of this kind.
+    pub fn removed<T: Row>(&self) -> Option<&RowKey> {
+        match self {
+            Self::Remove { family, key, .. } if *family == T::ROWS => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The family of the row that it is about.
+    pub fn family(&self) -> Option<&'static Family> {
+        match self {
+            Self::Put(row) | Self::Load(row) => Some(row.family()),
+            Self::Remove { family, .. } => Some(family),
+            _ => None,
+        }
     }
 }
 
@@ -117,4 +112,35 @@ pub struct RememberedSubmit {
     pub on: Timestamp,
     /// When the key is forgotten.
     pub until: Timestamp,
+}
+
+impl RememberedSubmit {
+    /// The index of remembered submits by the time at which they are forgotten.
+    pub const BY_END: u8 = 1;
+
+    /// Where the submit of a key is kept.
+    pub fn key_of(tenant: TenantId, key: &str) -> RowKey {
+        RowKey::named(tenant, key)
+    }
+}
+
+impl Row for RememberedSubmit {
+    const ROWS: &'static Family = &Family::new(10, "idempotency-key", KeyForm::TenantAndName).lapsing_by(Self::BY_END);
+
+    fn key(&self) -> RowKey {
+        Self::key_of(self.tenant, &self.key)
+    }
+
+    /// Only where none is kept any more. A store has no clock: the submit that asks to be remembered says what time it is.
+    fn follows(&self, present: Option<&Self>) -> bool {
+        present.is_none_or(|present| present.until <= self.on)
+    }
+
+    fn index_keys(&self) -> Vec<(u8, IndexKey)> {
+        vec![(Self::BY_END, IndexKey::of_time(self.until))]
+    }
+
+    fn clears(&self) -> Option<IndexKey> {
+        Some(IndexKey::of_time(self.on))
+    }
 }

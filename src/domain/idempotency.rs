@@ -182,7 +182,7 @@ impl IdempotencyKey {
 
     /// Remembers these jobs as the answer, in the commit that makes them; `next` is where a request by filter goes on.
     pub fn remember(&self, tenant: TenantId, jobs: Vec<JobId>, next: Option<Sequence>, now: Timestamp) -> Change {
-        Change::Remember(RememberedSubmit {
+        Change::put(RememberedSubmit {
             tenant,
             key: self.kept.clone(),
             fingerprint: self.asked,
@@ -219,7 +219,7 @@ pub fn remember_end(submission: &Submission, ended: &JobState, now: Timestamp) -
         env: Vec::new(),
         ..submission.clone()
     };
-    Change::Remember(RememberedSubmit {
+    Change::put(RememberedSubmit {
         tenant,
         key: key_of_end(id),
         fingerprint: 0,

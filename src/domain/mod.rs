@@ -11,6 +11,7 @@ pub mod change;
 pub mod code;
 pub mod explain;
 pub mod failure;
+pub mod family;
 pub mod fingerprint;
 pub mod hash;
 pub mod host_call;

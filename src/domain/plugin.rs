@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::family::{Family, KeyForm, NamedBlob, Row, RowKey, is_next_revision};
 use super::id::{Digest, HandlerName, PluginName, TenantId, VersionName};
 use super::limits::{Axis, Limits};
 use super::outline::{Outline, Stated};
@@ -354,6 +355,43 @@ pub enum Absence {
         /// What to do about it.
         advice: String,
     },
+}
+
+impl Plugin {
+    /// Whose plug-in the key of a row names, and which.
+    pub fn named_by(key: &RowKey) -> Option<(TenantId, PluginName)> {
+        Some((key.tenant()?, PluginName::new(key.name()?).ok()?))
+    }
+}
+
+impl Row for Plugin {
+    const ROWS: &'static Family = &Family::new(4, "plugin", KeyForm::TenantAndName).resident();
+
+    fn key(&self) -> RowKey {
+        RowKey::named(self.tenant, self.name.as_str())
+    }
+
+    fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    fn follows(&self, present: Option<&Self>) -> bool {
+        is_next_revision(self.revision, present.map(|present| present.revision))
+    }
+
+    fn blobs(&self) -> Vec<NamedBlob> {
+        let blob = |version: &PluginVersion| NamedBlob {
+            digest: version.inspection.digest,
+            bytes: version.inspection.bytes,
+            what: version.version.to_string(),
+        };
+        self.versions.iter().map(blob).collect()
+    }
+
+    fn flaws(&self) -> Vec<String> {
+        let named = self.active.iter().chain(&self.previous).filter(|named| self.version(named).is_none());
+        named.map(|named| format!("there is no version {named}")).collect()
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::family::{Family, KeyForm, Row, RowKey, is_next_revision};
 use super::id::{ConcurrencyKey, PluginName, QueueName, Sequence, TenantId};
 use super::job::Submission;
 use super::time::Timestamp;
@@ -106,5 +107,21 @@ impl Pause {
     /// Whether it asks for the same as another, whenever that was.
     pub fn is_as(&self, other: &Self) -> bool {
         (&self.by, &self.reason, self.until) == (&other.by, &other.reason, other.until)
+    }
+}
+
+impl Row for QueueState {
+    const ROWS: &'static Family = &Family::new(6, "queue", KeyForm::Name).resident();
+
+    fn key(&self) -> RowKey {
+        RowKey::plain(self.name.as_str())
+    }
+
+    fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    fn follows(&self, present: Option<&Self>) -> bool {
+        is_next_revision(self.revision, present.map(|present| present.revision))
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::family::{Family, KeyForm, Row, RowKey};
 use super::queue::Pause;
 use super::time::Timestamp;
 
@@ -55,5 +56,18 @@ impl Durability {
             Self::Power => "power",
             Self::Process => "process",
         }
+    }
+}
+
+impl Row for ServiceState {
+    const ROWS: &'static Family = &Family::new(7, "service", KeyForm::Only).resident();
+
+    fn key(&self) -> RowKey {
+        RowKey::only()
+    }
+
+    /// Always: the last word counts.
+    fn follows(&self, _present: Option<&Self>) -> bool {
+        true
     }
 }

@@ -203,7 +203,7 @@ impl Jobs {
             now,
         )?;
         let audit = rerun.row(ended.state.status, &batch, now);
-        let mut changes = vec![Change::submit(batch.clone()), Change::Audit(audit)];
+        let mut changes = vec![Change::submit(batch.clone()), Change::put(audit)];
         let mut ids = Vec::with_capacity(failed.len());
         let mut ahead = Ahead::default();
         for member in failed {

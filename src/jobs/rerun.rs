@@ -167,7 +167,7 @@ impl Jobs {
         self.check_held(&submission, ahead)?;
         let job = self.taken(submission, ahead, now)?;
         let audit = rerun.row(finished.state.status, &job, now);
-        let changes = [Change::submit(job.clone()), Change::Audit(audit)];
+        let changes = [Change::submit(job.clone()), Change::put(audit)];
         Ok((job, changes))
     }
 

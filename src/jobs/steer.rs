@@ -160,7 +160,7 @@ impl Jobs {
             };
             let mut changes = self.advance.changes(&present, next, now);
             if command.order != Order::Delete {
-                changes.insert(1, Change::Audit(audit_row(&present, &after, command, now)));
+                changes.insert(1, Change::put(audit_row(&present, &after, command, now)));
             }
             match self.store.commit(changes).await {
                 Ok(()) => {

@@ -277,7 +277,7 @@ impl Registry {
     pub async fn resume(&self, tenant: TenantId, name: &PluginName) -> Result<Arc<Plugin>, InstallError> {
         let _turn = self.changing.lock().await;
         let plugin = self.look_at(tenant, name)?;
-        let new_chance = Change::PutBreaker(PluginBreaker::closed(tenant, name.clone()));
+        let new_chance = Change::put(PluginBreaker::closed(tenant, name.clone()));
         if plugin.pause.is_some() {
             return self.write_with(Plugin { pause: None, ..(*plugin).clone() }, Some(new_chance)).await;
         }
@@ -293,8 +293,8 @@ impl Registry {
         if unfinished > 0 && removal == Removal::Unused {
             return Err(InstallError::InUse { plugin: name.clone(), unfinished });
         }
-        let remove = Change::RemovePlugin { tenant, name: name.clone(), expected: plugin.revision };
-        let forget = Change::PutBreaker(PluginBreaker::closed(tenant, name.clone()));
+        let remove = Change::remove(&*plugin);
+        let forget = Change::put(PluginBreaker::closed(tenant, name.clone()));
         Ok(self.store.commit(vec![remove, forget]).await?)
     }
 
@@ -350,14 +350,14 @@ impl Registry {
         let (tenant, name) = (plugin.tenant, plugin.name.clone());
         // Another version may have mended what failed.
         let is_another = self.stored(tenant, &name).is_none_or(|before| before.active != plugin.active);
-        let new_chance = Change::PutBreaker(PluginBreaker::closed(tenant, name));
+        let new_chance = Change::put(PluginBreaker::closed(tenant, name));
         self.write_with(plugin, is_another.then_some(new_chance)).await
     }
 
     async fn write_with(&self, mut plugin: Plugin, more: Option<Change>) -> Result<Arc<Plugin>, InstallError> {
         plugin.revision += 1;
         let (tenant, name) = (plugin.tenant, plugin.name.clone());
-        self.store.commit([Change::PutPlugin(plugin)].into_iter().chain(more).collect()).await?;
+        self.store.commit([Change::put(plugin)].into_iter().chain(more).collect()).await?;
         Ok(self.stored(tenant, &name).ok_or_else(|| self.unknown(tenant, &name))?)
     }
 }

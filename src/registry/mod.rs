@@ -412,12 +412,10 @@ impl Registry {
     /// Takes note of a commit: plug-ins come, change and go by what the store says, whoever made the change.
     pub fn committed(&self, changes: &[Change]) {
         for change in changes {
-            match change {
-                Change::PutPlugin(plugin) => self.remember(plugin.clone()),
-                Change::RemovePlugin { tenant, name, .. } => {
-                    self.entries.write().remove(&(*tenant, name.clone()));
-                }
-                _ => {}
+            if let Some(plugin) = change.row::<Plugin>() {
+                self.remember(plugin.clone());
+            } else if let Some(gone) = change.removed::<Plugin>().and_then(Plugin::named_by) {
+                self.entries.write().remove(&gone);
             }
         }
     }

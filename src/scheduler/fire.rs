@@ -130,7 +130,7 @@ impl Scheduler {
         {
             tracing::warn!(name = %next.name, warning, "a schedule has ended");
         }
-        changes.push(Change::PutSchedule(Box::new(next)));
+        changes.push(Change::put(next));
         Ok(Some(self.store.commit(changes)))
     }
 

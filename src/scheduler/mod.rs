@@ -366,7 +366,7 @@ pub fn keep_breakers(store: &dyn Store, window: &Window) {
     let turned = window.take_turned();
     turned.iter().for_each(log_breaker);
     if !turned.is_empty() {
-        drop(store.commit(turned.into_iter().map(Change::PutBreaker).collect()));
+        drop(store.commit(turned.into_iter().map(Change::put).collect()));
     }
 }
 

@@ -102,7 +102,7 @@ impl Schedules {
                 let (_, next, pending) = self.make_extra(&schedule, schedule.revision, None);
                 (next, pending)
             }
-            false => (schedule.clone(), self.store.commit(vec![Change::PutSchedule(Box::new(schedule))])),
+            false => (schedule.clone(), self.store.commit(vec![Change::put(schedule)])),
         };
         if let Err(error) = pending.await {
             // Where somebody else was first, there is one of the name now, or no room any more.
@@ -160,8 +160,8 @@ impl Schedules {
     pub async fn remove(&self, tenant: TenantId, name: &ScheduleName) -> Result<(), ScheduleError> {
         let mut conflict = CommitError::Conflict { index: 0 };
         for _ in 0..ATTEMPTS {
-            let expected = self.get(tenant, name)?.revision;
-            match self.store.commit(vec![Change::RemoveSchedule { tenant, name: name.clone(), expected }]).await {
+            let present = self.get(tenant, name)?;
+            match self.store.commit(vec![Change::remove(&present)]).await {
                 Err(error @ CommitError::Conflict { .. }) => conflict = error,
                 removed => return Ok(removed?),
             }
@@ -215,7 +215,7 @@ impl Schedules {
         let id = self.identities.next(now);
         let next = Schedule { revision, last_job: Some(id), ..next };
         let job = Change::Submit(Arc::new(next.job(id, scheduled_for, false, now)), Box::default());
-        let mut changes = vec![job, Change::PutSchedule(Box::new(next.clone()))];
+        let mut changes = vec![job, Change::put(next.clone())];
         changes.extend(key.map(|key| key.remember(next.tenant, vec![id], None, now)));
         (id, next, self.store.commit(changes))
     }
@@ -282,7 +282,7 @@ impl Schedules {
         // The schedule's revision guards against another back-fill at the same time.
         let revision = schedule.revision.saturating_add(1);
         let fired = schedule.fired.saturating_add(ids.len() as u64);
-        changes.push(Change::PutSchedule(Box::new(Schedule { revision, fired, ..schedule })));
+        changes.push(Change::put(Schedule { revision, fired, ..schedule }));
         (ids, self.store.commit(changes))
     }
 
@@ -357,6 +357,6 @@ impl Schedules {
     }
 
     async fn put(&self, schedule: &Schedule) -> Result<(), CommitError> {
-        self.store.commit(vec![Change::PutSchedule(Box::new(schedule.clone()))]).await
+        self.store.commit(vec![Change::put(schedule.clone())]).await
     }
 }

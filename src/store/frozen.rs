@@ -3,16 +3,10 @@
 use bytes::Bytes;
 
 use super::ReadError;
-use crate::domain::access::Token;
-use crate::domain::audit::AuditRow;
-use crate::domain::breaker::PluginBreaker;
-use crate::domain::change::RememberedSubmit;
-use crate::domain::id::{Digest, HostId, JobKey, OrderingKey, Sequence};
+use crate::domain::family::SharedRow;
+use crate::domain::id::{Digest, HostId, Sequence};
 use crate::domain::job::{Job, Run};
-use crate::domain::plugin::Plugin;
-use crate::domain::queue::QueueState;
-use crate::domain::schedule::Schedule;
-use crate::domain::service::ServiceState;
+use crate::stored::Registry;
 
 /// Why a frozen store cannot be read any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,27 +45,8 @@ pub struct WholeJob {
     pub job: Job,
     /// Its closed runs before the last one, oldest first.
     pub earlier_runs: Vec<Run>,
-    /// The commands that people gave for it, oldest first.
-    pub audit: Vec<AuditRow>,
-}
-
-/// What there is beside jobs and remembered submits; every part of it is bounded.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// Every plug-in.
-    pub plugins: Vec<Plugin>,
-    /// Every schedule.
-    pub schedules: Vec<Schedule>,
-    /// What people have asked of queues.
-    pub queues: Vec<QueueState>,
-    /// The breakers that are not closed.
-    pub breakers: Vec<PluginBreaker>,
-    /// Every token.
-    pub tokens: Vec<Token>,
-    /// Whether the service runs.
-    pub service: ServiceState,
-    /// The ordering keys whose last holder did not succeed while another waited, and that holder.
-    pub broken_keys: Vec<(JobKey, OrderingKey)>,
+    /// The rows of families that go with it, by their keys.
+    pub rows: Vec<SharedRow>,
 }
 
 /// A store as it was when it was frozen. While it lives, no blob that it names goes; dropping it frees what is kept for it.
@@ -79,16 +54,15 @@ pub trait Frozen: Send {
     /// When that was.
     fn moment(&self) -> Moment;
 
-    /// All but jobs and remembered submits.
-    fn settings(&mut self) -> Result<Settings, FrozenError>;
+    /// The families whose rows there are.
+    fn families(&self) -> &Registry;
 
-    /// The next jobs in the order of their keys, of every tenant; none when there are no more. Not again after
-    /// [`Frozen::next_remembered`].
+    /// The next jobs in the order of their keys, of every tenant; none when there are no more.
     fn next_jobs(&mut self) -> Result<Vec<WholeJob>, FrozenError>;
 
-    /// The next remembered submits, from the one that is forgotten last on; none when there are no more. A store that takes
-    /// them in this order never finds an old one that a new one clears away.
-    fn next_remembered(&mut self) -> Result<Vec<RememberedSubmit>, FrozenError>;
+    /// The next rows, family by family, but for those that go with a job; none when there are no more. Of a family whose rows
+    /// lapse the one that does last comes first: a store that takes them in this order finds none that a later one clears away.
+    fn next_rows(&mut self) -> Result<Vec<SharedRow>, FrozenError>;
 
     /// At most `most` bytes of a blob from `from` on; empty behind its end.
     fn blob_part(&self, digest: Digest, from: u64, most: usize) -> Result<Option<Bytes>, ReadError>;

@@ -1,12 +1,11 @@
-//! The guards of [`Change`], in one place for every store: what a commit may not overwrite.
+//! The guards of [`Change`], in one place for every store: what a commit may not overwrite. Of a row the row itself says it.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::domain::change::Change;
-use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId, TokenName};
+use crate::domain::family::{AnyRow, Family, RowKey, SharedRow, may_remove};
+use crate::domain::id::{DedupKey, JobKey, TenantId};
 use crate::domain::job::Status;
-use crate::domain::schedule::SCHEDULES_MAX;
-use crate::domain::time::Timestamp;
 
 /// What the guards ask of a store.
 pub(crate) trait Facts {
@@ -16,26 +15,14 @@ pub(crate) trait Facts {
     /// The stored revision of a job.
     fn job_revision(&mut self, job: JobKey) -> Result<Option<u32>, Self::Error>;
 
-    /// Until when an `Idempotency-Key` is kept.
-    fn remembered_until(&mut self, tenant: TenantId, key: &str) -> Result<Option<Timestamp>, Self::Error>;
-
-    /// The stored revision of a plug-in.
-    fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, Self::Error>;
-
-    /// The stored revision of a schedule.
-    fn schedule_revision(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<Option<u32>, Self::Error>;
-
-    /// How many schedules a tenant has.
-    fn schedules(&mut self, tenant: TenantId) -> Result<usize, Self::Error>;
-
-    /// The stored revision of what was asked of a queue.
-    fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Self::Error>;
-
-    /// Whether there is a token of the name.
-    fn has_token(&mut self, tenant: TenantId, name: &TokenName) -> Result<bool, Self::Error>;
-
     /// The unfinished job that has a dedup key.
     fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, Self::Error>;
+
+    /// The row of a key.
+    fn row(&mut self, family: &'static Family, key: &RowKey) -> Result<Option<SharedRow>, Self::Error>;
+
+    /// How many rows a tenant has, of a family that bounds that.
+    fn count(&mut self, family: &'static Family, tenant: TenantId) -> Result<usize, Self::Error>;
 }
 
 /// What a look at the guards found.
@@ -49,40 +36,52 @@ pub(crate) enum Verdict {
 
 /// Checks every change of a commit against the store and against the changes before it.
 pub(crate) fn check<F: Facts>(changes: &[Change], facts: &mut F) -> Result<Verdict, F::Error> {
-    if let [change] = changes {
-        return Ok(match accepts(change, &Ahead::default(), facts)? {
-            true => Verdict::Accepted,
-            false => Verdict::Conflict(0),
-        });
-    }
     let mut ahead = Ahead::default();
     for (index, change) in changes.iter().enumerate() {
-        if !accepts(change, &ahead, facts)? {
+        let is_last = index + 1 == changes.len();
+        if !ahead.accepts(change, is_last, facts)? {
             return Ok(Verdict::Conflict(index));
         }
-        ahead.note(change);
+        if !is_last {
+            ahead.note_job(change);
+        }
     }
     Ok(Verdict::Accepted)
+}
+
+/// How many rows changes make more than there were, by family and tenant, where a family bounds that.
+#[derive(Debug, Default)]
+pub(crate) struct Made(HashMap<(u8, TenantId), isize>);
+
+impl Made {
+    /// Notes that there was a row or not, and that there is one or not.
+    pub(crate) fn note(&mut self, family: &Family, key: &RowKey, was_there: bool, is_there: bool) {
+        if let Some(tenant) = family.most.and_then(|_| key.tenant())
+            && was_there != is_there
+        {
+            *self.0.entry((family.number, tenant)).or_default() += if is_there { 1 } else { -1 };
+        }
+    }
+
+    /// With those of a store that has `stored`.
+    pub(crate) fn with(&self, stored: usize, family: &Family, tenant: TenantId) -> usize {
+        stored.saturating_add_signed(self.0.get(&(family.number, tenant)).copied().unwrap_or_default())
+    }
 }
 
 /// What the changes before the present one make of the store.
 #[derive(Default)]
 struct Ahead<'a> {
     jobs: HashMap<JobKey, Option<u32>>,
-    plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
-    keys: HashMap<(TenantId, &'a str), Timestamp>,
-    schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
-    /// How many of them are new, by tenant, and how many are removed.
-    schedules_made: HashMap<TenantId, (usize, usize)>,
-    queues: HashMap<&'a QueueName, u32>,
-    tokens: HashMap<(TenantId, &'a TokenName), bool>,
     dedup: HashMap<(TenantId, &'a DedupKey), JobKey>,
     /// The jobs that end: their dedup keys are free from then on.
     ended: HashSet<JobKey>,
+    rows: HashMap<(u8, RowKey), Option<&'a SharedRow>>,
+    made: Made,
 }
 
 impl<'a> Ahead<'a> {
-    fn note(&mut self, change: &'a Change) {
+    fn note_job(&mut self, change: &'a Change) {
         match change {
             Change::Submit(submission, state) => {
                 self.jobs.insert(submission.key(), Some(state.revision));
@@ -99,38 +98,7 @@ impl<'a> Ahead<'a> {
             Change::Delete { job, .. } => {
                 self.jobs.insert(*job, None);
             }
-            Change::Remember(submit) => {
-                self.keys.insert((submit.tenant, &submit.key), submit.until);
-            }
-            Change::PutPlugin(plugin) => {
-                self.plugins.insert((plugin.tenant, &plugin.name), Some(plugin.revision));
-            }
-            Change::RemovePlugin { tenant, name, .. } => {
-                self.plugins.insert((*tenant, name), None);
-            }
-            Change::PutSchedule(schedule) => {
-                let (made, _) = self.schedules_made.entry(schedule.tenant).or_default();
-                *made += usize::from(schedule.revision == 1);
-                self.schedules.insert((schedule.tenant, &schedule.name), Some(schedule.revision));
-            }
-            Change::RemoveSchedule { tenant, name, .. } => {
-                self.schedules_made.entry(*tenant).or_default().1 += 1;
-                self.schedules.insert((*tenant, name), None);
-            }
-            Change::PutQueue(queue) => {
-                self.queues.insert(&queue.name, queue.revision);
-            }
-            Change::PutToken(token) => {
-                self.tokens.insert((token.tenant, &token.name), true);
-            }
-            Change::RemoveToken { tenant, name } => {
-                self.tokens.insert((*tenant, name), false);
-            }
-            Change::Audit(_)
-            | Change::PutService(_)
-            | Change::StartHost(_)
-            | Change::PutBreaker(_)
-            | Change::NoteBroken { .. } => {}
+            Change::Put(_) | Change::Remove { .. } | Change::Load(_) | Change::StartHost(_) => {}
         }
     }
 
@@ -141,99 +109,76 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    fn plugin_revision<F: Facts>(
-        &self,
-        tenant: TenantId,
-        name: &PluginName,
+    fn accepts<F: Facts>(&mut self, change: &'a Change, is_last: bool, facts: &mut F) -> Result<bool, F::Error> {
+        Ok(match change {
+            Change::Submit(submission, _) => {
+                let is_taken = match dedup_key(change) {
+                    None => false,
+                    Some(key) => {
+                        let holder = match self.dedup.get(&(submission.tenant, key)) {
+                            Some(holder) => Some(*holder),
+                            None => facts.dedup_holder(submission.tenant, key)?,
+                        };
+                        holder.is_some_and(|holder| !self.ended.contains(&holder))
+                    }
+                };
+                !is_taken && self.job_revision(submission.key(), facts)?.is_none()
+            }
+            Change::Advance { job, expected, next, .. } => {
+                self.job_revision(*job, facts)? == Some(*expected) && expected.checked_add(1) == Some(next.revision)
+            }
+            Change::Delete { job, expected } => self.job_revision(*job, facts)? == Some(*expected),
+            Change::Put(row) => {
+                let follows = |present: Option<&dyn AnyRow>| row.follows(present);
+                self.takes(row.family(), row.key(), Some(row), &follows, is_last, facts)?
+            }
+            Change::Load(row) => {
+                let is_new = |present: Option<&dyn AnyRow>| present.is_none();
+                self.takes(row.family(), row.key(), Some(row), &is_new, is_last, facts)?
+            }
+            Change::Remove { family, key, expected } => {
+                let may_go = |present: Option<&dyn AnyRow>| may_remove(present, *expected);
+                self.takes(family, key.clone(), None, &may_go, is_last, facts)?
+            }
+            Change::StartHost(_) => true,
+        })
+    }
+
+    /// Whether a row may become another, or go. Notes what becomes of it, unless nothing comes behind.
+    fn takes<F: Facts>(
+        &mut self,
+        family: &'static Family,
+        key: RowKey,
+        row: Option<&'a SharedRow>,
+        may: &dyn Fn(Option<&dyn AnyRow>) -> bool,
+        is_last: bool,
         facts: &mut F,
-    ) -> Result<Option<u32>, F::Error> {
-        match self.plugins.get(&(tenant, name)) {
-            Some(revision) => Ok(*revision),
-            None => facts.plugin_revision(tenant, name),
+    ) -> Result<bool, F::Error> {
+        let place = (family.number, key);
+        let stored;
+        let present = match self.rows.get(&place) {
+            Some(ahead) => ahead.map(|row| &**row),
+            None => {
+                stored = facts.row(family, &place.1)?;
+                stored.as_deref()
+            }
+        };
+        let (was_there, row) = (present.is_some(), row.filter(|row| !row.is_void()));
+        if !may(present) {
+            return Ok(false);
         }
+        if let (false, true, Some(most), Some(tenant)) = (was_there, row.is_some(), family.most, place.1.tenant()) {
+            let count = facts.count(family, tenant)?;
+            if self.made.with(count, family, tenant) >= most {
+                return Ok(false);
+            }
+        }
+        if !is_last {
+            self.made.note(family, &place.1, was_there, row.is_some());
+            self.rows.insert(place, row);
+        }
+        Ok(true)
     }
-
-    fn schedule_revision<F: Facts>(
-        &self,
-        tenant: TenantId,
-        name: &ScheduleName,
-        facts: &mut F,
-    ) -> Result<Option<u32>, F::Error> {
-        match self.schedules.get(&(tenant, name)) {
-            Some(revision) => Ok(*revision),
-            None => facts.schedule_revision(tenant, name),
-        }
-    }
-
-    fn schedules<F: Facts>(&self, tenant: TenantId, facts: &mut F) -> Result<usize, F::Error> {
-        let (made, removed) = self.schedules_made.get(&tenant).copied().unwrap_or_default();
-        Ok((facts.schedules(tenant)? + made).saturating_sub(removed))
-    }
-
-    fn has_token<F: Facts>(&self, tenant: TenantId, name: &TokenName, facts: &mut F) -> Result<bool, F::Error> {
-        match self.tokens.get(&(tenant, name)) {
-            Some(is_there) => Ok(*is_there),
-            None => facts.has_token(tenant, name),
-        }
-    }
-}
-
-fn accepts<F: Facts>(change: &Change, ahead: &Ahead<'_>, facts: &mut F) -> Result<bool, F::Error> {
-    Ok(match change {
-        Change::Submit(submission, _) => {
-            let is_taken = match dedup_key(change) {
-                None => false,
-                Some(key) => {
-                    let holder = match ahead.dedup.get(&(submission.tenant, key)) {
-                        Some(holder) => Some(*holder),
-                        None => facts.dedup_holder(submission.tenant, key)?,
-                    };
-                    holder.is_some_and(|holder| !ahead.ended.contains(&holder))
-                }
-            };
-            !is_taken && ahead.job_revision(submission.key(), facts)?.is_none()
-        }
-        Change::Advance { job, expected, next, .. } => {
-            ahead.job_revision(*job, facts)? == Some(*expected) && expected.checked_add(1) == Some(next.revision)
-        }
-        Change::Delete { job, expected } => ahead.job_revision(*job, facts)? == Some(*expected),
-        Change::Remember(submit) => {
-            let kept_until = match ahead.keys.get(&(submit.tenant, submit.key.as_str())) {
-                Some(until) => Some(*until),
-                None => facts.remembered_until(submit.tenant, &submit.key)?,
-            };
-            // A store has no clock: the submit that asks to be remembered says what time it is.
-            kept_until.is_none_or(|until| until <= submit.on)
-        }
-        Change::PutPlugin(plugin) => {
-            let stored = ahead.plugin_revision(plugin.tenant, &plugin.name, facts)?.unwrap_or(0);
-            stored.checked_add(1) == Some(plugin.revision)
-        }
-        Change::RemovePlugin { tenant, name, expected } => {
-            ahead.plugin_revision(*tenant, name, facts)? == Some(*expected)
-        }
-        Change::PutSchedule(schedule) => match ahead.schedule_revision(schedule.tenant, &schedule.name, facts)? {
-            Some(stored) => stored.checked_add(1) == Some(schedule.revision),
-            None => schedule.revision == 1 && ahead.schedules(schedule.tenant, facts)? < SCHEDULES_MAX,
-        },
-        Change::RemoveSchedule { tenant, name, expected } => {
-            ahead.schedule_revision(*tenant, name, facts)? == Some(*expected)
-        }
-        Change::PutQueue(queue) => {
-            let stored = match ahead.queues.get(&queue.name) {
-                Some(revision) => Some(*revision),
-                None => facts.queue_revision(&queue.name)?,
-            };
-            stored.unwrap_or(0).checked_add(1) == Some(queue.revision)
-        }
-        Change::PutToken(token) => !ahead.has_token(token.tenant, &token.name, facts)?,
-        Change::RemoveToken { tenant, name } => ahead.has_token(*tenant, name, facts)?,
-        Change::Audit(_)
-        | Change::PutService(_)
-        | Change::StartHost(_)
-        | Change::PutBreaker(_)
-        | Change::NoteBroken { .. } => true,
-    })
 }
 
 /// The dedup key that a new job takes, if it is not finished from the start.

@@ -2,17 +2,16 @@
 
 #[cfg(feature = "host")]
 pub mod backup;
-mod breakers;
 pub mod frozen;
 mod guard;
 pub mod memory;
-mod schedules;
+mod rows;
 #[cfg(feature = "host")]
 pub mod sled;
-mod tokens;
 pub mod warrant;
 
 use std::io;
+use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,6 +24,7 @@ use crate::domain::access::Token;
 use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::family::{Family, IndexKey, Row, RowKey, SharedRow};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, OnPredecessorFailure, Payload, Predecessors, Run, Status};
 use crate::domain::plugin::Plugin;
@@ -34,6 +34,8 @@ use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::resources::Resource;
+use crate::stored::Registry;
+pub use rows::{IndexRange, RowRange, everything};
 
 /// Why a commit wrote nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -245,33 +247,12 @@ pub trait Store: Send + Sync {
     /// The unfinished jobs of a schedule, oldest first, at most `limit`.
     fn unfinished_of(&self, tenant: TenantId, schedule: &ScheduleName, limit: usize) -> Result<Vec<JobKey>, ReadError>;
 
-    /// The commands that people gave for a job, oldest first.
-    fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError>;
-
     /// How many jobs of a batch stand where. Maintained, never counted.
     fn batch(&self, tenant: TenantId, batch: JobId) -> Result<Counts, ReadError>;
 
     /// The failed jobs of a tenant by what went wrong, at most `limit` groups, the one with the newest job first. A store may
     /// stop counting before it has seen all of them, and says so.
     fn failures(&self, tenant: TenantId, limit: usize) -> Result<FailureGroups, ReadError>;
-
-    /// Every schedule, by tenant and name.
-    fn schedules(&self) -> Result<Vec<Schedule>, ReadError>;
-
-    /// Schedules that fire at `now` or before, earliest first.
-    fn due_schedules(&self, now: Timestamp, limit: usize) -> Result<Vec<Schedule>, ReadError>;
-
-    /// When the next schedule fires.
-    fn next_schedule(&self) -> Result<Option<Timestamp>, ReadError>;
-
-    /// What people have asked of queues, by name.
-    fn queues(&self) -> Result<Vec<QueueState>, ReadError>;
-
-    /// The breakers that are not closed, by tenant and plug-in.
-    fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError>;
-
-    /// Every token, by tenant and name.
-    fn tokens(&self) -> Result<Vec<Token>, ReadError>;
 
     /// Locked jobs, of whatever host. Here, in [`Store::ready`] and in [`Store::due`] a job whose record cannot be read is
     /// logged and left out, so that it does not hold up the others.
@@ -287,15 +268,80 @@ pub trait Store: Send + Sync {
     /// How many jobs stand where, by plug-in. Maintained, never counted.
     fn counts(&self, tenant: TenantId) -> Result<Vec<(PluginName, Counts)>, ReadError>;
 
-    /// The submit that was remembered under an `Idempotency-Key`. It may be past its `until`, which counts as forgotten:
-    /// a store has no clock.
-    fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError>;
+    /// The families whose rows it takes.
+    fn families(&self) -> &Registry;
+
+    /// One row.
+    fn row(&self, family: &'static Family, key: &RowKey) -> Result<Option<SharedRow>, ReadError>;
+
+    /// Rows in the order of their keys, at most `limit`.
+    fn rows(&self, family: &'static Family, range: RowRange, limit: usize) -> Result<Vec<SharedRow>, ReadError>;
+
+    /// Rows by an index of their family: in the order of what they are found by, and then of their keys; at most `limit`.
+    fn rows_by(
+        &self,
+        family: &'static Family,
+        index: u8,
+        range: IndexRange,
+        limit: usize,
+    ) -> Result<Vec<SharedRow>, ReadError>;
+
+    /// The first key of an index.
+    fn first_of(&self, family: &'static Family, index: u8) -> Result<Option<IndexKey>, ReadError>;
 
     /// Every plug-in, by tenant and name.
-    fn plugins(&self) -> Result<Vec<Plugin>, ReadError>;
+    fn plugins(&self) -> Result<Vec<Plugin>, ReadError> {
+        of_kind(self.rows(Plugin::ROWS, everything(), usize::MAX)?)
+    }
+
+    /// Every schedule, by tenant and name.
+    fn schedules(&self) -> Result<Vec<Schedule>, ReadError> {
+        of_kind(self.rows(Schedule::ROWS, everything(), usize::MAX)?)
+    }
+
+    /// Schedules that fire at `now` or before, earliest first.
+    fn due_schedules(&self, now: Timestamp, limit: usize) -> Result<Vec<Schedule>, ReadError> {
+        let until_now = (Bound::Unbounded, Bound::Included(IndexKey::of_time(now)));
+        of_kind(self.rows_by(Schedule::ROWS, Schedule::BY_NEXT_RUN, until_now, limit)?)
+    }
+
+    /// When the next schedule fires.
+    fn next_schedule(&self) -> Result<Option<Timestamp>, ReadError> {
+        Ok(self.first_of(Schedule::ROWS, Schedule::BY_NEXT_RUN)?.and_then(|by| by.first_time()))
+    }
+
+    /// What people have asked of queues, by name.
+    fn queues(&self) -> Result<Vec<QueueState>, ReadError> {
+        of_kind(self.rows(QueueState::ROWS, everything(), usize::MAX)?)
+    }
+
+    /// The breakers that are not closed, by tenant and plug-in.
+    fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError> {
+        of_kind(self.rows(PluginBreaker::ROWS, everything(), usize::MAX)?)
+    }
+
+    /// Every token, by tenant and name.
+    fn tokens(&self) -> Result<Vec<Token>, ReadError> {
+        of_kind(self.rows(Token::ROWS, everything(), usize::MAX)?)
+    }
 
     /// The state of the service as it was last set.
-    fn service(&self) -> Result<ServiceState, ReadError>;
+    fn service(&self) -> Result<ServiceState, ReadError> {
+        let stored = self.row(ServiceState::ROWS, &RowKey::only())?;
+        Ok(of_kind(stored)?.pop().unwrap_or_default())
+    }
+
+    /// The submit that was remembered under an `Idempotency-Key`. It may be past its `until`, which counts as forgotten:
+    /// a store has no clock.
+    fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError> {
+        let stored = self.row(RememberedSubmit::ROWS, &RememberedSubmit::key_of(tenant, key))?;
+        Ok(of_kind(stored)?.pop())
+    }
+
+    /// The commands that people gave for a job, oldest first.
+    fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError> {
+        of_kind(self.rows(AuditRow::ROWS, rows::of_jobs(key, key), usize::MAX)?)
+    }
 
     /// The store as it is now, to be read while it goes on. Waits for the store, so not for async code.
     fn freeze(&self) -> Result<Box<dyn Frozen>, CommitError>;
@@ -319,6 +365,17 @@ pub trait Store: Send + Sync {
 
     /// Ends all writing; what was acknowledged is safe. Later commits fail.
     fn close(&self);
+}
+
+/// The rows of a family as what they are.
+fn of_kind<T: Row>(rows: impl IntoIterator<Item = SharedRow>) -> Result<Vec<T>, ReadError> {
+    let strange = |row: &SharedRow| ReadError::Damaged(format!("{} is a row of another family", row.describe()));
+    rows.into_iter().map(|row| row.of::<T>().cloned().ok_or_else(|| strange(&row))).collect()
+}
+
+/// Why nothing is written of a family that the store does not know: a fault of the program.
+fn strange(family: &Family) -> CommitError {
+    CommitError::Failed(Arc::from(format!("it has no family {}", family.name)))
 }
 
 /// Makes a payload of bytes: inline when small, a blob otherwise.

@@ -9,7 +9,7 @@ use crate::domain::audit::AuditRow;
 use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::RememberedSubmit;
 use crate::domain::id::Sequence;
-use crate::domain::job::{JobState, Run, Submission};
+use crate::domain::job::{BrokenKey, JobState, Run, Submission};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
 use crate::domain::queue::QueueState;
@@ -87,6 +87,7 @@ families! {
     12 "counts" Counts = 1 v1::Counts,
     13 "number" u64 = 1 v1::Number,
     14 "sequence" Sequence = 1 v1::Number,
+    15 "broken-key" BrokenKey = 1 v1::BrokenKey,
 }
 
 pub(super) fn unknown<T: Stored>(version: u8) -> Malformed {

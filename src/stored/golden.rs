@@ -121,6 +121,7 @@ fn every_version_of_every_family_is_read_for_ever_and_todays_is_written_as_ever(
         goldens.check(&[samples::counts()]),
         goldens.check(&[u64::MAX]),
         goldens.check(&[Sequence(12)]),
+        goldens.check(&[samples::broken_key()]),
     ];
     for wrong in checked.into_iter().filter_map(Result::err) {
         panic!("{wrong}");

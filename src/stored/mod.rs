@@ -5,6 +5,7 @@
 
 mod families;
 mod fields;
+mod registry;
 mod shape;
 mod v1;
 
@@ -16,6 +17,7 @@ pub(crate) mod grown;
 pub(crate) mod samples;
 
 pub use families::FAMILIES;
+pub use registry::Registry;
 
 /// Something stored is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -13,8 +13,8 @@ use crate::domain::id::{
     RecordName, ScheduleName, Sequence, TenantId, TokenName, VersionName,
 };
 use crate::domain::job::{
-    FollowUp, Job, JobState, JobType, Lease, Occurrence, OnPredecessorFailure, Payload, Progress, Run, RunEnd, Status,
-    Submission, Ties, Wait, WaitReason,
+    BrokenKey, FollowUp, Job, JobState, JobType, Lease, Occurrence, OnPredecessorFailure, Payload, Progress, Run,
+    RunEnd, Status, Submission, Ties, Wait, WaitReason,
 };
 use crate::domain::limits::Usage;
 use crate::domain::outline::{Content, Form, Key, Lines, Outline};
@@ -308,6 +308,11 @@ pub(crate) fn remembered() -> RememberedSubmit {
 
 pub(crate) fn counts() -> Counts {
     Counts([20, 1, 2, 3, 4, 5, 6, 7, 8, 900])
+}
+
+pub(crate) fn broken_key() -> BrokenKey {
+    let key = OrderingKey::new("customer 17").expect("it is a key").in_space(Some(&token_name()));
+    BrokenKey { job: JobKey { tenant: TenantId(3), sequence: Sequence(12) }, key }
 }
 
 pub(crate) fn service() -> ServiceState {

@@ -40,7 +40,7 @@ pub async fn change_queue_pause(
         let (revision, before) = stored.map_or((0, None), |queue| (queue.revision, queue.pause));
         let Some(pause) = decide(before.as_ref()) else { return Ok(before) };
         let next = QueueState { name: name.clone(), revision: revision + 1, pause: pause.clone() };
-        match store.commit(vec![Change::PutQueue(next)]).await {
+        match store.commit(vec![Change::put(next)]).await {
             Ok(()) => return Ok(pause),
             Err(error @ CommitError::Conflict { .. }) => conflict = error,
             Err(error) => return Err(error.into()),

@@ -14,7 +14,9 @@ use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::Change;
 use crate::domain::id::{JobKey, PluginName, QueueName, TenantId};
 use crate::domain::job::{Job, Status, WaitReason};
-use crate::domain::queue::{Lane, Pause};
+use crate::domain::plugin::Plugin;
+use crate::domain::queue::{Lane, Pause, QueueState};
+use crate::domain::schedule::Schedule;
 use crate::domain::time::Timestamp;
 use crate::store::News;
 
@@ -131,17 +133,25 @@ impl Window {
                 self.reload(*job);
             }
             Change::Submit(_, state) | Change::Advance { next: state, .. } => self.wake_for(state.postpone_until),
-            Change::PutSchedule(schedule) => self.wake_for(schedule.next_run),
-            Change::PutPlugin(plugin) => {
-                self.pause_plugin(plugin.tenant, &plugin.name, plugin.pause.clone());
-                // Jobs may wait for it.
-                self.nudge();
-            }
+            Change::Put(_) | Change::Load(_) | Change::Remove { .. } => self.row_changed(change),
+            Change::Delete { .. } | Change::StartHost(_) => {}
+        }
+    }
+
+    fn row_changed(&self, change: &Change) {
+        if let Some(schedule) = change.row::<Schedule>() {
+            self.wake_for(schedule.next_run);
+        } else if let Some(plugin) = change.row::<Plugin>() {
+            self.pause_plugin(plugin.tenant, &plugin.name, plugin.pause.clone());
+            // Jobs may wait for it.
+            self.nudge();
+        } else if let Some((tenant, name)) = change.removed::<Plugin>().and_then(Plugin::named_by) {
             // That somebody has paused it does not outlive a plug-in.
-            Change::RemovePlugin { tenant, name, .. } => self.pause_plugin(*tenant, name, None),
-            Change::PutBreaker(kept) if !kept.breaker.is_degraded() => self.forgive(kept.tenant, &kept.plugin),
-            Change::PutQueue(queue) => self.pause_queue(&queue.name, queue.pause.clone()),
-            _ => {}
+            self.pause_plugin(tenant, &name, None);
+        } else if let Some(kept) = change.row::<PluginBreaker>().filter(|kept| !kept.breaker.is_degraded()) {
+            self.forgive(kept.tenant, &kept.plugin);
+        } else if let Some(queue) = change.row::<QueueState>() {
+            self.pause_queue(&queue.name, queue.pause.clone());
         }
     }
 

@@ -163,7 +163,7 @@ fn a_json_string_is_its_text_to_a_command() {
     let mut plugin = plugin.take().expect("it is there");
     plugin.versions.iter_mut().for_each(|version| version.inspection.shape = Shape::Command);
     plugin.revision += 1;
-    server.store.commit(vec![Change::PutPlugin(plugin)]).wait().expect("it is written");
+    server.store.commit(vec![Change::put(plugin)]).wait().expect("it is written");
 
     assert_eq!(input_of(string), "two\nlines ü \"quoted\"", "to a command");
     let document = r#"{"plugin": "echo", "at": "1h", "input": {"a": "b"}}"#;

@@ -357,7 +357,7 @@ fn f007_schedules_show_to_few_what_their_jobs_are_given() {
     kept.target.args = vec!["--key=4111".to_owned()];
     kept.target.env = vec![("KEY".to_owned(), "4111".to_owned())];
     kept.revision += 1;
-    server.store.commit(vec![Change::PutSchedule(Box::new(kept))]).wait().expect("it is written");
+    server.store.commit(vec![Change::put(kept)]).wait().expect("it is written");
     for path in ["/v1/schedules", "/v1/schedules/nightly"] {
         let shown = reader.get(path);
         assert!(shown.status == 200 && !shown.text().contains("4111"), "{}", shown.text());

@@ -20,7 +20,7 @@ fn opened(path: &Path) -> SledStore {
 pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let store = opened(&folder.path().join("data"));
-    let changes = vec![Change::StartHost(HostId(4)), Change::PutService(ServiceState::Paused(Pause::default()))];
+    let changes = vec![Change::StartHost(HostId(4)), Change::put(ServiceState::Paused(Pause::default()))];
     store.commit(changes).wait().expect("there is room");
     store.put_blob(vec![7; 4_000].into()).expect("there is room");
     folder

@@ -168,8 +168,11 @@ fn describe(change: &Change) -> String {
         Change::Submit(submission, _) => format!("S {} {}", submission.key().sequence.0, submission.input.len()),
         Change::Advance { job, next, .. } => format!("A {} {} {}", job.sequence.0, next.revision, next.status.code()),
         Change::Delete { job, .. } => format!("D {}", job.sequence.0),
-        Change::PutPlugin(plugin) => format!("P {} {}", plugin.name, plugin.revision),
-        Change::Remember(submit) => format!("K {}", submit.key),
+        Change::Put(_) => match (change.row::<Plugin>(), change.row::<RememberedSubmit>()) {
+            (Some(plugin), _) => format!("P {} {}", plugin.name, plugin.revision),
+            (_, Some(submit)) => format!("K {}", submit.key),
+            (None, None) => unreachable!("the workers do not ask for {change:?}"),
+        },
         other => unreachable!("the workers do not ask for {other:?}"),
     }
 }
@@ -201,7 +204,7 @@ impl Worker {
             self.delete(store);
         }
         if self.rounds.is_multiple_of(8) {
-            ask(store, vec![Change::PutPlugin(self.plugin())]).wait();
+            ask(store, vec![Change::put(self.plugin())]).wait();
         }
     }
 
@@ -321,7 +324,7 @@ fn submission(store: &SledStore, sequence: u64, length: usize) -> Change {
 
 fn remember(sequence: u64) -> Change {
     let on = common::time(1_700_000_000);
-    Change::Remember(RememberedSubmit {
+    Change::put(RememberedSubmit {
         tenant: TenantId::DEFAULT,
         key: format!("key-{sequence}"),
         fingerprint: sequence,

@@ -94,7 +94,7 @@ fn greater_priority_goes_first_and_nothing_starves() {
 #[test]
 fn plugins_of_one_queue_take_turns_by_age() {
     let mut host = Host::new(1, |_| works(seconds(1)));
-    let put = backroom::domain::change::Change::PutPlugin(plugin("other", true));
+    let put = backroom::domain::change::Change::put(plugin("other", true));
     backroom::store::Store::commit(&*host.store, vec![put]).wait().expect("it is new");
     let flood: Vec<_> = (0..20).map(|_| host.submit(echo())).collect();
     host.pass(seconds(5));

@@ -41,7 +41,7 @@ fn a_schedule_that_cannot_fire_holds_nothing_up_and_fires_when_it_can() {
         0 => every_second("busy", &host),
         _ => every_second(&format!("busy-{number}"), &host),
     });
-    let busy: Vec<_> = busy.map(|schedule| Change::PutSchedule(Box::new(schedule))).collect();
+    let busy: Vec<_> = busy.map(Change::put).collect();
     at_once(host.store.commit(busy)).expect("memory can be written");
     host.store.set_room(Room::Kept);
     for _ in 0..3 {

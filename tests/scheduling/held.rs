@@ -21,7 +21,7 @@ const MANY: usize = 600;
 /// A host without slots whose jobs wait for the plug-in `late`.
 fn with_held(count: usize) -> (Host, Vec<JobId>) {
     let mut host = Host::new(8, |_| Script::succeeds("done"));
-    at_once(host.store.commit(vec![Change::PutPlugin(plugin("late", false))])).expect("memory can be written");
+    at_once(host.store.commit(vec![Change::put(plugin("late", false))])).expect("memory can be written");
     let jobs: Vec<_> = (0..count).map(|_| host.submit(NewJob::new(name("late"), "input"))).collect();
     host.settle();
     assert_eq!(statuses(&host, &jobs), vec![Status::Waiting; count]);
@@ -35,7 +35,7 @@ fn statuses(host: &Host, jobs: &[JobId]) -> Vec<Status> {
 
 /// What its upload commits.
 fn come() -> Change {
-    Change::PutPlugin(Plugin { revision: 2, ..plugin("late", true) })
+    Change::put(Plugin { revision: 2, ..plugin("late", true) })
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn all_are_released_although_the_store_takes_nothing_on_the_way() {
 #[test]
 fn those_that_wait_for_another_version_or_a_disabled_plug_in_go_on_waiting() {
     let (mut host, jobs) = with_held(3);
-    drop(host.store.commit(vec![Change::PutPlugin(Plugin { revision: 2, disabled: true, ..plugin("late", true) })]));
+    drop(host.store.commit(vec![Change::put(Plugin { revision: 2, disabled: true, ..plugin("late", true) })]));
     host.pass(seconds(1));
     assert_eq!(statuses(&host, &jobs), vec![Status::Waiting; 3]);
     at_once(host.registry.enable(TenantId::DEFAULT, &name("late"))).expect("it is there");

@@ -100,7 +100,7 @@ impl Host {
     ) -> Self {
         let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
         let store = Arc::new(MemoryStore::new());
-        let put = store.commit(vec![Change::PutPlugin(plugin("echo", true))]);
+        let put = store.commit(vec![Change::put(plugin("echo", true))]);
         put.wait().expect("the store is empty");
         Self::on(store, clock, slots, admission, Arc::new(director), Arc::default())
     }

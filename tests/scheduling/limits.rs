@@ -142,7 +142,7 @@ fn more_concurrency_keys_than_are_held_in_memory_get_their_turn() {
 fn pause(host: &Host, queue: &str, revision: u32, paused: bool) {
     let asked =
         QueueState { name: QueueName::new(queue).expect("a slug"), revision, pause: paused.then(Pause::default) };
-    host.store.commit(vec![Change::PutQueue(asked)]).wait().expect("the revision follows");
+    host.store.commit(vec![Change::put(asked)]).wait().expect("the revision follows");
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_pause_until_a_time_ends_by_itself_without_a_word() {
     let until = host.now().after(seconds(3_600));
     let pause = Pause { until: Some(until), ..Pause::default() };
     let asked = QueueState { name: QueueName::new("bulk").expect("a slug"), revision: 1, pause: Some(pause.clone()) };
-    host.store.commit(vec![Change::PutQueue(asked)]).wait().expect("the revision follows");
+    host.store.commit(vec![Change::put(asked)]).wait().expect("the revision follows");
     at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"), pause)).expect("it is there");
     let (bulk, usual) = (host.submit(in_queue("bulk")), host.submit(echo()));
     host.pass(seconds(3_599));

@@ -41,7 +41,7 @@ fn host(grants: &[Grant], script: impl Fn() -> Script + Send + Sync + 'static) -
         on: Timestamp::default(),
     };
     echo.grants = grants.iter().map(kept).collect();
-    host.store.commit(vec![Change::PutPlugin(echo)]).wait().expect("it follows what is stored");
+    host.store.commit(vec![Change::put(echo)]).wait().expect("it follows what is stored");
     host
 }
 
@@ -121,7 +121,7 @@ fn a_handler_makes_nobodys_pause_shorter() {
     let of_queue = Pause { by: Some("ann".to_owned()), ..Pause::default() };
     at_once(host.registry.pause(TenantId::DEFAULT, &name("echo"), of_plugin.clone())).expect("it is there");
     let queue = QueueState { name: QueueName::default_queue(), revision: 1, pause: Some(of_queue.clone()) };
-    host.store.commit(vec![Change::PutQueue(queue)]).wait().expect("it is the first");
+    host.store.commit(vec![Change::put(queue)]).wait().expect("it is the first");
     host.finish(&[job], seconds(20));
     assert_eq!((plugin_pause(&host), queue_pause(&host)), (Some(of_plugin), Some(of_queue)));
 }

@@ -36,7 +36,7 @@ impl Fixture {
     async fn with_a_claimed_job(output: &'static [u8]) -> (Self, Claimed) {
         let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
         let store = Arc::new(MemoryStore::new());
-        store.commit(vec![Change::PutPlugin(plugin("early", true))]).await.expect("there is room");
+        store.commit(vec![Change::put(plugin("early", true))]).await.expect("there is room");
         let ledger = Arc::new(Mutex::new(Ledger::new(AdmissionPolicy::default())));
         let host =
             Host::directed(1, &store, &clock, &ledger, AdmissionPolicy::default(), move |_| Script::succeeds(output));
@@ -137,7 +137,7 @@ fn what_could_not_be_rescued_at_the_start_is_rescued_later() {
 fn a_job_that_is_due_is_sent_once_while_its_commit_is_under_way() {
     let clock = SimulatedClock::at(Timestamp::from_millis(1_700_000_000_000));
     let store = Arc::new(MemoryStore::with_lazy_sync());
-    let _durable_with_the_next_sync = store.commit(vec![Change::PutPlugin(plugin("early", true))]);
+    let _durable_with_the_next_sync = store.commit(vec![Change::put(plugin("early", true))]);
     store.sync();
     let ledger = Arc::new(Mutex::new(Ledger::new(AdmissionPolicy::default())));
     let host = Host::directed(1, &store, &clock, &ledger, AdmissionPolicy::default(), |_| Script::succeeds("done"));

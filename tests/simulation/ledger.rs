@@ -8,6 +8,7 @@ use backroom::domain::admission::AdmissionPolicy;
 use backroom::domain::change::Change;
 use backroom::domain::id::{JobId, JobKey};
 use backroom::domain::job::{JobState, JobType, Payload, Run, StateCode, Status, Submission, WaitReason};
+use backroom::domain::schedule::Schedule;
 use backroom::domain::time::Timestamp;
 use backroom::store::Store;
 
@@ -155,7 +156,7 @@ impl Ledger {
             let Change::Submit(submission, _) = change else { continue };
             let Some(occurrence) = &submission.ties().occurrence else { continue };
             let goes_on =
-                |change: &Change| matches!(change, Change::PutSchedule(next) if next.name == occurrence.schedule);
+                |change: &Change| change.row::<Schedule>().is_some_and(|next| next.name == occurrence.schedule);
             let is_told = changes.iter().any(goes_on);
             self.expect(is_told, || format!("{occurrence:?} has a job, and its schedule does not know"));
             let all = self.records.values().chain(self.deleted.values());

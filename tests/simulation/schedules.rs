@@ -94,7 +94,7 @@ impl Host {
     /// A new host with the plug-in and one schedule.
     fn with(definition: Definition, work: Duration) -> Self {
         let memory = Arc::new(MemoryStore::new());
-        at_once(memory.commit(vec![Change::PutPlugin(plugin("worker", true))])).expect("it is written");
+        at_once(memory.commit(vec![Change::put(plugin("worker", true))])).expect("it is written");
         let host = Self::over(memory, SimulatedClock::at(start()), work);
         at_once(host.schedules.create(TENANT, name(), definition, Vec::new().into(), "test", host.now()))
             .expect("made");

@@ -6,6 +6,8 @@ use backroom::domain::admission::{AdmissionPolicy, StartLimits};
 use backroom::domain::change::Change;
 use backroom::domain::id::{ConcurrencyKey, HostId, PluginName, QueueName};
 use backroom::domain::job::Submission;
+use backroom::domain::plugin::Plugin;
+use backroom::domain::queue::QueueState;
 use backroom::domain::rate::RateLimit;
 use backroom::domain::time::Timestamp;
 
@@ -42,14 +44,13 @@ impl Starts {
 
     /// Takes what a commit says of pauses and hosts.
     pub(crate) fn heard(&mut self, change: &Change) {
-        match change {
-            Change::PutQueue(queue) => self.pause(Scope::Queue(queue.name.clone()), queue.pause.is_some()),
-            Change::PutPlugin(plugin) => self.pause(Scope::Plugin(plugin.name.clone()), plugin.pause.is_some()),
-            Change::StartHost(host) => {
-                self.host = *host;
-                self.started_on.clear();
-            }
-            _ => {}
+        if let Some(queue) = change.row::<QueueState>() {
+            self.pause(Scope::Queue(queue.name.clone()), queue.pause.is_some());
+        } else if let Some(plugin) = change.row::<Plugin>() {
+            self.pause(Scope::Plugin(plugin.name.clone()), plugin.pause.is_some());
+        } else if let Change::StartHost(host) = change {
+            self.host = *host;
+            self.started_on.clear();
         }
     }
 

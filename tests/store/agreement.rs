@@ -193,7 +193,7 @@ fn may_go(job: &Job) -> bool {
 /// A row of a job that goes in the same commit would stay for ever.
 fn without_lost_rows(changes: Vec<Change>) -> Vec<Change> {
     let gone: Vec<JobKey> = changes.iter().filter_map(gone).collect();
-    let is_lost = |change: &Change| matches!(change, Change::Audit(row) if gone.contains(&row.job));
+    let is_lost = |change: &Change| change.row::<AuditRow>().is_some_and(|row| gone.contains(&row.job));
     changes.into_iter().filter(|change| !is_lost(change)).collect()
 }
 
@@ -246,9 +246,9 @@ pub(crate) fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<C
                 to: Status::Paused,
                 reason: None,
             };
-            job(store, sequence).map(|_| Change::Audit(row)).into_iter().collect()
+            job(store, sequence).map(|_| Change::put(row)).into_iter().collect()
         }
-        Step::Breaker { name, opened_on } => vec![Change::PutBreaker(breaker(0, QUEUES[*name], *opened_on))],
+        Step::Breaker { name, opened_on } => vec![Change::put(breaker(0, QUEUES[*name], *opened_on))],
         // Often one that is there already, or is not there.
         Step::Token { name, made: true } => vec![put_token(token(0, QUEUES[*name]))],
         Step::Token { name, made: false } => vec![remove_token(0, QUEUES[*name])],
@@ -256,11 +256,7 @@ pub(crate) fn changes(store: &MemoryStore, last: &mut u64, step: &Step) -> Vec<C
             let queues = store.queues().expect("it can be read");
             let present = queues.iter().find(|present| present.name.as_str() == QUEUES[*name]);
             let revision = present.map_or(0, |present| present.revision) + u32::from(!*is_stale);
-            vec![Change::PutQueue(QueueState {
-                name: queue(QUEUES[*name]),
-                revision,
-                pause: paused.then(Pause::default),
-            })]
+            vec![Change::put(QueueState { name: queue(QUEUES[*name]), revision, pause: paused.then(Pause::default) })]
         }
         Step::Move { job: wanted, to, is_stale } => {
             let sequence = pick(*wanted, *last);

@@ -69,7 +69,7 @@ fn plugin_record(revision: u32, digest: Digest, bytes: u64) -> Plugin {
 pub(crate) fn fill(store: &dyn Store) {
     let component = vec![9; 10_000];
     let digest = store.put_blob(component.clone().into()).expect("there is room");
-    (1..=3).for_each(|revision| must(store, vec![Change::PutPlugin(plugin_record(revision, digest, 10_000))]));
+    (1..=3).for_each(|revision| must(store, vec![Change::put(plugin_record(revision, digest, 10_000))]));
     let last = store.reserve(100).0 + 99;
     let mut large = submission(40);
     large.input = put_payload(store, vec![5; 9_000].into()).expect("there is room");
@@ -105,10 +105,10 @@ pub(crate) fn fill(store: &dyn Store) {
             on: time(1),
             until: time(until),
         };
-        must(store, vec![Change::Remember(submit)]);
+        must(store, vec![Change::put(submit)]);
     }
-    must(store, vec![Change::PutService(ServiceState::Paused(Pause::default())), Change::StartHost(HostId(17))]);
-    must(store, vec![Change::PutBreaker(breaker(3, "mailer", Some(7))), put_token(token(3, "shop"))]);
+    must(store, vec![Change::put(ServiceState::Paused(Pause::default())), Change::StartHost(HostId(17))]);
+    must(store, vec![Change::put(breaker(3, "mailer", Some(7))), put_token(token(3, "shop"))]);
     assert!(last >= 100);
 }
 
@@ -119,7 +119,10 @@ fn saved() -> Saved {
     let picture = picture(&store);
     let contents =
         backup::save(&store, &directory.path().join("backup"), time(0), &mut quiet).expect("the store is sound");
-    assert_eq!((contents.jobs, contents.runs, contents.plugins, contents.remembered), (40, 2, 1, 3));
+    assert_eq!(
+        (contents.jobs, contents.runs, contents.rows_of::<Plugin>(), contents.rows_of::<RememberedSubmit>()),
+        (40, 2, 1, 3)
+    );
     assert_eq!((contents.blobs, contents.blob_bytes), (3, 24_000));
     Saved { directory, picture }
 }
@@ -276,13 +279,15 @@ fn every_compression_is_read_by_its_first_bytes() {
         let read = MemoryStore::new();
         assert_eq!(backup::read_into(&whole[..], &read, &mut quiet).expect("it is sound"), contents);
         assert_same(&picture(&read), &wanted);
-        let (header, counts) =
-            backup::Reader::start(&whole[..]).expect("it is one").check(&mut quiet).expect("it is whole");
+        let (header, counts) = backup::Reader::start(&whole[..], read.families())
+            .expect("it is one")
+            .check(&mut quiet)
+            .expect("it is whole");
         assert_eq!((header.jobs, counts), (40, contents));
         for end in [whole.len() - 1, whole.len() / 2] {
             let cut = backup::read_into(&whole[..end], &MemoryStore::new(), &mut quiet);
             assert!(matches!(cut, Err(BackupError::Damaged { .. })), "{name} cut at {end}: {cut:?}");
-            let cut = backup::Reader::start(&whole[..end]).and_then(|reader| reader.check(&mut quiet));
+            let cut = backup::Reader::start(&whole[..end], read.families()).and_then(|reader| reader.check(&mut quiet));
             assert!(matches!(cut, Err(BackupError::Damaged { .. })), "{name} cut at {end}: {cut:?}");
         }
     }

@@ -223,11 +223,11 @@ pub(crate) fn token(tenant: u32, name: &str) -> Token {
 }
 
 pub(crate) fn put_token(token: Token) -> Change {
-    Change::PutToken(Box::new(token))
+    Change::put(token)
 }
 
 pub(crate) fn remove_token(tenant: u32, name: &str) -> Change {
-    Change::RemoveToken { tenant: TenantId(tenant), name: token_name(name) }
+    Change::remove(&token(tenant, name))
 }
 
 pub(crate) fn token_name(name: &str) -> TokenName {

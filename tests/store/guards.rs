@@ -174,7 +174,7 @@ fn a_final_job_can_be_set_going_again(store: &dyn Store) {
 }
 
 fn remember(sequence: u64, on: i64, until: i64) -> Change {
-    Change::Remember(RememberedSubmit {
+    Change::put(RememberedSubmit {
         tenant: TenantId::DEFAULT,
         key: "order-17".to_owned(),
         fingerprint: sequence,
@@ -273,11 +273,8 @@ fn hourly(name: &str) -> Schedule {
 }
 
 fn a_tenant_has_no_more_schedules_than_it_may(store: &dyn Store) {
-    let put = |number: usize| Change::PutSchedule(Box::new(hourly(&format!("s-{number}"))));
-    let remove = |number: usize| {
-        let (tenant, name) = (TenantId::DEFAULT, schedule(&format!("s-{number}")));
-        Change::RemoveSchedule { tenant, name, expected: 1 }
-    };
+    let put = |number: usize| Change::put(hourly(&format!("s-{number}")));
+    let remove = |number: usize| Change::remove(&hourly(&format!("s-{number}")));
     let refused = |index| Err(CommitError::Conflict { index });
     must(store, (2..SCHEDULES_MAX).map(put).collect());
     assert_eq!(commit(store, vec![put(0), put(1), put(SCHEDULES_MAX)]), refused(2));
@@ -290,5 +287,5 @@ fn a_tenant_has_no_more_schedules_than_it_may(store: &dyn Store) {
     must(store, vec![remove(5), put(SCHEDULES_MAX)]);
     assert_eq!(commit(store, vec![put(5)]), refused(0));
     let changed = Schedule { revision: 2, ..hourly("s-7") };
-    must(store, vec![Change::PutSchedule(Box::new(changed))]);
+    must(store, vec![Change::put(changed)]);
 }

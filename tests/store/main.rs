@@ -5,6 +5,7 @@ mod common;
 mod blobs;
 mod counts;
 mod dedup;
+mod families;
 mod feed;
 mod guards;
 mod labels;

@@ -95,33 +95,33 @@ fn a_plugin(tenant: u32, name: &str, revision: u32) -> Plugin {
 }
 
 fn a_plugin_follows_its_revision(store: &dyn Store) {
-    let put = |revision| commit(store, vec![Change::PutPlugin(a_plugin(0, "mailer", revision))]);
+    let put = |revision| commit(store, vec![Change::put(a_plugin(0, "mailer", revision))]);
     let conflict = Err(CommitError::Conflict { index: 0 });
     assert_eq!(put(2), conflict);
     assert_eq!(put(1), Ok(()));
     assert_eq!(put(1), conflict);
     assert_eq!(put(2), Ok(()));
     assert_eq!(store.plugins(), Ok(vec![a_plugin(0, "mailer", 2)]));
-    let remove = |expected| Change::RemovePlugin { tenant: TenantId::DEFAULT, name: plugin("mailer"), expected };
+    let remove = |expected| Change::remove(&a_plugin(0, "mailer", expected));
     assert_eq!(commit(store, vec![remove(1)]), conflict);
     assert_eq!(commit(store, vec![remove(2)]), Ok(()));
     assert_eq!(commit(store, vec![remove(2)]), conflict);
     assert_eq!(store.plugins(), Ok(Vec::new()));
     // Removed and made again in one commit.
     assert_eq!(put(1), Ok(()));
-    must(store, vec![remove(1), Change::PutPlugin(a_plugin(0, "mailer", 1))]);
+    must(store, vec![remove(1), Change::put(a_plugin(0, "mailer", 1))]);
     assert_eq!(store.plugins(), Ok(vec![a_plugin(0, "mailer", 1)]));
 }
 
 fn a_large_plugin_comes_back(store: &dyn Store) {
     for revision in 1..=150 {
-        must(store, vec![Change::PutPlugin(a_plugin(0, "mailer", revision))]);
+        must(store, vec![Change::put(a_plugin(0, "mailer", revision))]);
     }
     assert_eq!(store.plugins(), Ok(vec![a_plugin(0, "mailer", 150)]));
 }
 
 fn plugins_are_by_tenant_and_name(store: &dyn Store) {
-    let put = |tenant, name: &str| must(store, vec![Change::PutPlugin(a_plugin(tenant, name, 1))]);
+    let put = |tenant, name: &str| must(store, vec![Change::put(a_plugin(tenant, name, 1))]);
     put(1, "alpha");
     put(0, "beta");
     put(0, "alpha");
@@ -132,12 +132,12 @@ fn plugins_are_by_tenant_and_name(store: &dyn Store) {
 
 fn the_service_state_is_kept(store: &dyn Store) {
     assert_eq!(store.service(), Ok(ServiceState::Running));
-    must(store, vec![Change::PutService(ServiceState::Paused(Pause::default()))]);
+    must(store, vec![Change::put(ServiceState::Paused(Pause::default()))]);
     assert_eq!(store.service(), Ok(ServiceState::Paused(Pause::default())));
 }
 
 fn breakers_are_kept_while_they_are_not_closed(store: &dyn Store) {
-    let put = |breaker| must(store, vec![Change::PutBreaker(breaker)]);
+    let put = |breaker| must(store, vec![Change::put(breaker)]);
     assert_eq!(store.breakers(), Ok(Vec::new()));
     put(breaker(1, "mailer", Some(3)));
     put(breaker(0, "poster", Some(4)));
@@ -148,7 +148,7 @@ fn breakers_are_kept_while_they_are_not_closed(store: &dyn Store) {
     assert_eq!(store.breakers(), Ok(vec![of_mailer(5), poster.clone(), foreign.clone()]));
     put(of_mailer(6));
     assert_eq!(store.breakers(), Ok(vec![of_mailer(6), poster, foreign.clone()]));
-    must(store, vec![Change::PutBreaker(breaker(0, "mailer", None)), Change::PutBreaker(breaker(0, "poster", None))]);
+    must(store, vec![Change::put(breaker(0, "mailer", None)), Change::put(breaker(0, "poster", None))]);
     assert_eq!(store.breakers(), Ok(vec![foreign]));
 }
 

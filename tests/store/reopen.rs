@@ -51,13 +51,7 @@ fn everything(store: &dyn Store) {
         }
     }
     must(store, vec![Change::Delete { job: key(50), expected: 1 }]);
-    must(
-        store,
-        vec![
-            Change::PutService(ServiceState::Paused(Pause::default())),
-            Change::PutBreaker(breaker(0, "mailer", Some(7))),
-        ],
-    );
+    must(store, vec![Change::put(ServiceState::Paused(Pause::default())), Change::put(breaker(0, "mailer", Some(7)))]);
     must(store, vec![put_token(token(0, "shop")), put_token(token(0, "bank"))]);
     must(store, vec![remove_token(0, "shop")]);
     let remembered = RememberedSubmit {
@@ -70,7 +64,7 @@ fn everything(store: &dyn Store) {
         on: time(1),
         until: time(2),
     };
-    must(store, vec![Change::Remember(remembered)]);
+    must(store, vec![Change::put(remembered)]);
 }
 
 /// Everything that can be read, in words that can be compared.

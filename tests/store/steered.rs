@@ -46,7 +46,7 @@ fn audit_rows_are_listed_oldest_first(store: &dyn Store) {
     // Later revisions have more digits, and jobs take turns.
     let revisions = [1, 2, 9, 10, 100, 300, 70_000];
     for revision in revisions {
-        must(store, vec![Change::Audit(row(2, revision)), Change::Audit(row(1, revision + 1))]);
+        must(store, vec![Change::put(row(2, revision)), Change::put(row(1, revision + 1))]);
     }
     assert_eq!(audit(store, 2), revisions.map(|revision| row(2, revision)));
     assert_eq!(audit(store, 1), revisions.map(|revision| row(1, revision + 1)));
@@ -59,11 +59,11 @@ fn audit_rows_go_with_their_job(store: &dyn Store) {
     must(store, vec![submit(1), submit(2)]);
     for sequence in [1, 2] {
         let next = ended(&JobState::default(), Status::Canceled);
-        must(store, vec![advance(key(sequence), next), Change::Audit(row(sequence, 1))]);
+        must(store, vec![advance(key(sequence), next), Change::put(row(sequence, 1))]);
     }
     // One long row takes more than one entry of some stores.
     let long = AuditRow { reason: Some("because ".repeat(2_000)), ..row(1, 2) };
-    must(store, vec![Change::Audit(long.clone())]);
+    must(store, vec![Change::put(long.clone())]);
     assert_eq!(audit(store, 1), [row(1, 1), long]);
     delete(store, 1);
     assert_eq!(audit(store, 1), []);
@@ -73,7 +73,7 @@ fn audit_rows_go_with_their_job(store: &dyn Store) {
 fn a_refused_commit_leaves_no_audit_row(store: &dyn Store) {
     must(store, vec![submit(1)]);
     let stale = JobState { revision: 9, ..running(&JobState::default()) };
-    let refused = commit(store, vec![Change::Audit(row(1, 1)), advance(key(1), stale)]);
+    let refused = commit(store, vec![Change::put(row(1, 1)), advance(key(1), stale)]);
     assert_eq!(refused, Err(CommitError::Conflict { index: 1 }));
     assert_eq!(audit(store, 1), []);
 }
@@ -131,7 +131,7 @@ fn asked(name: &str, revision: u32, paused: bool) -> QueueState {
 }
 
 fn a_queue_follows_its_revision(store: &dyn Store) {
-    let put = |revision, paused| commit(store, vec![Change::PutQueue(asked("bulk", revision, paused))]);
+    let put = |revision, paused| commit(store, vec![Change::put(asked("bulk", revision, paused))]);
     let conflict = Err(CommitError::Conflict { index: 0 });
     assert_eq!(store.queues(), Ok(Vec::new()));
     assert_eq!((put(0, true), put(2, true)), (conflict.clone(), conflict.clone()));
@@ -140,7 +140,7 @@ fn a_queue_follows_its_revision(store: &dyn Store) {
     assert_eq!(store.queues(), Ok(vec![asked("bulk", 1, true)]));
     assert_eq!(put(2, false), Ok(()));
     // Several in one commit build on each other.
-    let more = |revisions: [u32; 2]| revisions.map(|revision| Change::PutQueue(asked("bulk", revision, true))).to_vec();
+    let more = |revisions: [u32; 2]| revisions.map(|revision| Change::put(asked("bulk", revision, true))).to_vec();
     assert_eq!(commit(store, more([3, 3])), Err(CommitError::Conflict { index: 1 }));
     assert_eq!(commit(store, more([3, 4])), Ok(()));
     assert_eq!(store.queues(), Ok(vec![asked("bulk", 4, true)]));
@@ -148,7 +148,7 @@ fn a_queue_follows_its_revision(store: &dyn Store) {
 
 fn queues_are_listed_by_name(store: &dyn Store) {
     for name in ["maintenance", "bulk", "default", "bulk-two"] {
-        must(store, vec![Change::PutQueue(asked(name, 1, name.len() % 2 == 0))]);
+        must(store, vec![Change::put(asked(name, 1, name.len() % 2 == 0))]);
     }
     let found = store.queues().expect("it can be read");
     let found: Vec<_> = found.iter().map(|queue| (queue.name.as_str(), queue.pause.is_some())).collect();

@@ -20,7 +20,7 @@ pub use run::{Run, RunEnd};
 pub use state::{JobState, Lease, Progress, Wait};
 pub use status::{StateCode, Status, WaitReason};
 pub use submission::{JobType, Payload, Rank, Steering, Submission};
-pub use ties::{AFTER_MAX, FollowUp, Occurrence, OnPredecessorFailure, Predecessors, Ties};
+pub use ties::{AFTER_MAX, BrokenKey, FollowUp, Occurrence, OnPredecessorFailure, Predecessors, Ties};
 
 /// When a job that does not run is due: to wake, or to be called off, whichever comes first (T06, T34, T41, T42, T58). A paused
 /// one waits for a person alone.

@@ -3,8 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::family::{Family, KeyForm, Row, RowKey};
 use crate::domain::id::{
     ConcurrencyKey, DedupKey, HandlerName, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
+    TenantId,
 };
 use crate::domain::outbound::{Url, http_plugin};
 use crate::domain::time::Timestamp;
@@ -146,4 +148,34 @@ pub struct Predecessors {
     pub unfinished: Vec<JobKey>,
     /// Those that have ended without success: the last that held its ordering key before it, and those that it names.
     pub unsuccessful: Vec<JobKey>,
+}
+
+/// That a job which held an ordering key did not succeed while another waited for the key. Stores note it by themselves when
+/// the job ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenKey {
+    /// The job, which may be gone.
+    pub job: JobKey,
+    /// The key.
+    pub key: OrderingKey,
+}
+
+impl BrokenKey {
+    /// Where the mark of a key is kept.
+    pub fn key_of(tenant: TenantId, key: &OrderingKey) -> RowKey {
+        RowKey::named(tenant, key.as_str())
+    }
+}
+
+impl Row for BrokenKey {
+    const ROWS: &'static Family = &Family::new(15, "broken-key", KeyForm::TenantAndName);
+
+    fn key(&self) -> RowKey {
+        Self::key_of(self.job.tenant, &self.key)
+    }
+
+    /// Always: who held the key last counts.
+    fn follows(&self, _present: Option<&Self>) -> bool {
+        true
+    }
 }

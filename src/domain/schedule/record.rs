@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::SCHEDULES_MAX;
 use super::error::RuleError;
 use super::policy::{MISSED_AFTER, Misfire, Overlap};
 use super::recurrence::Recurrence;
+use crate::domain::family::{Family, IndexKey, KeyForm, NamedBlob, Row, RowKey, is_next_revision};
 use crate::domain::hash;
 use crate::domain::id::{HandlerName, JobId, OrderingKey, PluginName, QueueName, ScheduleName, TenantId, VersionName};
 use crate::domain::job::{AFTER_MAX, Job, Occurrence, Payload, Submission, Ties};
@@ -326,4 +328,34 @@ impl Schedule {
 /// The whole second of an instant.
 pub(super) const fn second_of(now: Timestamp) -> Timestamp {
     Timestamp(now.0 - now.0.rem_euclid(1_000_000))
+}
+
+impl Schedule {
+    /// The index of schedules by the time at which they fire.
+    pub const BY_NEXT_RUN: u8 = 1;
+}
+
+impl Row for Schedule {
+    const ROWS: &'static Family = &Family::new(5, "schedule", KeyForm::TenantAndName).resident().at_most(SCHEDULES_MAX);
+
+    fn key(&self) -> RowKey {
+        RowKey::named(self.tenant, self.name.as_str())
+    }
+
+    fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    fn follows(&self, present: Option<&Self>) -> bool {
+        is_next_revision(self.revision, present.map(|present| present.revision))
+    }
+
+    fn index_keys(&self) -> Vec<(u8, IndexKey)> {
+        self.next_run.map(|time| (Self::BY_NEXT_RUN, IndexKey::of_time(time))).into_iter().collect()
+    }
+
+    fn blobs(&self) -> Vec<NamedBlob> {
+        let blob = |digest| NamedBlob { digest, bytes: self.target.input.len(), what: "input".to_owned() };
+        self.target.input.digest().map(blob).into_iter().collect()
+    }
 }

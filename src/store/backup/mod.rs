@@ -10,6 +10,7 @@ mod read;
 mod record;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -21,10 +22,8 @@ use super::frozen::{FrozenError, WholeJob};
 use super::sled::{OpenError, SledSettings, SledStore};
 use super::{CommitError, ReadError, Store};
 use crate::domain::change::Change;
+use crate::domain::family::Row;
 use crate::domain::job::{Job, JobState};
-use crate::domain::plugin::Plugin;
-use crate::domain::queue::QueueState;
-use crate::domain::schedule::Schedule;
 use crate::domain::service::Durability;
 use crate::domain::time::Timestamp;
 
@@ -39,9 +38,6 @@ pub const VERSION: u32 = 1;
 const FORMAT: &str = "backroom backup";
 /// So many changes are written in one commit of a restore.
 const CHANGES_AT_ONCE: usize = 512;
-
-/// A record that was written more often is no record of ours.
-const REVISIONS_MAX: u32 = 100_000;
 
 /// The first line of a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,18 +64,12 @@ pub struct Header {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Contents {
-    /// Plug-ins.
-    pub plugins: u64,
     /// Jobs, with their states.
     pub jobs: u64,
     /// Closed runs before the last one of each job.
     pub runs: u64,
-    /// Remembered submits.
-    pub remembered: u64,
-    /// Tokens, those that have been revoked since among them.
-    pub tokens: u64,
-    /// Schedules, queues and whatever else there is beside those.
-    pub others: u64,
+    /// Rows, by the names of their families.
+    pub rows: BTreeMap<String, u64>,
     /// Components, and payloads that are not in their jobs.
     pub blobs: u64,
     /// Bytes of those.
@@ -93,15 +83,18 @@ impl Contents {
                 self.blobs += u64::from(part.is_last);
                 self.blob_bytes += part.data.len() as u64;
             }
-            Record::Plugin(_) => self.plugins += 1,
             Record::Job(whole) => {
                 self.jobs += 1;
                 self.runs += whole.earlier_runs.len() as u64;
             }
-            Record::Remembered(_) => self.remembered += 1,
-            Record::Token(_) => self.tokens += 1,
-            _ => self.others += 1,
+            Record::Row(row) => *self.rows.entry(row.family().name.to_owned()).or_default() += 1,
+            Record::Numbers(_) => {}
         }
+    }
+
+    /// How many rows it has of a family.
+    pub fn rows_of<T: Row>(&self) -> u64 {
+        self.rows.get(T::ROWS.name).copied().unwrap_or_default()
     }
 }
 
@@ -241,7 +234,7 @@ fn restore_into(input: File, settings: SledSettings, progress: Progress<'_>) -> 
 
 /// Takes a backup into an empty store. When it fails, the store holds a part and is of no use.
 pub fn read_into(input: impl Read + Send, store: &dyn Store, progress: Progress<'_>) -> Result<Contents, BackupError> {
-    let mut reader = Reader::start(input)?;
+    let mut reader = Reader::start(input, store.families())?;
     let mut changes = Vec::new();
     while let Some(item) = reader.read_next()? {
         match item {
@@ -262,17 +255,8 @@ fn take(record: Record, store: &dyn Store, changes: &mut Vec<Change>) -> Result<
     match record {
         // Those come whole.
         Record::Blob(_) => {}
-        Record::Plugin(plugin) => take_plugin(plugin, changes)?,
-        Record::Job(job) => take_job(job, changes)?,
-        Record::Remembered(submit) => changes.push(Change::Remember(submit)),
-        Record::BrokenKey(job, key) => changes.push(Change::NoteBroken { job, key }),
-        Record::Schedule(schedule) => {
-            changes.push(Change::PutSchedule(Box::new(Schedule { revision: 1, ..schedule })));
-        }
-        Record::Queue(queue) => changes.push(Change::PutQueue(QueueState { revision: 1, ..queue })),
-        Record::Breaker(breaker) => changes.push(Change::PutBreaker(breaker)),
-        Record::Token(token) => changes.push(Change::PutToken(Box::new(token))),
-        Record::Service(service) => changes.push(Change::PutService(service)),
+        Record::Job(job) => take_job(*job, changes)?,
+        Record::Row(row) => changes.push(Change::Load(row)),
         Record::Numbers(Numbers { sequence, host }) => {
             if sequence.0 > 0 {
                 store.reserve(sequence.0);
@@ -283,18 +267,9 @@ fn take(record: Record, store: &dyn Store, changes: &mut Vec<Change>) -> Result<
     Ok(())
 }
 
-/// A record is written once for each of its revisions: a store takes them in order only.
-fn take_plugin(plugin: Plugin, changes: &mut Vec<Change>) -> Result<(), String> {
-    if plugin.revision > REVISIONS_MAX {
-        return Err(format!("plug-in {} was written {} times, which no host does", plugin.name, plugin.revision));
-    }
-    changes.extend((1..=plugin.revision).map(|revision| Change::PutPlugin(Plugin { revision, ..plugin.clone() })));
-    Ok(())
-}
-
 /// A job enters at the revision from which the writes of its earlier runs lead to its own.
 fn take_job(job: WholeJob, changes: &mut Vec<Change>) -> Result<(), String> {
-    let WholeJob { job: Job { submission, state }, earlier_runs, audit } = job;
+    let WholeJob { job: Job { submission, state }, earlier_runs, rows } = job;
     let key = submission.key();
     let first = u32::try_from(earlier_runs.len()).ok().and_then(|runs| state.revision.checked_sub(runs));
     let first = first.ok_or_else(|| format!("job {} has more runs than it was written", submission.id))?;
@@ -303,7 +278,7 @@ fn take_job(job: WholeJob, changes: &mut Vec<Change>) -> Result<(), String> {
         let next = JobState { revision: expected + 1, ..state.clone() };
         changes.push(Change::Advance { job: key, expected, next: next.into(), earlier_run: Some(run) });
     }
-    changes.extend(audit.into_iter().map(Change::Audit));
+    changes.extend(rows.into_iter().map(Change::Load));
     Ok(())
 }
 

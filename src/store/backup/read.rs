@@ -9,13 +9,13 @@ use super::packing::unpack;
 use super::record::{BlobPart, END, Record, Unreadable};
 use super::{BackupError, Contents, End, FORMAT, Header, Progress, VERSION};
 use crate::domain::id::Digest;
+use crate::stored::Registry;
 
 /// No line is longer: a job of ten thousand runs stays below it.
 const LINE_BYTES_MAX: u64 = 256 << 20;
 
 /// What a reader comes to.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Item {
     /// A record of any family but blobs.
     Record(Record),
@@ -25,6 +25,7 @@ pub enum Item {
 
 /// Reads a backup.
 pub struct Reader<'a> {
+    families: &'a Registry,
     input: Box<dyn BufRead + Send + 'a>,
     header: Header,
     hash: Sha256,
@@ -43,9 +44,10 @@ struct Assembled {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the first line of a backup, compressed in whatever way.
-    pub fn start(input: impl Read + Send + 'a) -> Result<Self, BackupError> {
+    /// Reads the first line of a backup, compressed in whatever way. Its rows are of these families.
+    pub fn start(input: impl Read + Send + 'a, families: &'a Registry) -> Result<Self, BackupError> {
         let mut reader = Self {
+            families,
             input: unpack(input)?,
             header: Header::default(),
             hash: Sha256::new(),
@@ -96,7 +98,7 @@ impl<'a> Reader<'a> {
             }
             self.hash.update(&self.line);
             let line = std::str::from_utf8(&self.line).map_err(|error| self.damaged(error.to_string()))?;
-            let record = Record::read(line).map_err(|unreadable| match unreadable {
+            let record = Record::read(line, self.families).map_err(|unreadable| match unreadable {
                 Unreadable::Later(what) => BackupError::Later { line: self.number, what },
                 Unreadable::Broken(why) => self.damaged(why),
             })?;

@@ -8,24 +8,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::super::frozen::WholeJob;
-use crate::domain::access::Token;
-use crate::domain::breaker::PluginBreaker;
-use crate::domain::change::RememberedSubmit;
-use crate::domain::id::{Digest, HostId, JobKey, OrderingKey, Sequence, TenantId};
+use crate::domain::family::SharedRow;
+use crate::domain::id::{Digest, HostId, Sequence};
 use crate::domain::job::{Job, Payload};
-use crate::domain::plugin::Plugin;
-use crate::domain::queue::QueueState;
-use crate::domain::schedule::Schedule;
-use crate::domain::service::ServiceState;
-use crate::stored::Stored;
+use crate::stored::{Registry, Stored};
 
-/// The version of the lines that are no stored values: jobs, blobs, numbers, broken keys and the end.
+/// The version of the lines that are no stored values: jobs, blobs, numbers and the end.
 const LINE_VERSION: u8 = 1;
 
 const JOB: &str = "job";
 const BLOB: &str = "blob";
 const NUMBERS: &str = "numbers";
-const BROKEN_KEY: &str = "broken-key";
 pub(super) const END: &str = "end";
 
 /// What a line of a backup holds.
@@ -33,24 +26,10 @@ pub(super) const END: &str = "end";
 pub enum Record {
     /// A part of a blob.
     Blob(BlobPart),
-    /// A plug-in.
-    Plugin(Plugin),
-    /// A job with all that belongs to it.
-    Job(WholeJob),
-    /// A submit that must not be taken twice.
-    Remembered(RememberedSubmit),
-    /// An ordering key whose last holder did not succeed while another waited, and that holder.
-    BrokenKey(JobKey, OrderingKey),
-    /// A schedule.
-    Schedule(Schedule),
-    /// What people have asked of a queue.
-    Queue(QueueState),
-    /// A breaker that is not closed.
-    Breaker(PluginBreaker),
-    /// A token.
-    Token(Token),
-    /// Whether the service runs.
-    Service(ServiceState),
+    /// A job with its closed runs. Its rows follow it.
+    Job(Box<WholeJob>),
+    /// A row of a family.
+    Row(SharedRow),
     /// The last numbers that may have been given out.
     Numbers(Numbers),
 }
@@ -78,14 +57,6 @@ pub struct Numbers {
     pub host: HostId,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BrokenKey {
-    tenant: TenantId,
-    sequence: Sequence,
-    ordering_key: OrderingKey,
-}
-
 /// Why a line is not a record that can be read here.
 #[derive(Debug)]
 pub(super) enum Unreadable {
@@ -96,92 +67,59 @@ pub(super) enum Unreadable {
 }
 
 impl Record {
-    /// The family's name.
-    pub(super) fn family(&self) -> &'static str {
-        match self {
-            Self::Blob(_) => BLOB,
-            Self::Plugin(_) => Plugin::NAME,
-            Self::Job(_) => JOB,
-            Self::Remembered(_) => RememberedSubmit::NAME,
-            Self::BrokenKey(..) => BROKEN_KEY,
-            Self::Schedule(_) => Schedule::NAME,
-            Self::Queue(_) => QueueState::NAME,
-            Self::Breaker(_) => PluginBreaker::NAME,
-            Self::Token(_) => Token::NAME,
-            Self::Service(_) => ServiceState::NAME,
-            Self::Numbers(_) => NUMBERS,
-        }
-    }
-
     /// The blobs that it names.
     pub(super) fn blobs(&self) -> Vec<Digest> {
         match self {
-            Self::Plugin(plugin) => plugin.versions.iter().map(|version| version.inspection.digest).collect(),
-            Self::Schedule(schedule) => schedule.target.input.digest().into_iter().collect(),
-            Self::Job(WholeJob { job, earlier_runs, .. }) => {
+            Self::Row(row) => row.blobs().into_iter().map(|blob| blob.digest).collect(),
+            Self::Job(whole) => {
+                let WholeJob { job, earlier_runs, .. } = &**whole;
                 let logs = earlier_runs.iter().filter_map(|run| run.log.as_ref());
                 let payloads = [&job.submission.input].into_iter().chain(job.state.payloads()).chain(logs);
                 payloads.filter_map(Payload::digest).collect()
             }
-            _ => Vec::new(),
+            Self::Blob(_) | Self::Numbers(_) => Vec::new(),
         }
     }
 
     /// What it is, for an error.
     pub(super) fn words(&self) -> String {
         match self {
-            Self::Plugin(plugin) => format!("plug-in {}", plugin.name),
-            Self::Schedule(schedule) => format!("schedule {}", schedule.name),
+            Self::Row(row) => row.describe(),
             Self::Job(whole) => format!("job {}", whole.job.submission.id),
-            _ => self.family().to_owned(),
+            Self::Blob(part) => format!("blob {}", part.digest),
+            Self::Numbers(_) => NUMBERS.to_owned(),
         }
     }
 
-    /// Appends its line, with the line break.
-    pub(super) fn append(&self, line: &mut Vec<u8>) {
+    /// Appends its line, with the line break. Its row, if it is one, is of one of the `families`.
+    pub(super) fn append(&self, families: &Registry, line: &mut Vec<u8>) {
         match self {
             Self::Blob(part) => part.append(line),
             Self::Job(whole) => append_job(whole, line),
-            Self::Plugin(plugin) => append_value(plugin, line),
-            Self::Remembered(submit) => append_value(submit, line),
-            Self::Schedule(schedule) => append_value(schedule, line),
-            Self::Queue(queue) => append_value(queue, line),
-            Self::Breaker(breaker) => append_value(breaker, line),
-            Self::Token(token) => append_value(token, line),
-            Self::Service(service) => append_value(service, line),
-            Self::BrokenKey(job, key) => {
-                let (tenant, sequence, ordering_key) = (job.tenant, job.sequence, key.clone());
-                append_plain(BROKEN_KEY, &BrokenKey { tenant, sequence, ordering_key }, line);
+            Self::Row(row) => {
+                start(row.family().name, families.version(row.family()).unwrap_or_default(), line);
+                line.extend(b",\"value\":");
+                families.append_json(&**row, line);
+                line.extend(b"}\n");
             }
             Self::Numbers(numbers) => append_plain(NUMBERS, numbers, line),
         }
     }
 
     /// Reads a line.
-    pub(super) fn read(line: &str) -> Result<Self, Unreadable> {
+    pub(super) fn read(line: &str, families: &Registry) -> Result<Self, Unreadable> {
         let read: Line<'_> = serde_json::from_str(line).map_err(|error| Unreadable::Broken(error.to_string()))?;
         Ok(match read.family {
             JOB => {
                 read.check_version()?;
-                Self::Job(read.job()?)
+                Self::Job(Box::new(read.job()?))
             }
             BLOB => {
                 read.check_version()?;
                 Self::Blob(read.blob()?)
             }
             NUMBERS => Self::Numbers(read.plain()?),
-            BROKEN_KEY => {
-                let BrokenKey { tenant, sequence, ordering_key } = read.plain()?;
-                Self::BrokenKey(JobKey { tenant, sequence }, ordering_key)
-            }
-            Plugin::NAME => Self::Plugin(read.stored()?),
-            RememberedSubmit::NAME => Self::Remembered(read.stored()?),
-            Schedule::NAME => Self::Schedule(read.stored()?),
-            QueueState::NAME => Self::Queue(read.stored()?),
-            PluginBreaker::NAME => Self::Breaker(read.stored()?),
-            Token::NAME => Self::Token(read.stored()?),
-            ServiceState::NAME => Self::Service(read.stored()?),
-            other => return Err(Unreadable::Later(format!("records of the family `{other}`"))),
+            name => Self::Row(read.row(name, families)?),
         })
     }
 }
@@ -205,13 +143,6 @@ fn start(family: &str, version: u8, line: &mut Vec<u8>) {
     line.extend(family.as_bytes());
     line.extend(b"\",\"version\":");
     line.extend(version.to_string().as_bytes());
-}
-
-fn append_value<T: Stored>(value: &T, line: &mut Vec<u8>) {
-    start(T::NAME, T::VERSION, line);
-    line.extend(b",\"value\":");
-    value.append_json(line);
-    line.extend(b"}\n");
 }
 
 fn append_plain<T: Serialize>(family: &str, value: &T, line: &mut Vec<u8>) {
@@ -250,7 +181,6 @@ fn append_job(whole: &WholeJob, line: &mut Vec<u8>) {
     line.extend(b",\"state\":");
     append_versioned(&whole.job.state, line);
     append_list("earlier_runs", &whole.earlier_runs, line);
-    append_list("audit", &whole.audit, line);
     line.extend(b"}\n");
 }
 
@@ -268,8 +198,6 @@ struct Line<'a> {
     state: Option<Versioned<'a>>,
     #[serde(borrow, default)]
     earlier_runs: Vec<Versioned<'a>>,
-    #[serde(borrow, default)]
-    audit: Vec<Versioned<'a>>,
     #[serde(default)]
     digest: Option<&'a str>,
     #[serde(default)]
@@ -306,8 +234,14 @@ impl<'a> Line<'a> {
         serde_json::from_str(self.value()?.get()).map_err(|error| Unreadable::Broken(error.to_string()))
     }
 
-    fn stored<T: Stored>(&self) -> Result<T, Unreadable> {
-        Versioned { version: self.version, value: self.value()? }.read()
+    fn row(&self, name: &str, families: &Registry) -> Result<SharedRow, Unreadable> {
+        let later = || Unreadable::Later(format!("records of the family `{name}`"));
+        let family = families.named(name).ok_or_else(later)?;
+        if families.version(family).is_none_or(|known| self.version > known) {
+            return Err(Unreadable::Later(format!("version {} of `{name}`", self.version)));
+        }
+        let row = families.of_json(family, self.version, self.value()?.get());
+        row.map_err(|error| Unreadable::Broken(error.to_string()))
     }
 
     fn job(self) -> Result<WholeJob, Unreadable> {
@@ -316,7 +250,7 @@ impl<'a> Line<'a> {
         Ok(WholeJob {
             job: Job { submission: Arc::new(submission), state },
             earlier_runs: self.earlier_runs.iter().map(Versioned::read).collect::<Result<_, _>>()?,
-            audit: self.audit.iter().map(Versioned::read).collect::<Result<_, _>>()?,
+            rows: Vec::new(),
         })
     }
 

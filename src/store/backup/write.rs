@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::super::ReadError;
-use super::super::frozen::{Frozen, Settings};
+use super::super::frozen::Frozen;
 use super::record::{BlobPart, END, Numbers, Record};
 use super::{BackupError, Contents, End, FORMAT, Header, VERSION};
 use crate::domain::id::Digest;
@@ -57,38 +57,29 @@ pub fn write(
         release: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
     lines.record(frozen, &Record::Numbers(Numbers { sequence: moment.sequence, host: moment.host }))?;
-    let Settings { plugins, schedules, queues, breakers, tokens, service, broken_keys } = frozen.settings()?;
-    for plugin in plugins {
-        lines.record(frozen, &Record::Plugin(plugin))?;
+    loop {
+        let rows = frozen.next_rows()?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            lines.record(frozen, &Record::Row(row))?;
+        }
     }
     loop {
         let jobs = frozen.next_jobs()?;
         if jobs.is_empty() {
             break;
         }
-        for job in jobs {
-            lines.record(frozen, &Record::Job(job))?;
+        for mut job in jobs {
+            let rows = std::mem::take(&mut job.rows);
+            lines.record(frozen, &Record::Job(Box::new(job)))?;
+            for row in rows {
+                lines.record(frozen, &Record::Row(row))?;
+            }
         }
         progress(lines.contents.jobs, moment.jobs)?;
     }
-    loop {
-        let page = frozen.next_remembered()?;
-        if page.is_empty() {
-            break;
-        }
-        for submit in page {
-            lines.record(frozen, &Record::Remembered(submit))?;
-        }
-    }
-    let broken = broken_keys.into_iter().map(|(job, key)| Record::BrokenKey(job, key));
-    let schedules = schedules.into_iter().map(Record::Schedule);
-    let queues = queues.into_iter().map(Record::Queue);
-    let breakers = breakers.into_iter().map(Record::Breaker);
-    let tokens = tokens.into_iter().map(Record::Token);
-    for record in broken.chain(schedules).chain(queues).chain(breakers).chain(tokens) {
-        lines.record(frozen, &record)?;
-    }
-    lines.record(frozen, &Record::Service(service))?;
     lines.end()
 }
 
@@ -125,7 +116,7 @@ impl Lines<'_> {
                 self.blob(frozen, digest, record)?;
             }
         }
-        record.append(&mut self.line);
+        record.append(frozen.families(), &mut self.line);
         self.contents.count(record);
         self.put()
     }
@@ -155,7 +146,7 @@ impl Lines<'_> {
             }
             let bytes = part.len() as u64;
             let record = Record::Blob(BlobPart { digest, at, data: part.into(), is_last });
-            record.append(&mut self.line);
+            record.append(frozen.families(), &mut self.line);
             self.contents.count(&record);
             self.put()?;
             if is_last {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::super::frozen::{Frozen, FrozenError, Moment, Settings, WholeJob};
+use super::super::frozen::{Frozen, FrozenError, Moment, WholeJob};
 use super::super::part;
 use super::tables::Tables;
-use crate::domain::change::RememberedSubmit;
+use crate::domain::family::SharedRow;
 use crate::domain::id::{Digest, JobKey};
 use crate::store::ReadError;
+use crate::stored::Registry;
 
 /// How much is shown at a time.
 const PAGE: usize = 100;
@@ -22,7 +23,7 @@ pub(super) struct Copied {
     /// Behind which job it goes on.
     pub(super) seen: Option<JobKey>,
     /// What is still to be shown, the next one last; none before the first was asked for.
-    pub(super) remembered: Option<Vec<RememberedSubmit>>,
+    pub(super) rows: Option<Vec<SharedRow>>,
 }
 
 impl Frozen for Copied {
@@ -30,8 +31,8 @@ impl Frozen for Copied {
         self.moment
     }
 
-    fn settings(&mut self) -> Result<Settings, FrozenError> {
-        Ok(self.tables.settings())
+    fn families(&self) -> &Registry {
+        self.tables.rows().registry()
     }
 
     fn next_jobs(&mut self) -> Result<Vec<WholeJob>, FrozenError> {
@@ -40,8 +41,8 @@ impl Frozen for Copied {
         Ok(jobs)
     }
 
-    fn next_remembered(&mut self) -> Result<Vec<RememberedSubmit>, FrozenError> {
-        let left = self.remembered.get_or_insert_with(|| self.tables.all_remembered());
+    fn next_rows(&mut self) -> Result<Vec<SharedRow>, FrozenError> {
+        let left = self.rows.get_or_insert_with(|| self.tables.all_rows().into_iter().rev().collect());
         let next = left.split_off(left.len().saturating_sub(PAGE));
         Ok(next.into_iter().rev().collect())
     }

@@ -18,20 +18,17 @@ use self::frozen::Copied;
 use self::tables::Tables;
 use super::frozen::{Frozen, Moment};
 use super::guard::{self, Verdict, is_claim};
+use super::rows::{IndexRange, RowRange};
 use super::warrant::{self, Warrant};
-use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats, part};
-use crate::domain::access::Token;
-use crate::domain::audit::AuditRow;
-use crate::domain::breaker::PluginBreaker;
-use crate::domain::change::{Change, RememberedSubmit};
+use super::{CommitError, Feed, News, Pending, ReadError, Store, StoreStats, part, strange};
+use crate::domain::change::Change;
+use crate::domain::family::{Family, IndexKey, RowKey, SharedRow};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Predecessors, Run};
-use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroups, JobQuery, Page};
-use crate::domain::queue::{Lane, LaneDepth, QueueState};
-use crate::domain::schedule::Schedule;
-use crate::domain::service::ServiceState;
+use crate::domain::queue::{Lane, LaneDepth};
 use crate::domain::time::Timestamp;
+use crate::stored::Registry;
 
 /// When a commit is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +81,7 @@ pub struct MemoryStore {
     numbers: Mutex<Numbers>,
     watch: OnceLock<Watch>,
     room: Mutex<Room>,
+    registry: Arc<Registry>,
 }
 
 #[derive(Default)]
@@ -128,6 +126,11 @@ impl MemoryStore {
         Self::of(Mode::Lazy, Tables::default())
     }
 
+    /// A store of these families that decides every commit in the call.
+    pub fn of_families(registry: Registry) -> Self {
+        Self::of(Mode::AtOnce, Tables::new(Arc::new(registry)))
+    }
+
     fn of(mode: Mode, tables: Tables) -> Self {
         let durable = match mode {
             Mode::AtOnce => Tables::default(),
@@ -135,6 +138,7 @@ impl MemoryStore {
         };
         Self {
             mode,
+            registry: Arc::clone(tables.rows().registry()),
             tables: RwLock::new(tables),
             writer: Mutex::new(Writer { durable, ..Writer::default() }),
             blobs: RwLock::default(),
@@ -266,6 +270,9 @@ impl Store for MemoryStore {
         if writer.closed {
             return Pending::decided(Err(CommitError::Failed(Arc::from("it is closed"))));
         }
+        if let Some(family) = self.registry.stranger(&changes) {
+            return Pending::decided(Err(strange(family)));
+        }
         let (answer, pending) = Pending::new();
         let waiting = Waiting { changes, warrant: warrant::present(), answer };
         match self.mode {
@@ -335,10 +342,6 @@ impl Store for MemoryStore {
         Ok(self.tables.read().unfinished_of(tenant, schedule, limit))
     }
 
-    fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError> {
-        Ok(self.tables.read().audit(key))
-    }
-
     fn batch(&self, tenant: TenantId, batch: JobId) -> Result<Counts, ReadError> {
         Ok(self.tables.read().batch(tenant, batch))
     }
@@ -346,30 +349,6 @@ impl Store for MemoryStore {
     fn failures(&self, tenant: TenantId, limit: usize) -> Result<FailureGroups, ReadError> {
         let groups = self.reading(Reading::Failures).failures(tenant, limit);
         Ok(FailureGroups { groups, is_incomplete: false })
-    }
-
-    fn schedules(&self) -> Result<Vec<Schedule>, ReadError> {
-        Ok(self.tables.read().schedules().all())
-    }
-
-    fn due_schedules(&self, now: Timestamp, limit: usize) -> Result<Vec<Schedule>, ReadError> {
-        Ok(self.tables.read().schedules().due(now, limit))
-    }
-
-    fn next_schedule(&self) -> Result<Option<Timestamp>, ReadError> {
-        Ok(self.tables.read().schedules().next())
-    }
-
-    fn queues(&self) -> Result<Vec<QueueState>, ReadError> {
-        Ok(self.tables.read().queues())
-    }
-
-    fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError> {
-        Ok(self.tables.read().breakers())
-    }
-
-    fn tokens(&self) -> Result<Vec<Token>, ReadError> {
-        Ok(self.tables.read().tokens())
     }
 
     fn locked(&self) -> Result<Vec<Job>, ReadError> {
@@ -388,16 +367,30 @@ impl Store for MemoryStore {
         Ok(self.tables.read().counts(tenant))
     }
 
-    fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError> {
-        Ok(self.tables.read().remembered(tenant, key))
+    fn families(&self) -> &Registry {
+        &self.registry
     }
 
-    fn plugins(&self) -> Result<Vec<Plugin>, ReadError> {
-        Ok(self.tables.read().plugins())
+    fn row(&self, family: &'static Family, key: &RowKey) -> Result<Option<SharedRow>, ReadError> {
+        Ok(self.tables.read().rows().row(family, key).cloned())
     }
 
-    fn service(&self) -> Result<ServiceState, ReadError> {
-        Ok(self.tables.read().service())
+    fn rows(&self, family: &'static Family, range: RowRange, limit: usize) -> Result<Vec<SharedRow>, ReadError> {
+        Ok(self.tables.read().rows().by_key(family, range, limit))
+    }
+
+    fn rows_by(
+        &self,
+        family: &'static Family,
+        index: u8,
+        range: IndexRange,
+        limit: usize,
+    ) -> Result<Vec<SharedRow>, ReadError> {
+        Ok(self.tables.read().rows().by_index(family, index, range, limit))
+    }
+
+    fn first_of(&self, family: &'static Family, index: u8) -> Result<Option<IndexKey>, ReadError> {
+        Ok(self.tables.read().rows().first_of_index(family, index))
     }
 
     fn freeze(&self) -> Result<Box<dyn Frozen>, CommitError> {
@@ -411,7 +404,7 @@ impl Store for MemoryStore {
             jobs: tables.job_count(),
         };
         let blobs = self.blobs.read().clone();
-        Ok(Box::new(Copied { moment, tables, blobs, seen: None, remembered: None }))
+        Ok(Box::new(Copied { moment, tables, blobs, seen: None, rows: None }))
     }
 
     fn check_room(&self) -> Result<(), CommitError> {

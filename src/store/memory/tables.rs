@@ -5,26 +5,19 @@ use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::domain::access::Token;
-use crate::domain::audit::AuditRow;
 use crate::domain::batch::Summary;
-use crate::domain::breaker::PluginBreaker;
-use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{
-    DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId, TokenName,
-};
-use crate::domain::job::{Job, JobState, Predecessors, Rank, Run, StateCode, Status, WaitReason, due_on};
-use crate::domain::plugin::Plugin;
+use crate::domain::change::Change;
+use crate::domain::family::{Family, Row as _, RowKey, SharedRow};
+use crate::domain::id::{DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, ScheduleName, Sequence, TenantId};
+use crate::domain::job::{BrokenKey, Job, JobState, Predecessors, Rank, Run, StateCode, Status, WaitReason, due_on};
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
-use crate::domain::queue::{Lane, LaneDepth, QueueState};
-use crate::domain::service::ServiceState;
+use crate::domain::queue::{Lane, LaneDepth};
 use crate::domain::time::Timestamp;
 use crate::store::RUNS_READ_MAX;
-use crate::store::breakers::Breakers;
-use crate::store::frozen::{Settings, WholeJob};
+use crate::store::frozen::WholeJob;
 use crate::store::guard::Facts;
-use crate::store::schedules::Schedules;
-use crate::store::tokens::Tokens;
+use crate::store::rows::Rows;
+use crate::stored::Registry;
 
 /// How many jobs one query looks at.
 const LOOKED_AT_MAX: usize = 20_000;
@@ -38,8 +31,6 @@ pub(super) struct Tables {
     ready: BTreeMap<Lane, BTreeSet<(Rank, Sequence)>>,
     /// The unfinished jobs of each ordering key.
     keyed: BTreeMap<(TenantId, OrderingKey), BTreeSet<Sequence>>,
-    /// The job that held an ordering key last, where it has not succeeded and others wait behind it.
-    broken: BTreeMap<(TenantId, OrderingKey), JobKey>,
     /// The unfinished jobs that name one in `after`, by that one.
     dependents: BTreeSet<(JobKey, JobKey)>,
     dedup: BTreeMap<(TenantId, DedupKey), JobKey>,
@@ -47,17 +38,11 @@ pub(super) struct Tables {
     occurring: BTreeSet<(TenantId, ScheduleName, Sequence)>,
     labels: BTreeSet<(TenantId, Label, Sequence)>,
     batches: BTreeMap<(TenantId, Sequence), Counts>,
-    audit: BTreeMap<JobKey, BTreeMap<u32, AuditRow>>,
-    schedules: Schedules,
-    queues: BTreeMap<QueueName, QueueState>,
-    breakers: Breakers,
-    tokens: Tokens,
     due: BTreeSet<(Timestamp, JobKey)>,
     locked: BTreeSet<JobKey>,
     counts: BTreeMap<(TenantId, PluginName), Counts>,
-    remembered: BTreeMap<(TenantId, String), RememberedSubmit>,
-    plugins: BTreeMap<(TenantId, PluginName), Plugin>,
-    service: ServiceState,
+    /// Everything beside jobs.
+    rows: Rows,
     host: HostId,
 }
 
@@ -66,6 +51,16 @@ fn due_of(job: &Job) -> Option<Timestamp> {
 }
 
 impl Tables {
+    /// Nothing yet, with rows of these families.
+    pub(super) fn new(registry: Arc<Registry>) -> Self {
+        Self { rows: Rows::new(registry), ..Self::default() }
+    }
+
+    /// The rows.
+    pub(super) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     /// Writes a commit whose guards have been checked. Returns the jobs that wait for no other any more.
     pub(super) fn apply(&mut self, changes: &[Change]) -> Vec<JobKey> {
         let mut released = Vec::new();
@@ -92,31 +87,11 @@ impl Tables {
                     self.unindex(&gone);
                 }
                 self.runs.remove(job);
-                self.audit.remove(job);
+                self.rows.remove_of_job(*job);
             }
-            Change::Remember(submit) => {
-                self.remembered.insert((submit.tenant, submit.key.clone()), submit.clone());
-            }
-            Change::Audit(row) => {
-                self.audit.entry(row.job).or_default().insert(row.revision, row.clone());
-            }
-            Change::PutPlugin(plugin) => {
-                self.plugins.insert((plugin.tenant, plugin.name.clone()), plugin.clone());
-            }
-            Change::RemovePlugin { tenant, name, .. } => {
-                self.plugins.remove(&(*tenant, name.clone()));
-            }
-            Change::PutSchedule(schedule) => self.schedules.put((**schedule).clone()),
-            Change::RemoveSchedule { tenant, name, .. } => self.schedules.remove(*tenant, name),
-            Change::PutQueue(queue) => {
-                self.queues.insert(queue.name.clone(), queue.clone());
-            }
-            Change::PutService(service) => self.service = service.clone(),
+            Change::Put(row) | Change::Load(row) => self.rows.write(row),
+            Change::Remove { family, key, .. } => self.rows.remove(family, key),
             Change::StartHost(host) => self.host = self.host.max(*host),
-            Change::PutBreaker(breaker) => self.breakers.put(breaker),
-            Change::PutToken(token) => self.tokens.put((**token).clone()),
-            Change::RemoveToken { tenant, name } => self.tokens.remove(*tenant, name),
-            Change::NoteBroken { job, key } => drop(self.broken.insert((job.tenant, key.clone()), *job)),
         }
     }
 
@@ -178,9 +153,11 @@ impl Tables {
         }
         if held_it {
             match next {
-                Some(_) if job.state.status != Status::Succeeded => self.broken.insert(place, key),
-                _ => self.broken.remove(&place),
-            };
+                Some(_) if job.state.status != Status::Succeeded => {
+                    self.rows.put(&(Arc::new(BrokenKey { job: key, key: ordering.clone() }) as SharedRow));
+                }
+                _ => self.rows.remove(BrokenKey::ROWS, &BrokenKey::key_of(key.tenant, ordering)),
+            }
             successors.extend(next.map(|sequence| JobKey { sequence, ..key }));
         }
         successors
@@ -346,18 +323,16 @@ impl Tables {
     pub(super) fn predecessors(&self, key: JobKey) -> Predecessors {
         let Some(job) = self.jobs.get(&key) else { return Predecessors::default() };
         let ties = job.submission.ties();
-        let broken = ties.ordering_key.as_ref().and_then(|ordering| self.broken.get(&(key.tenant, ordering.clone())));
+        let mark = |ordering| self.rows.row(BrokenKey::ROWS, &BrokenKey::key_of(key.tenant, ordering));
+        let broken = ties.ordering_key.as_ref().and_then(mark).and_then(|row| row.of::<BrokenKey>());
         // Who is directly before it on its key has not ended yet while another still holds the key.
-        let broken = broken.filter(|broken| **broken < key && self.holder(job) == Some(key));
+        let broken = broken.map(|broken| broken.job).filter(|broken| *broken < key && self.holder(job) == Some(key));
         let is_unsuccessful = |key: &JobKey| {
             let status = self.jobs.get(key).map(|job| job.state.status);
             status.is_some_and(|status| status.is_final() && status != Status::Succeeded)
         };
         let named = ties.after.iter().map(|id| before(key, *id)).filter(is_unsuccessful);
-        Predecessors {
-            unfinished: self.unfinished(job),
-            unsuccessful: broken.copied().into_iter().chain(named).collect(),
-        }
+        Predecessors { unfinished: self.unfinished(job), unsuccessful: broken.into_iter().chain(named).collect() }
     }
 
     pub(super) fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Option<JobKey> {
@@ -368,10 +343,6 @@ impl Tables {
         let at = |sequence| (tenant, schedule.clone(), Sequence(sequence));
         let those = self.occurring.range(at(0)..=at(u64::MAX)).take(limit);
         those.map(|(tenant, _, sequence)| JobKey { tenant: *tenant, sequence: *sequence }).collect()
-    }
-
-    pub(super) fn audit(&self, key: JobKey) -> Vec<AuditRow> {
-        self.audit.get(&key).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     pub(super) fn batch(&self, tenant: TenantId, batch: JobId) -> Counts {
@@ -392,22 +363,6 @@ impl Tables {
         groups
     }
 
-    pub(super) fn schedules(&self) -> &Schedules {
-        &self.schedules
-    }
-
-    pub(super) fn queues(&self) -> Vec<QueueState> {
-        self.queues.values().cloned().collect()
-    }
-
-    pub(super) fn breakers(&self) -> Vec<PluginBreaker> {
-        self.breakers.all()
-    }
-
-    pub(super) fn tokens(&self) -> Vec<Token> {
-        self.tokens.all()
-    }
-
     pub(super) fn locked(&self) -> Vec<Job> {
         self.locked.iter().filter_map(|key| self.job(*key)).collect()
     }
@@ -426,18 +381,6 @@ impl Tables {
         of_tenant.map(|((_, plugin), counts)| (plugin.clone(), *counts)).collect()
     }
 
-    pub(super) fn remembered(&self, tenant: TenantId, key: &str) -> Option<RememberedSubmit> {
-        self.remembered.get(&(tenant, key.to_owned())).cloned()
-    }
-
-    pub(super) fn plugins(&self) -> Vec<Plugin> {
-        self.plugins.values().cloned().collect()
-    }
-
-    pub(super) fn service(&self) -> ServiceState {
-        self.service.clone()
-    }
-
     pub(super) fn host(&self) -> HostId {
         self.host
     }
@@ -450,35 +393,21 @@ impl Tables {
         self.jobs.len() as u64
     }
 
-    /// All but jobs and remembered submits.
-    pub(super) fn settings(&self) -> Settings {
-        Settings {
-            plugins: self.plugins(),
-            schedules: self.schedules.all(),
-            queues: self.queues(),
-            breakers: self.breakers(),
-            tokens: self.tokens(),
-            service: self.service(),
-            broken_keys: self.broken.iter().map(|((_, key), job)| (*job, key.clone())).collect(),
-        }
-    }
-
     /// At most `limit` jobs behind `seen`.
     pub(super) fn whole_jobs(&self, seen: Option<JobKey>, limit: usize) -> Vec<WholeJob> {
         let from = seen.map_or(Bound::Unbounded, Bound::Excluded);
         let whole = |(key, job): (&JobKey, &Job)| WholeJob {
             job: job.clone(),
             earlier_runs: self.runs.get(key).into_iter().flat_map(BTreeMap::values).cloned().collect(),
-            audit: self.audit(*key),
+            rows: self.rows.of_job(*key),
         };
         self.jobs.range((from, Bound::Unbounded)).take(limit).map(whole).collect()
     }
 
-    /// Every remembered submit, the one that is forgotten first before the others.
-    pub(super) fn all_remembered(&self) -> Vec<RememberedSubmit> {
-        let mut all: Vec<_> = self.remembered.values().cloned().collect();
-        all.sort_by(|one, other| (one.until, one.tenant, &one.key).cmp(&(other.until, other.tenant, &other.key)));
-        all
+    /// Every row but those that go with a job.
+    pub(super) fn all_rows(&self) -> Vec<SharedRow> {
+        let families = self.rows.registry().families().filter(|family| !family.goes_with_job());
+        families.flat_map(|family| self.rows.all_of(family)).collect()
     }
 }
 
@@ -489,28 +418,12 @@ impl Facts for Tables {
         Ok(self.jobs.get(&job).map(|job| job.state.revision))
     }
 
-    fn remembered_until(&mut self, tenant: TenantId, key: &str) -> Result<Option<Timestamp>, Infallible> {
-        Ok(self.remembered(tenant, key).map(|submit| submit.until))
+    fn row(&mut self, family: &'static Family, key: &RowKey) -> Result<Option<SharedRow>, Infallible> {
+        Ok(self.rows.row(family, key).cloned())
     }
 
-    fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, Infallible> {
-        Ok(self.plugins.get(&(tenant, name.clone())).map(|plugin| plugin.revision))
-    }
-
-    fn schedule_revision(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<Option<u32>, Infallible> {
-        Ok(self.schedules.revision(tenant, name))
-    }
-
-    fn schedules(&mut self, tenant: TenantId) -> Result<usize, Infallible> {
-        Ok(self.schedules.count(tenant))
-    }
-
-    fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, Infallible> {
-        Ok(self.queues.get(name).map(|queue| queue.revision))
-    }
-
-    fn has_token(&mut self, tenant: TenantId, name: &TokenName) -> Result<bool, Infallible> {
-        Ok(self.tokens.has(tenant, name))
+    fn count(&mut self, family: &'static Family, tenant: TenantId) -> Result<usize, Infallible> {
+        Ok(self.rows.count(family, tenant))
     }
 
     fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, Infallible> {

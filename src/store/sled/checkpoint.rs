@@ -133,24 +133,17 @@ pub(super) fn sweep(shared: &Shared, now: SystemTime) -> usize {
     })
 }
 
-/// Whether a plug-in or a job names a blob.
+/// Whether a row or a job names a blob.
 pub(super) fn is_named(shared: &Shared, digest: Digest) -> io::Result<bool> {
     let live = shared.live.read();
     // What it names is not known by a look at the present.
     if live.frozen.is_any() {
         return Ok(true);
     }
-    let by_plugin = |version: &crate::domain::plugin::PluginVersion| version.inspection.digest == digest;
-    if live.plugins.values().any(|plugin| plugin.versions.iter().any(by_plugin)) {
-        return Ok(true);
-    }
-    let by_schedule = |schedule: &crate::domain::schedule::Schedule| schedule.target.input.digest() == Some(digest);
-    if live.schedules.all().iter().any(by_schedule) {
-        return Ok(true);
-    }
     let tree = shared.tree().map_err(|error| io::Error::other(error.to_string()))?;
     let values = super::values::Values::after(&*tree, &live.ahead);
-    match values.starting(&keys::blob(digest)).next() {
+    let mut names = values.starting(&keys::blob(digest)).chain(values.starting(&keys::row_blob(digest)));
+    match names.next() {
         None => Ok(false),
         Some(Ok(_)) => Ok(true),
         Some(Err(error)) => Err(io::Error::other(error.to_string())),
@@ -160,6 +153,8 @@ pub(super) fn is_named(shared: &Shared, digest: Digest) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::change::Change;
+    use crate::domain::plugin::Plugin;
     use crate::store::Store;
     use crate::store::sled::{SledSettings, SledStore};
 
@@ -173,6 +168,21 @@ mod tests {
         let frozen = store.freeze().expect("there is room");
         assert_eq!(sweep(&store.shared, later), 0);
         drop(frozen);
+        assert_eq!(sweep(&store.shared, later), 1);
+    }
+
+    #[test]
+    fn no_blob_goes_while_a_row_names_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let settings = SledSettings { segment_bytes: 64 << 10, ..SledSettings::new(directory.path()) };
+        let store = SledStore::open(settings).expect("the store opens");
+        let digest = store.put_blob(vec![7; 5_000].into()).expect("there is room");
+        let mut plugin = Plugin { revision: 1, ..crate::stored::samples::plugin() };
+        plugin.versions[0].inspection.digest = digest;
+        store.commit(vec![Change::put(plugin.clone())]).wait().expect("it is the first");
+        let later = SystemTime::now() + Duration::from_hours(2);
+        assert_eq!(sweep(&store.shared, later), 0);
+        store.commit(vec![Change::remove(&plugin)]).wait().expect("it is there");
         assert_eq!(sweep(&store.shared, later), 1);
     }
 

@@ -7,31 +7,15 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use crate::domain::change::Change;
-use crate::domain::id::{JobKey, Sequence, TenantId};
+use crate::domain::family::{RowKey, SharedRow};
+use crate::domain::id::{HostId, JobKey, Sequence, TenantId};
 use crate::domain::job::{JobState, Run, Submission};
+use crate::stored::Registry;
 pub(super) use crate::stored::{Malformed, Stored, encode};
 
 /// The bytes of a value's family and version.
 pub(super) const HEAD: usize = 2;
-
-/// Appends what has no family of its own.
-fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) {
-    let taken = std::mem::take(buffer);
-    *buffer = postcard::to_extend(value, taken).expect("memory takes everything that serde can write");
-}
-
-/// Reads what has no family of its own.
-fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Malformed> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(Malformed::new(what, format!("{} bytes too many", rest.len()))),
-        Err(error) => Err(Malformed::new(what, error.to_string())),
-    }
-}
 
 /// A value of fields that are encoded already, as today's version has them.
 pub(super) fn value_of<T: Stored>(fields: &[u8]) -> Vec<u8> {
@@ -82,7 +66,7 @@ pub(super) enum Record {
 /// Where in a frame the parts of a change lie that the index stores as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts {
-    /// The fields of a submission; of a remembered submit or a plug-in nothing.
+    /// The fields of a submission, or a row with its family and version.
     pub(super) submission: Range<usize>,
     /// The fields of a job state; empty for a job as new as can be that waits for no other.
     pub(super) state: Range<usize>,
@@ -104,9 +88,12 @@ pub(super) struct Records<'a> {
 const SUBMIT: u8 = 1;
 const ADVANCE: u8 = 2;
 const DELETE: u8 = 3;
-const OTHER: u8 = 4;
+const START_HOST: u8 = 4;
 const SEQUENCE: u8 = 5;
 const HOST: u8 = 6;
+const PUT: u8 = 7;
+const REMOVE: u8 = 8;
+const LOAD: u8 = 9;
 
 fn append_sized(buffer: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
     let at = buffer.len();
@@ -139,8 +126,14 @@ fn append_job(buffer: &mut Vec<u8>, job: JobKey, expected: u32) {
     buffer.extend(expected.to_le_bytes());
 }
 
-/// Appends a change to the payload of a frame.
-pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
+fn append_row(buffer: &mut Vec<u8>, kind: u8, row: &SharedRow, families: &Registry) -> Parts {
+    buffer.push(kind);
+    let row = append_sized(buffer, |buffer| families.append(&**row, buffer));
+    Parts { submission: row, ..Parts::default() }
+}
+
+/// Appends a change to the payload of a frame. Its row, if it has one, is of one of the `families`.
+pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change, families: &Registry) -> Parts {
     match change {
         Change::Submit(submission, state) => {
             buffer.push(SUBMIT);
@@ -167,21 +160,17 @@ pub(super) fn append_change(buffer: &mut Vec<u8>, change: &Change) -> Parts {
             append_job(buffer, *job, *expected);
             Parts::default()
         }
-        Change::Remember(_)
-        | Change::Audit(_)
-        | Change::PutSchedule(_)
-        | Change::RemoveSchedule { .. }
-        | Change::PutQueue(_)
-        | Change::PutPlugin(_)
-        | Change::RemovePlugin { .. }
-        | Change::PutService(_)
-        | Change::StartHost(_)
-        | Change::PutBreaker(_)
-        | Change::PutToken(_)
-        | Change::RemoveToken { .. }
-        | Change::NoteBroken { .. } => {
-            buffer.push(OTHER);
-            append_sized(buffer, |buffer| append(buffer, change));
+        Change::Put(row) => append_row(buffer, PUT, row, families),
+        Change::Load(row) => append_row(buffer, LOAD, row, families),
+        Change::Remove { family, key, expected } => {
+            buffer.extend([REMOVE, family.number]);
+            append_sized(buffer, |buffer| buffer.extend(key.as_bytes()));
+            buffer.extend(expected.to_le_bytes());
+            Parts::default()
+        }
+        Change::StartHost(host) => {
+            buffer.push(START_HOST);
+            buffer.extend(host.0.to_le_bytes());
             Parts::default()
         }
     }
@@ -200,24 +189,24 @@ pub(super) fn append_host(buffer: &mut Vec<u8>, host: u64) {
 }
 
 /// Reads the payload of a frame. Where something in it is of an earlier version, the whole of it is carried up.
-pub(super) fn read_records(payload: &[u8]) -> Result<Records<'_>, Malformed> {
-    let mut reader = Reader { bytes: payload, at: 0, is_of_today: true };
+pub(super) fn read_records<'a>(payload: &'a [u8], families: &Registry) -> Result<Records<'a>, Malformed> {
+    let mut reader = Reader { bytes: payload, at: 0, is_of_today: true, families };
     let mut all = Vec::new();
     while reader.at < payload.len() {
         all.push(reader.record()?);
     }
     match reader.is_of_today {
         true => Ok(Records { payload: Cow::Borrowed(payload), all }),
-        false => Ok(written_again(all)),
+        false => Ok(written_again(all, families)),
     }
 }
 
 /// Records as today's versions write them. Their states are still as long as they were for those who ask where they went.
-fn written_again(records: Vec<(Record, Parts)>) -> Records<'static> {
+fn written_again(records: Vec<(Record, Parts)>, families: &Registry) -> Records<'static> {
     let mut payload = Vec::new();
     let mut again = |(record, was): (Record, Parts)| {
         let parts = match &record {
-            Record::Change(change) => append_change(&mut payload, change),
+            Record::Change(change) => append_change(&mut payload, change, families),
             Record::Sequence(up_to) => {
                 append_sequence(&mut payload, *up_to);
                 Parts::default()
@@ -237,6 +226,7 @@ struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     is_of_today: bool,
+    families: &'a Registry,
 }
 
 impl Reader<'_> {
@@ -284,15 +274,31 @@ impl Reader<'_> {
                 let (job, expected) = self.job()?;
                 Record::Change(Change::Delete { job, expected })
             }
-            OTHER => {
-                let fields = self.sized()?;
-                Record::Change(read("a change", &self.bytes[fields])?)
-            }
+            PUT => return self.row(Change::Put),
+            LOAD => return self.row(Change::Load),
+            REMOVE => self.removal()?,
+            START_HOST => Record::Change(Change::StartHost(HostId(u64::from_le_bytes(self.array()?)))),
             SEQUENCE => Record::Sequence(u64::from_le_bytes(self.array()?)),
             HOST => Record::Host(u64::from_le_bytes(self.array()?)),
             other => return Err(Malformed::new("a journal record", format!("kind {other} is not known here"))),
         };
         Ok((record, Parts::default()))
+    }
+
+    /// A row says its version wherever it lies, so one of an earlier version need not be carried up.
+    fn row(&mut self, change: fn(SharedRow) -> Change) -> Result<(Record, Parts), Malformed> {
+        let value = self.sized()?;
+        let row = self.families.decode(&self.bytes[value.clone()])?;
+        Ok((Record::Change(change(row)), Parts { submission: value, ..Parts::default() }))
+    }
+
+    fn removal(&mut self) -> Result<Record, Malformed> {
+        let [number] = self.array()?;
+        let strange = || Malformed::new("a journal record", format!("family {number} is not known here"));
+        let family = self.families.family(number).ok_or_else(strange)?;
+        let key = self.sized()?;
+        let key = RowKey::stored(&self.bytes[key]);
+        Ok(Record::Change(Change::Remove { family, key, expected: u32::from_le_bytes(self.array()?) }))
     }
 
     fn submit(&mut self) -> Result<(Record, Parts), Malformed> {
@@ -544,32 +550,38 @@ mod tests {
             Change::Submit(samples::submission(13).into(), next.clone()),
             Change::Advance { job, expected: 300, next: next.clone(), earlier_run: Some(samples::run()) },
             Change::Advance { job, expected: 301, next, earlier_run: None },
+            Change::put(samples::plugin()),
+            Change::remove(&samples::plugin()),
+            Change::Load(Arc::new(samples::audit_row())),
             Change::Delete { job, expected: 302 },
         ];
+        let families = Registry::standard();
         let mut payload = Vec::new();
-        let parts: Vec<_> = changes.iter().map(|change| append_change(&mut payload, change)).collect();
+        let parts: Vec<_> = changes.iter().map(|change| append_change(&mut payload, change, &families)).collect();
         append_sequence(&mut payload, 7);
         append_host(&mut payload, 8);
-        let read = read_records(&payload).expect("it can be read");
+        let read = read_records(&payload, &families).expect("it can be read");
         assert!(matches!(read.payload, Cow::Borrowed(_)), "today's is read where it lies");
         let as_written: Vec<_> = read.all.iter().take(changes.len()).map(|(_, parts)| parts.clone()).collect();
         assert_eq!(as_written, parts);
         let mut was = read.all.clone();
         was[2].1.state_bytes = 5_000;
-        let again = written_again(was.clone());
+        let again = written_again(was.clone(), &families);
         assert_eq!((&*again.payload, &again.all), (&*payload, &was), "and a state goes where it went");
     }
 
     #[test]
     fn a_record_that_is_cut_off_or_of_a_later_release_is_refused() {
+        let families = Registry::standard();
         let mut payload = Vec::new();
-        append_change(&mut payload, &Change::Submit(samples::submission(12).into(), samples::state().into()));
+        let submit = Change::Submit(samples::submission(12).into(), samples::state().into());
+        append_change(&mut payload, &submit, &families);
         for end in 1..payload.len() {
-            assert!(read_records(&payload[..end]).is_err(), "{end}");
+            assert!(read_records(&payload[..end], &families).is_err(), "{end}");
         }
         // Behind the kind and the length: the family, and the version.
         payload[6] = Submission::VERSION + 1;
-        let later = read_records(&payload).expect_err("nobody knows it");
+        let later = read_records(&payload, &families).expect_err("nobody knows it");
         assert!(later.to_string().contains("written by a later release"), "{later}");
     }
 }

@@ -11,6 +11,7 @@ use super::live::{Block, Place};
 use super::standing::Standing;
 use super::values::{behind, parts_of_entry};
 use crate::domain::change::Change;
+use crate::domain::family::{Family, RowKey};
 use crate::domain::id::{Digest, JobKey};
 use crate::domain::job::{Payload, Run};
 use crate::domain::query::Label;
@@ -25,8 +26,10 @@ struct Belongings {
     /// The blobs that they name.
     blobs: Vec<(JobKey, Digest)>,
     labels: Vec<(JobKey, Label)>,
-    /// Keys of audit rows and closed runs, with the number of their parts.
-    rows: Vec<(Vec<u8>, u16)>,
+    /// Keys of closed runs, with the number of their parts.
+    runs: Vec<(Vec<u8>, u16)>,
+    /// Rows that go with their job.
+    rows: Vec<(&'static Family, RowKey)>,
 }
 
 /// Whether a change removes a job.
@@ -71,10 +74,11 @@ impl Indexer<'_> {
             self.collect(doomed, block, &mut belongings)?;
         }
         self.collect_rows(doomed, &mut belongings)?;
-        let Belongings { blobs, labels, rows } = belongings;
+        let Belongings { blobs, labels, runs, rows } = belongings;
         blobs.into_iter().for_each(|(job, digest)| self.forget_blob(job, digest));
         labels.iter().for_each(|(job, label)| self.live.ahead.delete(keys::label(*job, label)));
-        rows.into_iter().for_each(|(key, parts)| self.live.ahead.delete_all(key, parts));
+        runs.into_iter().for_each(|(key, parts)| self.live.ahead.delete_all(key, parts));
+        rows.iter().try_for_each(|(family, key)| self.drop_row(family, key))?;
         for (job, before) in doomed {
             self.count(*job, before, |counts| counts.remove(before.status))?;
         }
@@ -100,28 +104,31 @@ impl Indexer<'_> {
         Ok(())
     }
 
-    /// Audit rows and closed runs of jobs that are neighbours: one look at each keyspace, since few jobs have any.
+    /// Rows and closed runs of jobs that are neighbours: one look at each keyspace, since few jobs have any.
     fn collect_rows(&self, doomed: &[Doomed<'_>], belongings: &mut Belongings) -> Result<(), ReadError> {
         let jobs = || doomed.iter().map(|(job, _)| *job);
         let (Some(first), Some(last)) = (jobs().min(), jobs().max()) else { return Ok(()) };
         let is_doomed = |job: JobKey| doomed.iter().any(|(doomed, _)| *doomed == job);
-        for (key, entry) in self.rows(keys::audits(first), &keys::audits(last))? {
-            if keys::audit_entry(&key).is_some_and(|(job, _)| is_doomed(job)) {
-                belongings.rows.push((key, parts_of_entry(&entry)));
+        for family in self.live.rows.registry().families().filter(|family| family.goes_with_job()) {
+            let (first, last) = (RowKey::of_jobs(first), RowKey::of_jobs(last));
+            for (key, _) in self.between(keys::row(family, &first), &keys::row(family, &last))? {
+                let key = keys::row_of(&key).map(|(_, key)| key);
+                let key = key.filter(|key| key.job().is_some_and(is_doomed));
+                belongings.rows.extend(key.map(|key| (family, key)));
             }
         }
-        for (key, entry) in self.rows(keys::runs(first), &keys::runs(last))? {
+        for (key, entry) in self.between(keys::runs(first), &keys::runs(last))? {
             let Some((job, _)) = keys::run_entry(&key).filter(|(job, _)| is_doomed(*job)) else { continue };
             let parts = parts_of_entry(&entry);
             let run: Run = codec::decode("a run", &self.values().whole(&key, entry)?)?;
             belongings.blobs.extend(run.log.as_ref().and_then(Payload::digest).map(|digest| (job, digest)));
-            belongings.rows.push((key, parts));
+            belongings.runs.push((key, parts));
         }
         Ok(())
     }
 
     /// The entries from `first` to the last one that starts with `last`.
-    fn rows(&self, first: Vec<u8>, last: &[u8]) -> Result<Vec<Pair>, ReadError> {
+    fn between(&self, first: Vec<u8>, last: &[u8]) -> Result<Vec<Pair>, ReadError> {
         self.values().ascending(Bound::Included(first), behind(last)).collect()
     }
 

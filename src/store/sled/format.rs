@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::journal::segment::sync_directory;
 use super::{OpenError, private};
-use crate::stored::{FAMILIES, Family};
+use crate::stored::{FAMILIES, Family, Registry};
 
 /// Brings a directory from one format to the next. It may be interrupted, and then it is done again from its start.
 type Step = fn(&Path) -> Result<(), OpenError>;
@@ -39,8 +39,9 @@ struct Found {
 }
 
 /// Checks the format of a directory, carries it up where it is an earlier one, and writes it into a new one.
-pub(super) fn check(path: &Path, is_new: bool) -> Result<(), OpenError> {
-    FORMATS.check(path, is_new)
+pub(super) fn check(path: &Path, is_new: bool, families: &Registry) -> Result<(), OpenError> {
+    let families: Vec<Family> = FAMILIES.iter().copied().chain(families.added()).collect();
+    Formats { families: &families, ..FORMATS }.check(path, is_new)
 }
 
 impl Formats<'_> {

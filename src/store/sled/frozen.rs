@@ -11,24 +11,25 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::engine::Engine;
-use super::group::read_remembered;
 use super::keys;
 use super::live::{Block, Live, View};
 use super::shared::Shared;
 use super::values::Values;
-use super::{codec, ties};
-use crate::domain::change::RememberedSubmit;
-use crate::domain::id::{Digest, JobKey, Sequence, TenantId};
+use super::{codec, rows};
+use crate::domain::family::{Family, SharedRow};
+use crate::domain::id::{Digest, JobKey, Sequence};
 use crate::domain::job::{Job, Run};
 use crate::store::ReadError;
-use crate::store::frozen::{Frozen, FrozenError, Moment, Settings, WholeJob};
+use crate::store::frozen::{Frozen, FrozenError, Moment, WholeJob};
+use crate::store::rows::of_jobs;
+use crate::stored::Registry;
 
 /// What an entry that is kept costs besides its bytes.
 const ENTRY_BYTES: u64 = 96;
-/// How many remembered submits are read at a time.
-const REMEMBERED_AT_ONCE: usize = 32;
+/// How many rows are read at a time.
+const ROWS_AT_ONCE: usize = 32;
 /// How many rows of jobs are read at a time.
-const ROWS_AT_ONCE: usize = 256;
+const ROWS_OF_JOBS_AT_ONCE: usize = 256;
 
 /// What is kept for a frozen view.
 pub(super) struct Held {
@@ -54,10 +55,10 @@ struct HeldState {
 impl Held {
     /// Whether the view may still look at the value of a key. It looks at no label, no ready entry and no other that follows
     /// from the records.
-    fn may_look_at(&self, key: &[u8], needs_from: JobKey) -> bool {
+    fn may_look_at(&self, key: &[u8], needs_from: JobKey, families: &Registry) -> bool {
         let is_ahead = |first: JobKey, last: JobKey| first.sequence <= self.last && last >= needs_from;
         match key.first() {
-            Some(&(keys::BLOCK | keys::STATE | keys::RUN | keys::AUDIT)) => {
+            Some(&(keys::BLOCK | keys::STATE | keys::RUN)) => {
                 keys::starting_job(key).is_none_or(|job| is_ahead(job, JobKey { sequence: Sequence(u64::MAX), ..job }))
             }
             Some(&keys::OUTCOME) => keys::starting_job(key).is_none_or(|bucket| {
@@ -65,8 +66,18 @@ impl Held {
                 let last = Sequence(first.0.saturating_add(keys::BUCKET_JOBS - 1));
                 is_ahead(JobKey { sequence: first, ..bucket }, JobKey { sequence: last, ..bucket })
             }),
-            Some(&(keys::REMEMBERED | keys::FORGET | keys::BROKEN)) => true,
-            Some(&keys::PART) => keys::part_entry(key).is_none_or(|(whole, _)| self.may_look_at(whole, needs_from)),
+            Some(&keys::ROW) => keys::row_of(key).is_none_or(|(number, row)| match families.family(number) {
+                Some(family) if family.is_resident => false,
+                Some(family) if family.goes_with_job() => row.job().is_none_or(|job| is_ahead(job, job)),
+                _ => true,
+            }),
+            Some(&keys::ROW_INDEX) => {
+                let family = key.get(1).and_then(|number| families.family(*number));
+                family.is_none_or(|family| !family.is_resident && family.lapses_by == key.get(2).copied())
+            }
+            Some(&keys::PART) => {
+                keys::part_entry(key).is_none_or(|(whole, _)| self.may_look_at(whole, needs_from, families))
+            }
             _ => false,
         }
     }
@@ -74,11 +85,12 @@ impl Held {
     /// Keeps what the tree has under keys that it is about to overwrite.
     fn keep<'a>(&self, tree: &dyn Engine, keys: impl Iterator<Item = &'a Vec<u8>>) {
         let mut state = self.state.write();
+        let families = Arc::clone(state.live.rows.registry());
         for key in keys {
             if state.failure.is_some() {
                 return;
             }
-            if !self.may_look_at(key, state.needs_from) || state.live.ahead.has(key) {
+            if !self.may_look_at(key, state.needs_from, &families) || state.live.ahead.has(key) {
                 continue;
             }
             match Values::stored(tree).entry(key) {
@@ -148,12 +160,7 @@ impl Live {
             ahead: self.ahead.clone(),
             running: self.running.clone(),
             buckets: self.dirty_buckets(),
-            plugins: self.plugins.clone(),
-            schedules: self.schedules.clone(),
-            queues: self.queues.clone(),
-            breakers: self.breakers.clone(),
-            tokens: self.tokens.clone(),
-            service: self.service.clone(),
+            rows: self.rows.clone(),
             ..Self::default()
         }
     }
@@ -164,17 +171,17 @@ pub(super) struct FrozenView {
     pub(super) shared: Arc<Shared>,
     pub(super) held: Arc<Held>,
     next_block: Bound<Vec<u8>>,
-    forget_before: Bound<Vec<u8>>,
+    /// The families whose rows are still to be shown, the next one last, and how far the next one was shown.
+    families: Vec<&'static Family>,
+    behind: Option<Vec<u8>>,
 }
 
 impl FrozenView {
     pub(super) fn new(shared: Arc<Shared>, held: Arc<Held>) -> Self {
-        Self {
-            shared,
-            held,
-            next_block: Bound::Included(vec![keys::BLOCK]),
-            forget_before: Bound::Excluded(vec![keys::FORGET + 1]),
-        }
+        let families = shared.settings.families.families().filter(|family| !family.goes_with_job());
+        let mut families: Vec<_> = families.collect();
+        families.reverse();
+        Self { shared, held, next_block: Bound::Included(vec![keys::BLOCK]), families, behind: None }
     }
 
     /// Reads while the tree stays as it is.
@@ -216,33 +223,45 @@ impl FrozenView {
         })
     }
 
-    /// The rows under a keyspace of the jobs from `first` to `last`, decoded, in order.
-    fn rows<T: codec::Stored>(
-        &self,
-        first: Vec<u8>,
-        last: &[u8],
-        what: &'static str,
-    ) -> Result<Vec<(JobKey, T)>, FrozenError> {
-        let mut rows = Vec::new();
-        let mut from = Bound::Included(first);
+    /// The closed runs of the jobs from `first` to `last`, in order.
+    fn runs(&self, first: JobKey, last: JobKey) -> Result<Vec<(JobKey, Run)>, FrozenError> {
+        let mut runs = Vec::new();
+        let mut from = Bound::Included(keys::runs(first));
         loop {
             let (page, read) = self.view(|view| {
-                let entries = view.values.ascending(from.clone(), super::values::behind(last)).take(ROWS_AT_ONCE);
+                let to = super::values::behind(&keys::runs(last));
+                let entries = view.values.ascending(from.clone(), to).take(ROWS_OF_JOBS_AT_ONCE);
                 let mut page = Vec::new();
                 let mut read = None;
                 for entry in entries {
                     let (key, value) = entry?;
                     let job =
-                        keys::starting_job(&key).ok_or_else(|| ReadError::Damaged(format!("the key of {what}")))?;
-                    page.push((job, codec::decode(what, &view.values.whole(&key, value)?)?));
+                        keys::starting_job(&key).ok_or_else(|| ReadError::Damaged("the key of a run".to_owned()))?;
+                    page.push((job, codec::decode("a run", &view.values.whole(&key, value)?)?));
                     read = Some(key);
                 }
                 Ok((page, read))
             })?;
-            let is_last = page.len() < ROWS_AT_ONCE;
-            rows.extend(page);
+            let is_last = page.len() < ROWS_OF_JOBS_AT_ONCE;
+            runs.extend(page);
             match read.filter(|_| !is_last) {
                 Some(key) => from = Bound::Excluded(key),
+                None => return Ok(runs),
+            }
+        }
+    }
+
+    /// The rows of a family that go with the jobs from `first` to `last`, in order.
+    fn rows_of_jobs(&self, family: &Family, first: JobKey, last: JobKey) -> Result<Vec<SharedRow>, FrozenError> {
+        let mut rows = Vec::new();
+        let (mut from, to) = of_jobs(first, last);
+        loop {
+            let range = (from, to.clone());
+            let page = self.view(|view| rows::by_key(view, family, range, ROWS_OF_JOBS_AT_ONCE))?;
+            let is_last = page.len() < ROWS_OF_JOBS_AT_ONCE;
+            rows.extend(page);
+            match rows.last().filter(|_| !is_last) {
+                Some(last) => from = Bound::Excluded(last.key()),
                 None => return Ok(rows),
             }
         }
@@ -262,39 +281,29 @@ impl Frozen for FrozenView {
         self.held.moment
     }
 
-    fn settings(&mut self) -> Result<Settings, FrozenError> {
-        self.view(|view| {
-            let live = view.live;
-            Ok(Settings {
-                plugins: live.plugins.values().cloned().collect(),
-                schedules: live.schedules.all(),
-                queues: live.queues.values().cloned().collect(),
-                breakers: live.breakers.all(),
-                tokens: live.tokens.all(),
-                service: live.service.clone(),
-                broken_keys: ties::all_broken(view)?,
-            })
-        })
+    fn families(&self) -> &Registry {
+        &self.shared.settings.families
     }
 
     fn next_jobs(&mut self) -> Result<Vec<WholeJob>, FrozenError> {
         loop {
             let Some(BlockOfJobs { key, jobs, behind }) = self.jobs_of_next_block()? else { return Ok(Vec::new()) };
             let mut whole: Vec<_> =
-                jobs.into_iter().map(|job| WholeJob { job, earlier_runs: Vec::new(), audit: Vec::new() }).collect();
+                jobs.into_iter().map(|job| WholeJob { job, earlier_runs: Vec::new(), rows: Vec::new() }).collect();
             let ends = whole.first().zip(whole.last());
             if let Some((first, last)) = ends.map(|(one, other)| (one.job.submission.key(), other.job.submission.key()))
             {
-                let runs: Vec<(JobKey, Run)> = self.rows(keys::runs(first), &keys::runs(last), "a run")?;
-                let audit = self.rows(keys::audits(first), &keys::audits(last), "an audit row")?;
                 let place =
                     |whole: &[WholeJob], job| whole.binary_search_by_key(&job, |whole| whole.job.submission.key()).ok();
                 // Rows of a job that is gone are leftovers, which nobody can ask for.
-                for (job, run) in runs {
+                for (job, run) in self.runs(first, last)? {
                     place(&whole, job).into_iter().for_each(|at| whole[at].earlier_runs.push(run.clone()));
                 }
-                for (job, row) in audit {
-                    place(&whole, job).into_iter().for_each(|at| whole[at].audit.push(Clone::clone(&row)));
+                for family in self.shared.settings.families.families().filter(|family| family.goes_with_job()) {
+                    for row in self.rows_of_jobs(family, first, last)? {
+                        let at = row.key().job().and_then(|job| place(&whole, job));
+                        at.into_iter().for_each(|at| whole[at].rows.push(Arc::clone(&row)));
+                    }
                 }
             }
             self.next_block = Bound::Excluded(key);
@@ -305,35 +314,21 @@ impl Frozen for FrozenView {
         }
     }
 
-    fn next_remembered(&mut self) -> Result<Vec<RememberedSubmit>, FrozenError> {
-        let (page, before) = self.view(|view| {
-            let from = Bound::Included(vec![keys::FORGET]);
-            let mut page = Vec::new();
-            let mut before = None;
-            for entry in view.values.descending(from, self.forget_before.clone()).take(REMEMBERED_AT_ONCE) {
-                let (key, _) = entry?;
-                page.push(remembered_of(view, &key)?);
-                before = Some(key);
+    fn next_rows(&mut self) -> Result<Vec<SharedRow>, FrozenError> {
+        while let Some(family) = self.families.last().copied() {
+            let (page, behind) = self.view(|view| rows::page(view, family, self.behind.as_deref(), ROWS_AT_ONCE))?;
+            if behind.is_none() {
+                self.families.pop();
             }
-            Ok((page, before))
-        })?;
-        if let Some(key) = before {
-            self.forget_before = Bound::Excluded(key);
+            self.behind = behind;
+            if !page.is_empty() {
+                return Ok(page);
+            }
         }
-        Ok(page)
+        Ok(Vec::new())
     }
 
     fn blob_part(&self, digest: Digest, from: u64, most: usize) -> Result<Option<Bytes>, ReadError> {
         self.shared.blobs.part(digest, from, most).map_err(|error| ReadError::of(&error))
     }
-}
-
-/// The remembered submit that a key under [`keys::FORGET`] speaks of.
-fn remembered_of(view: View<'_>, key: &[u8]) -> Result<RememberedSubmit, ReadError> {
-    let damaged = || ReadError::Damaged("the end of a remembered submit".to_owned());
-    let (_, remembered) = keys::forgotten(key).ok_or_else(damaged)?;
-    let (tenant, submit) = remembered.get(1..).and_then(|rest| rest.split_first_chunk::<4>()).ok_or_else(damaged)?;
-    let tenant = TenantId(u32::from_be_bytes(*tenant));
-    let submit = std::str::from_utf8(submit).map_err(|_| damaged())?;
-    read_remembered(view.values, tenant, submit)?.ok_or_else(damaged)
 }

@@ -3,16 +3,14 @@
 use std::collections::HashMap;
 
 use super::index::Entry;
-use super::keys;
-use super::live::View;
+use super::live::{Live, View};
 use super::standing::{Standing, Standings};
-use super::values::Values;
-use super::{codec, ties};
-use crate::domain::change::{Change, RememberedSubmit};
-use crate::domain::id::{DedupKey, JobKey, PluginName, QueueName, ScheduleName, TenantId, TokenName};
-use crate::domain::time::Timestamp;
+use super::{rows, ties};
+use crate::domain::change::Change;
+use crate::domain::family::{Family, RowKey, SharedRow};
+use crate::domain::id::{DedupKey, JobKey, TenantId};
 use crate::store::ReadError;
-use crate::store::guard::Facts;
+use crate::store::guard::{Facts, Made};
 
 /// The commits that are written together.
 #[derive(Default)]
@@ -26,18 +24,16 @@ pub(super) struct Group<'a> {
     /// The highest sequence that may be given out from now on.
     pub(super) mark: u64,
     pub(super) host: u64,
-    pub(super) plugins: HashMap<(TenantId, &'a PluginName), Option<u32>>,
-    pub(super) keys: HashMap<(TenantId, &'a str), Timestamp>,
-    pub(super) schedules: HashMap<(TenantId, &'a ScheduleName), Option<u32>>,
-    pub(super) queues: HashMap<&'a QueueName, u32>,
-    pub(super) tokens: HashMap<(TenantId, &'a TokenName), bool>,
+    /// The rows that it has changed.
+    rows: HashMap<(u8, RowKey), Option<&'a SharedRow>>,
+    made: Made,
     /// Who has a dedup key, where that has changed.
     pub(super) dedup: HashMap<(TenantId, DedupKey), Option<JobKey>>,
 }
 
 impl<'a> Group<'a> {
     /// Notes what a change of it makes of the store.
-    pub(super) fn note(&mut self, change: &'a Change, before: Option<&Standing>) {
+    pub(super) fn note(&mut self, change: &'a Change, before: Option<&Standing>, live: &Live) {
         match change {
             Change::Submit(submission, state) => {
                 let job = submission.key();
@@ -53,32 +49,20 @@ impl<'a> Group<'a> {
                     self.dedup.insert((job.tenant, key), None);
                 }
             }
-            Change::PutSchedule(schedule) => {
-                self.schedules.insert((schedule.tenant, &schedule.name), Some(schedule.revision));
-            }
-            Change::RemoveSchedule { tenant, name, .. } => {
-                self.schedules.insert((*tenant, name), None);
-            }
-            Change::PutQueue(queue) => {
-                self.queues.insert(&queue.name, queue.revision);
-            }
-            Change::PutToken(token) => {
-                self.tokens.insert((token.tenant, &token.name), true);
-            }
-            Change::RemoveToken { tenant, name } => {
-                self.tokens.insert((*tenant, name), false);
-            }
-            Change::Remember(submit) => {
-                self.keys.insert((submit.tenant, &submit.key), submit.until);
-            }
-            Change::PutPlugin(plugin) => {
-                self.plugins.insert((plugin.tenant, &plugin.name), Some(plugin.revision));
-            }
-            Change::RemovePlugin { tenant, name, .. } => {
-                self.plugins.insert((*tenant, name), None);
-            }
+            Change::Put(row) | Change::Load(row) => self.note_row(row.family(), row.key(), Some(row), live),
+            Change::Remove { family, key, .. } => self.note_row(family, key.clone(), None, live),
             _ => {}
         }
+    }
+
+    fn note_row(&mut self, family: &Family, key: RowKey, row: Option<&'a SharedRow>, live: &Live) {
+        let row = row.filter(|row| !row.is_void());
+        if family.most.is_some() {
+            let present = self.rows.get(&(family.number, key.clone()));
+            let was_there = present.map_or_else(|| live.rows.row(family, &key).is_some(), Option::is_some);
+            self.made.note(family, &key, was_there, row.is_some());
+        }
+        self.rows.insert((family.number, key), row);
     }
 }
 
@@ -96,43 +80,15 @@ impl Facts for Known<'_, '_, '_> {
         Ok(self.standings.get(self.view, job)?.map(|standing| standing.revision))
     }
 
-    fn remembered_until(&mut self, tenant: TenantId, key: &str) -> Result<Option<Timestamp>, ReadError> {
-        match self.group.keys.get(&(tenant, key)) {
-            Some(until) => Ok(Some(*until)),
-            None => Ok(read_remembered(self.view.values, tenant, key)?.map(|submit| submit.until)),
+    fn row(&mut self, family: &'static Family, key: &RowKey) -> Result<Option<SharedRow>, ReadError> {
+        match self.group.rows.get(&(family.number, key.clone())) {
+            Some(row) => Ok(row.cloned()),
+            None => rows::row(self.view, family, key),
         }
     }
 
-    fn plugin_revision(&mut self, tenant: TenantId, name: &PluginName) -> Result<Option<u32>, ReadError> {
-        match self.group.plugins.get(&(tenant, name)) {
-            Some(revision) => Ok(*revision),
-            None => Ok(self.view.live.plugins.get(&(tenant, name.clone())).map(|plugin| plugin.revision)),
-        }
-    }
-
-    fn schedule_revision(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<Option<u32>, ReadError> {
-        match self.group.schedules.get(&(tenant, name)) {
-            Some(revision) => Ok(*revision),
-            None => Ok(self.view.live.schedules.revision(tenant, name)),
-        }
-    }
-
-    fn schedules(&mut self, tenant: TenantId) -> Result<usize, ReadError> {
-        let live = &self.view.live.schedules;
-        let own = self.group.schedules.iter().filter(|((owner, _), _)| *owner == tenant);
-        Ok(own.fold(live.count(tenant), |count, ((_, name), revision)| {
-            count + usize::from(revision.is_some()) - usize::from(live.revision(tenant, name).is_some())
-        }))
-    }
-
-    fn queue_revision(&mut self, name: &QueueName) -> Result<Option<u32>, ReadError> {
-        let in_group = self.group.queues.get(name).copied();
-        Ok(in_group.or_else(|| self.view.live.queues.get(name).map(|queue| queue.revision)))
-    }
-
-    fn has_token(&mut self, tenant: TenantId, name: &TokenName) -> Result<bool, ReadError> {
-        let in_group = self.group.tokens.get(&(tenant, name)).copied();
-        Ok(in_group.unwrap_or_else(|| self.view.live.tokens.has(tenant, name)))
+    fn count(&mut self, family: &'static Family, tenant: TenantId) -> Result<usize, ReadError> {
+        Ok(self.group.made.with(self.view.live.rows.count(family, tenant), family, tenant))
     }
 
     fn dedup_holder(&mut self, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {
@@ -141,14 +97,4 @@ impl Facts for Known<'_, '_, '_> {
             None => ties::dedup_holder(self.view, tenant, key),
         }
     }
-}
-
-/// A remembered submit.
-pub(super) fn read_remembered(
-    values: Values<'_>,
-    tenant: TenantId,
-    key: &str,
-) -> Result<Option<RememberedSubmit>, ReadError> {
-    let stored = values.get(&keys::remembered(tenant, key))?;
-    Ok(stored.map(|value| codec::decode("a remembered submit", &value)).transpose()?)
 }

@@ -9,12 +9,10 @@ use super::keys::{self, ReadyKind};
 use super::live::{FreshBlock, Live, Place, View, is_single_ready};
 use super::standing::Standing;
 use super::values::{Values, parts_of_entry};
-use crate::domain::breaker::PluginBreaker;
-use crate::domain::change::{Change, RememberedSubmit};
+use crate::domain::change::Change;
 use crate::domain::fingerprint::Fingerprint;
-use crate::domain::id::{JobKey, PluginName, ScheduleName, TenantId};
+use crate::domain::id::JobKey;
 use crate::domain::job::{JobState, Payload, Run, Status, Submission};
-use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, Label};
 use crate::domain::queue::Lane;
 use crate::store::ReadError;
@@ -23,8 +21,6 @@ use crate::store::ReadError;
 const BLOCK_JOBS: usize = 16;
 /// and no second one beyond this many bytes.
 const BLOCK_BYTES: usize = 2048;
-/// How many forgotten submits one new one clears away.
-const FORGET_AT_ONCE: usize = 4;
 
 /// In which part a job names a blob; the parts come and go apart from each other.
 #[derive(Clone, Copy)]
@@ -133,61 +129,9 @@ impl<'a> Indexer<'a> {
             }
             (Change::Delete { .. }, _) => self.delete(std::slice::from_ref(entry)),
             (Change::Advance { .. }, None) => Err(ReadError::Damaged("a change of a job that is not there".to_owned())),
-            (Change::Remember(submit), _) => self.remember(submit),
-            (Change::Audit(row), _) => {
-                self.live.ahead.put(keys::audit(row.job, row.revision), codec::encode(row));
-                Ok(())
-            }
-            (Change::PutSchedule(schedule), _) => {
-                self.drop_schedule(schedule.tenant, &schedule.name)?;
-                self.live.ahead.put(keys::schedule(schedule.tenant, &schedule.name), codec::encode(&**schedule));
-                self.live.schedules.put((**schedule).clone());
-                Ok(())
-            }
-            (Change::RemoveSchedule { tenant, name, .. }, _) => {
-                self.live.schedules.remove(*tenant, name);
-                self.drop_schedule(*tenant, name)
-            }
-            (Change::PutQueue(queue), _) => {
-                self.live.ahead.put(keys::queue(&queue.name), codec::encode(queue));
-                self.live.queues.insert(queue.name.clone(), queue.clone());
-                Ok(())
-            }
-            (Change::PutPlugin(plugin), _) => self.put_plugin(plugin),
-            (Change::RemovePlugin { tenant, name, .. }, _) => self.remove_plugin(*tenant, name),
-            (Change::PutService(service), _) => {
-                self.live.service = service.clone();
-                self.live.ahead.put(keys::META_SERVICE.to_vec(), codec::encode(service));
-                Ok(())
-            }
+            (Change::Put(row) | Change::Load(row), _) => self.put_row(row, &frame[entry.parts.submission.clone()]),
+            (Change::Remove { family, key, .. }, _) => self.drop_row(family, key),
             (Change::StartHost(host), _) => self.raise(keys::META_HOST, host.0),
-            (Change::PutBreaker(breaker), _) => {
-                self.put_breaker(breaker);
-                Ok(())
-            }
-            (Change::PutToken(token), _) => {
-                self.live.tokens.put((**token).clone());
-                self.live.ahead.put(keys::token(token.tenant, &token.name), codec::encode(&**token));
-                Ok(())
-            }
-            (Change::NoteBroken { job, key }, _) => {
-                self.note_broken(*job, key);
-                Ok(())
-            }
-            (Change::RemoveToken { tenant, name }, _) => {
-                self.live.tokens.remove(*tenant, name);
-                self.live.ahead.delete(keys::token(*tenant, name));
-                Ok(())
-            }
-        }
-    }
-
-    fn put_breaker(&mut self, breaker: &PluginBreaker) {
-        let key = keys::breaker(breaker.tenant, &breaker.plugin);
-        self.live.breakers.put(breaker);
-        match breaker.breaker.is_degraded() {
-            true => self.live.ahead.put(key, codec::encode(breaker)),
-            false => self.live.ahead.delete(key),
         }
     }
 
@@ -411,52 +355,6 @@ impl<'a> Indexer<'a> {
         if let Some(digest) = replaced.as_ref().and_then(Payload::digest) {
             self.live.ahead.delete(keys::blob_of_job(digest, job, Role::Checkpoint as u8));
         }
-        Ok(())
-    }
-
-    fn remember(&mut self, submit: &RememberedSubmit) -> Result<(), ReadError> {
-        let key = keys::remembered(submit.tenant, &submit.key);
-        if let Some(stored) = self.values().get(&key)? {
-            let stored: RememberedSubmit = codec::decode("a remembered submit", &stored)?;
-            self.live.ahead.delete(keys::forget(stored.until, submit.tenant, &submit.key));
-            self.drop_value(key.clone())?;
-        }
-        let old: Vec<_> = self.values().starting(&[keys::FORGET]).take(FORGET_AT_ONCE).collect::<Result<_, _>>()?;
-        for (forget, _) in old {
-            if let Some((_, remembered)) = keys::forgotten(&forget).filter(|(until, _)| *until <= submit.on) {
-                self.live.ahead.delete(forget);
-                self.drop_value(remembered)?;
-            }
-        }
-        self.live.ahead.put(key, codec::encode(submit));
-        self.live.ahead.mark(keys::forget(submit.until, submit.tenant, &submit.key));
-        Ok(())
-    }
-
-    fn put_plugin(&mut self, plugin: &Plugin) -> Result<(), ReadError> {
-        self.drop_plugin(plugin.tenant, &plugin.name)?;
-        self.live.ahead.put(keys::plugin(plugin.tenant, &plugin.name), codec::encode(plugin));
-        self.live.plugins.insert((plugin.tenant, plugin.name.clone()), plugin.clone());
-        Ok(())
-    }
-
-    fn remove_plugin(&mut self, tenant: TenantId, name: &PluginName) -> Result<(), ReadError> {
-        self.live.plugins.remove(&(tenant, name.clone()));
-        self.drop_plugin(tenant, name)
-    }
-
-    fn drop_plugin(&mut self, tenant: TenantId, name: &PluginName) -> Result<(), ReadError> {
-        self.drop_value(keys::plugin(tenant, name))
-    }
-
-    fn drop_schedule(&mut self, tenant: TenantId, name: &ScheduleName) -> Result<(), ReadError> {
-        self.drop_value(keys::schedule(tenant, name))
-    }
-
-    /// Removes a value of any length.
-    fn drop_value(&mut self, key: Vec<u8>) -> Result<(), ReadError> {
-        let parts = self.values().entry(&key)?.map_or(0, |entry| parts_of_entry(&entry));
-        self.live.ahead.delete_all(key, parts);
         Ok(())
     }
 }

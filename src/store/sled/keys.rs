@@ -1,14 +1,15 @@
 //! The keys of the index: a byte for the keyspace, then big-endian numbers, so that the order of keys is the order of work.
 
+use crate::domain::family::{Family, IndexKey, RowKey};
 use crate::domain::hash;
 use crate::domain::id::{
     ConcurrencyKey, DedupKey, Digest, JobKey, OrderingKey, PluginName, QueueName, ScheduleName, Sequence, TenantId,
-    TokenName,
 };
 use crate::domain::job::{Rank, Status};
 use crate::domain::query::Label;
 use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
+use crate::store::rows;
 
 /// Blocks of submissions: tenant, first sequence.
 pub(super) const BLOCK: u8 = b'S';
@@ -24,12 +25,6 @@ pub(super) const LISTED: u8 = b'X';
 pub(super) const OUTCOME: u8 = b'O';
 /// Runs before the last one: tenant, sequence, number.
 pub(super) const RUN: u8 = b'A';
-/// Remembered submits: tenant, key.
-pub(super) const REMEMBERED: u8 = b'I';
-/// When remembered submits are forgotten: time, tenant, key.
-pub(super) const FORGET: u8 = b'J';
-/// Plug-ins: tenant, name.
-pub(super) const PLUGIN: u8 = b'P';
 /// Counts: tenant, plug-in.
 pub(super) const COUNTS: u8 = b'C';
 /// Locked jobs as of the last checkpoint: tenant, sequence.
@@ -38,8 +33,6 @@ pub(super) const RUNNING: u8 = b'R';
 pub(super) const BLOB: u8 = b'B';
 /// Unfinished jobs by ordering key: tenant, key, sequence.
 pub(super) const KEYED: u8 = b'K';
-/// The last job that held an ordering key, where it has not succeeded and others wait behind it: tenant, key.
-pub(super) const BROKEN: u8 = b'F';
 /// Unfinished jobs that name another in `after`: tenant, the sequence of that one, their own sequence.
 pub(super) const DEPENDENT: u8 = b'D';
 /// The unfinished job of a dedup key: tenant, key.
@@ -50,16 +43,12 @@ pub(super) const OCCURRING: u8 = b'q';
 pub(super) const LABEL: u8 = b'L';
 /// Counts of the jobs of a batch: tenant, sequence of the batch.
 pub(super) const BATCH: u8 = b'N';
-/// Commands of people: tenant, sequence, revision.
-pub(super) const AUDIT: u8 = b'V';
-/// Schedules: tenant, name.
-pub(super) const SCHEDULE: u8 = b'Y';
-/// What people have asked of queues: name.
-pub(super) const QUEUE: u8 = b'E';
-/// Breakers that are not closed: tenant, plug-in.
-pub(super) const BREAKER: u8 = b'H';
-/// Tokens: tenant, name.
-pub(super) const TOKEN: u8 = b'G';
+/// Rows, of whatever family: family, key.
+pub(super) const ROW: u8 = b'Y';
+/// What rows are found by: family, number of the index, entry ([`crate::store::rows::entry`]).
+pub(super) const ROW_INDEX: u8 = b'y';
+/// Which rows name a blob: digest, family, key.
+pub(super) const ROW_BLOB: u8 = b'b';
 /// The further parts of values that are too long for one entry: the whole key, part number.
 pub(super) const PART: u8 = b'Z';
 
@@ -76,8 +65,6 @@ pub(super) const META_FORMAT: &[u8] = b"Mformat";
 pub(super) const META_SEQUENCE: &[u8] = b"Msequence";
 /// The last host number that was given out.
 pub(super) const META_HOST: &[u8] = b"Mhost";
-/// The state of the service.
-pub(super) const META_SERVICE: &[u8] = b"Mservice";
 
 /// Whether a ready entry stands for a block of new jobs or for one job that came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,43 +279,14 @@ pub(super) fn run_entry(key: &[u8]) -> Option<(JobKey, u32)> {
     Some((job_of(job)?, u32::from_be_bytes(*number)))
 }
 
-pub(super) fn remembered(tenant: TenantId, submit: &str) -> Vec<u8> {
-    let mut key = vec![REMEMBERED];
-    key.extend(tenant.0.to_be_bytes());
-    key.extend(submit.as_bytes());
-    key
-}
-
-pub(super) fn forget(until: Timestamp, tenant: TenantId, submit: &str) -> Vec<u8> {
-    let mut key = vec![FORGET];
-    key.extend(time_bytes(until));
-    key.extend(tenant.0.to_be_bytes());
-    key.extend(submit.as_bytes());
-    key
-}
-
-/// The key under [`REMEMBERED`] that a key under [`FORGET`] speaks of, and when it is forgotten.
-pub(super) fn forgotten(key: &[u8]) -> Option<(Timestamp, Vec<u8>)> {
-    let (time, rest) = key.get(1..)?.split_first_chunk::<8>()?;
-    Some((time_of(*time), [&[REMEMBERED], rest].concat()))
-}
-
-pub(super) fn plugin(tenant: TenantId, name: &PluginName) -> Vec<u8> {
-    named(PLUGIN, tenant, name)
-}
-
 pub(super) fn counts(tenant: TenantId, name: &PluginName) -> Vec<u8> {
-    named(COUNTS, tenant, name)
-}
-
-fn named(keyspace: u8, tenant: TenantId, name: &PluginName) -> Vec<u8> {
-    let mut key = vec![keyspace];
+    let mut key = vec![COUNTS];
     key.extend(tenant.0.to_be_bytes());
     key.extend(name.as_str().as_bytes());
     key
 }
 
-/// The tenant and name of a key under [`PLUGIN`] or [`COUNTS`].
+/// The tenant and name of a key under [`COUNTS`].
 pub(super) fn named_of(key: &[u8]) -> Option<(TenantId, PluginName)> {
     let (tenant, name) = key.get(1..)?.split_first_chunk::<4>()?;
     let name = PluginName::new(std::str::from_utf8(name).ok()?).ok()?;
@@ -401,16 +359,6 @@ pub(super) fn keyed_job(key: &[u8]) -> Option<JobKey> {
     let (tenant, _text) = head.get(1..)?.split_first_chunk::<4>()?;
     let tenant = TenantId(u32::from_be_bytes(*tenant));
     Some(JobKey { tenant, sequence: Sequence(u64::from_be_bytes(*sequence)) })
-}
-
-pub(super) fn broken(tenant: TenantId, key: &OrderingKey) -> Vec<u8> {
-    texted(BROKEN, tenant, key.as_str())
-}
-
-/// The tenant and the ordering key of a key under [`BROKEN`].
-pub(super) fn broken_key(key: &[u8]) -> Option<(TenantId, OrderingKey)> {
-    let text = std::str::from_utf8(key.get(5..)?).ok()?;
-    Some((tenant_of(key)?, OrderingKey::stored(text).ok()?))
 }
 
 /// What the entries of the jobs that wait for `job` start with.
@@ -503,37 +451,44 @@ pub(super) fn batch(tenant: TenantId, batch: Sequence) -> Vec<u8> {
     of_job(BATCH, JobKey { tenant, sequence: batch })
 }
 
-/// What the audit rows of a job start with.
-pub(super) fn audits(job: JobKey) -> Vec<u8> {
-    of_job(AUDIT, job)
+/// What the keys of a family's rows start with.
+pub(super) fn rows_of(family: &Family) -> Vec<u8> {
+    vec![ROW, family.number]
 }
 
-pub(super) fn audit(job: JobKey, revision: u32) -> Vec<u8> {
-    let mut key = audits(job);
-    key.extend(revision.to_be_bytes());
+pub(super) fn row(family: &Family, key: &RowKey) -> Vec<u8> {
+    [&[ROW, family.number], key.as_bytes()].concat()
+}
+
+/// The number of the family and the key of a row, of a key under [`ROW`].
+pub(super) fn row_of(key: &[u8]) -> Option<(u8, RowKey)> {
+    let (family, key) = key.get(1..)?.split_first()?;
+    Some((*family, RowKey::stored(key)))
+}
+
+/// What the entries of an index of a family start with.
+pub(super) fn row_indexes(family: &Family, index: u8) -> Vec<u8> {
+    vec![ROW_INDEX, family.number, index]
+}
+
+pub(super) fn row_index(family: &Family, index: u8, by: &IndexKey, key: &RowKey) -> Vec<u8> {
+    [row_indexes(family, index), rows::entry(by, key)].concat()
+}
+
+/// What the names start with that rows have for a blob.
+pub(super) fn row_blob(digest: Digest) -> Vec<u8> {
+    let mut key = vec![ROW_BLOB];
+    key.extend(digest.0);
     key
 }
 
-/// The job and the revision of a key under [`AUDIT`].
-pub(super) fn audit_entry(key: &[u8]) -> Option<(JobKey, u32)> {
-    let (job, revision) = key.split_last_chunk::<4>()?;
-    Some((job_of(job)?, u32::from_be_bytes(*revision)))
+pub(super) fn blob_of_row(digest: Digest, family: &Family, key: &RowKey) -> Vec<u8> {
+    [row_blob(digest).as_slice(), &[family.number], key.as_bytes()].concat()
 }
 
-pub(super) fn schedule(tenant: TenantId, name: &ScheduleName) -> Vec<u8> {
-    texted(SCHEDULE, tenant, name.as_str())
-}
-
-pub(super) fn breaker(tenant: TenantId, plugin: &PluginName) -> Vec<u8> {
-    texted(BREAKER, tenant, plugin.as_str())
-}
-
-pub(super) fn token(tenant: TenantId, name: &TokenName) -> Vec<u8> {
-    texted(TOKEN, tenant, name.as_str())
-}
-
-pub(super) fn queue(name: &QueueName) -> Vec<u8> {
-    let mut key = vec![QUEUE];
-    key.extend(name.as_str().as_bytes());
-    key
+/// The digest, the number of the family and the key of a row, of a key under [`ROW_BLOB`].
+pub(super) fn row_blob_entry(key: &[u8]) -> Option<(Digest, u8, RowKey)> {
+    let (digest, rest) = key.get(1..)?.split_first_chunk::<32>()?;
+    let (family, key) = rest.split_first()?;
+    Some((Digest(*digest), *family, RowKey::stored(key)))
 }

@@ -11,17 +11,13 @@ use super::engine::Engine;
 use super::frozen::Frozens;
 use super::keys;
 use super::values::{Values, Writes, parts_of_entry};
-use crate::domain::id::{JobKey, PluginName, QueueName, Sequence, TenantId};
+use crate::domain::id::{JobKey, PluginName, Sequence, TenantId};
 use crate::domain::job::{Job, JobState, Rank, StateCode, Status, Submission};
-use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
-use crate::domain::queue::{Lane, QueueState};
-use crate::domain::service::ServiceState;
+use crate::domain::queue::Lane;
 use crate::domain::time::Timestamp;
 use crate::store::ReadError;
-use crate::store::breakers::Breakers;
-use crate::store::schedules::Schedules;
-use crate::store::tokens::Tokens;
+use crate::store::rows::Rows;
 
 /// What is in memory. Readers take it together with the index, so that they see whole groups of commits.
 #[derive(Debug, Default)]
@@ -38,12 +34,8 @@ pub(super) struct Live {
     /// knows.
     pub(super) fresh: BTreeMap<JobKey, FreshBlock>,
     pub(super) counts: BTreeMap<(TenantId, PluginName), Counts>,
-    pub(super) plugins: BTreeMap<(TenantId, PluginName), Plugin>,
-    pub(super) schedules: Schedules,
-    pub(super) queues: BTreeMap<QueueName, QueueState>,
-    pub(super) breakers: Breakers,
-    pub(super) tokens: Tokens,
-    pub(super) service: ServiceState,
+    /// The rows of the families that are resident.
+    pub(super) rows: Rows,
     /// Who still reads what was there before.
     pub(super) frozen: Frozens,
 }

@@ -24,6 +24,7 @@ mod lock;
 mod private;
 mod read;
 mod recover;
+mod rows;
 mod shared;
 mod standing;
 mod ties;
@@ -48,21 +49,19 @@ use self::recover::Recovered;
 use self::shared::{Shared, Watch, Work};
 use self::writer::{Owed, Writer};
 use super::frozen::Frozen;
+use super::rows::{IndexRange, RowRange};
 use super::warrant;
-use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats};
-use crate::domain::access::Token;
-use crate::domain::audit::AuditRow;
-use crate::domain::breaker::PluginBreaker;
-use crate::domain::change::{Change, RememberedSubmit};
+use super::{CommitError, Feed, Pending, ReadError, Store, StoreStats, strange};
+use crate::domain::change::Change;
 use crate::domain::code::{self, Code};
+use crate::domain::family::{Family, IndexKey, RowKey, SharedRow};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
 use crate::domain::job::{Job, Predecessors, Run};
-use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroups, JobQuery, Page};
-use crate::domain::queue::{Lane, LaneDepth, QueueState};
-use crate::domain::schedule::Schedule;
-use crate::domain::service::{Durability, ServiceState};
+use crate::domain::queue::{Lane, LaneDepth};
+use crate::domain::service::Durability;
 use crate::domain::time::Timestamp;
+use crate::stored::Registry;
 
 const JOURNAL: &str = "journal";
 const INDEX: &str = "index";
@@ -92,6 +91,8 @@ pub struct SledSettings {
     /// Bytes of memory for what changes while the store is read as it was at one moment, for a backup; with more, that reading
     /// ends.
     pub frozen_bytes: u64,
+    /// The families whose rows it takes. A directory that was opened with more of them is refused.
+    pub families: Arc<Registry>,
 }
 
 impl SledSettings {
@@ -107,6 +108,7 @@ impl SledSettings {
             checkpoint_bytes: 48 * MIB,
             keep_journal_bytes: 96 * MIB,
             frozen_bytes: 64 * MIB,
+            families: Arc::default(),
         }
     }
 }
@@ -252,6 +254,9 @@ impl SledStore {
 
 impl Store for SledStore {
     fn commit(&self, changes: Vec<Change>) -> Pending {
+        if let Some(family) = self.shared.settings.families.stranger(&changes) {
+            return Pending::decided(Err(strange(family)));
+        }
         self.shared.send(Work::Commit(changes, warrant::present()))
     }
 
@@ -325,10 +330,6 @@ impl Store for SledStore {
         self.view(|view| ties::unfinished_of(view, tenant, schedule, limit))
     }
 
-    fn audit(&self, key: JobKey) -> Result<Vec<AuditRow>, ReadError> {
-        self.view(|view| read::audit(view, key))
-    }
-
     fn batch(&self, tenant: TenantId, batch: JobId) -> Result<Counts, ReadError> {
         self.view(|view| read::batch(view, tenant, batch.sequence()))
     }
@@ -337,30 +338,6 @@ impl Store for SledStore {
         let mut lister = read::FailureLister::new(tenant, read::FAILURES_MAX);
         while !self.view(|view| lister.step(view))? {}
         Ok(lister.into_groups(limit))
-    }
-
-    fn schedules(&self) -> Result<Vec<Schedule>, ReadError> {
-        Ok(self.shared.live.read().schedules.all())
-    }
-
-    fn due_schedules(&self, now: Timestamp, limit: usize) -> Result<Vec<Schedule>, ReadError> {
-        Ok(self.shared.live.read().schedules.due(now, limit))
-    }
-
-    fn next_schedule(&self) -> Result<Option<Timestamp>, ReadError> {
-        Ok(self.shared.live.read().schedules.next())
-    }
-
-    fn queues(&self) -> Result<Vec<QueueState>, ReadError> {
-        Ok(self.shared.live.read().queues.values().cloned().collect())
-    }
-
-    fn breakers(&self) -> Result<Vec<PluginBreaker>, ReadError> {
-        Ok(self.shared.live.read().breakers.all())
-    }
-
-    fn tokens(&self) -> Result<Vec<Token>, ReadError> {
-        Ok(self.shared.live.read().tokens.all())
     }
 
     fn locked(&self) -> Result<Vec<Job>, ReadError> {
@@ -381,16 +358,42 @@ impl Store for SledStore {
         Ok(of_tenant.map(|((_, plugin), counts)| (plugin.clone(), *counts)).collect())
     }
 
-    fn remembered(&self, tenant: TenantId, key: &str) -> Result<Option<RememberedSubmit>, ReadError> {
-        self.view(|view| group::read_remembered(view.values, tenant, key))
+    fn families(&self) -> &Registry {
+        &self.shared.settings.families
     }
 
-    fn plugins(&self) -> Result<Vec<Plugin>, ReadError> {
-        Ok(self.shared.live.read().plugins.values().cloned().collect())
+    fn row(&self, family: &'static Family, key: &RowKey) -> Result<Option<SharedRow>, ReadError> {
+        if family.is_resident {
+            return Ok(self.shared.live.read().rows.row(family, key).cloned());
+        }
+        self.view(|view| rows::row(view, family, key))
     }
 
-    fn service(&self) -> Result<ServiceState, ReadError> {
-        Ok(self.shared.live.read().service.clone())
+    fn rows(&self, family: &'static Family, range: RowRange, limit: usize) -> Result<Vec<SharedRow>, ReadError> {
+        if family.is_resident {
+            return Ok(self.shared.live.read().rows.by_key(family, range, limit));
+        }
+        self.view(|view| rows::by_key(view, family, range, limit))
+    }
+
+    fn rows_by(
+        &self,
+        family: &'static Family,
+        index: u8,
+        range: IndexRange,
+        limit: usize,
+    ) -> Result<Vec<SharedRow>, ReadError> {
+        if family.is_resident {
+            return Ok(self.shared.live.read().rows.by_index(family, index, range, limit));
+        }
+        self.view(|view| rows::by_index(view, family, index, &range, limit))
+    }
+
+    fn first_of(&self, family: &'static Family, index: u8) -> Result<Option<IndexKey>, ReadError> {
+        if family.is_resident {
+            return Ok(self.shared.live.read().rows.first_of_index(family, index));
+        }
+        self.view(|view| rows::first_of_index(view, family, index))
     }
 
     fn freeze(&self) -> Result<Box<dyn Frozen>, CommitError> {

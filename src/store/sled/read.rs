@@ -8,7 +8,6 @@ use super::codec;
 use super::keys::{self, ReadyEntry, ReadyKind};
 use super::live::{Block, View};
 use super::values::Values;
-use crate::domain::audit::AuditRow;
 use crate::domain::fingerprint::Fingerprint;
 use crate::domain::id::{JobKey, Sequence, TenantId};
 use crate::domain::job::{Job, Rank, Run, StateCode, Status};
@@ -219,16 +218,6 @@ pub(super) fn fresh_jobs(view: View<'_>, first: JobKey) -> Result<impl Iterator<
     let mask = fresh.map_or(0, |fresh| fresh.mask);
     let members = (0..16_u64).filter(move |index| mask & 1 << index != 0);
     Ok(members.map(move |index| Sequence(first.sequence.0 + index)))
-}
-
-/// The commands that people gave for a job, oldest first.
-pub(super) fn audit(view: View<'_>, job: JobKey) -> Result<Vec<AuditRow>, ReadError> {
-    let entries = view.values.starting(&keys::audits(job));
-    let row = |entry| {
-        let (key, value): (Vec<u8>, Vec<u8>) = entry?;
-        Ok(codec::decode("an audit row", &view.values.whole(&key, value)?)?)
-    };
-    entries.map(row).collect()
 }
 
 /// How many jobs of a batch stand where.

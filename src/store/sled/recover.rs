@@ -24,13 +24,13 @@ use super::writer;
 use super::{BLOBS, INDEX, JOURNAL, OpenError, SledSettings};
 use crate::domain::change::Change;
 use crate::domain::code;
-use crate::domain::id::{JobKey, TenantId};
+use crate::domain::id::JobKey;
 use crate::domain::job::JobState;
-use crate::domain::plugin::Plugin;
 use crate::domain::query::Counts;
-use crate::domain::queue::QueueState;
 use crate::domain::time::Timestamp;
 use crate::store::ReadError;
+use crate::store::rows::Rows;
+use crate::stored::Registry;
 
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
 /// the other.
@@ -56,7 +56,7 @@ pub(super) fn recover(settings: SledSettings, engine: engine::Open) -> Result<Re
         LockError::InUse(pid) => OpenError::InUse { path: path.clone(), pid },
         LockError::Io(error) => OpenError::Io(error),
     })?;
-    format::check(&path, is_new)?;
+    format::check(&path, is_new, &settings.families)?;
     private::folder(&path.join(JOURNAL))?;
     let blobs_path = path.join(BLOBS);
     private::folder(&blobs_path)?;
@@ -143,7 +143,7 @@ fn first_group(path: &Path) -> Result<Option<u64>, OpenError> {
 /// Brings a tree up to the end of the journal.
 fn bring_up(settings: &SledSettings, tree: Arc<dyn Engine>) -> Result<Reindexed, TreeFault> {
     private::close(&settings.path.join(INDEX)).map_err(TreeFault::Disk)?;
-    let mut replay = Replay::start(&*tree)?;
+    let mut replay = Replay::start(&*tree, &settings.families)?;
     let scanned =
         scan::scan(&settings.path.join(JOURNAL), replay.checkpoint, &mut |lsn, payload| replay.frame(lsn, payload));
     if let Some(fault) = replay.fault.take() {
@@ -269,9 +269,9 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn start(tree: &'a dyn Engine) -> Result<Self, ReadError> {
-        let mut live = load(tree)?;
-        live.running = read_all(tree, keys::RUNNING, |key, value| {
+    fn start(tree: &'a dyn Engine, families: &Arc<Registry>) -> Result<Self, ReadError> {
+        let mut live = load(tree, families)?;
+        live.running = read_all(tree, &[keys::RUNNING], |key, value| {
             Ok((keys::job_of(key).ok_or_else(bad_key)?, codec::decode::<JobState>("a job state", &value)?))
         })?
         .into_iter()
@@ -293,7 +293,8 @@ impl<'a> Replay<'a> {
         if lsn <= self.checkpoint {
             return Ok(());
         }
-        let Records { payload, all } = codec::read_records(payload).map_err(|error| error.to_string())?;
+        let Records { payload, all } =
+            codec::read_records(payload, self.live.rows.registry()).map_err(|error| error.to_string())?;
         let taken = match lsn <= self.lsn {
             true => self.recall(&all, &payload),
             false => self.index(lsn, &all, &payload),
@@ -388,47 +389,27 @@ impl<'a> Replay<'a> {
 }
 
 /// What memory holds of a tree as it is.
-fn load(tree: &dyn Engine) -> Result<Live, ReadError> {
-    let mut live = Live::default();
+fn load(tree: &dyn Engine, families: &Arc<Registry>) -> Result<Live, ReadError> {
+    let mut live = Live { rows: Rows::new(Arc::clone(families)), ..Live::default() };
     let named = |key: &[u8]| keys::named_of(key).ok_or_else(bad_key);
     live.counts =
-        read_all(tree, keys::COUNTS, |key, value| Ok((named(key)?, codec::decode::<Counts>("counts", &value)?)))?
+        read_all(tree, &[keys::COUNTS], |key, value| Ok((named(key)?, codec::decode::<Counts>("counts", &value)?)))?
             .into_iter()
             .collect();
-    live.plugins = read_all(tree, keys::PLUGIN, |key, value| {
-        let key: (TenantId, _) = named(key)?;
-        Ok((key, codec::decode::<Plugin>("a plug-in", &value)?))
-    })?
-    .into_iter()
-    .collect();
-    for schedule in read_all(tree, keys::SCHEDULE, |_, value| Ok(codec::decode("a schedule", &value)?))? {
-        live.schedules.put(schedule);
-    }
-    live.queues = read_all(tree, keys::QUEUE, |_, value| {
-        let queue: QueueState = codec::decode("the state of a queue", &value)?;
-        Ok((queue.name.clone(), queue))
-    })?
-    .into_iter()
-    .collect();
-    for breaker in read_all(tree, keys::BREAKER, |_, value| Ok(codec::decode("a breaker", &value)?))? {
-        live.breakers.put(&breaker);
-    }
-    for token in read_all(tree, keys::TOKEN, |_, value| Ok(codec::decode("a token", &value)?))? {
-        live.tokens.put(token);
-    }
-    if let Some(service) = tree.get(keys::META_SERVICE)? {
-        live.service = codec::decode("the state of the service", &service)?;
+    for family in families.families().filter(|family| family.is_resident) {
+        let rows = read_all(tree, &keys::rows_of(family), |_, value| Ok(families.decode(&value)?))?;
+        rows.iter().for_each(|row| live.rows.put(row));
     }
     Ok(live)
 }
 
 fn read_all<T>(
     tree: &dyn Engine,
-    keyspace: u8,
+    prefix: &[u8],
     read: impl Fn(&[u8], Vec<u8>) -> Result<T, ReadError>,
 ) -> Result<Vec<T>, ReadError> {
     let values = Values::stored(tree);
-    let entries = values.starting(&[keyspace]);
+    let entries = values.starting(prefix);
     entries
         .map(|entry| {
             let (key, value) = entry?;

@@ -8,9 +8,11 @@ use super::live::{Place, View, is_single_ready};
 use super::read;
 use super::standing::Standing;
 use crate::domain::batch::Summary;
+use crate::domain::family::Row as _;
 use crate::domain::id::{DedupKey, JobKey, OrderingKey, ScheduleName, Sequence, TenantId};
-use crate::domain::job::{JobState, Predecessors, Status, Ties, WaitReason};
+use crate::domain::job::{BrokenKey, JobState, Predecessors, Status, Ties, WaitReason};
 use crate::store::ReadError;
+use crate::stored;
 
 impl Indexer<'_> {
     /// Notes what a new job is bound to, unless it has ended already.
@@ -68,13 +70,15 @@ impl Indexer<'_> {
         let next = holder(self.view(), job.tenant, ties)?;
         match next.is_some() && status != Status::Succeeded {
             true => self.note_broken(job, key),
-            false => self.live.ahead.delete(keys::broken(job.tenant, key)),
+            false => self.live.ahead.delete(broken(job.tenant, key)),
         }
         Ok(next)
     }
 
-    pub(super) fn note_broken(&mut self, job: JobKey, key: &OrderingKey) {
-        self.live.ahead.put(keys::broken(job.tenant, key), codec::encode(&job.sequence));
+    /// A mark is small, and nothing follows from it.
+    fn note_broken(&mut self, job: JobKey, key: &OrderingKey) {
+        let mark = BrokenKey { job, key: key.clone() };
+        self.live.ahead.put(broken(job.tenant, key), stored::encode(&mark));
     }
 
     fn dependents(&self, job: JobKey) -> Result<Vec<JobKey>, ReadError> {
@@ -141,9 +145,9 @@ pub(super) fn predecessors(view: View<'_>, job: JobKey) -> Result<Predecessors, 
     // Who is directly before it on its key has not ended yet while another still holds the key.
     if let Some(key) = &ties.ordering_key
         && holder(view, job.tenant, ties)? == Some(job)
-        && let Some(broken) = view.values.get(&keys::broken(job.tenant, key))?
+        && let Some(broken) = view.values.get(&broken(job.tenant, key))?
     {
-        let broken = place_of(job, codec::decode("a sequence", &broken)?);
+        let broken = stored::decode::<BrokenKey>(&broken)?.job;
         unsuccessful.extend((broken.sequence < job.sequence).then_some(broken));
     }
     for named in &ties.after {
@@ -155,16 +159,9 @@ pub(super) fn predecessors(view: View<'_>, job: JobKey) -> Result<Predecessors, 
     Ok(Predecessors { unfinished: unfinished(view, job, ties)?, unsuccessful })
 }
 
-/// The ordering keys whose last holder did not succeed, and that holder.
-pub(super) fn all_broken(view: View<'_>) -> Result<Vec<(JobKey, OrderingKey)>, ReadError> {
-    let entries = view.values.starting(&[keys::BROKEN]);
-    let read = |entry| {
-        let (entry, holder): (Vec<u8>, Vec<u8>) = entry?;
-        let damaged = || ReadError::Damaged("the end of a job of an ordering key".to_owned());
-        let (tenant, key) = keys::broken_key(&entry).ok_or_else(damaged)?;
-        Ok((JobKey { tenant, sequence: codec::decode("a sequence", &holder)? }, key))
-    };
-    entries.map(read).collect()
+/// Where the mark of an ordering key is.
+fn broken(tenant: TenantId, key: &OrderingKey) -> Vec<u8> {
+    keys::row(BrokenKey::ROWS, &BrokenKey::key_of(tenant, key))
 }
 
 /// The unfinished job that has a dedup key.

@@ -425,9 +425,9 @@ impl Writer {
                 Change::Advance { job, .. } | Change::Delete { job, .. } => self.standings.get(view, *job)?.cloned(),
                 _ => None,
             };
-            let parts = codec::append_change(&mut self.frame, change);
+            let parts = codec::append_change(&mut self.frame, change, &self.shared.settings.families);
             note(&mut self.standings, change, before.as_ref(), &parts);
-            group.note(change, before.as_ref());
+            group.note(change, before.as_ref(), view.live);
             group.entries.push(Entry { change, before, parts });
         }
         Ok(())

@@ -3,6 +3,7 @@
 
 mod audit;
 mod breaker;
+mod broken_key;
 mod counts;
 mod idempotency_key;
 mod job_state;
@@ -21,6 +22,7 @@ mod token;
 
 pub(super) use audit::AuditRow;
 pub(super) use breaker::PluginBreaker;
+pub(super) use broken_key::BrokenKey;
 pub(super) use counts::Counts;
 pub(super) use idempotency_key::RememberedSubmit;
 pub(super) use job_state::JobState;

@@ -113,7 +113,7 @@ impl World {
         let policy = wishes::policy(&mut Draw::of(&[seed, 2]));
         let ledger = Arc::new(Mutex::new(Ledger::new(policy.clone())));
         let plugins = [plugin("early", true), plugin("late", false)];
-        let _durable_with_the_next_sync = store.commit(plugins.map(Change::PutPlugin).to_vec());
+        let _durable_with_the_next_sync = store.commit(plugins.map(Change::put).to_vec());
         store.sync();
         let host = Host::start(seed, &store, &clock, &ledger, policy.clone());
         let draw = Draw::of(&[seed, 1]);
@@ -432,7 +432,7 @@ impl World {
         let queues = self.store.queues().expect("memory can be read");
         let before = queues.into_iter().find(|queue| queue.name == name).map_or(0, |queue| queue.revision);
         let asked = QueueState { name, revision: before + 1, pause: paused.then(Pause::default) };
-        let pending = self.store.commit(vec![Change::PutQueue(asked)]);
+        let pending = self.store.commit(vec![Change::put(asked)]);
         self.tasks.push(Task::new("pause of a queue", async move {
             // Somebody else may have been first, or the store may fail.
             let _written = pending.await;

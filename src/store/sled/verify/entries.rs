@@ -2,23 +2,15 @@
 
 use super::Walk;
 use super::jobs::name;
-use crate::domain::access::Token;
-use crate::domain::audit::AuditRow;
-use crate::domain::breaker::PluginBreaker;
-use crate::domain::change::RememberedSubmit;
 use crate::domain::id::{JobKey, Sequence, TenantId};
-use crate::domain::job::{Payload, Run};
-use crate::domain::plugin::Plugin;
+use crate::domain::job::Run;
 use crate::domain::query::Counts;
-use crate::domain::queue::QueueState;
-use crate::domain::schedule::Schedule;
-use crate::domain::service::ServiceState;
 use crate::store::sled::codec::{self, bucket};
 use crate::store::sled::index::Role;
 use crate::store::sled::keys::{self, ReadyKind};
 use crate::store::sled::values::parts_of_entry;
 
-const BAD_KEY: &str = "its key cannot be read";
+pub(super) const BAD_KEY: &str = "its key cannot be read";
 
 impl Walk<'_> {
     /// A record of a job belongs to a job that exists.
@@ -80,43 +72,6 @@ impl Walk<'_> {
         }
     }
 
-    pub(super) fn remembered(&mut self, place: &str, key: &[u8], value: &[u8]) {
-        self.report.remembered += 1;
-        let submit: Option<RememberedSubmit> = self.take(place, codec::decode("a remembered submit", value));
-        let Some(submit) = submit else { return };
-        if keys::remembered(submit.tenant, &submit.key) != key {
-            self.report.find(place, format!("it says that its key is `{}` of {}", submit.key, submit.tenant));
-        }
-        self.expect(place, &keys::forget(submit.until, submit.tenant, &submit.key));
-    }
-
-    pub(super) fn forget(&mut self, place: &str, key: &[u8]) {
-        let Some((until, remembered)) = keys::forgotten(key) else { return self.report.find(place, BAD_KEY) };
-        let Some(value) = self.take(place, self.values.get(&remembered)) else { return };
-        let submit = value.map(|value| codec::decode::<RememberedSubmit>("a remembered submit", &value));
-        // One that cannot be read is a finding of its own.
-        if !submit.is_some_and(|submit| submit.is_ok_and(|submit| submit.until == until)) {
-            self.report.find(place, "no remembered submit ends then");
-        }
-    }
-
-    pub(super) fn plugin(&mut self, place: &str, key: &[u8], value: &[u8]) {
-        self.report.plugins += 1;
-        let Some(plugin) = self.take(place, codec::decode::<Plugin>("a plug-in", value)) else { return };
-        if keys::plugin(plugin.tenant, &plugin.name) != key {
-            self.report.find(place, format!("it says that it is {} of {}", plugin.name, plugin.tenant));
-        }
-        for version in &plugin.versions {
-            let place = format!("plug-in {} {} of {}", plugin.name, version.version, plugin.tenant);
-            self.blob(&place, version.inspection.digest, version.inspection.bytes);
-        }
-        for named in plugin.active.iter().chain(&plugin.previous) {
-            if plugin.version(named).is_none() {
-                self.report.find(place, format!("there is no version {named}"));
-            }
-        }
-    }
-
     pub(super) fn counts(&mut self, place: &str, key: &[u8], value: &[u8]) {
         let Some(of): Option<(TenantId, _)> = keys::named_of(key) else { return self.report.find(place, BAD_KEY) };
         if let Some(counts) = self.take(place, codec::decode::<Counts>("counts", value)) {
@@ -130,55 +85,10 @@ impl Walk<'_> {
         self.secondary(place, key, keys::tenant_of(key).map(|tenant| JobKey { tenant, sequence }));
     }
 
-    /// The job may have been deleted since.
-    pub(super) fn broken(&mut self, place: &str, value: &[u8]) {
-        self.take(place, codec::decode::<Sequence>("a sequence", value));
-    }
-
     pub(super) fn batch(&mut self, place: &str, key: &[u8], value: &[u8]) {
         let Some(batch) = keys::job_of(key) else { return self.report.find(place, BAD_KEY) };
         if let Some(counts) = self.take(place, codec::decode::<Counts>("counts", value)) {
             self.stored_of_batches.insert((batch.tenant, batch.sequence), counts);
-        }
-    }
-
-    pub(super) fn audit(&mut self, place: &str, key: &[u8], value: &[u8]) {
-        let Some((job, revision)) = keys::audit_entry(key) else { return self.report.find(place, BAD_KEY) };
-        self.belongs(place, Some(job));
-        let Some(row) = self.take(place, codec::decode::<AuditRow>("an audit row", value)) else { return };
-        if (row.job, row.revision) != (job, revision) {
-            self.report.find(place, format!("it says that it is revision {} of {}", row.revision, name(row.job)));
-        }
-    }
-
-    pub(super) fn schedule(&mut self, place: &str, key: &[u8], value: &[u8]) {
-        let Some(schedule) = self.take(place, codec::decode::<Schedule>("a schedule", value)) else { return };
-        if keys::schedule(schedule.tenant, &schedule.name) != key {
-            self.report.find(place, format!("it says that it is {} of {}", schedule.name, schedule.tenant));
-        }
-        if let Payload::Blob { digest, bytes } = schedule.target.input {
-            self.blob(place, digest, bytes);
-        }
-    }
-
-    pub(super) fn queue(&mut self, place: &str, key: &[u8], value: &[u8]) {
-        let Some(queue) = self.take(place, codec::decode::<QueueState>("the state of a queue", value)) else { return };
-        if keys::queue(&queue.name) != key {
-            self.report.find(place, format!("it says that it is {}", queue.name));
-        }
-    }
-
-    pub(super) fn breaker(&mut self, place: &str, key: &[u8], value: &[u8]) {
-        let Some(kept) = self.take(place, codec::decode::<PluginBreaker>("a breaker", value)) else { return };
-        if keys::breaker(kept.tenant, &kept.plugin) != key {
-            self.report.find(place, format!("it says that it is that of {} of {}", kept.plugin, kept.tenant));
-        }
-    }
-
-    pub(super) fn token(&mut self, place: &str, key: &[u8], value: &[u8]) {
-        let Some(kept) = self.take(place, codec::decode::<Token>("a token", value)) else { return };
-        if keys::token(kept.tenant, &kept.name) != key {
-            self.report.find(place, format!("it says that it is {} of {}", kept.name, kept.tenant));
         }
     }
 
@@ -194,9 +104,7 @@ impl Walk<'_> {
     pub(super) fn number(&mut self, place: &str, key: &[u8], value: &[u8]) {
         const NUMBERS: [&[u8]; 5] =
             [keys::META_LSN, keys::META_CHECKPOINT, keys::META_FORMAT, keys::META_SEQUENCE, keys::META_HOST];
-        if key == keys::META_SERVICE {
-            self.take(place, codec::decode::<ServiceState>("the state of the service", value));
-        } else if NUMBERS.contains(&key) {
+        if NUMBERS.contains(&key) {
             self.take(place, codec::decode::<u64>("a number", value));
         } else {
             self.report.find(place, "this version does not know such entries");

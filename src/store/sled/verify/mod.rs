@@ -2,6 +2,7 @@
 
 mod entries;
 mod jobs;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -18,9 +19,11 @@ use super::keys;
 use super::recover::number;
 use super::values::Values;
 use super::{INDEX, JOURNAL, OpenError, SledSettings, SledStore};
+use crate::domain::family::Row;
 use crate::domain::id::{Digest, PluginName, Sequence, TenantId};
 use crate::domain::query::Counts;
 use crate::store::{ReadError, Store};
+use crate::stored::Registry;
 
 /// A report names this many findings; of the others it says how many they are.
 pub const FINDINGS_MAX: usize = 1_000;
@@ -47,10 +50,8 @@ pub struct Report {
     pub jobs: u64,
     /// Closed runs that are rows of their own.
     pub runs: u64,
-    /// Plug-ins.
-    pub plugins: u64,
-    /// Remembered submits.
-    pub remembered: u64,
+    /// Rows, by the names of their families.
+    pub rows: BTreeMap<String, u64>,
     /// Blobs, each read and hashed.
     pub blobs: u64,
     /// Bytes of all blobs.
@@ -67,6 +68,11 @@ impl Report {
     /// Whether nothing was found that does not fit.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// How many rows it has of a family.
+    pub fn rows_of<T: Row>(&self) -> u64 {
+        self.rows.get(T::ROWS.name).copied().unwrap_or_default()
     }
 
     fn find(&mut self, place: impl Display, what: impl Display) {
@@ -88,7 +94,7 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
     let mut report = Report::default();
     // Before the last checkpoint, which lets segments go.
     let checkpoint = number(&*store.shared.tree()?, keys::META_CHECKPOINT).unwrap_or(0);
-    let last = check_journal(&path.join(JOURNAL), checkpoint, &mut report);
+    let last = check_journal(&path.join(JOURNAL), checkpoint, store.families(), &mut report);
     // What only memory has goes into the index, which from here on nobody changes; the lock is still ours.
     store.close();
     for aside in set_aside(&path)?.into_iter().filter(|aside| !aside_before.contains(aside)) {
@@ -99,7 +105,7 @@ pub fn verify(settings: SledSettings) -> Result<Report, OpenError> {
         report.find("store", format!("it could not be written: {why}"));
     }
     let tree = store.shared.tree()?;
-    let mut walk = Walk::new(Values::stored(&*tree), report);
+    let mut walk = Walk::new(Values::stored(&*tree), store.families(), report);
     walk.blobs(&store.shared.blobs);
     // Bad bytes can make the tree panic.
     if catch_unwind(AssertUnwindSafe(|| walk.index(last))).is_err() {
@@ -124,11 +130,11 @@ pub(super) fn set_aside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// Reads the whole journal: the chain of segments and groups, their checksums, and every record. Returns the number of
 /// the last group.
-fn check_journal(directory: &Path, checkpoint: u64, report: &mut Report) -> Option<u64> {
+fn check_journal(directory: &Path, checkpoint: u64, families: &Registry, report: &mut Report) -> Option<u64> {
     let mut groups = 0;
     let scanned = scan::scan(directory, checkpoint, &mut |_, payload| {
         groups += 1;
-        codec::read_records(payload).map(drop).map_err(|error| error.to_string())
+        codec::read_records(payload, families).map(drop).map_err(|error| error.to_string())
     });
     report.groups = groups;
     match scanned {
@@ -147,6 +153,7 @@ fn check_journal(directory: &Path, checkpoint: u64, report: &mut Report) -> Opti
 /// A walk through the index of a store.
 struct Walk<'a> {
     values: Values<'a>,
+    families: &'a Registry,
     report: Report,
     /// The size of each blob.
     blobs: BTreeMap<Digest, u64>,
@@ -161,9 +168,10 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(values: Values<'a>, report: Report) -> Self {
+    fn new(values: Values<'a>, families: &'a Registry, report: Report) -> Self {
         Self {
             values,
+            families,
             report,
             blobs: BTreeMap::new(),
             counted: BTreeMap::new(),
@@ -210,22 +218,16 @@ impl<'a> Walk<'a> {
                 Some(&keys::READY) => self.ready(&place, &key),
                 Some(&keys::TIMER) => self.secondary(&place, &key, keys::timer_entry(&key).map(|(_, job)| job)),
                 Some(&keys::LISTED) => self.secondary(&place, &key, keys::listed_job(&key)),
-                Some(&keys::REMEMBERED) => self.remembered(&place, &key, &value),
-                Some(&keys::FORGET) => self.forget(&place, &key),
-                Some(&keys::PLUGIN) => self.plugin(&place, &key, &value),
                 Some(&keys::COUNTS) => self.counts(&place, &key, &value),
                 Some(&keys::BLOB) => self.blob_name(&place, &key),
                 Some(&keys::LABEL) => self.secondary(&place, &key, keys::label_entry(&key).map(|(_, job)| job)),
                 Some(&keys::KEYED | &keys::OCCURRING) => self.secondary(&place, &key, keys::keyed_job(&key)),
                 Some(&keys::DEPENDENT) => self.secondary(&place, &key, keys::dependent_job(&key)),
                 Some(&keys::DEDUP) => self.dedup(&place, &key, &value),
-                Some(&keys::BROKEN) => self.broken(&place, &value),
                 Some(&keys::BATCH) => self.batch(&place, &key, &value),
-                Some(&keys::AUDIT) => self.audit(&place, &key, &value),
-                Some(&keys::SCHEDULE) => self.schedule(&place, &key, &value),
-                Some(&keys::QUEUE) => self.queue(&place, &key, &value),
-                Some(&keys::BREAKER) => self.breaker(&place, &key, &value),
-                Some(&keys::TOKEN) => self.token(&place, &key, &value),
+                Some(&keys::ROW) => self.row(&place, &key, &value),
+                Some(&keys::ROW_INDEX) => self.row_index(&place, &key),
+                Some(&keys::ROW_BLOB) => self.row_blob(&place, &key),
                 Some(b'M') => self.number(&place, &key, &value),
                 _ => self.report.find(place, "this version does not know such entries"),
             }
@@ -297,9 +299,6 @@ fn place(key: &[u8]) -> String {
         Some(&keys::READY) => "ready entry",
         Some(&keys::TIMER) => "timer",
         Some(&keys::LISTED) => "list entry",
-        Some(&keys::REMEMBERED) => "remembered submit",
-        Some(&keys::FORGET) => "end of a remembered submit",
-        Some(&keys::PLUGIN) => "plug-in",
         Some(&keys::COUNTS) => "counts",
         Some(&keys::BLOB) => "name of a blob",
         Some(&keys::LABEL) => "label",
@@ -307,13 +306,10 @@ fn place(key: &[u8]) -> String {
         Some(&keys::OCCURRING) => "unfinished job of a schedule",
         Some(&keys::DEPENDENT) => "job that waits for another",
         Some(&keys::DEDUP) => "job of a dedup key",
-        Some(&keys::BROKEN) => "end of a job of an ordering key",
         Some(&keys::BATCH) => "counts of a batch",
-        Some(&keys::AUDIT) => "audit row",
-        Some(&keys::SCHEDULE) => "schedule",
-        Some(&keys::QUEUE) => "queue",
-        Some(&keys::BREAKER) => "breaker",
-        Some(&keys::TOKEN) => "token",
+        Some(&keys::ROW) => "row",
+        Some(&keys::ROW_INDEX) => "entry of a row",
+        Some(&keys::ROW_BLOB) => "name that a row has for a blob",
         Some(b'M') => "number",
         _ => "entry",
     };
