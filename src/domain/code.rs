@@ -196,8 +196,8 @@ catalogue! {
         "It is cut off or does not pass validation at the place that the message names.",
         "Build and upload it again.";
     COMPILE_LIMIT = "BR0211", "compiling the component takes more time or memory than allowed",
-        "Compilation runs in a child process with 2 GiB of memory and 60 seconds.",
-        "Make it smaller: `opt-level = \"s\"`, `lto = true`, fewer dependencies.";
+        "Compilation runs in a child process with 2 GiB of memory, 120 seconds of processor time and 150 seconds in all.",
+        "Make it smaller: in Rust `opt-level = \"s\"` and `lto = true`, anywhere fewer dependencies. If the machine is busy, try again.";
     BAD_MANIFEST = "BR0212", "plugin.toml is not acceptable",
         "The message names the line and what is wrong with it.",
         "Fix the manifest and upload again.";

@@ -11,6 +11,9 @@ const PLACE_BYTES: usize = 300;
 
 const TRACEBACK: &str = "Traceback (most recent call last):";
 
+/// What Python says of an object before it says of which type it is.
+const DESCRIBED: [&str; 3] = ["object address ", "object refcount ", "object type  "];
+
 /// An exception as Python prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Exception {
@@ -36,8 +39,14 @@ impl ExceptionWatch {
         } else if self.reading && line.starts_with(' ') {
             self.place = place(line).or(self.place.take());
         } else if self.reading && !line.is_empty() {
+            // Without memory to print an exception, Python describes it as an object, with addresses that differ each time.
+            let text = match line.strip_prefix("object type name: ") {
+                Some(name) => name.trim_end(),
+                None if DESCRIBED.iter().any(|part| line.starts_with(part)) => return,
+                None => line,
+            };
             self.reading = false;
-            self.found = Some(Exception { text: text::neutral(line, TEXT_BYTES), place: self.place.take() });
+            self.found = Some(Exception { text: text::neutral(text, TEXT_BYTES), place: self.place.take() });
         }
     }
 
@@ -73,6 +82,15 @@ mod tests {
                        row\n\nthread '<unnamed>' panicked at runtime/src/lib.rs:508:25:\nPython function threw\n";
         let expected =
             Exception { text: "ValueError: no such row".into(), place: Some("/0/app.py:5 in handle".into()) };
+        assert_eq!(read(printed), Some(expected));
+    }
+
+    #[test]
+    fn an_exception_that_there_was_no_memory_to_print_is_found_by_its_type() {
+        let printed = "Traceback (most recent call last):\n  File \"/0/app.py\", line 40, in handle\nobject address  : \
+                       0x481cd8\nobject refcount : 2\nobject type     : 0x373230\nobject type name: MemoryError\nobject repr     : \
+                       MemoryError()\nlost sys.stderr\n";
+        let expected = Exception { text: "MemoryError".into(), place: Some("/0/app.py:40 in handle".into()) };
         assert_eq!(read(printed), Some(expected));
     }
 

@@ -23,7 +23,7 @@ pub(crate) const CONCURRENCY: usize = 32;
 
 /// How the compiler's child is started: the real program.
 pub(crate) fn compile_settings() -> CompileSettings {
-    CompileSettings { program: PathBuf::from(env!("CARGO_BIN_EXE_backroom")), wall: Duration::from_secs(60) }
+    CompileSettings { program: PathBuf::from(env!("CARGO_BIN_EXE_backroom")), wall: Duration::from_secs(150) }
 }
 
 /// One sandbox for all tests of this binary.

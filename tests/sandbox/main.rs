@@ -9,6 +9,7 @@ mod limits;
 mod measured;
 mod needs;
 mod outbound;
+mod python;
 mod runs;
 
 #[path = "../support/mod.rs"]

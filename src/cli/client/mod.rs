@@ -35,7 +35,7 @@ const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the host may take to begin its answer: a compilation takes a minute at most.
+/// How long the host may take to begin its answer: a compilation takes 150 seconds at most.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How long the host may take to read a piece of a request.
