@@ -1,6 +1,7 @@
 //! `backroom bench`: what this host does on this machine, measured through the same code as `serve`.
 
 mod backlog;
+mod churn;
 mod http;
 mod latency;
 mod report;
@@ -22,6 +23,7 @@ use crate::jobs::NewJob;
 use crate::registry::Upload;
 
 pub use backlog::{BacklogReport, run_backlog};
+pub use churn::{ChurnLook, ChurnReport, run_churn};
 pub use http::run_over_http;
 pub use report::{Latencies, Report};
 pub use rescue::be_the_victim;

@@ -38,6 +38,9 @@ pub(crate) struct BenchArgs {
     /// Measure what a backlog of so many ready jobs costs.
     #[arg(long, value_name = "JOBS", conflicts_with = "http")]
     backlog: Option<usize>,
+    /// Measure what lies on the disk while jobs come, run and are removed for so long.
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["http", "backlog"])]
+    churn: Option<u64>,
     /// Work in this folder until somebody kills the process; what the rescue measurement starts.
     #[arg(long, hide = true)]
     victim: Option<PathBuf>,
@@ -60,6 +63,14 @@ pub(crate) fn run(args: &BenchArgs, terminal: Terminal) -> Result<Exit> {
     let plan = args.plan(folder)?;
     if let Some(backlog) = args.backlog {
         let report = runtime.block_on(bench::run_backlog(&plan, &settings, backlog))?;
+        match terminal.is_json() {
+            true => terminal.json(&serde_json::to_string(&report)?)?,
+            false => terminal.line(report.to_string().trim_end())?,
+        }
+        return Ok(Exit::Done);
+    }
+    if let Some(seconds) = args.churn {
+        let report = runtime.block_on(bench::run_churn(&plan, &settings, seconds))?;
         match terminal.is_json() {
             true => terminal.json(&serde_json::to_string(&report)?)?,
             false => terminal.line(report.to_string().trim_end())?,
