@@ -169,7 +169,6 @@ fn look() {
 /// Opens a store, looks through it, adds a job, and does it again. What the store says itself of a loss is an error.
 fn look_twice(path: &Path, mut known: Known) -> Result<Vec<String>, Vec<String>> {
     let mut before = None;
-    let mut told = Vec::new();
     for time in ["first", "second"] {
         let store = match SledStore::open(child::settings(path, Durability::Power, Pattern::Steady)) {
             Ok(store) => store,
@@ -178,10 +177,12 @@ fn look_twice(path: &Path, mut known: Known) -> Result<Vec<String>, Vec<String>>
             }
             Err(error) => return Ok(vec![format!("the {time} opening failed: {error}")]),
         };
-        let mut complaints;
-        (complaints, told) = known.complaints(&store);
+        let (mut complaints, told) = known.complaints(&store);
         if before.is_some() && before != known::list(&store).ok() {
             complaints.push("another opening has changed jobs".to_owned());
+        }
+        if !told.is_empty() && complaints.is_empty() {
+            return Err(told);
         }
         if let Err(why) = known.submit_another(&store) {
             complaints.push(why);
@@ -191,7 +192,7 @@ fn look_twice(path: &Path, mut known: Known) -> Result<Vec<String>, Vec<String>>
         }
         before = known::list(&store).ok();
     }
-    if told.is_empty() { Ok(Vec::new()) } else { Err(told) }
+    Ok(Vec::new())
 }
 
 /// In memory, where there is such a file system: images come and go.

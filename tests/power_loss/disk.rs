@@ -10,7 +10,8 @@ use std::path::Path;
 use crate::Random;
 use crate::trace::{Call, Event, Trace};
 
-const SECTOR: usize = 512;
+/// What a disk writes whole: most say 512 bytes, many do 4 KiB.
+const SECTORS: [usize; 2] = [512, 4096];
 
 /// What becomes of the things that were not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +28,13 @@ pub(crate) struct Cut {
     pub(crate) writes: Fate,
     pub(crate) growth: Fate,
     pub(crate) names: Fate,
+    sector: usize,
 }
 
 impl Cut {
     /// None: the process alone is gone.
     pub(crate) fn everything() -> Self {
-        Self { writes: Fate::Kept, growth: Fate::Kept, names: Fate::Kept }
+        Self { writes: Fate::Kept, growth: Fate::Kept, names: Fate::Kept, sector: SECTORS[0] }
     }
 
     /// The plain cuts come first, then random ones, over and over.
@@ -46,7 +48,7 @@ impl Cut {
             4 => (Mixed, Lost, Lost),
             _ => (Mixed, Mixed, Mixed),
         };
-        Self { writes, growth, names }
+        Self { writes, growth, names, sector: SECTORS[index / 8 % 2] }
     }
 }
 
@@ -390,7 +392,7 @@ impl Inode {
         self.unsynced.retain(|unsynced| {
             let is_covered = covered.contains(&unsynced.call);
             if is_covered {
-                unsynced.write.apply(synced, &mut |_| true);
+                unsynced.write.apply(synced, SECTORS[0], &mut |_| true);
             }
             !is_covered
         });
@@ -410,9 +412,9 @@ impl Inode {
                 fate => fate,
             };
             match fate {
-                Fate::Lost => unsynced.write.apply(&mut bytes, &mut |_| false),
-                Fate::Kept => unsynced.write.apply(&mut bytes, &mut |_| true),
-                Fate::Mixed => unsynced.write.apply(&mut bytes, &mut |_| random.below(2) == 0),
+                Fate::Lost => unsynced.write.apply(&mut bytes, cut.sector, &mut |_| false),
+                Fate::Kept => unsynced.write.apply(&mut bytes, cut.sector, &mut |_| true),
+                Fate::Mixed => unsynced.write.apply(&mut bytes, cut.sector, &mut |_| random.below(2) == 0),
             }
             if !grows && bytes.len() > length {
                 bytes.truncate(length);
@@ -424,7 +426,7 @@ impl Inode {
 
 impl Write {
     /// Writes the sectors that `is_kept` lets through; the file grows in any case, and is cut only when it lets through 0.
-    fn apply(&self, bytes: &mut Vec<u8>, is_kept: &mut dyn FnMut(usize) -> bool) {
+    fn apply(&self, bytes: &mut Vec<u8>, sector: usize, is_kept: &mut dyn FnMut(usize) -> bool) {
         match self {
             Self::At(at, new) => {
                 if bytes.len() < at + new.len() {
@@ -432,8 +434,8 @@ impl Write {
                 }
                 let mut from = *at;
                 while from < at + new.len() {
-                    let to = (from + 1).next_multiple_of(SECTOR).min(at + new.len());
-                    if is_kept(from / SECTOR) {
+                    let to = (from + 1).next_multiple_of(sector).min(at + new.len());
+                    if is_kept(from / sector) {
                         bytes[from..to].copy_from_slice(&new[from - at..to - at]);
                     }
                     from = to;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backroom::domain::id::{JobKey, Sequence, TenantId};
 use backroom::domain::job::{Job, Payload, Status};
 use backroom::domain::query::{JobFilter, JobQuery};
-use backroom::store::{Store, payload_bytes};
+use backroom::store::{ReadError, Store, payload_bytes};
 
 use crate::child::bytes_of;
 use crate::common;
@@ -110,12 +110,17 @@ impl Known {
         let mut told = Vec::new();
         let listed = match list(store) {
             Ok(listed) => listed,
+            Err(why) if why.contains("the store is damaged") => return (found, vec![format!("the index: {why}")]),
             Err(why) => return (vec![format!("jobs cannot be listed: {why}")], told),
         };
         for (sequence, known) in &self.jobs {
             let key = JobKey { tenant: TenantId::DEFAULT, sequence: Sequence(*sequence) };
             let stored = match store.job(key) {
                 Ok(stored) => stored,
+                Err(error @ ReadError::Damaged(_)) => {
+                    told.push(format!("the index: job {sequence} cannot be read: {error}"));
+                    continue;
+                }
                 Err(error) => {
                     found.push(format!("job {sequence} cannot be read: {error}"));
                     continue;

@@ -50,8 +50,9 @@ impl Formats<'_> {
     }
 
     fn check(&self, path: &Path, is_new: bool) -> Result<(), OpenError> {
-        let text = match std::fs::read_to_string(path.join(FILE)) {
-            Ok(text) => text,
+        let text = match std::fs::read(path.join(FILE)) {
+            // What is not text is no format of ours, either.
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => {
                 return Ok(write(path, &self.text(self.today()))?);
             }
