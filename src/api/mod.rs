@@ -2,6 +2,7 @@
 
 mod actions;
 mod address;
+mod backup;
 mod bare;
 pub(crate) mod batches;
 pub(crate) mod body;
@@ -268,6 +269,7 @@ fn for_administrators() -> Router<ApiState> {
         .route("/v1/service/pause", post(service::pause))
         .route("/v1/service/resume", post(service::resume))
         .route("/v1/service/drain", post(service::drain))
+        .route("/v1/store/backup", post(backup::make))
         .route("/v1/tokens", post(tokens::create).get(tokens::list))
         .route("/v1/tokens/{name}", delete(tokens::revoke))
         .route_layer(from_fn(caller::administrators_only))

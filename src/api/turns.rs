@@ -31,6 +31,9 @@ const ACTIONS: u64 = 4;
 /// Large payloads that are looked through before they are sent.
 const READS: u64 = 4;
 
+/// Backups that are sent at a time: what changes meanwhile is kept in memory for each.
+const BACKUPS: u64 = 1;
+
 /// How long a large body, a command by filter or a large payload waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -181,6 +184,7 @@ pub(super) struct Turns {
     large_bodies: Arc<Places>,
     actions: Arc<Places>,
     reads: Arc<Places>,
+    backups: Arc<Places>,
 }
 
 impl Turns {
@@ -194,6 +198,7 @@ impl Turns {
             large_bodies: Places::new("large bodies", LARGE_BODIES),
             actions: Places::new("commands by filter", ACTIONS),
             reads: Places::new("large payloads", READS),
+            backups: Places::new("backups", BACKUPS),
         }
     }
 
@@ -220,6 +225,11 @@ impl Turns {
     /// Takes a place for a command for all jobs that match a filter.
     pub(super) async fn action(&self) -> Result<(), ApiError> {
         keep(self.actions.take_in_time(present(), PATIENCE).await?)
+    }
+
+    /// A place for a backup.
+    pub(super) fn backup(&self) -> Result<Turn, ApiError> {
+        self.backups.take(present())
     }
 
     /// Takes a place to look through a large payload.

@@ -26,6 +26,7 @@ use crate::retention::{self, SweepError, Sweeper, Swept};
 use crate::sandbox::Sandbox;
 use crate::scheduler::{Scheduler, keep_breakers};
 use crate::schedules::Schedules;
+use crate::store::frozen::Frozen;
 use crate::store::{CommitError, Feed, News, ReadError, Store, StoreStats};
 pub use crate::worker::QueueNow;
 pub use queues::{Depths, QueueDepth, QueueError};
@@ -182,6 +183,11 @@ impl Host {
     /// Removes finished jobs at once, those of one type or all, oldest first. Blocks the calling thread.
     pub fn purge(&self, retention: Retention, job_type: Option<JobType>, dry_run: bool) -> Result<Swept, SweepError> {
         self.sweeper.sweep(&retention::asked(retention, job_type, self.clock.now()), dry_run)
+    }
+
+    /// The store as it is now, to be read while it goes on. Blocks the calling thread.
+    pub fn freeze_store(&self) -> Result<Box<dyn Frozen>, CommitError> {
+        self.store.freeze()
     }
 
     /// How the store is doing.

@@ -129,7 +129,7 @@ enum Command {
         #[command(subcommand)]
         verb: service::ServiceCommand,
     },
-    /// Check, save and bring back the store of a host that is not running
+    /// Check, back up and restore the data of a host
     Store {
         #[command(subcommand)]
         verb: store::StoreCommand,
@@ -277,7 +277,7 @@ fn run(client: &ClientArgs, command: &Command, terminal: Terminal) -> anyhow::Re
         Command::Schedule { verb } => schedule::run(client, verb, terminal),
         Command::Token { verb } => token::run(client, verb, terminal),
         Command::Service { verb } => service::run(client, verb, terminal),
-        Command::Store { verb } => store::run(verb, terminal),
+        Command::Store { verb } => store::run(client, verb, terminal),
         Command::Config { verb } => config::run(verb, terminal),
         Command::Doctor(args) => doctor::run(client, args, terminal),
         Command::Explain(args) => explain::run(args, terminal),

@@ -1,6 +1,7 @@
 //! The HTTP API, through a real listener: what it answers, and how it refuses.
 
 mod actions;
+mod backup;
 mod bad_input;
 mod batches;
 mod bulk;

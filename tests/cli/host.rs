@@ -23,6 +23,11 @@ impl Host {
     pub(crate) fn start_with(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         std::fs::write(folder.path().join("backroom.toml"), settings).expect("it can be written");
+        Self::start_in(folder)
+    }
+
+    /// Starts a host in a folder, on the data that may be there.
+    pub(crate) fn start_in(folder: tempfile::TempDir) -> Self {
         let (child, server) = serve(folder.path());
         Self { child, server, folder }
     }

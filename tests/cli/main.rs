@@ -3,6 +3,7 @@
 mod advice;
 mod answers;
 mod asking;
+mod backup;
 mod documents;
 mod host;
 mod live;

@@ -343,7 +343,7 @@ fn saved(store: &dyn Store) -> Vec<String> {
 }
 
 /// Everything that a store can be asked: how often queues were written, too, which a backup does not keep.
-fn whole(store: &dyn Store) -> Vec<String> {
+pub(crate) fn whole(store: &dyn Store) -> Vec<String> {
     [saved(store), vec![format!("{:?}", store.queues())]].concat()
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn settings(path: &std::path::Path) -> backroom::store::sled::SledSet
         segment_bytes: 64 << 10,
         checkpoint_bytes: 192 << 10,
         keep_journal_bytes: 0,
+        snapshot_bytes: 256 << 10,
         ..backroom::store::sled::SledSettings::new(path)
     }
 }

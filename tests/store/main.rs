@@ -32,4 +32,6 @@ mod reopen;
 #[cfg(feature = "host")]
 mod resources;
 #[cfg(feature = "host")]
+mod snapshots;
+#[cfg(feature = "host")]
 mod verify;

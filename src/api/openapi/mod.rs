@@ -16,8 +16,8 @@ use utoipa::OpenApi;
 use self::shared::Shared;
 use super::view::{Problem, form};
 use super::{
-    actions, batches, bulk, health, jobs, pages, payloads, plugins, purge, queues, schedules, service, steer, stream,
-    tokens,
+    actions, backup, batches, bulk, health, jobs, pages, payloads, plugins, purge, queues, schedules, service, steer,
+    stream, tokens,
 };
 
 #[derive(OpenApi)]
@@ -88,6 +88,7 @@ use super::{
         schedules::run,
         schedules::postpone,
         schedules::backfill,
+        backup::make,
         tokens::create,
         tokens::list,
         tokens::revoke,

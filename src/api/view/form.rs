@@ -90,6 +90,8 @@ forms! {
     Key = sized(like(id::OrderingKey::FORM), 1, id::KEY_BYTES_MAX);
     /// The record that a job is about.
     Record = sized(like(id::RecordName::FORM), 3, id::KEY_BYTES_MAX);
+    /// How a file is compressed.
+    Compression = words(["none", "gzip", "zstd"]);
     /// The identity of a job.
     JobId = text().format(Some(SchemaFormat::Custom("uuid".to_owned()))).build();
     /// A job, by its identity or by the last 8 to 12 characters of that.

@@ -1,9 +1,12 @@
 //! The host as a whole: its state, queues and tokens.
 
+use std::io::Read;
+
 use serde::Serialize;
 
 use super::{Answer, Client, segment};
 use crate::api::view::{CountsView, NewTokenView, QueueListView, QueueView, ServiceView, TokenBody, TokenListView};
+use crate::store::backup::Packing;
 
 impl Client {
     /// How the host is doing.
@@ -19,6 +22,18 @@ impl Client {
     /// How many jobs stand where.
     pub(crate) fn counts(&self) -> anyhow::Result<Answer<CountsView>> {
         self.get("/v1/counts")
+    }
+
+    /// Everything that the host remembers, as one file.
+    pub(crate) fn backup(&self, packing: Packing) -> anyhow::Result<impl Read + Send + 'static> {
+        let compress = match packing {
+            Packing::Plain => "none",
+            Packing::Gzip => "gzip",
+            Packing::Zstd => "zstd",
+        };
+        let request = self.with_token(self.agent.post(self.url("/v1/store/backup")));
+        let response = self.accepted(request.query("compress", compress).send_empty())?;
+        Ok(response.into_body().into_reader())
     }
 
     /// Makes a token.

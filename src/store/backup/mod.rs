@@ -15,11 +15,12 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::frozen::{FrozenError, WholeJob};
-use super::sled::{OpenError, SledSettings, SledStore};
+use super::sled::{OpenError, Reached, SledSettings, SledStore, Until, plant, plant_until};
 use super::{CommitError, ReadError, Store};
 use crate::domain::change::Change;
 use crate::domain::family::Row;
@@ -30,7 +31,7 @@ use crate::domain::time::Timestamp;
 pub use packing::{Packer, Packing};
 pub use read::{Item, Reader};
 pub use record::{BlobPart, Numbers, Record};
-pub use write::{Blobs, Progress, write};
+pub use write::{Blobs, Progress, copy, write};
 
 /// The version of the format that this release writes, and the last that it reads.
 pub const VERSION: u32 = 1;
@@ -199,37 +200,54 @@ pub fn whole_file<T>(
 
 /// Makes a store of a backup, in a directory that must not hold anything yet. It is there as a whole or not at all.
 pub fn restore(file: &Path, settings: SledSettings, progress: Progress<'_>) -> Result<Contents, BackupError> {
-    let path = settings.path.clone();
-    let is_taken = path.exists() && !path.read_dir().is_ok_and(|mut entries| entries.next().is_none());
-    if is_taken {
-        return Err(BackupError::Exists(path));
-    }
+    check_free(&settings.path)?;
     let input = File::open(file)?;
+    let families = Arc::clone(&settings.families);
+    whole_directory(settings, &mut |aside| plant(aside, Reader::start(&input, &families)?, progress))
+}
+
+/// Makes a store of another one's data directory, which nobody has open, as it was at an earlier time. It is there as a whole or
+/// not at all.
+pub fn restore_until(from: &Path, until: Until, settings: SledSettings) -> Result<Reached, BackupError> {
+    check_free(&settings.path)?;
+    whole_directory(settings, &mut |aside| plant_until(from, aside, until))
+}
+
+fn check_free(path: &Path) -> Result<(), BackupError> {
+    let is_taken = path.exists() && !path.read_dir().is_ok_and(|mut entries| entries.next().is_none());
+    match is_taken {
+        true => Err(BackupError::Exists(path.to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// Makes a store in a new directory, of what `plant` lays there.
+fn whole_directory<T>(
+    settings: SledSettings,
+    plant: &mut dyn FnMut(&Path) -> Result<T, BackupError>,
+) -> Result<T, BackupError> {
+    let path = settings.path.clone();
     let aside = beside(&path, "restoring");
     if aside.exists() {
         return Err(BackupError::Exists(aside));
     }
-    let restored =
-        restore_into(input, SledSettings { path: aside.clone(), ..settings }, progress).and_then(|contents| {
-            std::fs::rename(&aside, &path)?;
-            sync_parent(&path)?;
-            Ok(contents)
-        });
-    restored.inspect_err(|_| {
-        // The directory is one of this call, and holds nothing that the backup does not.
+    let mut make = || {
+        let done = plant(&aside)?;
+        // What the index lacks is in snapshot and journal: there is nothing to lose.
+        let settings = SledSettings { path: aside.clone(), durability: Durability::Process, ..settings.clone() };
+        let store = SledStore::open(settings)?;
+        store.close();
+        if let Some(why) = store.failure() {
+            return Err(CommitError::Failed(why).into());
+        }
+        std::fs::rename(&aside, &path)?;
+        sync_parent(&path)?;
+        Ok(done)
+    };
+    make().inspect_err(|_| {
+        // The directory is one of this call, and holds nothing that its source does not.
         let _removed = std::fs::remove_dir_all(&aside);
     })
-}
-
-fn restore_into(input: File, settings: SledSettings, progress: Progress<'_>) -> Result<Contents, BackupError> {
-    // One sync at the end is enough: until then there is nothing to lose.
-    let store = SledStore::open(SledSettings { durability: Durability::Process, ..settings })?;
-    let contents = read_into(input, &store, progress)?;
-    store.close();
-    match store.failure() {
-        Some(why) => Err(CommitError::Failed(why).into()),
-        None => Ok(contents),
-    }
 }
 
 /// Takes a backup into an empty store. When it fails, the store holds a part and is of no use.

@@ -73,6 +73,11 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
+    /// The families of its rows.
+    pub fn families(&self) -> &'a Registry {
+        self.families
+    }
+
     /// The first line.
     pub fn header(&self) -> &Header {
         &self.header

@@ -8,15 +8,22 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::ReadError;
 use super::super::frozen::Frozen;
+use super::read::{Item, Reader};
 use super::record::{BlobPart, END, Numbers, Record};
 use super::{BackupError, Contents, End, FORMAT, Header, VERSION};
 use crate::domain::id::Digest;
 use crate::domain::time::Timestamp;
+use crate::stored::Registry;
 
 /// So many bytes of a blob go into one line.
 const BLOB_LINE_BYTES: usize = 1 << 20;
 /// So many blobs are remembered to be written; one that is named again after more may be there twice.
 const BLOBS_REMEMBERED: usize = 1 << 20;
+
+/// What the first line says where blobs are not in the file.
+const BESIDE: &str = "beside";
+/// Progress is told at every so many jobs.
+const JOBS_TOLD: u64 = 256;
 
 /// Where the blobs of a backup are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,21 +46,14 @@ pub fn write(
     progress: Progress<'_>,
 ) -> Result<Contents, BackupError> {
     let moment = frozen.moment();
-    let mut lines = Lines {
-        out,
-        hash: Sha256::new(),
-        line: Vec::new(),
-        contents: Contents::default(),
-        blobs,
-        written: HashSet::new(),
-    };
+    let mut lines = Lines::new(out, blobs);
     lines.header(&Header {
         format: FORMAT.to_owned(),
         version: VERSION,
         created_on: created_on.to_string(),
         lsn: moment.lsn,
         jobs: moment.jobs,
-        blobs: (blobs == Blobs::Beside).then(|| "beside".to_owned()),
+        blobs: (blobs == Blobs::Beside).then(|| BESIDE.to_owned()),
         release: env!("CARGO_PKG_VERSION").to_owned(),
     })?;
     lines.record(frozen, &Record::Numbers(Numbers { sequence: moment.sequence, host: moment.host }))?;
@@ -83,6 +83,28 @@ pub fn write(
     lines.end()
 }
 
+/// Writes a backup once more as one whose blobs lie beside it; each blob is handed to `keep`.
+pub fn copy(
+    reader: &mut Reader<'_>,
+    out: &mut dyn Write,
+    keep: &mut dyn FnMut(Bytes) -> io::Result<()>,
+    progress: Progress<'_>,
+) -> Result<(), BackupError> {
+    let mut lines = Lines::new(out, Blobs::Beside);
+    lines.header(&Header { blobs: Some(BESIDE.to_owned()), ..reader.header().clone() })?;
+    while let Some(item) = reader.read_next()? {
+        match item {
+            Item::Blob(bytes) => keep(bytes)?,
+            Item::Record(record) => lines.line(reader.families(), &record)?,
+        }
+        if reader.contents().jobs.is_multiple_of(JOBS_TOLD) {
+            progress(reader.contents().jobs, reader.header().jobs)?;
+        }
+    }
+    lines.end()?;
+    Ok(())
+}
+
 /// Writes lines and hashes what it writes.
 struct Lines<'a> {
     out: &'a mut dyn Write,
@@ -94,7 +116,12 @@ struct Lines<'a> {
     written: HashSet<Digest>,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn new(out: &'a mut dyn Write, blobs: Blobs) -> Self {
+        let (hash, line) = (Sha256::new(), Vec::new());
+        Self { out, hash, line, contents: Contents::default(), blobs, written: HashSet::new() }
+    }
+
     fn header(&mut self, header: &Header) -> Result<(), BackupError> {
         serde_json::to_writer(&mut self.line, header).map_err(io::Error::from)?;
         self.line.push(b'\n');
@@ -116,7 +143,12 @@ impl Lines<'_> {
                 self.blob(frozen, digest, record)?;
             }
         }
-        record.append(frozen.families(), &mut self.line);
+        self.line(frozen.families(), record)
+    }
+
+    /// Writes a record.
+    fn line(&mut self, families: &Registry, record: &Record) -> Result<(), BackupError> {
+        record.append(families, &mut self.line);
         self.contents.count(record);
         self.put()
     }
@@ -146,9 +178,7 @@ impl Lines<'_> {
             }
             let bytes = part.len() as u64;
             let record = Record::Blob(BlobPart { digest, at, data: part.into(), is_last });
-            record.append(frozen.families(), &mut self.line);
-            self.contents.count(&record);
-            self.put()?;
+            self.line(frozen.families(), &record)?;
             if is_last {
                 return Ok(());
             }

@@ -16,6 +16,9 @@ use crate::domain::id::Digest;
 /// Files younger than this may be about to be named by a commit.
 const GRACE: Duration = Duration::from_hours(1);
 
+/// Whether a blob may go.
+pub(super) type MayGo<'a> = &'a mut dyn FnMut(Digest, SystemTime, u64) -> io::Result<bool>;
+
 /// The folder of blobs.
 #[derive(Debug)]
 pub(super) struct Blobs {
@@ -130,15 +133,16 @@ impl Blobs {
         Ok(found)
     }
 
-    /// Removes the blobs that are older than an hour at `now` and that nothing names. Returns how many.
-    pub(super) fn sweep(&self, now: SystemTime, is_named: &dyn Fn(Digest) -> io::Result<bool>) -> io::Result<usize> {
+    /// Removes the blobs that are older than an hour at `now` and that may go, by their digest, when they were written and how
+    /// long they are. Returns how many.
+    pub(super) fn sweep(&self, now: SystemTime, may_go: MayGo<'_>) -> io::Result<usize> {
         let mut removed = 0;
-        for (digest, _) in self.list()? {
+        for (digest, bytes) in self.list()? {
             let path = self.path(digest);
             let _sweeping = self.sweeping.lock();
             let modified = std::fs::metadata(&path)?.modified()?;
             let is_old = now.duration_since(modified).is_ok_and(|age| age > GRACE);
-            if is_old && !is_named(digest)? {
+            if is_old && may_go(digest, modified, bytes)? {
                 std::fs::remove_file(&path)?;
                 removed += 1;
             }

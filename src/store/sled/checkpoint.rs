@@ -1,5 +1,6 @@
 //! Checkpoints: the tree brought to disk, so that old segments of the journal may go.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,7 @@ impl Checkpointer {
     pub(super) fn new(shared: &Arc<Shared>) -> io::Result<Self> {
         let (wish, wishes) = mpsc::channel::<u64>();
         let is_busy = Arc::new(AtomicBool::new(false));
-        let mut keeper = Keeper { shared: Arc::clone(shared), swept: Instant::now() };
+        let mut keeper = Keeper { shared: Arc::clone(shared), swept: Instant::now(), unnamed: Unnamed::default() };
         let busy = Arc::clone(&is_busy);
         let watch = Watch(Arc::clone(shared));
         let work = move || {
@@ -93,6 +94,7 @@ enum Undone {
 struct Keeper {
     shared: Arc<Shared>,
     swept: Instant,
+    unnamed: Unnamed,
 }
 
 impl Keeper {
@@ -107,27 +109,100 @@ impl Keeper {
         let settings = &self.shared.settings;
         let directory = settings.path.join(super::JOURNAL);
         let segments = &self.shared.segments;
-        let dropped =
-            journal::drop_before(&directory, segments, settings.segment_bytes, lsn + 1, settings.keep_journal_bytes);
+        let needless = self.needless(lsn);
+        let dropped = journal::drop_before(
+            &directory,
+            segments,
+            settings.segment_bytes,
+            needless + 1,
+            settings.keep_journal_bytes,
+        );
         if let Err(error) = dropped {
             tracing::warn!(%error, "old journal segments could not be dropped");
         }
+        if self.wants_snapshot() {
+            self.shared.snapshots.wish();
+        }
         if self.swept.elapsed() >= SWEEP_INTERVAL {
             self.swept = Instant::now();
-            sweep(&self.shared, SystemTime::now());
+            sweep(&self.shared, &mut self.unnamed, SystemTime::now());
         }
         Ok(())
     }
 }
 
+impl Keeper {
+    /// Up to which group nobody needs the journal when the index has all up to `lsn`: the oldest snapshot has it, too. Without
+    /// one all of it is kept, except where the disk runs short: work that was taken goes before a way back.
+    fn needless(&self, lsn: u64) -> u64 {
+        match (self.shared.snapshots.oldest(), self.shared.shortage()) {
+            (_, Some(_)) => lsn,
+            (oldest, None) => oldest.unwrap_or(0).min(lsn),
+        }
+    }
+
+    /// Whether the journal since the last snapshot has outgrown it, or what only snapshots still name.
+    fn wants_snapshot(&self) -> bool {
+        let newest = self.shared.snapshots.newest();
+        let (lsn, bytes) = newest.map_or((0, 0), |newest| (newest.lsn, newest.bytes));
+        let wanted = self.shared.settings.snapshot_bytes;
+        self.shared.segments.bytes_behind(lsn) >= bytes.max(wanted) || self.unnamed.bytes() >= wanted.saturating_mul(4)
+    }
+}
+
+/// Blobs that nothing names any more, and that a snapshot may still name.
+#[derive(Debug, Default)]
+pub(super) struct Unnamed(HashMap<Digest, FoundUnnamed>);
+
+#[derive(Clone, Copy, Debug)]
+struct FoundUnnamed {
+    /// Up to which group it was seen that nothing names it.
+    lsn: u64,
+    /// When it was written: one that is written again is another.
+    written: SystemTime,
+    bytes: u64,
+}
+
+impl Unnamed {
+    /// So many are remembered; the others come when these have gone.
+    const MOST: usize = 1 << 18;
+
+    fn bytes(&self) -> u64 {
+        self.0.values().map(|found| found.bytes).sum()
+    }
+
+    /// Whether a blob that nothing names at the group `lsn` may go, since no snapshot that is kept is older than that.
+    fn may_go(&mut self, digest: Digest, (written, bytes): (SystemTime, u64), lsn: u64, oldest: Option<u64>) -> bool {
+        let Some(oldest) = oldest else { return true };
+        let known = self.0.get(&digest).copied().filter(|known| known.written == written);
+        match known {
+            Some(known) if known.lsn <= oldest => self.0.remove(&digest).is_some(),
+            Some(_) => false,
+            None if self.0.len() >= Self::MOST => false,
+            None => {
+                self.0.insert(digest, FoundUnnamed { lsn, written, bytes });
+                false
+            }
+        }
+    }
+}
+
 /// Removes the blobs that nothing names at `now`; returns how many. A failure costs only room.
-pub(super) fn sweep(shared: &Shared, now: SystemTime) -> usize {
+pub(super) fn sweep(shared: &Shared, unnamed: &mut Unnamed, now: SystemTime) -> usize {
     // A damaged index may name blobs that the present one does not know of; a person decides when it may go.
     match super::verify::set_aside(&shared.settings.path) {
         Ok(aside) if aside.is_empty() => {}
         _ => return 0,
     }
-    shared.blobs.sweep(now, &|digest| is_named(shared, digest)).unwrap_or_else(|error| {
+    let mut may_go = |digest, written, bytes| {
+        if is_named(shared, digest)? {
+            return Ok(false);
+        }
+        // Read after the look: up to here nothing has named it again without writing it again.
+        let lsn = shared.lsn.load(Ordering::Acquire);
+        Ok(unnamed.may_go(digest, (written, bytes), lsn, shared.snapshots.oldest()))
+    };
+    shared.blobs.sweep(now, &mut may_go).unwrap_or_else(|error| {
         tracing::warn!(%error, "blobs that nothing names could not be removed");
         0
     })
@@ -159,6 +234,23 @@ mod tests {
     use crate::store::sled::{SledSettings, SledStore};
 
     #[test]
+    fn a_blob_goes_when_no_snapshot_can_name_it() {
+        let (digest, first, again) = (Digest([7; 32]), SystemTime::UNIX_EPOCH, SystemTime::now());
+        let mut unnamed = Unnamed::default();
+        assert!(unnamed.may_go(digest, (first, 10), 5, None), "no snapshot is there");
+        assert!(!unnamed.may_go(digest, (first, 10), 5, Some(3)));
+        assert_eq!(unnamed.bytes(), 10);
+        assert!(!unnamed.may_go(digest, (first, 10), 9, Some(4)), "the snapshot may name it");
+        assert!(
+            !unnamed.may_go(digest, (again, 10), 9, Some(5)),
+            "it was written again, and may have been named since"
+        );
+        assert!(!unnamed.may_go(digest, (again, 10), 12, Some(8)));
+        assert!(unnamed.may_go(digest, (again, 10), 12, Some(9)));
+        assert_eq!(unnamed.bytes(), 0);
+    }
+
+    #[test]
     fn no_blob_goes_while_a_frozen_view_may_name_it() {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let settings = SledSettings { segment_bytes: 64 << 10, ..SledSettings::new(directory.path()) };
@@ -166,9 +258,9 @@ mod tests {
         store.put_blob(vec![7; 5_000].into()).expect("there is room");
         let later = SystemTime::now() + Duration::from_hours(2);
         let frozen = store.freeze().expect("there is room");
-        assert_eq!(sweep(&store.shared, later), 0);
+        assert_eq!(sweep(&store.shared, &mut Unnamed::default(), later), 0);
         drop(frozen);
-        assert_eq!(sweep(&store.shared, later), 1);
+        assert_eq!(sweep(&store.shared, &mut Unnamed::default(), later), 1);
     }
 
     #[test]
@@ -195,9 +287,9 @@ mod tests {
         let aside = directory.path().join("index.damaged-1");
         std::fs::create_dir(&aside).expect("it can be made");
         let later = SystemTime::now() + Duration::from_hours(2);
-        assert_eq!(sweep(&store.shared, later), 0);
+        assert_eq!(sweep(&store.shared, &mut Unnamed::default(), later), 0);
         assert!(store.blob(digest).expect("it can be read").is_some());
         std::fs::remove_dir(&aside).expect("it can be removed");
-        assert_eq!(sweep(&store.shared, later), 1);
+        assert_eq!(sweep(&store.shared, &mut Unnamed::default(), later), 1);
     }
 }

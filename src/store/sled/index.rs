@@ -217,8 +217,22 @@ impl<'a> Indexer<'a> {
             self.unbind(job, &after)?;
         }
         if let Some((run, fields)) = earlier_run {
-            self.live.ahead.put(keys::run(job, run.number), codec::value_of::<Run>(fields));
-            run.log.iter().for_each(|log| self.name_blob(job, log, Role::Result));
+            self.add_run(job, run, &codec::value_of::<Run>(fields));
+        }
+        Ok(())
+    }
+
+    /// Adds a run that is not the last one any more.
+    pub(super) fn add_run(&mut self, job: JobKey, run: &Run, value: &[u8]) {
+        self.live.ahead.put(keys::run(job, run.number), value.to_vec());
+        run.log.iter().for_each(|log| self.name_blob(job, log, Role::Result));
+    }
+
+    /// Takes a job out of those that may start, if it waits for another.
+    pub(super) fn hold_back(&mut self, job: JobKey) -> Result<(), ReadError> {
+        let Some(standing) = Standing::load(self.view(), job)? else { return Ok(()) };
+        if is_single_ready(standing.status, standing.place) && self.waits(job, &standing)? {
+            self.live.ahead.delete(keys::ready(&standing.lane, standing.rank, job, ReadyKind::Single));
         }
         Ok(())
     }

@@ -20,14 +20,17 @@ mod index;
 mod journal;
 mod keys;
 mod live;
+mod load;
 mod lock;
 mod private;
 mod read;
 mod recover;
 mod rows;
 mod shared;
+mod snapshots;
 mod standing;
 mod ties;
+mod until;
 mod values;
 pub mod verify;
 mod writer;
@@ -66,6 +69,11 @@ use crate::stored::Registry;
 const JOURNAL: &str = "journal";
 const INDEX: &str = "index";
 const BLOBS: &str = "blobs";
+const SNAPSHOTS: &str = "snapshots";
+
+pub(in crate::store) use self::snapshots::plant;
+pub(in crate::store) use self::until::plant_until;
+pub use self::until::{Reached, Until};
 
 /// So many sequences may be given out without writing that down.
 const SEQUENCES_AHEAD: u64 = 65_536;
@@ -93,6 +101,9 @@ pub struct SledSettings {
     pub frozen_bytes: u64,
     /// The families whose rows it takes. A directory that was opened with more of them is refused.
     pub families: Arc<Registry>,
+    /// A snapshot is written when there are this many bytes of journal since the last one, or as many as that one has, if
+    /// those are more.
+    pub snapshot_bytes: u64,
 }
 
 impl SledSettings {
@@ -109,6 +120,7 @@ impl SledSettings {
             keep_journal_bytes: 96 * MIB,
             frozen_bytes: 64 * MIB,
             families: Arc::default(),
+            snapshot_bytes: 64 * MIB,
         }
     }
 }
@@ -187,6 +199,7 @@ fn describe_holder(pid: Option<u32>) -> String {
 pub struct SledStore {
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    snapshots: Mutex<Option<JoinHandle<()>>>,
     /// None once it is closed: whoever still reads keeps nobody from opening the directory.
     lock: Mutex<Option<DirectoryLock>>,
 }
@@ -221,7 +234,8 @@ impl SledStore {
             writer.run();
         };
         let thread = std::thread::Builder::new().name("store-writer".to_owned()).spawn(work)?;
-        Ok(Self { shared, writer: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) })
+        let snapshots = Mutex::new(Some(snapshots::start(&shared)?));
+        Ok(Self { shared, writer: Mutex::new(Some(thread)), snapshots, lock: Mutex::new(Some(lock)) })
     }
 
     /// Why nothing is written any more, if so.
@@ -442,9 +456,10 @@ impl Store for SledStore {
 
     fn close(&self) {
         self.shared.close();
-        if let Some(writer) = self.writer.lock().take() {
+        self.shared.snapshots.end();
+        for thread in [self.writer.lock().take(), self.snapshots.lock().take()].into_iter().flatten() {
             // Its panic was reported where it happened; the journal has everything that was acknowledged.
-            let _ended = engine::join(writer);
+            let _ended = engine::join(thread);
         }
         // What it tells may hold the store itself.
         self.shared.feed.write().take();

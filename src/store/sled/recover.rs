@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::blobs::Blobs;
 use super::codec::{self, Parts, Record, Records};
@@ -15,13 +16,15 @@ use super::journal::scan::{self, Found, ScanError};
 use super::journal::segment::sync_directory;
 use super::keys;
 use super::live::{Live, View};
+use super::load::{self, LoadError};
 use super::lock::{DirectoryLock, LockError};
 use super::private;
 use super::shared::{Opened, Shared};
+use super::snapshots::{self, Kept, Snapshots};
 use super::standing::Standings;
 use super::values::Values;
 use super::writer;
-use super::{BLOBS, INDEX, JOURNAL, OpenError, SledSettings};
+use super::{BLOBS, INDEX, JOURNAL, OpenError, SNAPSHOTS, SledSettings};
 use crate::domain::change::Change;
 use crate::domain::code;
 use crate::domain::id::JobKey;
@@ -35,6 +38,8 @@ use crate::stored::Registry;
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
 /// the other.
 const NEW: &str = "new";
+/// Where an index is made until it has what a snapshot has.
+const MAKING: &str = "index.making";
 /// The tree is written whenever a replay has this many entries for it.
 const ENTRIES_AT_ONCE: usize = 4096;
 
@@ -72,6 +77,8 @@ pub(super) fn recover(settings: SledSettings, engine: engine::Open) -> Result<Re
         live,
         blobs,
         segments: journal.segments(),
+        snapshots: Snapshots::open(&path.join(SNAPSHOTS))?,
+        lsn,
         settings,
     };
     Ok(Recovered { lock, shared: Shared::new(opened), journal, standings, recorded })
@@ -95,8 +102,8 @@ pub(super) fn reindex(settings: &SledSettings, engine: engine::Open) -> Result<R
     let index = settings.path.join(INDEX);
     let open = |index: &Path| engine(index, settings.cache_bytes).map_err(TreeFault::from);
     let first = first_group(&settings.path)?;
-    let reaches_back = matches!(first, None | Some(1));
-    if index.exists() || !reaches_back {
+    let mut damaged = None;
+    if index.exists() {
         let why = match open(&index).and_then(|tree| {
             check_tree(&*tree, first)?;
             bring_up(settings, tree)
@@ -110,28 +117,86 @@ pub(super) fn reindex(settings: &SledSettings, engine: engine::Open) -> Result<R
         let aside = set_aside(&index)?;
         let code = code::STORE_DAMAGED.name;
         tracing::error!(code, why, aside = %aside.display(), "the index is damaged and was set aside");
-        if let Some(first) = first.filter(|_| !reaches_back) {
-            std::fs::rename(&aside, &index)?;
-            let why = format!(
-                "{why}; the journal holds groups from {first} on only, so the index cannot be made again from it: \
-                 restore the last backup into a new directory with `backroom store restore FILE --data NEW_DIRECTORY`"
-            );
-            return Err(OpenError::Damaged { path: index, why });
+        damaged = Some((why, aside));
+    }
+    let mut faults = Vec::new();
+    for base in bases(settings, first)? {
+        match make_again(settings, engine, base.as_ref()) {
+            Ok(whole) => return Ok(whole),
+            Err(TreeFault::Disk(error)) => return Err(OpenError::Io(error)),
+            Err(TreeFault::Journal(error)) => return Err(error),
+            Err(TreeFault::Bad(why)) => {
+                tracing::error!(why, "the index could not be made again that way");
+                faults.push(why);
+            }
         }
     }
-    let made = open(&index).and_then(|tree| {
+    let mut why = "it is missing".to_owned();
+    if let Some((known, aside)) = damaged {
+        why = known;
+        std::fs::rename(&aside, &index)?;
+    }
+    faults.insert(0, why);
+    let why = format!(
+        "{}; the journal holds groups from {} on only, and no sound snapshot reaches up to there, so the index cannot be made \
+         again: restore the last backup into a new directory with `backroom store restore FILE --data NEW_DIRECTORY`",
+        faults.join("; "),
+        first.unwrap_or(0),
+    );
+    Err(OpenError::Damaged { path: index, why })
+}
+
+/// What an index can be made again of beside the journal: the newest snapshot before the others, and nothing at all where the
+/// journal has everything.
+fn bases(settings: &SledSettings, first: Option<u64>) -> io::Result<Vec<Option<Kept>>> {
+    let mut snapshots = snapshots::list(&settings.path.join(SNAPSHOTS))?;
+    let is_new = first.is_none() && snapshots.is_empty();
+    snapshots.retain(|kept| first.is_none_or(|first| kept.lsn + 1 >= first));
+    let mut bases: Vec<_> = snapshots.into_iter().rev().map(Some).collect();
+    if is_new || first == Some(1) {
+        bases.push(None);
+    }
+    Ok(bases)
+}
+
+/// Makes an index of a snapshot, or of nothing, and of the journal behind it. It has its name only when it has the snapshot.
+fn make_again(settings: &SledSettings, engine: engine::Open, base: Option<&Kept>) -> Result<Reindexed, TreeFault> {
+    let index = settings.path.join(INDEX);
+    let making = settings.path.join(MAKING);
+    for old in [&making, &index] {
+        if old.exists() {
+            std::fs::remove_dir_all(old).map_err(TreeFault::Disk)?;
+        }
+    }
+    if let Some(base) = base {
+        let began = Instant::now();
+        tracing::info!(snapshot = %base.path.display(), "the index is made again");
+        let tree = engine(&making, settings.cache_bytes)?;
         mark_format(&*tree)?;
-        sync_new(&settings.path).map_err(TreeFault::Disk)?;
-        bring_up(settings, tree)
-    });
-    made.map_err(OpenError::from)
+        load::load(&*tree, &base.path, &settings.families).map_err(|error| match error {
+            LoadError::Snapshot(why) => TreeFault::Bad(format!("{}: {why}", base.path.display())),
+            LoadError::Index(error) => error.into(),
+        })?;
+        tree.checkpoint()?;
+        drop(tree);
+        std::fs::rename(&making, &index).map_err(TreeFault::Disk)?;
+        tracing::info!(took = ?began.elapsed(), "the index has the snapshot; the journal follows");
+    }
+    let tree = engine(&index, settings.cache_bytes)?;
+    if base.is_none() {
+        mark_format(&*tree)?;
+    }
+    sync_new(&settings.path).map_err(TreeFault::Disk)?;
+    bring_up(settings, tree)
 }
 
 /// The first group that the journal has; none when there is no journal yet.
 fn first_group(path: &Path) -> Result<Option<u64>, OpenError> {
     let first = scan::first(&path.join(JOURNAL))?;
-    if first.is_none() && path.join(INDEX).exists() && !path.join(NEW).exists() {
-        let why = format!("it is missing, although there is an index: {}", what_to_do());
+    let had_one =
+        || Ok::<_, io::Error>(path.join(INDEX).exists() || !snapshots::list(&path.join(SNAPSHOTS))?.is_empty());
+    if first.is_none() && !path.join(NEW).exists() && had_one()? {
+        let why = format!("it is missing, although there is an index or a snapshot: {}", what_to_do());
         return Err(OpenError::Damaged { path: path.join(JOURNAL), why });
     }
     if first.is_none() {
@@ -174,7 +239,7 @@ fn sync_new(path: &Path) -> io::Result<()> {
     }
 }
 
-fn mark_new(path: &Path) -> io::Result<()> {
+pub(super) fn mark_new(path: &Path) -> io::Result<()> {
     private::file().truncate(true).open(path.join(NEW))?.sync_all()?;
     sync_directory(path)
 }

@@ -13,6 +13,7 @@ use super::engine::{self, Engine};
 use super::frozen::Held;
 use super::journal::Segments;
 use super::live::Live;
+use super::snapshots::Snapshots;
 use crate::domain::change::Change;
 use crate::store::warrant::Warrant;
 use crate::store::{CommitError, Feed, Pending, ReadError};
@@ -58,6 +59,9 @@ pub(super) struct Shared {
     pub(super) live: RwLock<Live>,
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
+    pub(super) snapshots: Snapshots,
+    /// The last group that was written.
+    pub(super) lsn: AtomicU64,
     /// The last sequence that was given out, and the last that may be without asking the writer.
     pub(super) sequence: AtomicU64,
     pub(super) sequence_mark: AtomicU64,
@@ -84,6 +88,8 @@ pub(super) struct Opened {
     pub(super) live: Live,
     pub(super) blobs: Blobs,
     pub(super) segments: Segments,
+    pub(super) snapshots: Snapshots,
+    pub(super) lsn: u64,
     pub(super) sequence: u64,
     pub(super) host: u64,
 }
@@ -98,6 +104,8 @@ impl Shared {
             live: RwLock::new(opened.live),
             blobs: opened.blobs,
             segments: opened.segments,
+            snapshots: opened.snapshots,
+            lsn: AtomicU64::new(opened.lsn),
             sequence: AtomicU64::new(opened.sequence),
             sequence_mark: AtomicU64::new(opened.sequence),
             host: Mutex::new(opened.host),

@@ -448,6 +448,7 @@ impl Writer {
             return Err(error.into());
         }
         self.since_checkpoint += self.frame.len() as u64;
+        self.shared.lsn.store(self.journal.lsn(), Ordering::Release);
         let shared = Arc::clone(&self.shared);
         let released = self.index(tree, &mut shared.live.write(), group)?;
         self.note_syncs();

@@ -1,24 +1,32 @@
 //! A frame: one group of commits as it lies in a segment, with what it takes to know that it is whole.
 //!
 //! ```text
-//! length u32 | crc32c u32 | lsn u64 | durable u64 | format u32 | 0 u32 | payload | zeros up to a multiple of 8
+//! length u32 | crc32c u32 | lsn u64 | durable u64 | format u32 | time u32 | payload | zeros up to a multiple of 8
 //! ```
 //!
 //! `crc32c` covers everything behind it. `durable` is the last group that was synced when this one was written: a
 //! broken frame at or before a later frame's `durable` is damage, any other is the torn end of the journal.
+//! `time` is when the group was made, in seconds since 1970; 0 where that is not known.
 
 use std::ops::Range;
+
+use crate::domain::time::Timestamp;
 
 /// Bytes before the payload.
 pub(in crate::store::sled) const HEADER: usize = 32;
 
 const FORMAT: u32 = 1;
 
+/// Of a second.
+const MICROS: i64 = 1_000_000;
+
 /// A whole frame, found in the bytes of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store::sled) struct Frame {
     pub(in crate::store::sled) lsn: u64,
     pub(in crate::store::sled) durable: u64,
+    /// When it was made, in seconds since 1970; 0 where that is not known.
+    seconds: u32,
     /// Where the payload lies.
     pub(in crate::store::sled) payload: Range<usize>,
     /// Where the next frame would start.
@@ -30,6 +38,11 @@ impl Frame {
     pub(in crate::store::sled) fn start(&self) -> usize {
         self.payload.start - HEADER
     }
+
+    /// When it was made, to the second.
+    pub(in crate::store::sled) fn on(&self) -> Option<Timestamp> {
+        (self.seconds > 0).then(|| Timestamp(i64::from(self.seconds) * MICROS))
+    }
 }
 
 /// Starts a frame: leaves room for the header.
@@ -39,13 +52,14 @@ pub(in crate::store::sled) fn start(buffer: &mut Vec<u8>) {
 }
 
 /// Fills in the header of the frame that `buffer` holds, and the zeros behind its payload.
-pub(in crate::store::sled) fn seal(buffer: &mut Vec<u8>, lsn: u64, durable: u64) {
+pub(in crate::store::sled) fn seal(buffer: &mut Vec<u8>, lsn: u64, durable: u64, on: Timestamp) {
     let length = u32::try_from(buffer.len() - HEADER).expect("a group is far smaller than 4 GiB");
     buffer.resize(buffer.len().next_multiple_of(8), 0);
     buffer[0..4].copy_from_slice(&length.to_le_bytes());
     buffer[8..16].copy_from_slice(&lsn.to_le_bytes());
     buffer[16..24].copy_from_slice(&durable.to_le_bytes());
     buffer[24..28].copy_from_slice(&FORMAT.to_le_bytes());
+    buffer[28..32].copy_from_slice(&u32::try_from(on.0 / MICROS).unwrap_or(0).to_le_bytes());
     let crc = crc32c::crc32c(&buffer[8..]) ^ length;
     buffer[4..8].copy_from_slice(&crc.to_le_bytes());
 }
@@ -70,7 +84,7 @@ pub(in crate::store::sled) fn at(segment: &[u8], at: usize) -> Option<Frame> {
     let payload = at + HEADER..(at + HEADER).checked_add(length)?;
     let end = payload.end.checked_next_multiple_of(8)?;
     let crc = crc32c::crc32c(segment.get(at + 8..end)?) ^ word(0);
-    (crc == word(4)).then(|| Frame { lsn: long(8), durable: long(16), payload, end })
+    (crc == word(4)).then(|| Frame { lsn: long(8), durable: long(16), seconds: word(28), payload, end })
 }
 
 /// Whether a frame of this number may have started at `at` in a segment that was cut off: its header says so, or is cut, too.
@@ -96,7 +110,7 @@ mod tests {
         let mut buffer = Vec::new();
         start(&mut buffer);
         buffer.extend(payload);
-        seal(&mut buffer, lsn, lsn - 1);
+        seal(&mut buffer, lsn, lsn - 1, Timestamp(1_999_999));
         buffer
     }
 
@@ -105,6 +119,7 @@ mod tests {
         let bytes = sealed(b"hello, journal", 7);
         let frame = at(&bytes, 0).expect("it is whole");
         assert_eq!((frame.lsn, frame.durable, frame.end), (7, 6, bytes.len()));
+        assert_eq!(frame.on(), Some(Timestamp(1_000_000)));
         assert_eq!(&bytes[frame.payload], b"hello, journal");
         for bit in 0..bytes.len() * 8 {
             let mut broken = bytes.clone();

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use self::scan::FoundSegment;
 use self::segment::{Seal, SegmentStart};
 use self::spare::Spares;
+use crate::clock::{Clock as _, SystemClock};
 use crate::resources::Resource;
 
 /// How long nothing is tried again that wanted something of which there was too little.
@@ -65,6 +66,11 @@ impl Segments {
     /// Bytes of all segments.
     pub(super) fn bytes(&self) -> u64 {
         self.0.lock().iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Bytes of the segments that begin behind a group.
+    pub(super) fn bytes_behind(&self, lsn: u64) -> u64 {
+        self.0.lock().iter().filter(|segment| segment.first_lsn > lsn).map(|segment| segment.bytes).sum()
     }
 
     /// Those that lie wholly before `lsn` and that `keep_bytes` has no room for.
@@ -194,7 +200,7 @@ impl Journal {
     pub(super) fn append(&mut self, buffer: &mut Vec<u8>) -> Result<u64, AppendError> {
         self.settle()?;
         let lsn = self.lsn + 1;
-        frame::seal(buffer, lsn, self.durable);
+        frame::seal(buffer, lsn, self.durable, SystemClock.now());
         let bytes = buffer.len() as u64;
         if self.end + bytes > self.capacity {
             self.roll(bytes).map_err(|error| self.wanted(error))?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::frame::{self, Frame};
 use super::segment::{self, Seal, SegmentStart};
+use crate::domain::time::Timestamp;
 
 /// A segment that was found.
 #[derive(Clone, Debug)]
@@ -178,6 +179,53 @@ impl Scan<'_> {
         let from = self.found.lsn.max(self.checkpoint) + 1;
         ScanError::Damaged { what: format!("{}: {what}", name(path)), from, to }
     }
+}
+
+/// The number of a group, and when it was committed.
+type Reached = (u64, Option<Timestamp>);
+
+/// Copies the segments of a journal to another folder, without what lies behind the first group that is not `is_within`. Returns
+/// the last group that was copied; none when there is none.
+pub(in crate::store::sled) fn copy(
+    from: &Path,
+    to: &Path,
+    is_within: &dyn Fn(u64, Option<Timestamp>) -> bool,
+) -> Result<Option<Reached>, ScanError> {
+    let mut last = None;
+    let mut last_file = None;
+    for (number, path) in segment::list(from)? {
+        let mut bytes = std::fs::read(&path)?;
+        if SegmentStart::read(&bytes).is_none_or(|start| start.number != number) {
+            break;
+        }
+        let mut end = segment::START;
+        let mut goes_on = true;
+        while let Some(whole) = frame::at(&bytes, end) {
+            if !is_within(whole.lsn, whole.on()) {
+                goes_on = false;
+                break;
+            }
+            last = Some((whole.lsn, whole.on()));
+            end = whole.end;
+        }
+        if end > segment::START {
+            bytes[end..].fill(0);
+            let copied = segment::path(to, number);
+            let mut new = super::super::private::file().truncate(true).open(&copied)?;
+            io::Write::write_all(&mut new, &bytes)?;
+            new.sync_all()?;
+            last_file = Some(new);
+        }
+        if !goes_on {
+            break;
+        }
+    }
+    if let Some(file) = last_file {
+        // Nothing follows it there.
+        segment::seal(&file, None)?;
+    }
+    segment::sync_directory(to)?;
+    Ok(last)
 }
 
 /// The number of the first frame from which on a journal holds everything; none when there is no journal.
