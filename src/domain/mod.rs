@@ -9,6 +9,7 @@ pub mod batch;
 pub mod breaker;
 pub mod change;
 pub mod code;
+pub mod dependencies;
 pub mod explain;
 pub mod failure;
 pub mod family;

@@ -4,6 +4,7 @@
 mod access;
 mod breaker;
 mod cron;
+mod dependencies;
 mod diagram;
 mod effects;
 mod explain;
