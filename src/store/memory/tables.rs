@@ -5,11 +5,11 @@ use std::convert::Infallible;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::domain::batch::Summary;
 use crate::domain::change::Change;
+use crate::domain::dependencies::{self, Bond, Ended, KeyMark, Release};
 use crate::domain::family::{Family, Row as _, RowKey, SharedRow};
 use crate::domain::id::{DedupKey, HostId, JobId, JobKey, OrderingKey, PluginName, ScheduleName, Sequence, TenantId};
-use crate::domain::job::{BrokenKey, Job, JobState, Predecessors, Rank, Run, StateCode, Status, WaitReason, due_on};
+use crate::domain::job::{BrokenKey, Job, JobState, Predecessors, Rank, Run, StateCode, Status, due_on};
 use crate::domain::query::{Counts, FailureGroup, JobQuery, Label, Page};
 use crate::domain::queue::{Lane, LaneDepth};
 use crate::domain::time::Timestamp;
@@ -114,91 +114,65 @@ impl Tables {
             return;
         }
         let (key, ties) = (job.submission.key(), job.submission.ties());
-        if let Some(ordering) = &ties.ordering_key {
-            self.keyed.entry((key.tenant, ordering.clone())).or_default().insert(key.sequence);
-        }
-        self.dependents.extend(ties.after.iter().map(|id| (before(key, *id), key)));
-        if let Some(dedup) = &ties.dedup_key {
-            self.dedup.insert((key.tenant, dedup.clone()), key);
-        }
-        if let Some(occurrence) = &ties.occurrence {
-            self.occurring.insert((key.tenant, occurrence.schedule.clone(), key.sequence));
+        for bond in dependencies::bonds(key, ties) {
+            match bond {
+                Bond::Ordered(ordering) => {
+                    self.keyed.entry((key.tenant, ordering.clone())).or_default().insert(key.sequence);
+                }
+                Bond::After(named) => drop(self.dependents.insert((named, key))),
+                Bond::Dedup(dedup) => drop(self.dedup.insert((key.tenant, dedup.clone()), key)),
+                Bond::Scheduled(schedule) => drop(self.occurring.insert((key.tenant, schedule.clone(), key.sequence))),
+            }
         }
     }
 
     /// Forgets what a job that has just ended was bound to. Returns those that may have waited for it.
     fn unbind(&mut self, job: &Job) -> Vec<JobKey> {
         let (key, ties) = (job.submission.key(), job.submission.ties());
-        for id in &ties.after {
-            self.dependents.remove(&(before(key, *id), key));
-        }
-        if let Some(dedup) = &ties.dedup_key {
-            self.dedup.remove(&(key.tenant, dedup.clone()));
-        }
-        if let Some(occurrence) = &ties.occurrence {
-            self.occurring.remove(&(key.tenant, occurrence.schedule.clone(), key.sequence));
-        }
-        let of_it =
-            (key, JobKey::default())..=(key, JobKey { tenant: TenantId(u32::MAX), sequence: Sequence(u64::MAX) });
-        let mut successors: Vec<_> = self.dependents.range(of_it).map(|(_, waiting)| *waiting).collect();
-        successors.extend(ties.batch.map(|batch| before(key, batch)).filter(|batch| self.is_batch_done(*batch)));
-        let Some(ordering) = &ties.ordering_key else { return successors };
-        let place = (key.tenant, ordering.clone());
-        let Some(unfinished) = self.keyed.get_mut(&place) else { return successors };
-        let held_it = unfinished.first() == Some(&key.sequence);
-        unfinished.remove(&key.sequence);
-        let next = unfinished.first().copied();
-        if next.is_none() {
-            self.keyed.remove(&place);
-        }
-        if held_it {
-            match next {
-                Some(_) if job.state.status != Status::Succeeded => {
-                    self.rows.put(&(Arc::new(BrokenKey { job: key, key: ordering.clone() }) as SharedRow));
-                }
-                _ => self.rows.remove(BrokenKey::ROWS, &BrokenKey::key_of(key.tenant, ordering)),
+        let Ok(Ended { mark, successors }) = dependencies::ended(key, Some(ties), job.state.status, self);
+        match mark {
+            Some(KeyMark::Broken(ordering)) => {
+                self.rows.put(&(Arc::new(BrokenKey { job: key, key: ordering.clone() }) as SharedRow));
             }
-            successors.extend(next.map(|sequence| JobKey { sequence, ..key }));
+            Some(KeyMark::Whole(ordering)) => {
+                self.rows.remove(BrokenKey::ROWS, &BrokenKey::key_of(key.tenant, ordering));
+            }
+            None => {}
+        }
+        for bond in dependencies::bonds(key, ties) {
+            match bond {
+                Bond::Ordered(ordering) => self.leave_key((key.tenant, ordering.clone()), key.sequence),
+                Bond::After(named) => drop(self.dependents.remove(&(named, key))),
+                Bond::Dedup(dedup) => drop(self.dedup.remove(&(key.tenant, dedup.clone()))),
+                Bond::Scheduled(schedule) => drop(self.occurring.remove(&(key.tenant, schedule.clone(), key.sequence))),
+            }
         }
         successors
     }
 
-    /// Whether every member of a batch has ended; the one that ends now is counted as before.
-    fn is_batch_done(&self, batch: JobKey) -> bool {
-        let counts = self.batches.get(&(batch.tenant, batch.sequence)).copied().unwrap_or_default();
-        Summary::of(&counts).is_done()
+    fn leave_key(&mut self, key: (TenantId, OrderingKey), job: Sequence) {
+        let Some(unfinished) = self.keyed.get_mut(&key) else { return };
+        unfinished.remove(&job);
+        if unfinished.is_empty() {
+            self.keyed.remove(&key);
+        }
     }
 
     /// Makes a job ready to start if it is queued and waits for no other.
     fn release(&mut self, key: JobKey) -> bool {
         let Some(job) = self.jobs.get(&key) else { return false };
-        if job.state.wait_reason == Some(WaitReason::Children) {
-            return true;
+        let (state, ties) = (&job.state, job.submission.ties());
+        let Ok(release) = dependencies::release(key, state.status, state.wait_reason, ties, self);
+        match release {
+            Release::None => false,
+            Release::Members => true,
+            Release::Ready => self.ready.entry(Lane::of(&job.submission)).or_default().insert(ready_place(job)),
         }
-        if job.state.status != Status::Queued || self.waits(job) {
-            return false;
-        }
-        self.ready.entry(Lane::of(&job.submission)).or_default().insert(ready_place(job))
     }
 
     fn waits(&self, job: &Job) -> bool {
-        job.submission.ties().is_ordered() && !self.unfinished(job).is_empty()
-    }
-
-    /// The unfinished jobs that a job waits for.
-    fn unfinished(&self, job: &Job) -> Vec<JobKey> {
-        let (key, ties) = (job.submission.key(), job.submission.ties());
-        let is_unfinished = |key: &JobKey| self.jobs.get(key).is_some_and(|job| !job.state.status.is_final());
-        let named = ties.after.iter().map(|id| before(key, *id)).filter(is_unfinished);
-        let holder = self.holder(job).filter(|holder| *holder < key);
-        holder.into_iter().chain(named).collect()
-    }
-
-    /// The oldest unfinished job of a job's ordering key.
-    fn holder(&self, job: &Job) -> Option<JobKey> {
-        let (key, ordering) = (job.submission.key(), job.submission.ties().ordering_key.clone()?);
-        let first = *self.keyed.get(&(key.tenant, ordering))?.first()?;
-        Some(JobKey { sequence: first, ..key })
+        let Ok(waits) = dependencies::waits(job.submission.key(), job.submission.ties(), self);
+        waits
     }
 
     fn count(&mut self, job: &Job, change: impl Fn(&mut Counts)) {
@@ -322,17 +296,8 @@ impl Tables {
 
     pub(super) fn predecessors(&self, key: JobKey) -> Predecessors {
         let Some(job) = self.jobs.get(&key) else { return Predecessors::default() };
-        let ties = job.submission.ties();
-        let mark = |ordering| self.rows.row(BrokenKey::ROWS, &BrokenKey::key_of(key.tenant, ordering));
-        let broken = ties.ordering_key.as_ref().and_then(mark).and_then(|row| row.of::<BrokenKey>());
-        // Who is directly before it on its key has not ended yet while another still holds the key.
-        let broken = broken.map(|broken| broken.job).filter(|broken| *broken < key && self.holder(job) == Some(key));
-        let is_unsuccessful = |key: &JobKey| {
-            let status = self.jobs.get(key).map(|job| job.state.status);
-            status.is_some_and(|status| status.is_final() && status != Status::Succeeded)
-        };
-        let named = ties.after.iter().map(|id| before(key, *id)).filter(is_unsuccessful);
-        Predecessors { unfinished: self.unfinished(job), unsuccessful: broken.into_iter().chain(named).collect() }
+        let Ok(predecessors) = dependencies::predecessors(key, job.submission.ties(), self);
+        predecessors
     }
 
     pub(super) fn dedup_holder(&self, tenant: TenantId, key: &DedupKey) -> Option<JobKey> {
@@ -431,17 +396,46 @@ impl Facts for Tables {
     }
 }
 
+impl dependencies::Facts for Tables {
+    type Error = Infallible;
+
+    fn status(&self, job: JobKey) -> Result<Option<Status>, Infallible> {
+        Ok(self.jobs.get(&job).map(|job| job.state.status))
+    }
+
+    fn oldest_of(
+        &self,
+        tenant: TenantId,
+        key: &OrderingKey,
+        behind: Option<JobKey>,
+    ) -> Result<Option<JobKey>, Infallible> {
+        let unfinished = self.keyed.get(&(tenant, key.clone()));
+        let from = behind.map_or(Bound::Unbounded, |behind| Bound::Excluded(behind.sequence));
+        let oldest = unfinished.and_then(|jobs| jobs.range((from, Bound::Unbounded)).next());
+        Ok(oldest.map(|sequence| JobKey { tenant, sequence: *sequence }))
+    }
+
+    fn broken_by(&self, tenant: TenantId, key: &OrderingKey) -> Result<Option<JobKey>, Infallible> {
+        let mark = self.rows.row(BrokenKey::ROWS, &BrokenKey::key_of(tenant, key));
+        Ok(mark.and_then(|mark| mark.of::<BrokenKey>()).map(|mark| mark.job))
+    }
+
+    fn dependents(&self, job: JobKey) -> Result<Vec<JobKey>, Infallible> {
+        let last = JobKey { tenant: TenantId(u32::MAX), sequence: Sequence(u64::MAX) };
+        Ok(self.dependents.range((job, JobKey::default())..=(job, last)).map(|(_, waiting)| *waiting).collect())
+    }
+
+    fn members(&self, batch: JobKey) -> Result<Counts, Infallible> {
+        Ok(self.batches.get(&(batch.tenant, batch.sequence)).copied().unwrap_or_default())
+    }
+}
+
 fn change_counts<K: Ord + Clone>(all: &mut BTreeMap<K, Counts>, key: K, change: &impl Fn(&mut Counts)) {
     let counts = all.entry(key.clone()).or_default();
     change(counts);
     if *counts == Counts::default() {
         all.remove(&key);
     }
-}
-
-/// The place of a job that another one of the same tenant names.
-fn before(key: JobKey, named: JobId) -> JobKey {
-    JobKey { sequence: named.sequence(), ..key }
 }
 
 fn ready_place(job: &Job) -> (Rank, Sequence) {

@@ -146,11 +146,6 @@ impl<'a> View<'a> {
         Ok(Some(block).filter(|block| block.first.tenant == job.tenant))
     }
 
-    /// Whether there is a job that has not ended.
-    pub(super) fn is_unfinished(&self, job: JobKey) -> Result<bool, ReadError> {
-        Ok(self.status(job)?.is_some_and(|status| !status.is_final()))
-    }
-
     /// Where a job stands, if there is one.
     pub(super) fn status(&self, job: JobKey) -> Result<Option<Status>, ReadError> {
         if self.find(job)?.is_none() {

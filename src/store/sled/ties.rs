@@ -1,16 +1,19 @@
-//! What binds jobs to each other: ordering keys, named predecessors, dedup keys, their schedule. Who waits for whom follows from these entries
-//! (domain.md 4.1).
+//! What binds jobs to each other, as entries of the index. The rules are those of [`crate::domain::dependencies`].
+
+use std::ops::Bound;
 
 use super::codec;
 use super::index::Indexer;
 use super::keys::{self, ReadyKind};
-use super::live::{Place, View, is_single_ready};
+use super::live::{Place, View};
 use super::read;
 use super::standing::Standing;
-use crate::domain::batch::Summary;
+use super::values::behind;
+use crate::domain::dependencies::{self, Bond, Ended, Facts, KeyMark, Release};
 use crate::domain::family::Row as _;
 use crate::domain::id::{DedupKey, JobKey, OrderingKey, ScheduleName, Sequence, TenantId};
-use crate::domain::job::{BrokenKey, JobState, Predecessors, Status, Ties, WaitReason};
+use crate::domain::job::{BrokenKey, Predecessors, Status, Ties};
+use crate::domain::query::Counts;
 use crate::store::ReadError;
 use crate::stored;
 
@@ -18,71 +21,89 @@ impl Indexer<'_> {
     /// Notes what a new job is bound to, unless it has ended already.
     pub(super) fn bind(&mut self, job: JobKey, standing: &Standing) {
         let Some(ties) = standing.ties.as_deref().filter(|_| !standing.status.is_final()) else { return };
-        if let Some(key) = &ties.ordering_key {
-            self.live.ahead.mark(keys::keyed(job, key));
-        }
-        for named in &ties.after {
-            self.live.ahead.mark(keys::dependent(place_of(job, named.sequence()), job));
-        }
-        if let Some(key) = &ties.dedup_key {
-            self.live.ahead.put(keys::dedup(job.tenant, key), codec::encode(&job.sequence));
-        }
-        if let Some(occurrence) = &ties.occurrence {
-            self.live.ahead.mark(keys::occurring(job, &occurrence.schedule));
+        for bond in dependencies::bonds(job, ties) {
+            let entry = entry_of(job, bond);
+            match bond {
+                Bond::Dedup(_) => self.live.ahead.put(entry, codec::encode(&job.sequence)),
+                Bond::Ordered(_) | Bond::After(_) | Bond::Scheduled(_) => self.live.ahead.mark(entry),
+            }
         }
     }
 
     /// Forgets what a job that has just ended was bound to, and makes ready what has waited for nothing else.
     pub(super) fn unbind(&mut self, job: JobKey, standing: &Standing) -> Result<(), ReadError> {
-        let mut successors = self.dependents(job)?;
-        if let Some(ties) = standing.ties.as_deref() {
-            for named in &ties.after {
-                self.live.ahead.delete(keys::dependent(place_of(job, named.sequence()), job));
+        let ties = standing.ties.as_deref();
+        let Ended { mark, successors } = dependencies::ended(job, ties, standing.status, &self.view())?;
+        match mark {
+            // A mark is small, and nothing follows from it.
+            Some(KeyMark::Broken(key)) => {
+                let mark = BrokenKey { job, key: key.clone() };
+                self.live.ahead.put(broken(job.tenant, key), stored::encode(&mark));
             }
-            if let Some(key) = &ties.dedup_key {
-                self.live.ahead.delete(keys::dedup(job.tenant, key));
-            }
-            if let Some(occurrence) = &ties.occurrence {
-                self.live.ahead.delete(keys::occurring(job, &occurrence.schedule));
-            }
-            successors.extend(self.pass_key_on(job, ties, standing.status)?);
-            if let Some(batch) = ties.batch {
-                let counts = read::batch(self.view(), job.tenant, batch.sequence())?;
-                successors.extend(Summary::of(&counts).is_done().then(|| place_of(job, batch.sequence())));
-            }
+            Some(KeyMark::Whole(key)) => self.live.ahead.delete(broken(job.tenant, key)),
+            None => {}
         }
-        successors.sort_unstable();
-        successors.dedup();
+        for bond in ties.into_iter().flat_map(|ties| dependencies::bonds(job, ties)) {
+            self.live.ahead.delete(entry_of(job, bond));
+        }
         for successor in successors {
             self.release(successor)?;
         }
         Ok(())
     }
 
-    /// Takes an ended job out of those of its ordering key. Returns the next that holds the key.
-    fn pass_key_on(&mut self, job: JobKey, ties: &Ties, status: Status) -> Result<Option<JobKey>, ReadError> {
-        let Some(key) = &ties.ordering_key else { return Ok(None) };
-        let held_it = holder(self.view(), job.tenant, ties)? == Some(job);
-        self.live.ahead.delete(keys::keyed(job, key));
-        if !held_it {
-            return Ok(None);
+    /// Puts a job into the ready index if it is queued and waits for no other any more.
+    fn release(&mut self, job: JobKey) -> Result<(), ReadError> {
+        let Some(standing) = Standing::load(self.view(), job)? else { return Ok(()) };
+        let wait_reason = self.view().state(job)?.and_then(|(_, state)| state.wait_reason);
+        let none = Ties::NONE;
+        let ties = standing.ties.as_deref().unwrap_or(&none);
+        match dependencies::release(job, standing.status, wait_reason, ties, &self.view())? {
+            Release::Ready if matches!(standing.place, Place::Kept { .. }) => {
+                self.live.ahead.mark(keys::ready(&standing.lane, standing.rank, job, ReadyKind::Single));
+                self.released.push(job);
+            }
+            Release::Members => self.released.push(job),
+            // A job that is as new as can be has never waited.
+            Release::Ready | Release::None => {}
         }
-        let next = holder(self.view(), job.tenant, ties)?;
-        match next.is_some() && status != Status::Succeeded {
-            true => self.note_broken(job, key),
-            false => self.live.ahead.delete(broken(job.tenant, key)),
-        }
-        Ok(next)
+        Ok(())
     }
 
-    /// A mark is small, and nothing follows from it.
-    fn note_broken(&mut self, job: JobKey, key: &OrderingKey) {
-        let mark = BrokenKey { job, key: key.clone() };
-        self.live.ahead.put(broken(job.tenant, key), stored::encode(&mark));
+    /// Whether a job waits for another.
+    pub(super) fn waits(&self, job: JobKey, standing: &Standing) -> Result<bool, ReadError> {
+        standing.ties.as_deref().map_or(Ok(false), |ties| dependencies::waits(job, ties, &self.view()))
+    }
+}
+
+impl Facts for View<'_> {
+    type Error = ReadError;
+
+    fn status(&self, job: JobKey) -> Result<Option<Status>, ReadError> {
+        View::status(self, job)
+    }
+
+    fn oldest_of(
+        &self,
+        tenant: TenantId,
+        key: &OrderingKey,
+        behind_job: Option<JobKey>,
+    ) -> Result<Option<JobKey>, ReadError> {
+        let all = keys::keyed_by(tenant, key);
+        let end = behind(&all);
+        let from = behind_job.map_or(Bound::Included(all), |job| Bound::Excluded(keys::keyed(job, key)));
+        let Some(entry) = self.values.ascending(from, end).next() else { return Ok(None) };
+        let (entry, _) = entry?;
+        keys::keyed_job(&entry).map(Some).ok_or_else(|| ReadError::Damaged("an entry of an ordering key".to_owned()))
+    }
+
+    fn broken_by(&self, tenant: TenantId, key: &OrderingKey) -> Result<Option<JobKey>, ReadError> {
+        let stored = self.values.get(&broken(tenant, key))?;
+        Ok(stored.map(|mark| stored::decode::<BrokenKey>(&mark)).transpose()?.map(|mark| mark.job))
     }
 
     fn dependents(&self, job: JobKey) -> Result<Vec<JobKey>, ReadError> {
-        let entries = self.values().starting(&keys::dependents(job));
+        let entries = self.values.starting(&keys::dependents(job));
         let waiting = |entry| {
             let (key, _): (Vec<u8>, Vec<u8>) = entry?;
             keys::dependent_job(&key).ok_or_else(|| ReadError::Damaged("a dependent entry".to_owned()))
@@ -90,78 +111,30 @@ impl Indexer<'_> {
         entries.map(waiting).collect()
     }
 
-    /// Puts a job into the ready index if it is queued and waits for no other any more.
-    fn release(&mut self, job: JobKey) -> Result<(), ReadError> {
-        let Some(standing) = Standing::load(self.view(), job)? else { return Ok(()) };
-        let waits_for_members = |state: &JobState| state.wait_reason == Some(WaitReason::Children);
-        if self.view().state(job)?.is_some_and(|(_, state)| waits_for_members(&state)) {
-            self.released.push(job);
-            return Ok(());
-        }
-        let is_kept = matches!(standing.place, Place::Kept { .. });
-        if is_kept && is_single_ready(standing.status, standing.place) && !self.waits(job, &standing)? {
-            self.live.ahead.mark(keys::ready(&standing.lane, standing.rank, job, ReadyKind::Single));
-            self.released.push(job);
-        }
-        Ok(())
-    }
-
-    /// Whether a job waits for another.
-    pub(super) fn waits(&self, job: JobKey, standing: &Standing) -> Result<bool, ReadError> {
-        match standing.ties.as_deref().filter(|ties| ties.is_ordered()) {
-            Some(ties) => Ok(!unfinished(self.view(), job, ties)?.is_empty()),
-            None => Ok(false),
-        }
+    fn members(&self, batch: JobKey) -> Result<Counts, ReadError> {
+        read::batch(*self, batch.tenant, batch.sequence)
     }
 }
 
-/// The oldest unfinished job of an ordering key.
-fn holder(view: View<'_>, tenant: TenantId, ties: &Ties) -> Result<Option<JobKey>, ReadError> {
-    let Some(key) = &ties.ordering_key else { return Ok(None) };
-    let Some(entry) = view.values.starting(&keys::keyed_by(tenant, key)).next() else { return Ok(None) };
-    let (entry, _) = entry?;
-    let first = keys::keyed_job(&entry).ok_or_else(|| ReadError::Damaged("an entry of an ordering key".to_owned()))?;
-    Ok(Some(first))
-}
-
-/// The unfinished jobs that a job waits for.
-pub(super) fn unfinished(view: View<'_>, job: JobKey, ties: &Ties) -> Result<Vec<JobKey>, ReadError> {
-    let before_it = holder(view, job.tenant, ties)?.filter(|holder| holder.sequence < job.sequence);
-    let mut unfinished: Vec<_> = before_it.into_iter().collect();
-    for named in &ties.after {
-        let named = place_of(job, named.sequence());
-        if view.is_unfinished(named)? {
-            unfinished.push(named);
-        }
+/// The entry of a bond.
+pub(super) fn entry_of(job: JobKey, bond: Bond<'_>) -> Vec<u8> {
+    match bond {
+        Bond::Ordered(key) => keys::keyed(job, key),
+        Bond::After(named) => keys::dependent(named, job),
+        Bond::Dedup(key) => keys::dedup(job.tenant, key),
+        Bond::Scheduled(schedule) => keys::occurring(job, schedule),
     }
-    Ok(unfinished)
-}
-
-/// What a job waits for by its ties.
-pub(super) fn predecessors(view: View<'_>, job: JobKey) -> Result<Predecessors, ReadError> {
-    let Some(submission) = view.find(job)? else { return Ok(Predecessors::default()) };
-    let ties = submission.ties();
-    let mut unsuccessful = Vec::new();
-    // Who is directly before it on its key has not ended yet while another still holds the key.
-    if let Some(key) = &ties.ordering_key
-        && holder(view, job.tenant, ties)? == Some(job)
-        && let Some(broken) = view.values.get(&broken(job.tenant, key))?
-    {
-        let broken = stored::decode::<BrokenKey>(&broken)?.job;
-        unsuccessful.extend((broken.sequence < job.sequence).then_some(broken));
-    }
-    for named in &ties.after {
-        let named = place_of(job, named.sequence());
-        if view.status(named)?.is_some_and(|status| status.is_final() && status != Status::Succeeded) {
-            unsuccessful.push(named);
-        }
-    }
-    Ok(Predecessors { unfinished: unfinished(view, job, ties)?, unsuccessful })
 }
 
 /// Where the mark of an ordering key is.
 fn broken(tenant: TenantId, key: &OrderingKey) -> Vec<u8> {
     keys::row(BrokenKey::ROWS, &BrokenKey::key_of(tenant, key))
+}
+
+/// What a job waits for by its ties.
+pub(super) fn predecessors(view: View<'_>, job: JobKey) -> Result<Predecessors, ReadError> {
+    let Some(submission) = view.find(job)? else { return Ok(Predecessors::default()) };
+    dependencies::predecessors(job, submission.ties(), &view)
 }
 
 /// The unfinished job that has a dedup key.
@@ -184,9 +157,4 @@ pub(super) fn unfinished_of(
         keys::keyed_job(&key).ok_or_else(|| ReadError::Damaged("an entry of a schedule's job".to_owned()))
     };
     entries.map(read).collect()
-}
-
-/// The place of a job that `job` names.
-fn place_of(job: JobKey, named: Sequence) -> JobKey {
-    JobKey { sequence: named, ..job }
 }

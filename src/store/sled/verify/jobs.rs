@@ -1,6 +1,7 @@
 //! Jobs: each has one state, in its place, that keeps the invariants; and everything that follows from it is there.
 
 use super::Walk;
+use crate::domain::dependencies;
 use crate::domain::id::{Digest, JobKey, Sequence};
 use crate::domain::job::{JobState, Payload, StateCode, Status, Submission, due_on};
 use crate::domain::query::Label;
@@ -49,12 +50,7 @@ impl Held {
         if self.state.status.is_final() {
             return Vec::new();
         }
-        let named = ties.after.iter().map(|named| JobKey { sequence: named.sequence(), ..job });
-        let mut entries: Vec<_> = named.map(|named| keys::dependent(named, job)).collect();
-        entries.extend(ties.ordering_key.iter().map(|key| keys::keyed(job, key)));
-        entries.extend(ties.dedup_key.iter().map(|key| keys::dedup(job.tenant, key)));
-        entries.extend(ties.occurrence.iter().map(|occurrence| keys::occurring(job, &occurrence.schedule)));
-        entries
+        dependencies::bonds(job, ties).map(|bond| ties::entry_of(job, bond)).collect()
     }
 
     fn payloads(&self) -> Vec<(&Payload, Role)> {
@@ -235,12 +231,9 @@ impl Walk<'_> {
 
     /// Whether a job waits for others, by what those say.
     fn waits(&self, submission: &Submission) -> Result<bool, ReadError> {
-        if !submission.ties().is_ordered() {
-            return Ok(false);
-        }
         let live = Live::default();
         let view = View { live: &live, values: self.values };
-        Ok(!ties::unfinished(view, submission.key(), submission.ties())?.is_empty())
+        dependencies::waits(submission.key(), submission.ties(), &view)
     }
 
     /// Whether a job exists. One that cannot be read does: that is found with its block.
