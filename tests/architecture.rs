@@ -103,6 +103,8 @@ const RULES: &[Rule] = &[
             "config::units",
             "store::CommitError",
             "store::ReadError",
+            "store::backup",
+            "store::frozen",
             "store::StoreStats",
             "store::warrant",
             "sandbox::Rejection",

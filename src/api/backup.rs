@@ -20,6 +20,7 @@ use crate::domain::access::Caller;
 use crate::domain::time::Timestamp;
 use crate::store::backup::{self, BackupError, Blobs, Packing};
 use crate::store::frozen::Frozen;
+use crate::store::warrant::carried;
 
 /// Bytes that are sent at a time.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -55,7 +56,7 @@ pub(super) async fn make(State(state): State<ApiState>, caller: Caller, uri: Uri
     let created_on = state.host().now();
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD);
     tracing::info!(lsn = frozen.moment().lsn, by = ?caller.name, "a backup begins");
-    tokio::task::spawn_blocking(move || send(frozen, packing, created_on, sender, turn));
+    tokio::task::spawn_blocking(carried(move || send(frozen, packing, created_on, sender, turn)));
     let chunks = stream::unfold(receiver, |mut receiver| async move {
         let next: io::Result<Bytes> = receiver.recv().await?;
         Some((next, receiver))

@@ -16,10 +16,9 @@ use crate::domain::access::Token;
 use crate::domain::change::RememberedSubmit;
 use crate::domain::code;
 use crate::domain::plugin::Plugin;
-use crate::store::backup::{self, BackupError, Contents, Packing, Reader};
+use crate::store::backup::{self, BackupError, Contents, Packing};
 use crate::store::sled::verify::{Report, verify};
 use crate::store::sled::{OpenError, Reached, SledSettings, SledStore, Until};
-use crate::stored::Registry;
 
 /// What to do with the store.
 #[derive(Debug, clap::Subcommand)]
@@ -138,13 +137,9 @@ fn run_live_backup(file: &Path, client: &ClientArgs, terminal: Terminal) -> Resu
     let client = Client::new(client)?;
     let mut sent = client.backup(Packing::of_name(file))?;
     let bar = Bar::spinner();
-    let families = Registry::default();
     // It is looked through while it is written, so that the file is a whole one.
-    let saved = backup::whole_file(file, &mut |out| {
-        let (_, contents) =
-            Reader::start(Copying { from: &mut sent, to: out }, &families)?.check(&mut shown_on(&bar))?;
-        Ok(contents)
-    });
+    let saved =
+        backup::whole_file(file, &mut |out| backup::check(Copying { from: &mut sent, to: out }, &mut shown_on(&bar)));
     bar.clear();
     let contents = saved.map_err(|error| match error {
         BackupError::Exists(file) => taken(&file),

@@ -27,6 +27,7 @@ use crate::domain::family::Row;
 use crate::domain::job::{Job, JobState};
 use crate::domain::service::Durability;
 use crate::domain::time::Timestamp;
+use crate::stored::Registry;
 
 pub use packing::{Packer, Packing};
 pub use read::{Item, Reader};
@@ -248,6 +249,12 @@ fn whole_directory<T>(
         // The directory is one of this call, and holds nothing that its source does not.
         let _removed = std::fs::remove_dir_all(&aside);
     })
+}
+
+/// Whether a backup is what was written, without a look at what it means.
+pub fn check(input: impl Read + Send, progress: Progress<'_>) -> Result<Contents, BackupError> {
+    let families = Registry::default();
+    Ok(Reader::start(input, &families)?.check(progress)?.1)
 }
 
 /// Takes a backup into an empty store. When it fails, the store holds a part and is of no use.

@@ -195,6 +195,12 @@ fn describe_holder(pid: Option<u32>) -> String {
     }
 }
 
+/// The time by the machine's clock, for people who look at files; nothing is decided by it.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
 /// The embedded store.
 pub struct SledStore {
     shared: Arc<Shared>,

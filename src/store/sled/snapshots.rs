@@ -18,7 +18,6 @@ use super::frozen::FrozenView;
 use super::journal::segment::sync_directory;
 use super::shared::{Shared, Work};
 use super::{BLOBS, SNAPSHOTS, private, recover};
-use crate::clock::{Clock as _, SystemClock};
 use crate::store::CommitError;
 use crate::store::backup::{self, BackupError, Blobs as Included, Contents, Packing, Progress, Reader};
 use crate::store::frozen::Frozen as _;
@@ -192,7 +191,7 @@ pub(super) fn write(shared: &Arc<Shared>) -> Result<Kept, BackupError> {
     let written = (|| {
         let out = private::file().truncate(true).open(&aside)?;
         let mut packed = Counted { inner: Packing::Zstd.pack(io::BufWriter::with_capacity(1 << 18, out))?, bytes: 0 };
-        backup::write(&mut frozen, &mut packed, SystemClock.now(), Included::Beside, &mut { goes_on })?;
+        backup::write(&mut frozen, &mut packed, super::now(), Included::Beside, &mut { goes_on })?;
         let bytes = packed.bytes;
         let out = packed.inner.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         out.sync_all()?;

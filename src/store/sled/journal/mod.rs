@@ -17,7 +17,6 @@ use parking_lot::Mutex;
 use self::scan::FoundSegment;
 use self::segment::{Seal, SegmentStart};
 use self::spare::Spares;
-use crate::clock::{Clock as _, SystemClock};
 use crate::resources::Resource;
 
 /// How long nothing is tried again that wanted something of which there was too little.
@@ -200,7 +199,7 @@ impl Journal {
     pub(super) fn append(&mut self, buffer: &mut Vec<u8>) -> Result<u64, AppendError> {
         self.settle()?;
         let lsn = self.lsn + 1;
-        frame::seal(buffer, lsn, self.durable, SystemClock.now());
+        frame::seal(buffer, lsn, self.durable, super::now());
         let bytes = buffer.len() as u64;
         if self.end + bytes > self.capacity {
             self.roll(bytes).map_err(|error| self.wanted(error))?;
