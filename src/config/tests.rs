@@ -158,7 +158,7 @@ path = "x.wasm"
             "etc/backroom.toml:19:2: `queue` must be a list of tables; write [[queue]] with two brackets",
             r#"etc/backroom.toml:24:20: `plugin[echo].grants.http` is "api.example.com", which is not acceptable: it has no scheme; write an origin such as "https://api.example.com", "https://*.example.com" or "http://10.0.0.7:8080""#,
             "etc/backroom.toml:24:65: `plugin[echo].grants.http` must be a text, not 7; put it in quotes",
-            "etc/backroom.toml:24:69: `files` is not known in `plugin[echo].grants`; there are http, config",
+            "etc/backroom.toml:24:69: `files` is not known in `plugin[echo].grants`; there are http, config, pause",
             "etc/backroom.toml:25:22: `plugin[echo].config` has a value for `retries` that is not a text; put it in quotes",
             "etc/backroom.toml:27:1: plug-in `echo` stands here for the second time; put both into one [[plugin]]",
             r#"etc/backroom.toml:30:1: a [[plugin]] has no `name`; add the line name = "...""#,

@@ -2,7 +2,7 @@
 //! version again just so. `BACKROOM_BLESS=1` writes files that are missing; none is ever written anew, because what it holds
 //! lies on somebody's disk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
@@ -29,42 +29,55 @@ pub(crate) fn bytes_of(hex: &str) -> Vec<u8> {
 
 /// What the golden file of a name holds, which must be what is written today where that is given.
 pub(crate) fn golden(name: &str, today: Option<&str>) -> String {
-    golden_in(&folder(), is_blessed(), name, today).unwrap_or_else(|why| panic!("{why}"))
+    let found = std::fs::read_to_string(folder().join(name)).ok();
+    let is_there = found.is_some();
+    let golden = compared(found, is_blessed(), name, today).unwrap_or_else(|why| panic!("{why}"));
+    if !is_there {
+        make(name, &golden);
+    }
+    golden
 }
 
 fn is_blessed() -> bool {
     std::env::var_os("BACKROOM_BLESS").is_some()
 }
 
-fn golden_in(folder: &Path, makes_missing: bool, name: &str, today: Option<&str>) -> Result<String, String> {
-    let path = folder.join(name);
-    let found = match (std::fs::read_to_string(&path), today) {
-        (Ok(found), _) => found,
-        (Err(_), Some(today)) if makes_missing => {
-            std::fs::write(&path, today).map_err(|error| format!("{name} cannot be written: {error}"))?;
-            today.to_owned()
-        }
-        (Err(error), _) => return Err(format!("there is no golden file {name} (BACKROOM_BLESS=1 writes it): {error}")),
-    };
-    match today {
-        Some(today) if today != found => {
+fn make(name: &str, text: &str) {
+    std::fs::write(folder().join(name), text).unwrap_or_else(|error| panic!("{name} cannot be written: {error}"));
+}
+
+/// The golden text of a name: what was found, which must be what is written today; today's where a missing one may be made.
+fn compared(found: Option<String>, makes_missing: bool, name: &str, today: Option<&str>) -> Result<String, String> {
+    match (found, today) {
+        (Some(found), Some(today)) if today != found => {
             Err(format!("{name} is written differently now: give it a new version\nnow:\n{today}\nthen:\n{found}"))
         }
-        _ => Ok(found),
+        (Some(found), _) => Ok(found),
+        (None, Some(today)) if makes_missing => Ok(today.to_owned()),
+        (None, _) => Err(format!("there is no golden file {name} (BACKROOM_BLESS=1 writes it)")),
     }
 }
 
-/// Checks families against the golden files of a folder.
-pub(crate) struct Goldens<'a> {
-    folder: &'a Path,
+/// Checks families against golden files.
+pub(crate) struct Goldens {
+    /// What each file holds, those that were missing and may be made among them.
+    pub(crate) files: BTreeMap<String, String>,
     makes_missing: bool,
     /// The names of the files that were looked at.
     seen: BTreeSet<String>,
 }
 
-impl<'a> Goldens<'a> {
-    pub(crate) fn new(folder: &'a Path, makes_missing: bool) -> Self {
-        Self { folder, makes_missing, seen: BTreeSet::new() }
+impl Goldens {
+    pub(crate) fn new(files: BTreeMap<String, String>, makes_missing: bool) -> Self {
+        Self { files, makes_missing, seen: BTreeSet::new() }
+    }
+
+    /// A file that is looked at.
+    fn file(&mut self, name: String, today: Option<&str>) -> Result<String, String> {
+        let text = compared(self.files.get(&name).cloned(), self.makes_missing, &name, today)?;
+        self.files.insert(name.clone(), text.clone());
+        self.seen.insert(name);
+        Ok(text)
     }
 
     /// Checks a family: `values` are those that the files of versions 1, 2 and so on hold.
@@ -87,9 +100,8 @@ impl<'a> Goldens<'a> {
             }
             let packed = hex(&encode(value));
             let name = |kind: &str| format!("{}.v{version}.{kind}", T::NAME);
-            let hex = golden_in(self.folder, self.makes_missing, &name("hex"), is_today.then_some(&packed))?;
-            let json = golden_in(self.folder, self.makes_missing, &name("json"), is_today.then_some(&json))?;
-            self.seen.extend([name("hex"), name("json")]);
+            let hex = self.file(name("hex"), is_today.then_some(&packed))?;
+            let json = self.file(name("json"), is_today.then_some(&json))?;
             for found in [decode::<T>(&bytes_of(&hex)), T::of_json(version, &json)] {
                 match found {
                     Ok(found) if found == *value => {}
@@ -102,10 +114,20 @@ impl<'a> Goldens<'a> {
     }
 }
 
+/// The golden files of values, by name.
+fn files_of_values() -> BTreeMap<String, String> {
+    let entries = folder().read_dir().expect("the folder can be listed");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let named = paths.map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), path));
+    let of_values =
+        named.filter(|(name, _)| [".hex", ".json"].iter().any(|kind| name.ends_with(kind)) && name.contains(".v"));
+    of_values.map(|(name, path)| (name, std::fs::read_to_string(path).expect("it is text"))).collect()
+}
+
 #[test]
 fn every_version_of_every_family_is_read_for_ever_and_todays_is_written_as_ever() {
-    let folder = folder();
-    let mut goldens = Goldens::new(&folder, is_blessed());
+    let there = files_of_values();
+    let mut goldens = Goldens::new(there.clone(), is_blessed());
     let checked = [
         goldens.check(&[samples::submission(12)]),
         goldens.check(&[samples::state()]),
@@ -126,6 +148,7 @@ fn every_version_of_every_family_is_read_for_ever_and_todays_is_written_as_ever(
     for wrong in checked.into_iter().filter_map(Result::err) {
         panic!("{wrong}");
     }
+    goldens.files.iter().filter(|(name, _)| !there.contains_key(*name)).for_each(|(name, text)| make(name, text));
     let versions = |family: &super::Family| {
         let name = family.name;
         let names = (1..=family.version)
@@ -134,9 +157,7 @@ fn every_version_of_every_family_is_read_for_ever_and_todays_is_written_as_ever(
     };
     let wanted: BTreeSet<_> = FAMILIES.iter().flat_map(versions).collect();
     assert_eq!(goldens.seen, wanted, "each family of the list has a value in this test");
-    let entries = folder.read_dir().expect("the folder can be listed");
-    let files = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    let of_values: BTreeSet<_> = files.filter(|name| name.contains(".v")).collect();
+    let of_values: BTreeSet<_> = goldens.files.into_keys().collect();
     assert_eq!(of_values, wanted, "each file is of a version of a family");
 }
 

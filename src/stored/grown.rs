@@ -1,7 +1,8 @@
 //! The way up, shown by a family of this test that has grown: what its first version wrote is read by its second.
 
-#[cfg(feature = "host")]
-use super::golden::Goldens;
+use std::collections::BTreeMap;
+
+use super::golden::{Goldens, hex};
 use super::shape::{Unfit, shape};
 use super::v1::leaf::Text;
 use super::{Stored, decode, encode, fields};
@@ -141,30 +142,31 @@ fn what_no_field_takes_and_what_is_of_another_kind_or_later_is_refused() {
     );
 }
 
-#[cfg(feature = "host")]
 #[test]
 fn a_golden_file_tells_a_shape_that_changed_without_a_new_version_and_a_version_without_a_file() {
-    let folder = tempfile::tempdir().expect("a temporary directory can be made");
-    let folder = folder.path();
-    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("it can be written");
-    let check = |values: &[Note]| Goldens::new(folder, false).check(values);
-    write("note.v1.hex", &super::golden::hex(&old_bytes()));
-    write("note.v1.json", &serde_json::to_string(&old()).expect("it can be written"));
-    assert!(check(&[carried_up(), today()]).is_err_and(|why| why.contains("no golden file note.v2.hex")));
-    assert_eq!(Goldens::new(folder, true).check(&[carried_up(), today()]), Ok(()), "files that are missing are made");
-    assert_eq!(check(&[carried_up(), today()]), Ok(()));
-    assert!(check(&[today()]).is_err_and(|why| why.contains("2 versions, and 1 values")));
-    assert!(check(&[today(), today()]).is_err_and(|why| why.contains("note of version 1 is read as")));
+    let file = |name: &str, text: String| (name.to_owned(), text);
+    let json = serde_json::to_string(&old()).expect("it can be written") + "\n";
+    let first = [file("note.v1.hex", hex(&old_bytes())), file("note.v1.json", json)];
+    let check = |files: &BTreeMap<String, String>, values: &[Note]| Goldens::new(files.clone(), false).check(values);
+    let first = BTreeMap::from(first);
+    let both = [carried_up(), today()];
+    assert!(check(&first, &both).is_err_and(|why| why.contains("no golden file note.v2.hex")));
+    let mut making = Goldens::new(first, true);
+    assert_eq!(making.check(&both), Ok(()), "files that are missing are made");
+    let files = making.files;
+    assert_eq!(check(&files, &both), Ok(()));
+    assert!(check(&files, &[today()]).is_err_and(|why| why.contains("2 versions, and 1 values")));
+    assert!(check(&files, &[today(), today()]).is_err_and(|why| why.contains("note of version 1 is read as")));
     let plain = Note { tags: Vec::new(), ..today() };
-    assert!(check(&[carried_up(), plain]).is_err_and(|why| why.contains("says nothing of `tags`")));
+    assert!(check(&files, &[carried_up(), plain]).is_err_and(|why| why.contains("says nothing of `tags`")));
     // As if today's shape had one field more, or one by another name, than when its file was written.
     let packed = encode(&today());
-    write("note.v2.hex", &super::golden::hex(&packed[..packed.len() - 1]));
-    assert!(check(&[carried_up(), today()]).is_err_and(|why| why.contains("give it a new version")));
-    let blessed = Goldens::new(folder, true).check(&[carried_up(), today()]);
+    let mut shorter = files.clone();
+    shorter.extend([file("note.v2.hex", hex(&packed[..packed.len() - 1]))]);
+    assert!(check(&shorter, &both).is_err_and(|why| why.contains("give it a new version")));
+    let blessed = Goldens::new(shorter, true).check(&both);
     assert!(blessed.is_err_and(|why| why.contains("give it a new version")), "what is there is never written anew");
-    write("note.v2.hex", &super::golden::hex(&packed));
-    let json = std::fs::read_to_string(folder.join("note.v2.json")).expect("it is there");
-    write("note.v2.json", &json.replace("\"by\"", "\"from\""));
-    assert!(check(&[carried_up(), today()]).is_err_and(|why| why.contains("give it a new version")));
+    let mut renamed = files;
+    renamed.entry("note.v2.json".to_owned()).and_modify(|json| *json = json.replace("\"by\"", "\"from\""));
+    assert!(check(&renamed, &both).is_err_and(|why| why.contains("give it a new version")));
 }

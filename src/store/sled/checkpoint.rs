@@ -273,9 +273,9 @@ mod tests {
         plugin.versions[0].inspection.digest = digest;
         store.commit(vec![Change::put(plugin.clone())]).wait().expect("it is the first");
         let later = SystemTime::now() + Duration::from_hours(2);
-        assert_eq!(sweep(&store.shared, later), 0);
+        assert_eq!(sweep(&store.shared, &mut Unnamed::default(), later), 0);
         store.commit(vec![Change::remove(&plugin)]).wait().expect("it is there");
-        assert_eq!(sweep(&store.shared, later), 1);
+        assert_eq!(sweep(&store.shared, &mut Unnamed::default(), later), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::journal::frame;
 use crate::domain::change::Change;
 use crate::domain::id::{HostId, JobKey, Sequence, TenantId};
 use crate::domain::job::JobState;
+use crate::domain::time::Timestamp;
 use crate::stored::Registry;
 use crate::stored::golden::{self as files, bytes_of, hex};
 use crate::stored::samples::*;
@@ -72,7 +73,7 @@ fn a_journal_frame_is_written_and_read_as_ever() {
     }
     codec::append_sequence(&mut bytes, 65_536);
     codec::append_host(&mut bytes, 9);
-    frame::seal(&mut bytes, 42, 41);
+    frame::seal(&mut bytes, 42, 41, Timestamp(0));
     assert_golden("journal-frame", &bytes);
     let golden = golden("journal-frame");
     let frame = frame::at(&golden, 0).expect("it is whole");

@@ -186,7 +186,7 @@ mod tests {
             }
         }
         keep_quiet();
-        let (_kept, never) = mpsc::channel();
+        let (_kept, never) = mpsc::sync_channel(0);
         let started = Instant::now();
         let work = move || {
             let _hangs = Hangs(never);
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_ever() {
-        let (_kept, never) = mpsc::channel::<()>();
+        let (_kept, never) = mpsc::sync_channel::<()>(0);
         let result = on_thread(Duration::from_millis(50), move || never.recv());
         let Err(EngineError::Broke(said)) = result else { panic!("nothing came") };
         assert!(said.contains("did not answer"), "{said}");
