@@ -6,8 +6,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use super::family::{Family, KeyForm, Row, RowKey};
 use super::id::{Digest, TenantId, TokenName};
 use super::job::Submission;
@@ -15,7 +13,7 @@ use super::query::JobFilter;
 use super::time::Timestamp;
 
 /// How far a right reaches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reach {
     /// To no job.
     #[default]
@@ -66,7 +64,7 @@ impl fmt::Display for Right {
 }
 
 /// All that a caller may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rights {
     /// Make new jobs.
     pub submit: bool,
@@ -322,7 +320,7 @@ impl Caller {
 }
 
 /// A secret that somebody was given, as the host keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// The tenant that it is about.
     pub tenant: TenantId,

@@ -2,16 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::family::{Family, KeyForm, Row, RowKey};
 use super::id::JobKey;
 use super::job::Status;
 use super::time::Timestamp;
 
 /// What a person may ask of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Call it off.
     Cancel,
@@ -56,7 +53,7 @@ impl fmt::Display for Action {
 }
 
 /// One command that was carried out. It goes with its job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow {
     /// The job.
     pub job: JobKey,

@@ -11,8 +11,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::family::{Family, KeyForm, Row, RowKey};
 use super::id::{PluginName, TenantId};
 use super::time::Timestamp;
@@ -21,7 +19,7 @@ use super::time::Timestamp;
 const WINDOW_MAX: u32 = 64;
 
 /// When a breaker opens, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BreakerPolicy {
     /// How many of the last ended attempts count, 1 to 64.
     pub window: u32,
@@ -49,7 +47,7 @@ impl Default for BreakerPolicy {
 }
 
 /// How the attempts of one plug-in ended lately, and whether more may start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
     /// A bit for each of the last ends, the latest lowest; set where the attempt failed.
     pub(crate) failures: u64,
@@ -60,7 +58,7 @@ pub struct Breaker {
 }
 
 /// The breaker of a plug-in, as a store keeps it: a restart must not let the backlog of a failing plug-in loose.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginBreaker {
     /// Whose plug-in.
     pub tenant: TenantId,
@@ -78,7 +76,7 @@ impl PluginBreaker {
 }
 
 /// What an open or half-open breaker waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pause {
     pub(crate) until: Timestamp,
     pub(crate) length: Duration,

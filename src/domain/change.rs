@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::family::{Family, IndexKey, KeyForm, Row, RowKey, SharedRow};
 use super::id::{HostId, JobId, JobKey, Sequence, TenantId};
 use super::job::{Job, JobState, Run, Submission};
@@ -94,7 +92,7 @@ impl Change {
 }
 
 /// A submit that must not be taken twice (promise 6).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RememberedSubmit {
     /// The tenant.
     pub tenant: TenantId,

@@ -1,9 +1,9 @@
 //! Why an attempt did not succeed: data about a plug-in's failure, not an error of the host.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// What kind of failure it is; decides whether the host tries again (domain.md 4.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorClass {
     /// The network, a lock, a busy service.
@@ -19,7 +19,7 @@ pub enum ErrorClass {
 }
 
 /// What went wrong, in words for programs, people and administrators.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The kind; decides about another attempt.
     pub class: ErrorClass,

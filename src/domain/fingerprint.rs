@@ -7,8 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use super::failure::{ErrorClass, Failure};
 use super::hash;
 use super::id::PluginName;
@@ -44,7 +42,7 @@ const SCHEME_MAX: usize = 16;
 const COLON_ADDRESS_MAX: usize = 39;
 
 /// The group that a failure belongs to. Written as 16 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub u64);
 
 /// A text is not a fingerprint.

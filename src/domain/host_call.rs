@@ -1,14 +1,13 @@
 //! What a running guest asks of durable state, as values: the sandbox never sees the store.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::job::Progress;
 use super::pausing::{PauseRefusal, PauseRequest};
 use super::time::Timestamp;
 
 /// A call that leaves the sandbox. Closed, so that every worker answers all of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostCall {
     /// The handler says how far it has come.
     Progress(Progress),
@@ -21,7 +20,7 @@ pub enum HostCall {
 }
 
 /// The answer to a [`HostCall`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostAnswer {
     /// It is done, or will be with the end of the run.
     Done,

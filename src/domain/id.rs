@@ -13,7 +13,7 @@ use super::access::{UNNAMED_IN_API, UNNAMED_IN_CONSOLE};
 use super::time::Timestamp;
 
 /// The owner of plug-ins, records and jobs. Every stored key carries it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantId(pub u32);
 
 impl TenantId {
@@ -31,11 +31,11 @@ impl fmt::Display for TenantId {
 }
 
 /// The order of submission: later jobs have greater numbers. At most 48 bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
 
 /// Where a job is kept: short, ordered, and contained in its [`JobId`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobKey {
     /// The tenant.
     pub tenant: TenantId,
@@ -45,7 +45,7 @@ pub struct JobKey {
 
 /// The public identity of a job: a UUID of version 7 (RFC 9562 section 5.7) whose last 48 bits are the job's
 /// [`Sequence`], so that finding a job needs no index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub Uuid);
 
 impl JobId {
@@ -113,7 +113,7 @@ impl FromStr for JobId {
 }
 
 /// One run of one host process: a new number at every start, so that a restarted host never passes for the old one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub u64);
 
 impl fmt::Display for HostId {
@@ -163,29 +163,10 @@ impl InvalidName {
     }
 }
 
-/// Reads a name where it stands: every job that is read has several, so none is copied first.
-struct NameVisitor<T> {
-    what: &'static str,
-    new: fn(&str) -> Result<T, InvalidName>,
-}
-
-impl<T> serde::de::Visitor<'_> for NameVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
-        (self.new)(text).map_err(E::custom)
-    }
-}
-
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $form:expr, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[serde(transparent)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type(Arc<str>);
 
         impl $type {
@@ -224,12 +205,6 @@ macro_rules! name {
                 &self.0
             }
         }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from.deserialize_str(NameVisitor { what: $what, new: Self::new })
-            }
-        }
     };
 }
 
@@ -256,8 +231,7 @@ fn spaced(text: &str) -> (Option<&str>, &str) {
 macro_rules! key {
     ($(#[$doc:meta])* $type:ident, $what:literal, $form:expr, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[serde(transparent)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type(Arc<str>);
 
         impl $type {
@@ -310,12 +284,6 @@ macro_rules! key {
                 f.write_str(self.given())
             }
         }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                from.deserialize_str(NameVisitor { what: $what, new: Self::stored })
-            }
-        }
     };
 }
 
@@ -330,6 +298,18 @@ name! {
         check_length(text)?;
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:#@".contains(c);
         if text.chars().all(allowed) { Ok(()) } else { Err("use letters, digits and - _ . / : # @") }
+    }
+}
+
+impl Serialize for HandlerName {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for HandlerName {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

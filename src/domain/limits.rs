@@ -3,8 +3,6 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::loops;
 
 const KIB: u64 = 1 << 10;
@@ -15,7 +13,7 @@ const GIB: u64 = 1 << 30;
 pub const STACK_BYTES_MAX: u64 = 8 << 20;
 
 /// The limits of one slice. Each but the stack is set per plug-in, with a host-wide default (design section 5).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Units of work; the budget and the bill.
     pub fuel: u64,
@@ -225,7 +223,7 @@ impl Default for Limits {
 }
 
 /// What one run used, or the sum over the runs of a job.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Units of fuel.
     pub fuel: u64,

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::advice::{self, Sides};
 use super::id::JobId;
 use super::plugin::Grant;
@@ -23,8 +21,7 @@ pub const PER_RUN_MAX: u32 = 8;
 pub const REASON_CHARS_MAX: usize = 200;
 
 /// What a handler may pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Pausable {
     /// Its own plug-in.
     Plugin,
@@ -60,7 +57,7 @@ impl fmt::Display for Pausable {
 }
 
 /// When a pause ends by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseEnd {
     /// At this time.
     At(Timestamp),
@@ -69,7 +66,7 @@ pub enum PauseEnd {
 }
 
 /// A pause that a handler asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PauseRequest {
     /// Of what.
     pub what: Pausable,
@@ -80,7 +77,7 @@ pub struct PauseRequest {
 }
 
 /// Why a handler did not get its pause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PauseRefusal {
     /// It is not granted; what to add, and where.
     NotGranted(String),

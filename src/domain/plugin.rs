@@ -38,7 +38,6 @@ pub struct Inspection {
     /// The interfaces that it exports, with versions.
     pub exports: Vec<String>,
     /// Its handlers, where it names them itself: what is built with the SDK does. Then it has these and no others.
-    #[serde(default)]
     pub handlers: Option<Vec<HandlerName>>,
     /// The digest of the component as it is stored (after lifting, for a core module).
     pub digest: Digest,
@@ -47,8 +46,7 @@ pub struct Inspection {
 }
 
 /// A capability that an operator may grant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grant {
     /// Outbound HTTP to an origin pattern such as `https://api.example.com` or `https://*.example.com`.
     Http(String),
@@ -90,8 +88,7 @@ impl Grant {
 }
 
 /// Who has said what a version wishes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Source {
     /// Nobody: it was uploaded without a manifest.
     #[default]
@@ -108,7 +105,7 @@ pub enum Source {
 }
 
 /// What a plug-in's author wishes, from the `plugin.toml` beside the component.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// One line about what it does.
     pub description: Option<String>,
@@ -123,7 +120,6 @@ pub struct Wishes {
     /// Likewise, bytes of memory.
     pub memory_bytes: Option<u64>,
     /// Who has said so.
-    #[serde(default)]
     pub source: Source,
 }
 
@@ -162,7 +158,7 @@ impl Wishes {
 }
 
 /// One uploaded version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PluginVersion {
     /// Its name.
     pub version: VersionName,
@@ -173,7 +169,6 @@ pub struct PluginVersion {
     /// When it was uploaded.
     pub uploaded_on: Timestamp,
     /// Whether it still waits for grants: it becomes active by itself once it has them.
-    #[serde(default)]
     pub is_pending: bool,
 }
 
@@ -222,7 +217,7 @@ impl PluginVersion {
 }
 
 /// A grant that the host keeps, beside those of its settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptGrant {
     /// What is granted.
     pub grant: Grant,
@@ -235,7 +230,7 @@ pub struct KeptGrant {
 }
 
 /// A named plug-in with its versions, newest last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plugin {
     /// The tenant.
     pub tenant: TenantId,
@@ -254,7 +249,6 @@ pub struct Plugin {
     /// No job of a paused plug-in starts; none is failed or canceled for it (F105).
     pub pause: Option<Pause>,
     /// What was granted by a command.
-    #[serde(default)]
     pub grants: Vec<KeptGrant>,
 }
 

@@ -1,7 +1,5 @@
 //! Which jobs somebody wants to see, and in what portions.
 
-use serde::{Deserialize, Serialize};
-
 use super::fingerprint::Fingerprint;
 use super::id::{
     HandlerName, JobId, OrderingKey, PluginName, QueueName, RecordName, ScheduleName, Sequence, TenantId, TokenName,
@@ -10,7 +8,7 @@ use super::job::{Job, JobState, JobType, Status, Submission, WaitReason};
 use super::time::Timestamp;
 
 /// What a listed job must be like. An empty filter takes every job of the tenant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {
     /// One of these; any when empty.
     pub statuses: Vec<Status>,
@@ -263,7 +261,7 @@ pub struct Page {
 }
 
 /// How many jobs of a plug-in stand where, in the order of [`Status::ALL`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts(pub [u64; 10]);
 
 impl Counts {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use super::family::{Family, KeyForm, Row, RowKey, is_next_revision};
 use super::id::{ConcurrencyKey, PluginName, QueueName, Sequence, TenantId};
 use super::job::Submission;
@@ -63,7 +61,7 @@ impl LaneDepth {
 }
 
 /// What people have asked of a queue; its weight and limits are settings of the host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueState {
     /// Which.
     pub name: QueueName,
@@ -86,7 +84,7 @@ impl fmt::Display for Pause {
 }
 
 /// That no job of a queue, of a plug-in or of the whole service starts for now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pause {
     /// Since when.
     pub since: Timestamp,

@@ -4,8 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::time::Timestamp;
 
 /// The units of a period, in milliseconds, longest first.
@@ -22,8 +20,7 @@ const LATENESS: Duration = Duration::from_millis(100);
 
 /// At most so many starts in a time, evenly spread, and at most so many at once. Written `100/s`, `10/min`, `5/2h` or
 /// `100/s burst 20`; the units are `ms`, `s`, `min`, `h` and `d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RateLimit {
     starts: u32,
     per: Duration,
@@ -155,20 +152,6 @@ impl FromStr for RateLimit {
     }
 }
 
-impl TryFrom<String> for RateLimit {
-    type Error = InvalidRate;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<RateLimit> for String {
-    fn from(limit: RateLimit) -> Self {
-        limit.to_string()
-    }
-}
-
 fn parse_period(text: &str) -> Result<Duration, InvalidRate> {
     let wrong = || InvalidRate::Period(cut(text));
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
@@ -189,7 +172,7 @@ fn cut(text: &str) -> String {
 }
 
 /// What has started lately under one limit. New, it allows a whole burst.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
     /// When all of the burst is there again, in nanoseconds since the Unix epoch; nothing has started yet if there is
     /// none. Nanoseconds, because the interval of many rates is no whole number of microseconds.

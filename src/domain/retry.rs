@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::code;
 use super::failure::{ErrorClass, Failure};
 use super::hash;
@@ -23,7 +21,7 @@ pub const PUT_OFF_MIN: Duration = Duration::from_secs(1);
 pub const RUNS_MAX: u32 = 10_000;
 
 /// How often and how fast a job is tried again. Set per plug-in, with a host-wide default.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts in all, the first included.
     pub max_attempts: u32,

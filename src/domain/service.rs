@@ -1,14 +1,11 @@
 //! The state of the whole service, and what it promises of its store.
 
-use serde::{Deserialize, Serialize};
-
 use super::family::{Family, KeyForm, Row, RowKey};
 use super::queue::Pause;
 use super::time::Timestamp;
 
 /// Whether background work goes on. Pausing never fails or cancels anything (F105).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServiceState {
     /// Jobs are taken and run.
     #[default]
@@ -39,8 +36,7 @@ impl ServiceState {
 }
 
 /// What an acknowledged commit survives (design section 6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// Loss of power: synced to the disk before it is acknowledged.
     #[default]

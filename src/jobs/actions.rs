@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use super::ahead::Ahead;
-use super::batch::submission_bytes;
 use super::search::{Found, Sort};
 use super::submit::is_keyed;
 use super::{Command, Jobs, Order, Rerun, RerunError, SteerError, SubmitError};
@@ -17,7 +16,7 @@ use crate::domain::job::{Job, Status};
 use crate::domain::offers::may_run_again;
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
-use crate::store::{CommitError, Pending, ReadError};
+use crate::store::{CommitError, Pending, ReadError, written_bytes};
 
 /// How many commits of one call are under way at a time: enough for one sync of the disk to serve many.
 const TOGETHER: usize = 64;
@@ -272,7 +271,7 @@ impl Jobs {
 fn cut(found: &mut Vec<Job>) -> Option<Sequence> {
     let mut bytes = 0;
     let fit = found.iter().take_while(|job| {
-        bytes += submission_bytes(job);
+        bytes += written_bytes(&job.submission);
         bytes <= RETRIED_BYTES_MAX
     });
     let fit = fit.count().max(1);

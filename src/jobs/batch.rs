@@ -15,7 +15,7 @@ use crate::domain::job::transition::Refused;
 use crate::domain::job::{FollowUp, Job, JobType, Payload, Status, Submission, Ties, transition};
 use crate::domain::query::{JobFilter, JobQuery};
 use crate::domain::time::Timestamp;
-use crate::store::{Pending, ReadError};
+use crate::store::{Pending, ReadError, written_bytes};
 
 /// How many members one query reads.
 const PAGE: usize = 500;
@@ -158,7 +158,7 @@ impl Jobs {
             looked_at += page.jobs.len();
             for job in page.jobs {
                 if self.run_again_as(&job)?.is_none() {
-                    bytes += submission_bytes(&job);
+                    bytes += written_bytes(&job.submission);
                     failed.push(job);
                 }
             }
@@ -247,10 +247,6 @@ impl Jobs {
 pub(super) fn members(batch: &Job, statuses: Vec<Status>) -> JobQuery {
     let filter = JobFilter { statuses, batch: Some(batch.submission.id), ..JobFilter::default() };
     JobQuery { tenant: batch.submission.tenant, filter, before: None, limit: PAGE }
-}
-
-pub(super) fn submission_bytes(job: &Job) -> usize {
-    postcard::to_stdvec(&*job.submission).map_or(0, |bytes| bytes.len())
 }
 
 fn batch_plugin() -> PluginName {

@@ -26,7 +26,7 @@ use crate::domain::breaker::PluginBreaker;
 use crate::domain::change::{Change, RememberedSubmit};
 use crate::domain::family::{Family, IndexKey, Row, RowKey, SharedRow};
 use crate::domain::id::{DedupKey, Digest, HostId, JobId, JobKey, PluginName, ScheduleName, Sequence, TenantId};
-use crate::domain::job::{Job, OnPredecessorFailure, Payload, Predecessors, Run, Status};
+use crate::domain::job::{Job, OnPredecessorFailure, Payload, Predecessors, Run, Status, Submission};
 use crate::domain::plugin::Plugin;
 use crate::domain::query::{Counts, FailureGroups, JobFilter, JobQuery, Page};
 use crate::domain::queue::{Lane, LaneDepth, QueueState};
@@ -34,7 +34,7 @@ use crate::domain::schedule::Schedule;
 use crate::domain::service::ServiceState;
 use crate::domain::time::Timestamp;
 use crate::resources::Resource;
-use crate::stored::Registry;
+use crate::stored::{Registry, Stored};
 pub use rows::{IndexRange, RowRange, everything};
 
 /// Why a commit wrote nothing.
@@ -437,6 +437,13 @@ pub fn payload_part(store: &dyn Store, payload: &Payload, from: u64, most: usize
             store.blob_part(*digest, from, most)?.ok_or_else(|| ReadError::Damaged(format!("blob {digest} is missing")))
         }
     }
+}
+
+/// How many bytes the fields of a submission are as they are written.
+pub fn written_bytes(submission: &Submission) -> usize {
+    let mut fields = Vec::with_capacity(256);
+    submission.append_fields(&mut fields);
+    fields.len()
 }
 
 /// A part of some bytes.

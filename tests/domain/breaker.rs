@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use backroom::domain::breaker::{Admission, Breaker, BreakerPolicy, BreakerState};
+use backroom::domain::breaker::{Admission, Breaker, BreakerPolicy, BreakerState, PluginBreaker};
+use backroom::domain::id::{PluginName, TenantId};
 use backroom::domain::time::Timestamp;
 use proptest::prelude::*;
 
@@ -224,9 +225,10 @@ fn a_clock_that_was_set_back_blocks_for_two_pauses_at_most() {
 fn it_is_small_and_survives_storing() {
     let mut breaker = opened();
     breaker.started(&policy(), at(60));
-    let bytes = postcard::to_stdvec(&breaker).expect("it is plain data");
-    assert!(bytes.len() <= 32, "{} bytes", bytes.len());
-    assert_eq!(postcard::from_bytes::<Breaker>(&bytes).expect("the same bytes"), breaker);
+    let kept = PluginBreaker { tenant: TenantId::DEFAULT, plugin: PluginName::new("mailer").expect("a name"), breaker };
+    let bytes = backroom::stored::encode(&kept);
+    assert!(bytes.len() <= 48, "{} bytes", bytes.len());
+    assert_eq!(backroom::stored::decode(&bytes), Ok(kept));
 }
 
 proptest! {

@@ -30,13 +30,13 @@ fn a_version_is_three_numbers_and_what_may_follow() {
 
 #[test]
 fn a_name_is_read_with_its_check_however_it_is_written() {
-    assert_eq!(serde_json::from_str::<PluginName>(r#""mail\u0065r""#).ok(), PluginName::new("mailer").ok());
+    assert_eq!(serde_json::from_str::<HandlerName>(r#""mail\u0065r""#).ok(), HandlerName::new("mailer").ok());
     for (text, message) in [
-        (r#""Mailer""#, "the plug-in name `Mailer` is not acceptable: it must start with a lower-case letter"),
-        ("7", "invalid type: integer `7`, expected the plug-in name"),
-        ("null", "invalid type: null, expected the plug-in name"),
+        (r#""mail er""#, "the handler name `mail er` is not acceptable: "),
+        ("7", "invalid type: integer `7`, expected a string"),
+        ("null", "invalid type: null, expected a string"),
     ] {
-        let error = serde_json::from_str::<PluginName>(text).expect_err(text).to_string();
+        let error = serde_json::from_str::<HandlerName>(text).expect_err(text).to_string();
         assert!(error.starts_with(message), "{error}");
     }
 }

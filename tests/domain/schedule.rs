@@ -460,8 +460,7 @@ fn policies_are_read_as_they_are_written() {
 #[test]
 fn a_schedule_is_stored_and_read() {
     let next = fired(&schedule("FREQ=HOURLY;COUNT=5"), hour(9)).next;
-    let stored = postcard::to_stdvec(&next).expect("it can be stored");
-    assert_eq!(postcard::from_bytes::<Schedule>(&stored), Ok(next));
+    assert_eq!(backroom::stored::decode(&backroom::stored::encode(&next)), Ok(next));
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backroom::domain::change::Change;
 use backroom::domain::family::{Family, IndexKey, KeyForm, NamedBlob, Row, RowKey, SharedRow, is_next_revision};
-use backroom::domain::id::{Digest, JobKey, TenantId};
+use backroom::domain::id::{Digest, JobKey, Sequence, TenantId};
 use backroom::domain::job::{JobState, Status};
 use backroom::store::memory::MemoryStore;
 use backroom::store::{CommitError, Store, everything};
@@ -14,9 +14,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::common::*;
 
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "TenantId")]
+struct TenantNumber(u32);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Sequence")]
+struct SequenceNumber(u64);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "JobKey")]
+struct JobNumbers {
+    #[serde(with = "TenantNumber")]
+    tenant: TenantId,
+    #[serde(with = "SequenceNumber")]
+    sequence: Sequence,
+}
+
 /// Something to remember, with what is attached to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Note {
+    #[serde(with = "TenantNumber")]
     tenant: TenantId,
     name: String,
     revision: u32,
@@ -28,6 +46,7 @@ struct Note {
 /// A place on a wall that has few.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Pin {
+    #[serde(with = "TenantNumber")]
     tenant: TenantId,
     name: String,
     revision: u32,
@@ -37,6 +56,7 @@ struct Pin {
 /// What somebody said of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Remark {
+    #[serde(with = "JobNumbers")]
     job: JobKey,
     number: u32,
     text: String,

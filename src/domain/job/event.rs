@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::{Payload, Progress};
 use crate::domain::failure::Failure;
@@ -13,7 +12,7 @@ use crate::domain::plugin::Absence;
 use crate::domain::time::Timestamp;
 
 /// What wakes a suspended job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// A time.
     At(Timestamp),

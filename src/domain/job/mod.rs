@@ -11,8 +11,6 @@ pub mod transition;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::domain::time::Timestamp;
 pub use consequence::consequences;
 pub use event::{Event, Outcome, RunReport, Wake};
@@ -33,7 +31,7 @@ pub fn due_on(status: Status, postpone_until: Option<Timestamp>, expires_on: Opt
 }
 
 /// A job as the store knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// What was asked for; never changes.
     pub submission: Arc<Submission>,

@@ -1,7 +1,5 @@
 //! One run of a job: a slice of an attempt, from claim to end. Every run is a row that people can see (domain.md 4.4).
 
-use serde::{Deserialize, Serialize};
-
 use super::Payload;
 use crate::domain::failure::Failure;
 use crate::domain::id::{HostId, VersionName};
@@ -9,8 +7,7 @@ use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RunEnd {
     /// The handler succeeded.
     Succeeded,
@@ -35,7 +32,7 @@ pub enum RunEnd {
 }
 
 /// One row in a job's list of runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// 1 for the first run of the job.
     pub number: u32,

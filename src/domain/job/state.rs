@@ -1,7 +1,5 @@
 //! What has become of a job: the part that transitions change.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Payload, Run, Status, WaitReason};
 use crate::domain::failure::Failure;
 use crate::domain::id::{HostId, VersionName};
@@ -9,7 +7,7 @@ use crate::domain::limits::Usage;
 use crate::domain::time::Timestamp;
 
 /// The right of one host to run an attempt until a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// Who holds it.
     pub host: HostId,
@@ -18,7 +16,7 @@ pub struct Lease {
 }
 
 /// How far a handler says it has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Units done.
     pub done: u64,
@@ -29,7 +27,7 @@ pub struct Progress {
 }
 
 /// A wait that a pause interrupts: what the job goes back to when it is resumed while the wait is still open.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// For the next try of a failed attempt (11), until then.
     Retry(Timestamp),
@@ -80,7 +78,7 @@ impl Wait {
 }
 
 /// The changing part of a job. Only [`super::transition`] makes new ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobState {
     /// Where it stands.
     pub status: Status,

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 /// The coarse state; a function of the status (invariant I1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateCode {
@@ -18,8 +16,7 @@ pub enum StateCode {
 }
 
 /// Where a job stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "u8", try_from = "u8")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Status {
     /// Waits for a slot.
@@ -161,20 +158,6 @@ impl Status {
     }
 }
 
-impl From<Status> for u8 {
-    fn from(status: Status) -> Self {
-        status.code()
-    }
-}
-
-impl TryFrom<u8> for Status {
-    type Error = String;
-
-    fn try_from(code: u8) -> Result<Self, Self::Error> {
-        Self::from_code(code).ok_or_else(|| format!("{code} is no status code"))
-    }
-}
-
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
@@ -182,8 +165,7 @@ impl fmt::Display for Status {
 }
 
 /// What a job of status 10 waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WaitReason {
     /// Its first start lies in the future.
     Scheduled,

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::Ties;
 use crate::domain::id::{Digest, HandlerName, JobId, JobKey, PluginName, QueueName, TenantId, TokenName, VersionName};
 use crate::domain::time::Timestamp;
 
 /// Bytes of a job: small ones travel with the record, large ones lie in the blob store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     /// The bytes themselves.
     Inline(Bytes),
@@ -57,7 +56,7 @@ impl Default for Payload {
 }
 
 /// The kind of work, by the numeric codes of domain.md 2.3; ours and those of plug-in packages start at 1000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct JobType(pub u32);
 
 impl JobType {
@@ -108,7 +107,7 @@ pub struct Steering {
 }
 
 /// What a caller asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submission {
     /// The public identity; contains the sequence.
     pub id: JobId,

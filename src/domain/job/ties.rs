@@ -1,8 +1,6 @@
 //! What binds a job to other jobs: the order that it keeps, the group that it belongs to, where it comes from and what
 //! follows it. Few jobs have any.
 
-use serde::{Deserialize, Serialize};
-
 use crate::domain::family::{Family, KeyForm, Row, RowKey};
 use crate::domain::id::{
     ConcurrencyKey, DedupKey, HandlerName, JobId, JobKey, OrderingKey, PluginName, QueueName, RecordName, ScheduleName,
@@ -15,8 +13,7 @@ use crate::domain::time::Timestamp;
 pub const AFTER_MAX: usize = 64;
 
 /// What a job does when one that it waits for has not succeeded (domain.md 4.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnPredecessorFailure {
     /// It runs all the same.
     #[default]
@@ -47,7 +44,7 @@ impl OnPredecessorFailure {
 }
 
 /// The time of a schedule that made a job.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Occurrence {
     /// Which schedule.
     pub schedule: ScheduleName,
@@ -56,7 +53,7 @@ pub struct Occurrence {
 }
 
 /// A job that is submitted in the commit that ends another; its input tells how that ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowUp {
     /// The plug-in to run.
     pub plugin: PluginName,
@@ -82,7 +79,7 @@ impl FollowUp {
 }
 
 /// See the module.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ties {
     /// Jobs that share it run one after another.
     pub ordering_key: Option<OrderingKey>,
@@ -152,7 +149,7 @@ pub struct Predecessors {
 
 /// That a job which held an ordering key did not succeed while another waited for the key. Stores note it by themselves when
 /// the job ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenKey {
     /// The job, which may be gone.
     pub job: JobKey,

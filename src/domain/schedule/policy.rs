@@ -4,8 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::error::shortened;
 
 /// An occurrence that is later than this, beyond the jitter, was missed: the misfire policy decides. A host that is
@@ -14,7 +12,7 @@ use super::error::shortened;
 pub const MISSED_AFTER: Duration = Duration::from_secs(60);
 
 /// What becomes of occurrences that were missed while no host ran (domain.md 4.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Misfire {
     /// All that were missed become one job, that of the latest.
     #[default]
@@ -40,7 +38,7 @@ impl Misfire {
 }
 
 /// What becomes of an occurrence that comes while the job before is unfinished (domain.md 4.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Overlap {
     /// It is left out.
     #[default]

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::SCHEDULES_MAX;
 use super::error::RuleError;
 use super::policy::{MISSED_AFTER, Misfire, Overlap};
@@ -16,7 +14,7 @@ use crate::domain::job::{AFTER_MAX, Job, Occurrence, Payload, Submission, Ties};
 use crate::domain::time::Timestamp;
 
 /// Whether a schedule makes jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScheduleState {
     /// It does.
     Active,
@@ -27,7 +25,7 @@ pub enum ScheduleState {
 }
 
 /// The jobs that a schedule makes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobTemplate {
     /// The plug-in to run.
     pub plugin: PluginName,
@@ -99,7 +97,7 @@ pub struct Definition {
 
 /// A rule that makes jobs (domain.md 4.2). The record and the jobs of a firing are one commit, so no occurrence fires
 /// twice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// The tenant.
     pub tenant: TenantId,

@@ -4,8 +4,6 @@ use std::fmt;
 use std::iter::Peekable;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use super::calendar::DAY;
 use super::cron::{self, Cron};
 use super::error::{RuleError, shortened};
@@ -313,18 +311,6 @@ impl FromStr for Recurrence {
     /// Reads the text of [`Self::to_string`], or that of an iCalendar file without its folded lines.
     fn from_str(text: &str) -> Result<Self, RuleError> {
         Lines::read(text, TEXT_BYTES_MAX)?.build()
-    }
-}
-
-impl Serialize for Recurrence {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&self.to_string())
-    }
-}
-
-impl<'de> Deserialize<'de> for Recurrence {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

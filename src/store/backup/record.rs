@@ -48,13 +48,20 @@ pub struct BlobPart {
 }
 
 /// The last numbers that may have been given out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// Of jobs.
     pub sequence: Sequence,
     /// Of hosts.
     pub host: HostId,
+}
+
+/// The same as they are written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainNumbers {
+    sequence: u64,
+    host: u64,
 }
 
 /// Why a line is not a record that can be read here.
@@ -102,7 +109,9 @@ impl Record {
                 families.append_json(&**row, line);
                 line.extend(b"}\n");
             }
-            Self::Numbers(numbers) => append_plain(NUMBERS, numbers, line),
+            Self::Numbers(Numbers { sequence, host }) => {
+                append_plain(NUMBERS, &PlainNumbers { sequence: sequence.0, host: host.0 }, line);
+            }
         }
     }
 
@@ -118,7 +127,10 @@ impl Record {
                 read.check_version()?;
                 Self::Blob(read.blob()?)
             }
-            NUMBERS => Self::Numbers(read.plain()?),
+            NUMBERS => {
+                let PlainNumbers { sequence, host } = read.plain()?;
+                Self::Numbers(Numbers { sequence: Sequence(sequence), host: HostId(host) })
+            }
             name => Self::Row(read.row(name, families)?),
         })
     }

@@ -12,7 +12,7 @@ use crate::domain::family::{RowKey, SharedRow};
 use crate::domain::id::{HostId, JobKey, Sequence, TenantId};
 use crate::domain::job::{JobState, Run, Submission};
 use crate::stored::Registry;
-pub(super) use crate::stored::{Malformed, Stored, encode};
+pub(super) use crate::stored::{Malformed, Stored, decode, encode};
 
 /// The bytes of a value's family and version.
 pub(super) const HEAD: usize = 2;
@@ -20,11 +20,6 @@ pub(super) const HEAD: usize = 2;
 /// A value of fields that are encoded already, as today's version has them.
 pub(super) fn value_of<T: Stored>(fields: &[u8]) -> Vec<u8> {
     [&[T::FAMILY, T::VERSION], fields].concat()
-}
-
-/// Reads a value with its family and version.
-pub(super) fn decode<T: Stored>(what: &'static str, bytes: &[u8]) -> Result<T, Malformed> {
-    crate::stored::decode(bytes).map_err(|malformed| Malformed { what, ..malformed })
 }
 
 /// The version of a value of the family of `T`, and what comes behind it.

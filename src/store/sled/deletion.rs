@@ -120,7 +120,7 @@ impl Indexer<'_> {
         for (key, entry) in self.between(keys::runs(first), &keys::runs(last))? {
             let Some((job, _)) = keys::run_entry(&key).filter(|(job, _)| is_doomed(*job)) else { continue };
             let parts = parts_of_entry(&entry);
-            let run: Run = codec::decode("a run", &self.values().whole(&key, entry)?)?;
+            let run: Run = codec::decode(&self.values().whole(&key, entry)?)?;
             belongings.blobs.extend(run.log.as_ref().and_then(Payload::digest).map(|digest| (job, digest)));
             belongings.runs.push((key, parts));
         }

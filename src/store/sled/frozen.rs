@@ -237,7 +237,7 @@ impl FrozenView {
                     let (key, value) = entry?;
                     let job =
                         keys::starting_job(&key).ok_or_else(|| ReadError::Damaged("the key of a run".to_owned()))?;
-                    page.push((job, codec::decode("a run", &view.values.whole(&key, value)?)?));
+                    page.push((job, codec::decode(&view.values.whole(&key, value)?)?));
                     read = Some(key);
                 }
                 Ok((page, read))

@@ -138,7 +138,7 @@ impl<'a> Indexer<'a> {
     /// Raises a number of the store.
     pub(super) fn raise(&mut self, key: &[u8], to: u64) -> Result<(), ReadError> {
         let stored = self.values().get(key)?;
-        let stored: u64 = stored.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0);
+        let stored: u64 = stored.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0);
         if to > stored {
             self.live.ahead.put(key.to_vec(), codec::encode(&to));
         }
@@ -342,7 +342,7 @@ impl<'a> Indexer<'a> {
 
     fn count_in_batch(&mut self, key: Vec<u8>, change: impl Fn(&mut Counts)) -> Result<(), ReadError> {
         let stored = self.values().get(&key)?;
-        let mut counts: Counts = stored.map(|value| codec::decode("counts", &value)).transpose()?.unwrap_or_default();
+        let mut counts: Counts = stored.map(|value| codec::decode(&value)).transpose()?.unwrap_or_default();
         change(&mut counts);
         match counts == Counts::default() {
             true => self.live.ahead.delete(key),

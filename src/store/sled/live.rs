@@ -128,7 +128,7 @@ impl<'a> View<'a> {
     /// A number of the store.
     pub(super) fn number(&self, key: &[u8]) -> Result<u64, ReadError> {
         let stored = self.values.get(key)?;
-        Ok(stored.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0))
+        Ok(stored.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0))
     }
 
     /// A job.
@@ -170,7 +170,7 @@ impl<'a> View<'a> {
         let key = keys::state(job);
         if let Some(entry) = self.values.entry(&key)? {
             let parts = parts_of_entry(&entry);
-            let state: JobState = codec::decode("a job state", &self.values.whole(&key, entry)?)?;
+            let state: JobState = codec::decode(&self.values.whole(&key, entry)?)?;
             let place = match state.status.state() {
                 StateCode::Completed => Place::EndedLarge { parts },
                 StateCode::Suspended => Place::Kept { due: state.postpone_until, parts },

@@ -35,7 +35,7 @@ pub(super) fn runs(view: View<'_>, job: JobKey) -> Result<Vec<Run>, ReadError> {
     let mut runs = Vec::new();
     for entry in view.values.ascending(Bound::Included(from), Bound::Included(to)) {
         let (key, value) = entry?;
-        runs.push(codec::decode("a run", &view.values.whole(&key, value)?)?);
+        runs.push(codec::decode(&view.values.whole(&key, value)?)?);
     }
     runs.extend(last);
     Ok(runs)
@@ -223,7 +223,7 @@ pub(super) fn fresh_jobs(view: View<'_>, first: JobKey) -> Result<impl Iterator<
 /// How many jobs of a batch stand where.
 pub(super) fn batch(view: View<'_>, tenant: TenantId, batch: Sequence) -> Result<Counts, ReadError> {
     let stored = view.values.get(&keys::batch(tenant, batch))?;
-    Ok(stored.map(|value| codec::decode("counts", &value)).transpose()?.unwrap_or_default())
+    Ok(stored.map(|value| codec::decode(&value)).transpose()?.unwrap_or_default())
 }
 
 /// How many entries of failed jobs a step reads.

@@ -314,7 +314,7 @@ fn check_tree(tree: &dyn Engine, first: Option<u64>) -> Result<(), TreeFault> {
 
 /// A number of the store.
 pub(super) fn number(tree: &dyn Engine, key: &[u8]) -> Result<u64, ReadError> {
-    Ok(tree.get(key)?.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0))
+    Ok(tree.get(key)?.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0))
 }
 
 /// A replay under way.
@@ -337,7 +337,7 @@ impl<'a> Replay<'a> {
     fn start(tree: &'a dyn Engine, families: &Arc<Registry>) -> Result<Self, ReadError> {
         let mut live = load(tree, families)?;
         live.running = read_all(tree, &[keys::RUNNING], |key, value| {
-            Ok((keys::job_of(key).ok_or_else(bad_key)?, codec::decode::<JobState>("a job state", &value)?))
+            Ok((keys::job_of(key).ok_or_else(bad_key)?, codec::decode::<JobState>(&value)?))
         })?
         .into_iter()
         .collect();
@@ -457,10 +457,9 @@ impl<'a> Replay<'a> {
 fn load(tree: &dyn Engine, families: &Arc<Registry>) -> Result<Live, ReadError> {
     let mut live = Live { rows: Rows::new(Arc::clone(families)), ..Live::default() };
     let named = |key: &[u8]| keys::named_of(key).ok_or_else(bad_key);
-    live.counts =
-        read_all(tree, &[keys::COUNTS], |key, value| Ok((named(key)?, codec::decode::<Counts>("counts", &value)?)))?
-            .into_iter()
-            .collect();
+    live.counts = read_all(tree, &[keys::COUNTS], |key, value| Ok((named(key)?, codec::decode::<Counts>(&value)?)))?
+        .into_iter()
+        .collect();
     for family in families.families().filter(|family| family.is_resident) {
         let rows = read_all(tree, &keys::rows_of(family), |_, value| Ok(families.decode(&value)?))?;
         rows.iter().for_each(|row| live.rows.put(row));

@@ -140,7 +140,7 @@ pub(super) fn predecessors(view: View<'_>, job: JobKey) -> Result<Predecessors, 
 /// The unfinished job that has a dedup key.
 pub(super) fn dedup_holder(view: View<'_>, tenant: TenantId, key: &DedupKey) -> Result<Option<JobKey>, ReadError> {
     let stored = view.values.get(&keys::dedup(tenant, key))?;
-    let sequence: Option<Sequence> = stored.map(|value| codec::decode("a sequence", &value)).transpose()?;
+    let sequence: Option<Sequence> = stored.map(|value| codec::decode(&value)).transpose()?;
     Ok(sequence.map(|sequence| JobKey { tenant, sequence }))
 }
 

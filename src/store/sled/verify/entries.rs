@@ -46,7 +46,7 @@ impl Walk<'_> {
         self.report.runs += 1;
         let Some((job, number)) = keys::run_entry(key) else { return self.report.find(place, BAD_KEY) };
         self.belongs(place, Some(job));
-        let Some(run) = self.take(place, codec::decode::<Run>("a run", value)) else { return };
+        let Some(run) = self.take(place, codec::decode::<Run>(value)) else { return };
         if run.number != number {
             self.report.find(place, format!("it says that it is run {}", run.number));
         }
@@ -74,20 +74,20 @@ impl Walk<'_> {
 
     pub(super) fn counts(&mut self, place: &str, key: &[u8], value: &[u8]) {
         let Some(of): Option<(TenantId, _)> = keys::named_of(key) else { return self.report.find(place, BAD_KEY) };
-        if let Some(counts) = self.take(place, codec::decode::<Counts>("counts", value)) {
+        if let Some(counts) = self.take(place, codec::decode::<Counts>(value)) {
             self.stored.insert(of, counts);
         }
     }
 
     /// The entry of a dedup key follows from the job that it names.
     pub(super) fn dedup(&mut self, place: &str, key: &[u8], value: &[u8]) {
-        let Some(sequence) = self.take(place, codec::decode::<Sequence>("a sequence", value)) else { return };
+        let Some(sequence) = self.take(place, codec::decode::<Sequence>(value)) else { return };
         self.secondary(place, key, keys::tenant_of(key).map(|tenant| JobKey { tenant, sequence }));
     }
 
     pub(super) fn batch(&mut self, place: &str, key: &[u8], value: &[u8]) {
         let Some(batch) = keys::job_of(key) else { return self.report.find(place, BAD_KEY) };
-        if let Some(counts) = self.take(place, codec::decode::<Counts>("counts", value)) {
+        if let Some(counts) = self.take(place, codec::decode::<Counts>(value)) {
             self.stored_of_batches.insert((batch.tenant, batch.sequence), counts);
         }
     }
@@ -105,7 +105,7 @@ impl Walk<'_> {
         const NUMBERS: [&[u8]; 5] =
             [keys::META_LSN, keys::META_CHECKPOINT, keys::META_FORMAT, keys::META_SEQUENCE, keys::META_HOST];
         if NUMBERS.contains(&key) {
-            self.take(place, codec::decode::<u64>("a number", value));
+            self.take(place, codec::decode::<u64>(value));
         } else {
             self.report.find(place, "this version does not know such entries");
         }

@@ -178,7 +178,7 @@ impl Walk<'_> {
     fn states(&self, job: JobKey) -> Result<Vec<(Place, JobState)>, ReadError> {
         let mut states = Vec::new();
         if let Some(value) = self.values.get(&keys::running(job))? {
-            states.push((Place::Running, codec::decode("a job state", &value)?));
+            states.push((Place::Running, codec::decode(&value)?));
         }
         let number = keys::bucket_of(job);
         let outcome = self.values.get(&keys::outcome(number))?.map(bucket::of_any_version).transpose()?;
@@ -192,7 +192,7 @@ impl Walk<'_> {
         let key = keys::state(job);
         if let Some(entry) = self.values.entry(&key)? {
             let parts = parts_of_entry(&entry);
-            let state: JobState = codec::decode("a job state", &self.values.whole(&key, entry)?)?;
+            let state: JobState = codec::decode(&self.values.whole(&key, entry)?)?;
             if state.status.is_final() != is_elsewhere {
                 return Err(ReadError::Damaged("its state and the bucket of its outcome do not agree".to_owned()));
             }

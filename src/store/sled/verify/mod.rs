@@ -264,7 +264,7 @@ impl<'a> Walk<'a> {
     fn compare_numbers(&mut self, last_group: Option<u64>) {
         let number = |key: &[u8]| -> Result<u64, ReadError> {
             let value = self.values.get(key)?;
-            Ok(value.map(|value| codec::decode("a number", &value)).transpose()?.unwrap_or(0))
+            Ok(value.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0))
         };
         let (lsn, sequence) = (number(keys::META_LSN), number(keys::META_SEQUENCE));
         let (checkpoint, format) = (number(keys::META_CHECKPOINT), number(keys::META_FORMAT));
