@@ -66,6 +66,9 @@ pub(super) fn recover(settings: SledSettings, engine: engine::Open) -> Result<Re
     let blobs_path = path.join(BLOBS);
     private::folder(&blobs_path)?;
     let blobs = Blobs::open(&blobs_path)?;
+    private::folder(&path.join(SNAPSHOTS))?;
+    // A folder whose name is lost takes with it what was synced in it, and segments are dropped on the word of a snapshot.
+    sync_directory(&path)?;
     let Reindexed { tree, live, standings, recorded, found, lsn } = reindex(&settings, engine)?;
     let journal = Journal::open(&path.join(JOURNAL), settings.segment_bytes, &found, lsn + 1)?;
     unmark_new(&path)?;
