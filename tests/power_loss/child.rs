@@ -60,12 +60,11 @@ impl Pattern {
         }
     }
 
-    /// What the store may say of an image that was only cut. Where the index uses its space again, some do not open, and a
-    /// journal that does not reach back cannot make it again.
-    pub(crate) fn may_say(self) -> &'static [&'static str] {
+    /// Snapshots are written under load, so that the journal does not reach back to the first group.
+    fn snapshot_bytes(self) -> u64 {
         match self {
-            Self::Steady => &[],
-            Self::Churn => &["the index cannot be made again from it"],
+            Self::Steady => 100_000,
+            Self::Churn => 1_000_000,
         }
     }
 
@@ -90,6 +89,7 @@ pub(crate) fn settings(path: &Path, durability: Durability, pattern: Pattern) ->
         segment_bytes: 32 << 10,
         checkpoint_bytes: pattern.checkpoint_bytes(),
         keep_journal_bytes: 0,
+        snapshot_bytes: pattern.snapshot_bytes(),
         ..SledSettings::new(path)
     }
 }

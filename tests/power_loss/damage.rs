@@ -71,9 +71,14 @@ impl Kind {
         match self {
             Self::Format => &["format", "not a store", "release"],
             Self::FirstSegment | Self::MiddleSegment | Self::LastSegment => &["journal"],
-            Self::IndexData | Self::IndexConfig | Self::IndexSnapshot => &["index"],
             Self::Blob => &["blob", "bytes of job"],
-            Self::Lock | Self::SpareSegment | Self::Snapshot | Self::Other => &[],
+            Self::Lock
+            | Self::SpareSegment
+            | Self::IndexData
+            | Self::IndexConfig
+            | Self::IndexSnapshot
+            | Self::Snapshot
+            | Self::Other => &[],
         }
     }
 }
