@@ -126,7 +126,7 @@ fn submit(sequence: u64, bytes: usize) -> Change {
 }
 
 fn advance(job: JobKey, before: &JobState, status: Status) -> (Change, JobState) {
-    let lease = (status == Status::Running).then(|| Lease { host: HostId(1), until: Timestamp(9) });
+    let lease = (status == Status::Running).then_some(Lease { host: HostId(1), until: Timestamp(9) });
     let (revision, runs) = (before.revision + 1, before.runs + u32::from(status == Status::Running));
     let next = JobState { status, revision, runs, lease, ..before.clone() };
     (Change::Advance { job, expected: before.revision, next: Box::new(next.clone()), earlier_run: None }, next)
