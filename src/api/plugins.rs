@@ -221,9 +221,7 @@ pub(super) async fn grant(
         let (grant, value) = (config_key(&key)?, config_value(&key, value)?);
         grants.push(Granting { grant, value: Some(value) });
     }
-    for word in &pause {
-        grants.push(Granting { grant: pausable(word)?, value: None });
-    }
+    grants.extend(pausables(&pause)?.into_iter().map(|grant| Granting { grant, value: None }));
     some(grants.len())?;
     state.check_again(&caller)?;
     tracing::info!(by = noted(&caller), plugin = %name, grants = grants.len(), "grants of a plug-in");
@@ -261,9 +259,7 @@ pub(super) async fn revoke(
     for key in &config {
         grants.push(config_key(key)?);
     }
-    for word in &pause {
-        grants.push(pausable(word)?);
-    }
+    grants.extend(pausables(&pause)?);
     some(grants.len())?;
     state.check_again(&caller)?;
     tracing::info!(by = noted(&caller), plugin = %name, grants = grants.len(), "grants of a plug-in taken back");
@@ -287,6 +283,14 @@ fn config_key(key: &str) -> Result<Grant, ApiError> {
         return Err(ApiError::field("config", detail));
     }
     Ok(Grant::Config(key.to_owned()))
+}
+
+fn pausables(words: &[String]) -> Result<Vec<Grant>, ApiError> {
+    let grants: Vec<_> = words.iter().map(|word| pausable(word)).collect::<Result<_, _>>()?;
+    if grants.len() > Pausable::ALL.len() {
+        return Err(ApiError::field("pause", "it names the same twice: leave out what is there already"));
+    }
+    Ok(grants)
 }
 
 fn pausable(word: &str) -> Result<Grant, ApiError> {

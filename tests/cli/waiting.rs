@@ -180,7 +180,8 @@ fn a_lost_connection_costs_no_line_without_a_word() {
     // By then the log keeps its beginning and its end only.
     read_to(300);
     for stream in open.lock().expect("no panic").drain(..) {
-        stream.shutdown(std::net::Shutdown::Both).expect("it is open");
+        // One that the other side has left already is as lost as it can be.
+        let _lost = stream.shutdown(std::net::Shutdown::Both);
     }
     let seen = read_to(600);
     assert!(seen > 600);
