@@ -12,7 +12,6 @@ use crate::app::Host;
 use crate::config::Settings;
 use crate::domain::id::PluginName;
 use crate::domain::job::Status;
-use crate::domain::query::Counts;
 use crate::domain::retention::Retention;
 use crate::embedded::open;
 
@@ -98,19 +97,15 @@ async fn run_batch(host: &Host, plugin: &PluginName, plan: &Plan) -> Result<()> 
         if counts.of(Status::Failed) > 0 {
             bail!("{} of the no-op jobs failed", counts.of(Status::Failed));
         }
-        if all(&counts) == counts.of(Status::Succeeded) {
+        if counts.all() == counts.of(Status::Succeeded) {
             return Ok(());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-fn all(counts: &Counts) -> u64 {
-    counts.0.iter().sum()
-}
-
 fn look(host: &Host, folder: &Path, at: Duration, jobs: u64) -> Result<ChurnLook> {
-    let live_jobs = all(&throughput::counts(host)?);
+    let live_jobs = throughput::counts(host)?.all();
     let bytes = bytes_below(folder)?;
     Ok(ChurnLook {
         seconds: at.as_secs_f64(),

@@ -195,7 +195,7 @@ pub(super) fn entry_range(range: &IndexRange) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 /// The first bytes behind all that start with `prefix`, if there are any.
-fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if let Some(next) = last.checked_add(1) {

@@ -67,6 +67,15 @@ pub(crate) fn open(path: &std::path::Path) -> backroom::store::sled::SledStore {
     backroom::store::sled::SledStore::open(settings(path)).expect("the store opens")
 }
 
+/// The files of a folder whose names end so, in order.
+pub(crate) fn files(directory: &std::path::Path, end: &str) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("the folder can be read");
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    let mut found: Vec<_> = paths.filter(|path| path.to_string_lossy().ends_with(end)).collect();
+    found.sort();
+    found
+}
+
 /// The tree of a store that was closed just now: its last threads may still be at work, and hold its lock for a moment.
 #[cfg(feature = "host")]
 pub(crate) fn open_index(path: &std::path::Path) -> sled::Db {

@@ -39,14 +39,6 @@ impl Image {
     }
 }
 
-fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).expect("the folder can be read");
-    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
-    let mut found: Vec<_> = paths.filter(|path| path.to_string_lossy().ends_with(end)).collect();
-    found.sort();
-    found
-}
-
 fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(path).expect("the file can be read");
     change(&mut bytes);

@@ -21,14 +21,6 @@ fn small(path: &Path) -> SledSettings {
     SledSettings { segment_bytes: 16 << 10, checkpoint_bytes: 24 << 10, snapshot_bytes: 32 << 10, ..settings(path) }
 }
 
-fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).expect("the folder can be read");
-    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
-    let mut found: Vec<_> = paths.filter(|path| path.to_string_lossy().ends_with(end)).collect();
-    found.sort();
-    found
-}
-
 fn snapshots(path: &Path) -> Vec<PathBuf> {
     files(&path.join("snapshots"), ".ndjson.zst")
 }

@@ -268,7 +268,7 @@ impl<'a> Line<'a> {
 
     fn blob(self) -> Result<BlobPart, Unreadable> {
         let digest = self.digest.ok_or_else(|| missing("digest"))?;
-        let digest = digest_of(digest).ok_or_else(|| Unreadable::Broken("the digest is not one".to_owned()))?;
+        let digest = Digest::of_hex(digest).ok_or_else(|| Unreadable::Broken("the digest is not one".to_owned()))?;
         let data = BASE64.decode(self.data.ok_or_else(|| missing("data"))?);
         Ok(BlobPart {
             digest,
@@ -290,16 +290,4 @@ impl Versioned<'_> {
 
 fn missing(field: &str) -> Unreadable {
     Unreadable::Broken(format!("the field `{field}` is missing"))
-}
-
-/// A digest of 64 hexadecimal digits.
-fn digest_of(hex: &str) -> Option<Digest> {
-    let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (index, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).ok()?;
-    }
-    Some(Digest(digest))
 }

@@ -124,7 +124,9 @@ impl Blobs {
             };
             for entry in std::fs::read_dir(&folder)? {
                 let entry = entry?;
-                if let Some(digest) = entry.file_name().to_str().and_then(|rest| parse(&format!("{start}{rest}"))) {
+                if let Some(digest) =
+                    entry.file_name().to_str().and_then(|rest| Digest::of_hex(&format!("{start}{rest}")))
+                {
                     found.push((digest, entry.metadata()?.len()));
                 }
             }
@@ -149,15 +151,4 @@ impl Blobs {
         }
         Ok(removed)
     }
-}
-
-fn parse(hex: &str) -> Option<Digest> {
-    let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (index, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).ok()?;
-    }
-    Some(Digest(digest))
 }

@@ -137,9 +137,7 @@ impl<'a> Indexer<'a> {
 
     /// Raises a number of the store.
     pub(super) fn raise(&mut self, key: &[u8], to: u64) -> Result<(), ReadError> {
-        let stored = self.values().get(key)?;
-        let stored: u64 = stored.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0);
-        if to > stored {
+        if to > self.values().number(key)? {
             self.live.ahead.put(key.to_vec(), codec::encode(&to));
         }
         Ok(())

@@ -125,12 +125,6 @@ impl<'a> View<'a> {
         Self { live, values: Values::after(tree, &live.ahead) }
     }
 
-    /// A number of the store.
-    pub(super) fn number(&self, key: &[u8]) -> Result<u64, ReadError> {
-        let stored = self.values.get(key)?;
-        Ok(stored.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0))
-    }
-
     /// A job.
     pub(super) fn job(&self, key: JobKey) -> Result<Option<Job>, ReadError> {
         let Some(submission) = self.find(key)? else { return Ok(None) };

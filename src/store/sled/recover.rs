@@ -317,7 +317,7 @@ fn check_tree(tree: &dyn Engine, first: Option<u64>) -> Result<(), TreeFault> {
 
 /// A number of the store.
 pub(super) fn number(tree: &dyn Engine, key: &[u8]) -> Result<u64, ReadError> {
-    Ok(tree.get(key)?.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0))
+    Values::stored(tree).number(key)
 }
 
 /// A replay under way.

@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::codec::Malformed;
+use super::codec::{self, Malformed};
 use super::engine::{Engine, Found, Order, Pair, Write};
 use super::keys;
-use crate::store::ReadError;
+use crate::store::{ReadError, rows};
 
 /// Longer values are cut into parts: a leaf of the tree stays small (design section 6).
 const VALUE_BYTES_MAX: usize = 4096;
@@ -159,6 +159,11 @@ impl<'a> Values<'a> {
         Ok(value)
     }
 
+    /// A number of the store; 0 where none is noted.
+    pub(super) fn number(&self, key: &[u8]) -> Result<u64, ReadError> {
+        Ok(self.get(key)?.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0))
+    }
+
     /// The last entry of the keyspace of `key` that is not behind `key`, with its whole value.
     pub(super) fn floor(&self, key: &[u8]) -> Result<Option<Pair>, ReadError> {
         let keyspace = Bound::Included(key[..1].to_vec());
@@ -197,14 +202,7 @@ pub(super) type Listed = Result<Pair, ReadError>;
 
 /// The end of all keys that start with `prefix`.
 pub(super) fn behind(prefix: &[u8]) -> Bound<Vec<u8>> {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if let Some(next) = last.checked_add(1) {
-            end.push(next);
-            return Bound::Excluded(end);
-        }
-    }
-    Bound::Unbounded
+    rows::behind(prefix).map_or(Bound::Unbounded, Bound::Excluded)
 }
 
 /// What is stored and what is written over it, in one order; `first` says which of two keys comes first.

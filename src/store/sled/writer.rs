@@ -262,7 +262,7 @@ impl Writer {
         let mut live = self.shared.live.write();
         // No job behind this one has come yet, whoever has been given which number.
         let last = Sequence(self.shared.sequence.load(Ordering::Acquire));
-        let numbers = |key| View::new(&live, &*tree).number(key);
+        let numbers = |key| View::new(&live, &*tree).values.number(key);
         let (Ok(sequence), Ok(host)) = (numbers(keys::META_SEQUENCE), numbers(keys::META_HOST)) else { return };
         let (sequence, host) = (Sequence(sequence).max(last), HostId(host.max(*self.shared.host.lock())));
         let moment = Moment { lsn: self.journal.lsn(), sequence, host, jobs: 0 };

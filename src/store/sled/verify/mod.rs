@@ -22,7 +22,7 @@ use super::{INDEX, JOURNAL, OpenError, SledSettings, SledStore};
 use crate::domain::family::Row;
 use crate::domain::id::{Digest, PluginName, Sequence, TenantId};
 use crate::domain::query::Counts;
-use crate::store::{ReadError, Store};
+use crate::store::Store;
 use crate::stored::Registry;
 
 /// A report names this many findings; of the others it says how many they are.
@@ -262,10 +262,7 @@ impl<'a> Walk<'a> {
     }
 
     fn compare_numbers(&mut self, last_group: Option<u64>) {
-        let number = |key: &[u8]| -> Result<u64, ReadError> {
-            let value = self.values.get(key)?;
-            Ok(value.map(|value| codec::decode(&value)).transpose()?.unwrap_or(0))
-        };
+        let number = |key: &[u8]| self.values.number(key);
         let (lsn, sequence) = (number(keys::META_LSN), number(keys::META_SEQUENCE));
         let (checkpoint, format) = (number(keys::META_CHECKPOINT), number(keys::META_FORMAT));
         if let (Some(lsn), Some(last)) = (self.take(INDEX, lsn), last_group)
