@@ -102,6 +102,40 @@ fn an_index_that_is_damaged_is_set_aside_and_made_again() {
 }
 
 #[test]
+fn an_index_is_not_relied_on_after_the_machine_went_down() {
+    let (_directory, path, wanted) = churned();
+    let open = path.join("open");
+    assert!(!open.exists(), "it was closed in good order");
+    let index = open_index(&path);
+    let submissions: Vec<_> = index.scan_prefix([b'S']).keys().map(|key| key.expect("it can be read")).collect();
+    submissions.iter().for_each(|key| drop(index.remove(key).expect("it can be written")));
+    index.flush().expect("it can be written");
+    drop(index);
+    assert!(!submissions.is_empty() && reopen(&path).expect("nothing tells that it is spoiled") != wanted);
+
+    std::fs::write(&open, "an earlier run").expect("it can be written");
+    let store = SledStore::open(small(&path)).expect("a snapshot and the journal have everything");
+    assert_same(&picture(&store), &wanted);
+    let noted = std::fs::read_to_string(&open).expect("it is open");
+    assert_ne!(noted, "an earlier run");
+    drop(store);
+    assert!(!open.exists() && !path.join("index.doubted").exists());
+    assert_eq!(verify(small(&path)).expect("it opens").findings, []);
+}
+
+#[test]
+fn an_index_without_a_better_one_is_relied_on_after_the_machine_went_down() {
+    let (_directory, path, wanted) = churned();
+    snapshots(&path).iter().for_each(|snapshot| std::fs::remove_file(snapshot).expect("it can be removed"));
+    std::fs::write(path.join("open"), "an earlier run").expect("it can be written");
+    assert_same(&reopen(&path).expect("the index is whole"), &wanted);
+    // An earlier start was cut off before it had made another one.
+    std::fs::rename(path.join("index"), path.join("index.doubted")).expect("it can be renamed");
+    std::fs::write(path.join("open"), "an earlier run").expect("it can be written");
+    assert_same(&reopen(&path).expect("the index is put back"), &wanted);
+}
+
+#[test]
 fn a_damaged_snapshot_leaves_the_one_before_it() {
     let (_directory, path, wanted) = churned();
     let [older, newer] = &snapshots(&path)[..] else { panic!("there are two") };

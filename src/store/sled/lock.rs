@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-use super::private;
+use super::{outage, private};
 
 /// The right to a directory, until it is dropped or the process ends.
 #[derive(Debug)]
@@ -46,10 +46,10 @@ impl Drop for DirectoryLock {
 }
 
 fn write_holder(file: &mut File) -> io::Result<()> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let boot = outage::run_of_the_machine().unwrap_or_default();
     file.set_len(0)?;
     file.rewind()?;
-    file.write_all(format!("{}\n{}\n", std::process::id(), boot.trim()).as_bytes())
+    file.write_all(format!("{}\n{}\n", std::process::id(), boot).as_bytes())
 }
 
 fn holder(file: &mut File) -> Option<u32> {

@@ -22,6 +22,7 @@ mod keys;
 mod live;
 mod load;
 mod lock;
+mod outage;
 mod private;
 mod read;
 mod recover;

@@ -18,6 +18,7 @@ use super::keys;
 use super::live::{Live, View};
 use super::load::{self, LoadError};
 use super::lock::{DirectoryLock, LockError};
+use super::outage;
 use super::private;
 use super::shared::{Opened, Shared};
 use super::snapshots::{self, Kept, Snapshots};
@@ -38,6 +39,8 @@ use crate::stored::Registry;
 /// Lies in a directory from before its index is made until its journal has begun: only then may there be the one without
 /// the other.
 const NEW: &str = "new";
+/// Where an index waits that a power cut may have spoiled, until another one is made in its place.
+const DOUBTED: &str = "index.doubted";
 /// Where an index is made until it has what a snapshot has.
 const MAKING: &str = "index.making";
 /// The tree is written whenever a replay has this many entries for it.
@@ -69,7 +72,12 @@ pub(super) fn recover(settings: SledSettings, engine: engine::Open) -> Result<Re
     private::folder(&path.join(SNAPSHOTS))?;
     // A folder whose name is lost takes with it what was synced in it, and segments are dropped on the word of a snapshot.
     sync_directory(&path)?;
-    let Reindexed { tree, live, standings, recorded, found, lsn } = reindex(&settings, engine)?;
+    let instead = if outage::has_happened(&path)? { made_instead(&settings, engine)? } else { None };
+    let Reindexed { tree, live, standings, recorded, found, lsn } = match instead {
+        Some(made) => made,
+        None => reindex(&settings, engine)?,
+    };
+    outage::watch(&path)?;
     let journal = Journal::open(&path.join(JOURNAL), settings.segment_bytes, &found, lsn + 1)?;
     unmark_new(&path)?;
     let opened = Opened {
@@ -149,6 +157,54 @@ pub(super) fn reindex(settings: &SledSettings, engine: engine::Open) -> Result<R
     Err(OpenError::Damaged { path: index, why })
 }
 
+/// Another index in the place of one that a power cut may have spoiled without a trace; none where none can be made, so that
+/// there is no better one.
+fn made_instead(settings: &SledSettings, engine: engine::Open) -> Result<Option<Reindexed>, OpenError> {
+    let (index, doubted) = (settings.path.join(INDEX), settings.path.join(DOUBTED));
+    if doubted.exists() && !index.exists() {
+        // Another start was cut off on the way.
+        std::fs::rename(&doubted, &index)?;
+    }
+    let bases = bases(settings, first_group(&settings.path)?)?;
+    if !index.exists() || bases.is_empty() {
+        return Ok(None);
+    }
+    remove_if_there(&doubted)?;
+    std::fs::rename(&index, &doubted)?;
+    tracing::info!("the machine went down while the store was open, so that its index is not relied on");
+    let mut made = Ok(None);
+    for base in bases {
+        made = match make_again(settings, engine, base.as_ref()) {
+            Ok(whole) => Ok(Some(whole)),
+            Err(TreeFault::Disk(error)) => Err(OpenError::Io(error)),
+            Err(TreeFault::Journal(error)) => Err(error),
+            Err(TreeFault::Bad(why)) => {
+                tracing::error!(why, "the index could not be made again that way");
+                continue;
+            }
+        };
+        break;
+    }
+    match made {
+        Ok(Some(whole)) => {
+            remove_if_there(&doubted)?;
+            Ok(Some(whole))
+        }
+        other => {
+            remove_if_there(&index)?;
+            std::fs::rename(&doubted, &index)?;
+            other
+        }
+    }
+}
+
+fn remove_if_there(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// What an index can be made again of beside the journal: the newest snapshot before the others, and nothing at all where the
 /// journal has everything.
 fn bases(settings: &SledSettings, first: Option<u64>) -> io::Result<Vec<Option<Kept>>> {
@@ -167,9 +223,7 @@ fn make_again(settings: &SledSettings, engine: engine::Open, base: Option<&Kept>
     let index = settings.path.join(INDEX);
     let making = settings.path.join(MAKING);
     for old in [&making, &index] {
-        if old.exists() {
-            std::fs::remove_dir_all(old).map_err(TreeFault::Disk)?;
-        }
+        remove_if_there(old).map_err(TreeFault::Disk)?;
     }
     if let Some(base) = base {
         let began = Instant::now();

@@ -13,6 +13,7 @@ use super::index::{Entry, Indexer};
 use super::journal::{AppendError, Journal, frame};
 use super::keys;
 use super::live::{Live, Place, View};
+use super::outage;
 use super::shared::{Answer, Request, Shared, Work};
 use super::standing::{Standing, Standings};
 use super::{Durability, OpenError, codec::Parts, recover};
@@ -135,7 +136,13 @@ impl Writer {
         });
         self.note_syncs();
         match ended {
-            Ok(true) => self.checkpointer.finish(lsn),
+            Ok(true) => {
+                self.checkpointer.finish(lsn);
+                let is_on_disk = self.shared.failure().is_none() && self.shared.index_wants.lock().is_none();
+                if is_on_disk && let Err(error) = outage::unwatch(&self.shared.settings.path) {
+                    tracing::warn!(%error, "after a power cut the next start makes the index again, without need");
+                }
+            }
             Ok(false) => {}
             Err(GroupError::Passing(why)) => {
                 tracing::warn!(%why, "the index was not written; the next start does that")
